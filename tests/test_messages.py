@@ -14,6 +14,8 @@ from mmbench.messages import (
     Translator,
     clauses,
     conjoined,
+    digits_apart,
+    digits_given,
     listed,
     message_of,
     points,
@@ -61,6 +63,27 @@ def test_sums_on_an_axis_have_at_most_four_digits() -> None:
     assert tuple(ENGLISH.compact(amount, "EUR") for amount in amounts) == english
     assert tuple(JAPANESE.compact(amount, "JPY") for amount in amounts) == japanese
     assert JAPANESE.compact(250_000, "EUR") == "€25万"
+
+
+def test_what_somebody_gave_stands_as_it_was_given() -> None:
+    given = {0.0004: "0.04%", 0.125: "12.5%", 0.1234567: "12.34567%", 0.3: "30%", 0.0: "0%", 1.0: "100%"}
+    assert {share: ENGLISH.percent(share, digits_given(share, scale=100)) for share in given} == given
+    assert ENGLISH.percent(1 / 3, digits_given(1 / 3, scale=100)) == "33.33%"  # computed: nobody wrote that down
+    yen = {12_450: "12,450円", 12_000: "1.2万円", 1_234_567: "1,234,567円", 40_000_000: "4,000万円", 850: "850円",
+           149.5: "149.5円", 126_460_000: "1億2,646万円", 126_460_001: "126,460,001円"}  # fmt: skip
+    assert {sum_: JAPANESE.money(sum_, "JPY", digits_given(sum_), exact=True) for sum_ in yen} == yen
+    assert (JAPANESE.large(52_345_678), JAPANESE.large(160_000_000)) == ("52,345,678", "1億6,000万")
+
+
+def test_two_numbers_that_differ_look_different() -> None:
+    """As they are printed, not as they are held: 8.05 % is rounded to even in print."""
+    for value, other, digits, scale in ((0.0805, 0.0803, 1, 100), (0.0805, 0.08, 1, 100), (0.02004, 0.02, 4, 1),
+                                        (0.7968, 0.8, 0, 100), (3.0, 2.9999, 0, 1)):  # fmt: skip
+        more = digits_apart(value, other, digits, scale)
+        say = ENGLISH.percent if scale == 100 else ENGLISH.number
+        assert say(value, more) != say(other, more)
+        assert more == digits or say(value, more - 1) == say(other, more - 1)
+    assert digits_apart(0.08, 0.08 + 1e-12, 1, 100) == 1
 
 
 def test_large_counts_are_in_ten_thousands_in_japanese() -> None:

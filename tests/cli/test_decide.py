@@ -10,11 +10,15 @@ import pytest
 
 from mmbench import cli, paths
 from mmbench.cli import decide
+from mmbench.decision import Action
 from mmbench.decision.economics import INPUTS, POLICY, Source
+from mmbench.decision.page.phrases import BADGES
 from mmbench.decision.serving import measure_serving
+from mmbench.messages import Translator
 from mmbench.report.reading import read_sweep
-from mmbench.store import files
+from mmbench.store import files, records
 from mmbench.store.bounds import Damaged
+from mmbench.store.schema import Cell
 from tests.audit.conftest import run
 from tests.report.conftest import shop_sweep
 from tests.report.shop import vouched
@@ -42,9 +46,28 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
     assert 'lang="ja"' in (sweep / "report" / "decision.html").read_text()
     decide.main([str(sweep / "report" / "decision.json")])
     assert capsys.readouterr().out.startswith(f"{record['result']['action']}, as in ")
+    decide.main([str(sweep / "report" / "decision.json"), "lang=ja"])
+    answer = Translator("ja")(BADGES[Action(record["result"]["action"])])
+    assert capsys.readouterr().out == f"{answer}({sweep / 'report' / 'decision.json'} と同じ結論)\n"
     files.write_document(sweep / "report" / "decision.json", {**record, "result": {"action": "GO!"}})
     with pytest.raises(ValueError, match="says GO!, but its inputs give"):
         decide.main([str(sweep / "report" / "decision.json")])
+
+
+def test_the_terminal_says_that_data_could_not_be_read(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cell = paths.cell_dirs(sweep)[0]
+    config = records.read(paths.cell_file(cell), Cell).config["dataset"]
+    allowed = ["--allow", config["path"]]
+    Path(config["path"]).rename(hidden := Path(f"{config['path']}.hidden"))
+    try:
+        Path(config["path"]).mkdir()
+        decide.main([str(sweep), "serving=false", *allowed])
+    finally:
+        Path(config["path"]).rmdir()
+        hidden.rename(config["path"])
+    told = capsys.readouterr().out
+    assert "the data set cannot be read where the sweep's configuration says" in told
+    assert "pilot" not in told
 
 
 def test_a_packaged_file_is_nobodys_own() -> None:
@@ -140,6 +163,9 @@ def test_a_state_that_is_gone_leaves_its_model_out_and_a_damaged_one_is_told(tmp
         (["{tmp}"], "is no sweep (no manifest.json)"),
         (["{sweep}", "model=vbpr"], "no results of any/vbpr with and without images; there are shop/hybridknn"),
         (["{tmp}/list.yaml"], "is not a record"),
+        (["{tmp}/list.yaml", "lang=en", "economics=default", "tracking=csv"], "holds all of its inputs; beside it only "
+         "lang may be set, not economics=default tracking=csv"),
+        (["{tmp}/list.yaml", "lang=fr"], "error: lang=fr: there are only en, ja"),
     ],
 )  # fmt: skip
 def test_mistakes(

@@ -109,7 +109,7 @@ def test_one_modality_has_nothing_to_be_compared_with(command: Command, tmp_path
     said = command("signal", "dataset=folder", f"dataset.path={tmp_path}/shop", "dataset.name=shop")
     assert said.code == 0, said.err
     assert "no (red)" in said.out
-    assert "with this encoder it tells nothing about behaviour" in " ".join(said.out.split())
+    assert "with this encoder it is not shown to tell anything about behaviour" in " ".join(said.out.split())
     assert "debiased CKA" not in said.out
 
 
@@ -177,13 +177,20 @@ def test_every_light(unique: float, lo: float, alone: float, others: bool, expec
 def test_every_light_says_why() -> None:
     said = [
         written.light_reason(found(*case), "image", Translator())
-        for case in ((0.05, 0.02, 0.10), (0.02, 0.0, 0.10), (0.0, 0.0, 0.0), (0.05, 0.02, 0.05, False))
+        for case in (
+            (0.05, 0.02, 0.10),
+            (0.02, 0.0, 0.10),
+            (0.0, 0.0, 0.0),
+            (0.05, 0.02, 0.05, False),
+            (0.06, -0.02, 0.06, False),  # it may tell much, and that is not shown
+        )
     ]
     assert said == [
         "it tells something about behaviour that text cannot",
         "80% of what it tells, text tells too",
-        "with this encoder it tells nothing about behaviour",
+        "with this encoder it is not shown to tell anything about behaviour",
         "it tells something about behaviour",
+        "with this encoder it is not shown to tell anything about behaviour",
     ]
 
 

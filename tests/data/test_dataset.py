@@ -242,6 +242,30 @@ def test_the_summary_of_a_planted_world_says_so() -> None:
     assert planted.summary()[1] == "PLANTED WORLD, MADE-UP DATA"
 
 
+def test_a_planted_world_in_a_folder_says_so_under_any_name(tmp_path: Path) -> None:
+    source = make_world("complementary", n_users=60, n_items=80, per_user=10)
+    write_folder(source, tmp_path, {"format": "planted"})
+    shop = DatasetConfig("shop", str(tmp_path), protocol="paper")
+
+    def said() -> bool:
+        dataset = load_dataset(shop)
+        assert dataset.made_up is ("PLANTED WORLD, MADE-UP DATA" in dataset.summary())
+        return dataset.made_up
+
+    assert said()
+    (tmp_path / "truth.npz").rename(tmp_path / "elsewhere")
+    assert said()
+    write_folder(dataclasses.replace(source, truth={}), tmp_path, {"format": "table"})
+    assert not said()
+    (tmp_path / "elsewhere").rename(tmp_path / "truth.npz")
+    assert said()
+    (tmp_path / "truth.npz").unlink()
+    for matrix in tmp_path.glob("*_feat.npy"):
+        matrix.unlink()
+    (tmp_path / "dataset.json").write_text("[")  # nothing reads it where there are no features
+    assert not said()
+
+
 def test_features_of_the_whole_catalogue_stay_mapped(tmp_path: Path) -> None:
     """Workers share one copy of them, also where some items have no content."""
     source = make_world("complementary", n_users=60, n_items=80, per_user=10)

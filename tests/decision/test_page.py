@@ -14,12 +14,12 @@ import pytest
 
 from mmbench import paths
 from mmbench.cli.decide import load_economics
-from mmbench.decision import Action, Gate, Status, decide, gates, replay
+from mmbench.decision import Action, Gate, Status, as_record, decide, gates, replay
 from mmbench.decision.evidence import Bars
-from mmbench.decision.page import checklist
+from mmbench.decision.page import checklist, sections
 from mmbench.decision.page.examples import Pictures, examples_of, titles
-from mmbench.decision.page.phrases import ACTIONS, BADGES, BADGES_IF, RAIL_NAMES
-from mmbench.decision.page.sections import guard_rails
+from mmbench.decision.page.phrases import ACTIONS, BADGES, BADGES_IF, INPUT_NAMES, RAIL_NAMES
+from mmbench.decision.page.sections import guard_rails, write_decision
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
@@ -39,7 +39,7 @@ from mmbench.report.templating import Pages
 from mmbench.scheduling.trust import Trust
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest, Stage
-from tests.decision.cases import economics, evidence
+from tests.decision.cases import BREAKEVEN, economics, evidence
 from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report.constructed import Made, write_sweep
 from tests.report.pages import Text, english_sentences, visible
@@ -119,6 +119,78 @@ def test_a_planted_world_says_so(shop: tuple[SweepTable, Read], lang: str) -> No
             assert ("PLANTED WORLD, MADE-UP DATA" in page) is says
 
 
+def test_a_planted_world_says_so_under_any_name(tmp_path: Path) -> None:
+    lines = ["shop: 2 users", "PLANTED WORLD, MADE-UP DATA"]
+    made = {key: replace(one, cell={**one.cell, "data": lines}) for key, one in controlled(cells()).items()}
+    for name, whole, says in (("made", made, True), ("real", controlled(cells()), False)):
+        table = read_sweep(write_sweep(tmp_path / name, whole))
+        assert ("MADE-UP" in table.title) is says
+        measured, setting = read_evidence(table).evidence, economics()
+        decided = decide(measured, setting)
+        assert Speaker.of("en", measured, setting, decided).made_up is says
+        record = as_record(measured, setting, decided)
+        assert record["inputs"]["evidence"].get("made_up", False) is says
+        assert replay(record).action == decided.action
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_what_the_company_gave_stands_as_it_was_given(tmp_path: Path, lang: str) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "currency: JPY\nvalue.order_value: 12450\nvalue.margin: 0.125\nvalue.conversion: 0.0004\ncost.image: 11600.5\n"
+        "value.recommendations_year: 20123456789\ntransfer: 0.375\ndiscount: 0.0375\ncost.engineers: 0.125\n"
+        "items.with_images: {low: 0.115, likely: 0.12, high: 0.125}\n"
+    )
+    measured, setting = evidence(0.25), load_economics(str(own))
+    s = Speaker.of(lang, measured, setting, decide(measured, setting))
+    rows = {row["name"]: row for row in sections._inputs(s)}
+    shown = {key: rows[s(INPUT_NAMES[key])]["likely"] for key in (*setting.inputs, "discount")}
+    yen = {"en": ("¥12,450", "¥11,600.5"), "ja": ("12,450円", "11,600.5円")}[lang]
+    assert (shown["value.order_value"], shown["cost.image"]) == yen
+    assert [shown[f"value.{name}"] for name in ("margin", "conversion")] == ["12.5%", "0.04%"]
+    assert shown["value.recommendations_year"].startswith("20,123,456,789")
+    assert (shown["transfer"], shown["discount"], shown["cost.engineers"][:5]) == ("0.375", "3.75%", "0.125")
+    assert rows[s(INPUT_NAMES["items.with_images"])]["range"] == "11.5% – 12.5%"
+    said = " ".join([*sections._flips(s), sections._price(s)])
+    assert "37.5%" in said
+    assert yen[1] in said
+
+
+def test_what_would_turn_it_does_not_look_like_what_it_is_now() -> None:
+    measured, setting = evidence(BREAKEVEN + 0.0002, 0.028), economics()
+    s = Speaker.of("en", measured, setting, decide(measured, setting))
+    assert "If 49.9% of the offline gain reached sales (now: 50%)." in sections._flips(s)
+
+
+#: What a metric is called, by language: in a sentence, and in the list of words.
+FAMILIES = {
+    ("recall@10", "en"): ("the share of purchases that are among the first 10", "Recall@10: share of a customer's"),
+    ("recall@10", "ja"): ("買われた商品のうち上位10件に入った割合", "Recall@10: 評価用データで"),
+    ("ndcg@20", "en"): ("the quality of the order", "NDCG@20: quality of the order of the first 20"),
+    ("ndcg@20", "ja"): ("並び順の良さ", "NDCG@20: 上位20件の並び順の良さ"),
+    ("mine.first@5", "en"): ("the chosen metric", ""),
+    ("mine.first@5", "ja"): ("選んだ指標", ""),
+}
+
+
+@pytest.mark.parametrize(("metric", "lang"), FAMILIES)
+def test_a_metric_is_called_what_it_measures(shop: tuple[SweepTable, Read], metric: str, lang: str) -> None:
+    table, read = shop
+    measured = replace(evidence(0.25), metric=metric, per_thousand=None)
+    setting = economics()
+    decided = decide(measured, setting)
+    s = Speaker.of(lang, measured, setting, decided)
+    quality, word = FAMILIES[metric, lang]
+    assert quality in s.sentence()
+    assert s.explained.startswith(word)
+    write_decision(table, replace(read, evidence=measured), setting, decided, lang, day=DAY)
+    page = Text((table.folder / "report" / "decision.html").read_text())
+    assert quality in page.by_id["gain"]
+    assert s.explained in page.by_id["glossary"]
+    order = {"en": "quality of the order", "ja": "並び順"}[lang]
+    assert (order in page.everything) is metric.startswith("ndcg")
+
+
 def with_rails(read: Read, *rails: tuple[str, float, float, float]) -> Read:
     """The same records with these guard-rails alone: part, change, lower and upper bound."""
     others = [fact for fact in read.facts.facts if fact.measure != GUARDRAILS]
@@ -186,7 +258,7 @@ def test_items_without_an_image_that_lose_bar_go(shop: tuple[SweepTable, Read]) 
         ([*holding, (lacking, -0.06, -0.1, -0.02)], Status.UNKNOWN, None),
         ([*holding, (lacking, -0.1, -0.15, -0.06)], Status.FAIL, None),
     ):
-        gate = gates._guardrails(with_rails(read, *rails).facts)
+        gate = gates._guardrails(with_rails(read, *rails).facts, read.catalogue)
         assert (gate.status, gate.value) == (status, times)
         assert lacking in gate.why
         assert gate.bars is Bars.GO
@@ -471,6 +543,9 @@ def test_gates_of_constructed_records(tmp_path: Path) -> None:
     assert (by_name["G3"].status, by_name["G3"].value) == ("pass", pytest.approx(e.gain.at(0.9).lo))
     assert (by_name["G9"].status, by_name["G9"].value) == ("pass", pytest.approx(125 / 120 - 1))
     assert [by_name[name].status for name in ("G4", "G5", "G6", "G8")] == ["not known"] * 4
+    # There are no data behind these records.
+    assert isinstance(read.catalogue, str)
+    assert [(by_name[n].unread, by_name[n].why) for n in ("G4", "G5", "G8")] == [(True, read.catalogue)] * 3
     # 125 of 200 users against 120, one of 20 places each
     assert e.per_thousand is not None
     assert e.per_thousand.mean == pytest.approx(1000 * 5 / 200 / 20)
@@ -484,6 +559,29 @@ def test_a_better_simple_baseline_leaves_nothing_to_gain(tmp_path: Path) -> None
     decided = decide(e, economics())  # no range, so money alone does not decide
     assert (decided.action, decided.why) == (Action.HOLD, Why.UNTRUSTED)
     assert [gate.name for gate in decided.barred] == ["G5"]
+
+
+@pytest.mark.parametrize(
+    ("lang", "step", "opens", "found"),
+    [
+        ("en", "Make the data readable again: {why}.", "G5 can be answered once the data can be read.",
+         "How much of what is shown has an image could not be counted: {why}."),
+        ("ja", "データをもう一度読めるようにする({why})。", "G5は、データが読めるようになれば確認できます。",
+         "表示される商品のうち画像のあるものの割合は数えられませんでした({why})。"),
+    ],
+)  # fmt: skip
+def test_data_that_cannot_be_read_are_no_reason_to_buy_images(
+    tmp_path: Path, lang: str, step: str, opens: str, found: str
+) -> None:
+    whole = controlled(cells()) | {("d", "itemknn", "-"): itemknn(110)}
+    table = read_sweep(write_sweep(tmp_path / "s", whole))
+    read, setting = read_evidence(table), economics()
+    decided = decide(read.evidence, setting)
+    write_decision(table, read, setting, decided, lang, day=DAY)
+    page, why = Text((table.folder / "report" / "decision.html").read_text()), Translator(lang)(read.catalogue)
+    assert page.by_id["next"] == step.format(why=why)
+    assert page.by_id["opens"] == opens
+    assert found.format(why=why) in page.by_id["trust"]
 
 
 def commanded(folder: Path, whole: dict[tuple[str, str, str], Made]) -> SweepTable:
@@ -540,8 +638,9 @@ def test_chosen_configurations_must_not_say_the_opposite(rho: float, chosen: Int
     crossed = CrossedInterval(chosen.mean, chosen.lo, chosen.hi, se=0.01, df=50.0, p=0.1, seeds=3)
     gate = gates.agreement(tuned_gain(a, b), crossed)
     assert (gate.status, gate.bars) == (status, bars)
-    assert gates.agreement(tuned_gain(a, b), replace(crossed, seeds=1)).status == "not known"
-    assert gates.agreement(None, crossed).status == "not known"
+    one = gates.agreement(tuned_gain(a, b), replace(crossed, seeds=1))
+    assert (one.status, one.value, one.limit) == ("not known", 1, 2)
+    assert (gates.agreement(None, crossed).status, gates.agreement(None, crossed).value) == ("not known", None)
 
 
 def test_unused_signal_is_asked_of_every_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

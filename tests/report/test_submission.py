@@ -5,20 +5,26 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from mmbench.inference.contribution.guardrails import Rail
+from mmbench.messages import Translator
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import read_contributions
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.reading import read_sweep
-from mmbench.report.submission import NO, OPEN, YES, Answer, answers
+from mmbench.report.submission import NO, OPEN, RAILS, YES, Answer, answers
 from mmbench.report.write import write_report
-from tests.report.constructed import write_sweep
-from tests.report.test_contribution import cells
+from tests.report.constructed import Made, write_sweep
+from tests.report.test_contribution import USERS, cells
+
+#: What the training of a model comes to that is computed.
+COMPUTED = {"stop_reason": "closed_form", "steps_per_epoch": 0}
 
 
 def filled(folder: Path) -> dict[tuple[str, str], Answer]:
@@ -65,12 +71,70 @@ def test_one_seed_infers_nothing(tmp_path: Path, n_seeds: int, answer: str) -> N
     assert answers["ACM", "Artifacts available"].answer == OPEN
 
 
-def test_unequal_effort_is_not_called_equal(tmp_path: Path) -> None:
+EFFORT, SPLIT, CHOICE = (
+    "Were baselines tuned with equal effort?",
+    "The same split for all?",
+    "Was the choice made on validation data?",
+)
+
+
+@pytest.mark.parametrize(
+    ("changed", "broken"),
+    [
+        ({"seal": {"choice_hash": "another"}}, CHOICE),
+        ({"seal": {"test_hash": "another"}}, SPLIT),
+        ({"cell": {"split_hash": "another"}}, SPLIT),
+        ({"trials": np.ones((9, USERS), bool)}, EFFORT),
+    ],
+)
+def test_each_question_is_answered_by_its_own_checks(tmp_path: Path, changed: dict[str, Any], broken: str) -> None:
     made = cells()
-    made["d", "m", "text"] = replace(made["d", "m", "text"], seal={"choice_hash": "another"})
+    text = made["d", "m", "text"]
+    made["d", "m", "text"] = replace(text, **{**changed, "cell": {**text.cell, **changed.get("cell", {})}})
     answers = filled(write_sweep(tmp_path / "s", made))
-    equal = answers["RecSys", "Were baselines tuned with equal effort?"]
-    assert (equal.answer, equal.reason) == (NO, "Not for d/m.")
+    for question in (EFFORT, SPLIT, CHOICE):
+        asked = answers["RecSys", question]
+        assert asked.answer == (NO if question == broken else YES), question
+        assert (asked.reason == "Not for d/m.") is (question == broken)
+
+
+def other_model(trials: int = 8, seeds: int = 3, **described: Any) -> dict[tuple[str, str, str], Made]:
+    """The cells of one model, and a second one with an effort of its own."""
+    one = Made(np.ones((seeds, USERS), bool), np.ones((trials, USERS), bool), **described)
+    return {**cells(3), ("d", "other", "-"): one}
+
+
+@pytest.mark.parametrize(
+    ("whole", "reason"),
+    [
+        (cells(3), ""),
+        (other_model(), ""),
+        (other_model(2), "Not the same for all models: d/other with T 2 and S 3; d/m with T 8 and S 3."),
+        (other_model(12), "Not the same for all models: d/other with T 12 and S 3; d/m with T 8 and S 3."),
+        (other_model(8, 1), "Not the same for all models: d/other with T 8 and S 1; d/m with T 8 and S 3."),
+        # every configuration that there is, and computed: one run tells as much as many
+        (other_model(1, config={"search": {}}), ""),
+        (other_model(1, 1, config={"search": {}}, courses=[COMPUTED], final=COMPUTED), ""),
+        (other_model(1, 1, config={"search": {}}), "all models: d/other with T 1 and S 1; d/m with T 8 and S 3."),
+        # a split of its own is another task
+        (other_model(seal={"test_hash": "another"}), "Not for all models of d."),
+    ],
+)
+def test_models_with_less_effort_are_named(
+    tmp_path: Path, whole: dict[tuple[str, str, str], Made], reason: str
+) -> None:
+    answers = filled(write_sweep(tmp_path / "s", whole))
+    asked = answers["RecSys", SPLIT if "models of" in reason else EFFORT]
+    assert asked.answer == (NO if reason else YES)
+    assert asked.reason.endswith(reason)
+    seeds = "1 to 3" if "S 1" in reason else answers["RecSys", "How many seeds?"].reason.split(" final")[0]
+    assert answers["RecSys", "How many seeds?"].reason.startswith(f"{seeds} final seeds")
+    if "T 12" in reason:
+        assert answers["NeurIPS", "6 Experimental setting"].reason.startswith("8 to 12 trials of every condition")
+
+
+def test_a_guard_rail_that_is_broken_is_no_damaged_file() -> None:
+    assert Translator("ja")(RAILS[Rail.BROKEN]) == "悪化"
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,14 @@ def main(argv: Sequence[str]) -> None:
         parser.error("the following arguments are required: sweep")
     with reading(asked.sweep):
         if asked.sweep.is_file():
-            print(printable(_replayed(asked.sweep)))
+            if others := [word for word in (*words, *tracking) if not word.startswith("lang=")]:
+                raise Refusal(
+                    "{file} is the record of a decision and holds all of its inputs; beside it only lang may be set, "
+                    "not {words}",
+                    file=asked.sweep,
+                    words=" ".join(others),
+                )
+            print(printable(_replayed(asked.sweep, Translator(settings["lang"]))))
             return
         trust, tracker = Trust.of(asked.allow), asked_tracker(tracking, asked.sweep)
         print(printable(write(asked.sweep, settings, _command(asked, words), trust, tracker)), end="")
@@ -171,6 +178,7 @@ def write(
     from mmbench.decision.page.sections import guard_rails, write_decision
     from mmbench.decision.page.speaker import Speaker
     from mmbench.decision.serving import measure_serving
+    from mmbench.decision.steps import DATA
     from mmbench.decision.sweep_evidence import read_evidence
     from mmbench.report.catalogue import unread
     from mmbench.report.comparisons import read_contrasts
@@ -206,7 +214,11 @@ def write(
     lines = [f"{s.badge}: {s.action} {s.sentence()}", s.sure(), s.range(), s.cost(), *s.opens(), s.next_step()]
     lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
-    lines += [s.measured(), s.sums(), *map(s.translator, unread(table))]
+    lines += [s.measured(), s.sums()]
+    reasons = unread(table)
+    if isinstance(read.catalogue, str) and decision.step.name != DATA:  # whose sentence says why
+        reasons.append(Message("{name}: {reason}", name=read.evidence.dataset, reason=read.catalogue))
+    lines += map(s.translator, dict.fromkeys(reasons))
     if not isinstance(read.catalogue, str) and (why := Pictures.of(read.catalogue, trust).objection):
         lines.append(s(why))
     written = s(
@@ -215,11 +227,18 @@ def write(
     return "\n".join([*lines, written]) + "\n"
 
 
-def _replayed(file: Path) -> str:
+def _replayed(file: Path, translator: Translator) -> str:
+    """The answer of a record, in the language that was asked for.
+
+    Raises:
+        ValueError: if its inputs cannot be read or lead to another answer.
+    """
+    from mmbench.decision.page.phrases import BADGES
+
     record = read_document(file)
     decision = replay(record)
     result = record.get("result")
     was = result.get("action") if isinstance(result, Mapping) else None
     if decision.action != was:
         raise Refusal("{file} says {was}, but its inputs give {action}", file=file, was=was, action=decision.action)
-    return f"{decision.action}, as in {file}"
+    return translator(Message("{answer}, as in {file}", answer=BADGES[decision.action], file=file))

@@ -161,9 +161,10 @@ class Dataset:
         user_ids: raw id of each user, ``(n_users,)``.
         item_ids: raw id of each item, ``(n_items,)``.
         notices: remarks of the reader and of the filters.
-        truth: arrays of a planted world by name; None for other data.
+        truth: arrays of a planted world by name; None for other data, and for a world that a folder holds.
         config: how it was read.
         stamps: file numbers, sizes and times of its files just before it was read; empty for a planted world.
+        made_up: whether it is a planted world, also one that a folder holds.
     """
 
     name: str
@@ -175,6 +176,7 @@ class Dataset:
     truth: Mapping[str, NDArray[Any]] | None = None
     config: DatasetConfig | None = None
     stamps: Mapping[Path, tuple[int, ...]] = field(default_factory=dict)
+    made_up: bool = False
 
     @functools.cached_property
     def watch(self) -> Watch:
@@ -206,7 +208,7 @@ class Dataset:
         sizes = {part: len(getattr(self.split, part)) for part in PARTS}
         about = {"name": self.name, "users": self.n_users, "items": self.n_items, "protocol": self.split.protocol}
         lines: list[str] = [Message(SIZES, **about, **sizes)]
-        lines += [Message(planted.MADE_UP)] if self.truth is not None else []
+        lines += [Message(planted.MADE_UP)] if self.made_up else []
         lines += [feature.coverage(name) for name, feature in sorted(self.features.items())]
         return lines + list(self.notices)
 
@@ -363,7 +365,8 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     users = np.sort(log["user_id"].unique())
     truth = dict(source.truth) or None
     ids = items.to_numpy(object)
-    return Dataset(config.name, split, features, users, ids, tuple(notices), truth, config, stamps)
+    made_up = truth is not None or (config.world is None and planted.holds_world(_folder(config)))
+    return Dataset(config.name, split, features, users, ids, tuple(notices), truth, config, stamps, made_up)
 
 
 def _not_empty(log: pd.DataFrame, config: DatasetConfig) -> pd.DataFrame:

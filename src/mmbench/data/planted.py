@@ -9,8 +9,9 @@ holds the utilities of all users and items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from mmbench.data.encoded import DEFAULT, picked
 from mmbench.data.features import ItemFeature, with_missing_filled
-from mmbench.data.sources import Source
+from mmbench.data.sources import Source, read_meta
 from mmbench.messages import Refusal, Template
 
 Array = NDArray[np.float64]
@@ -81,14 +82,31 @@ def own_protocol(world: str) -> str:
     return "given" if world in WORLDS and WORLDS[world].new_items else "paper"
 
 
-#: What every output on a planted world says, and how the names of all of them begin.
+#: What every output on a planted world says, and how the names of all that are drawn begin.
 MADE_UP = Template("PLANTED WORLD, MADE-UP DATA")
 PLANTED = "planted"
 
 
-def is_made_up(dataset: str) -> bool:
-    """Whether a data set of this name is a planted world; nothing else may have such a name, nor they another one."""
-    return dataset.startswith(PLANTED)
+def is_made_up(dataset: str, read: Sequence[str] = ()) -> bool:
+    """Whether a data set is a planted world, by its name or by what was read of it.
+
+    Args:
+        dataset: its name; nothing else may have the name of a world that is drawn.
+        read: what was read of it, as :meth:`mmbench.data.dataset.Dataset.summary` says and records keep it: a world
+            that was written into a folder may have any name there.
+    """
+    return dataset.startswith(PLANTED) or MADE_UP.one in read
+
+
+def holds_world(folder: Path) -> bool:
+    """Whether a canonical folder was written from a planted world, by its truth or its ``dataset.json``."""
+    if (folder / "truth.npz").exists():
+        return True
+    try:
+        provenance = read_meta(folder).get("provenance")
+    except Refusal:  # whoever needs the file says what is wrong with it
+        return False
+    return isinstance(provenance, Mapping) and provenance.get("format") == PLANTED
 
 
 def make_world(

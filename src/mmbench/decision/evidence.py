@@ -50,14 +50,16 @@ class Gate:
         status: whether the evidence meets the gate.
         value: the number that decided it; None where there is none. Of G3 that is not known, how often a control
             failed; None where none did. Of G4 that is not known, how many times as many users and final runs would show
-            its guard-rails to hold as they were measured; None where one was measured below what is allowed.
+            its guard-rails to hold as they were measured; None where one was measured below what is allowed. Of G9 that
+            is not known, how many final runs there are where that is too few; None where it is something else.
         limit: what the number is held against.
-        why: the finding in the words of the records, for the annex.
+        why: the finding in the words of the records; of G4, G5 and G8 that are not known the reason, for the page.
         command: what to run where that is all it takes.
         lo: lower bound of the number; None where it has none.
         hi: upper bound.
         rails: of G4, every guard-rail that was looked at and its word, see
             :class:`~mmbench.inference.contribution.guardrails.Rail`; one that could not be measured has none.
+        unread: whether it is not known because the data set cannot be read, for the reason in ``why``.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Gate:
     lo: float | None = None
     hi: float | None = None
     rails: tuple[tuple[str, str], ...] = ()
+    unread: bool = False
 
     @property
     def control_failed(self) -> bool:
@@ -153,6 +156,7 @@ class Evidence:
         planned_at: when the sweep was planned, UTC.
         target: what tuning aimed at and the gain is one of, see :data:`mmbench.data.held_out.TARGETS`; empty for the
             ranking of all items.
+        made_up: whether the data are a planted world.
     """
 
     dataset: str
@@ -177,6 +181,7 @@ class Evidence:
     promising: tuple[Promise, ...] = ()
     planned_at: str = ""
     target: str = ""
+    made_up: bool = False
 
     @property
     def of_new_items(self) -> bool:

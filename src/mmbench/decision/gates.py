@@ -18,6 +18,7 @@ from mmbench.inference.contribution.pretest import EPSILON, pretest
 from mmbench.inference.intervals import CrossedInterval, LogGain
 from mmbench.inference.tuned_gain import Gain
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
+from mmbench.messages import Message, message_of
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import unfairness
 from mmbench.report.disposals import Disposal
@@ -63,7 +64,7 @@ def read_gates(
         _fairness(disposal, groups),
         _baseline(table, disposal),
         _control(table, disposal),
-        _guardrails(facts),
+        _guardrails(facts, data),
         _exposure(a, data, disposal.part),
         agreement(disposal.tuned, chosen),
     )
@@ -137,14 +138,16 @@ def command_of(table: SweepTable, *words: str) -> str:
     return command_line([*kept, *words], manifest.name)
 
 
-def _guardrails(facts: Facts) -> Gate:
+def _guardrails(facts: Facts, data: Catalogue | str) -> Gate:
     """G4: every guard-rail holds, non-inferiority by the 90 % interval of each."""
     found = [fact for fact in facts.facts if fact.measure == GUARDRAILS]
     if found and facts.one_draw:
-        return Gate("G4", Status.UNKNOWN, why="guard-rails of one draw of new items are not judged")
+        return Gate("G4", Status.UNKNOWN, why=Message("guard-rails of one draw of new items are not judged"))
     rails = tuple((fact.part.removeprefix("relative change of "), fact.word) for fact in found)
+    if not rails and isinstance(data, str):
+        return Gate("G4", Status.UNKNOWN, why=data, unread=True)
     if not rails:
-        return Gate("G4", Status.UNKNOWN, why="no guard-rail was measured")
+        return Gate("G4", Status.UNKNOWN)
     words = {word for _, word in rails}
     status = Status.FAIL if Rail.BROKEN in words else Status.PASS if words == {Rail.HOLDS} else Status.UNKNOWN
     times = None
@@ -156,16 +159,18 @@ def _guardrails(facts: Facts) -> Gate:
 
 def _exposure(a: CellResult, data: Catalogue | str, part: str) -> Gate:
     """G5: share of the recommended items that have an image; of a part among those of its items."""
-    if isinstance(data, str) or not all(paths.final_file(a.folder, s, paths.LISTS).exists() for s in a.seeds):
-        return Gate("G5", Status.UNKNOWN, None, EXPOSURE, data if isinstance(data, str) else "no lists were kept")
+    if isinstance(data, str):
+        return Gate("G5", Status.UNKNOWN, None, EXPOSURE, data, unread=True)
+    if not all(paths.final_file(a.folder, s, paths.LISTS).exists() for s in a.seeds):
+        return Gate("G5", Status.UNKNOWN, None, EXPOSURE, Message("no lists were kept"))
     if a.target == "cold":
-        return Gate("G5", Status.UNKNOWN, None, EXPOSURE, "the lists hold new items alone")
+        return Gate("G5", Status.UNKNOWN, None, EXPOSURE, Message("the lists hold new items alone"))
     shown = read_lists(a)
     shown = shown[shown >= 0]
     if part:
         shown = shown[members_of(part, data.item_counts, data.dataset.items)[shown]]
         if not len(shown):
-            return Gate("G5", Status.UNKNOWN, None, EXPOSURE, "no item of the part was recommended")
+            return Gate("G5", Status.UNKNOWN, None, EXPOSURE, Message("no item of the part was recommended"))
     share = float(data.dataset.features[IMAGE].present[shown].mean())
     return Gate("G5", Status.PASS if share >= EXPOSURE else Status.FAIL, share, EXPOSURE)
 
@@ -208,11 +213,11 @@ def _unused(table: SweepTable, cells: Sequence[tuple[CellResult, Catalogue | str
     by_encoder = []
     for cell, data in cells:
         if isinstance(data, str):
-            return Gate("G8", Status.UNKNOWN, why=data)
+            return Gate("G8", Status.UNKNOWN, why=data, unread=True)
         try:
             unique, limit = _unique(table, cell, data)
         except ValueError as error:
-            return Gate("G8", Status.UNKNOWN, why=str(error))
+            return Gate("G8", Status.UNKNOWN, why=message_of(error))
         by_encoder.append((unique, limit, f"image encoder: {_label(cell)}"))
     unique, limit, encoder = max(by_encoder, key=lambda telling: telling[0] - telling[1])
     return Gate("G8", Status.PASS if unique <= limit else Status.FAIL, unique, limit, encoder)
@@ -252,7 +257,9 @@ def agreement(tuned: Gain | None, chosen: CrossedInterval | None) -> Gate:
         chosen: gain of the best chosen configuration with real images over the best one of the controls, over users and
             seeds; None where there is none.
     """
-    if tuned is None or math.isnan(tuned.gain) or chosen is None or chosen.seeds < MIN_SEEDS:
+    if chosen is not None and chosen.seeds < MIN_SEEDS:
+        return Gate("G9", Status.UNKNOWN, chosen.seeds, MIN_SEEDS, "too few final runs to compare configurations")
+    if tuned is None or math.isnan(tuned.gain) or chosen is None:
         return Gate("G9", Status.UNKNOWN, why="the chosen configurations were not compared")
     if tuned.depends_on_tuning:
         return Gate("G9", Status.FAIL, why="the gain depends on tuning")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from scipy import special
@@ -15,6 +15,8 @@ from mmbench.inference.intervals import LogGain
 from mmbench.inference.tuned_gain import MIN_USERS, NoWord
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS
 
+#: Reasons for silence that a second final run mends.
+OF_SEEDS = (ONE_SEED, NoWord.SEED_UNKNOWN)
 #: Users beyond which a number is no plan.
 MOST_USERS = 10**9
 
@@ -26,6 +28,7 @@ class Key(StrEnum):
     NO_USERS = "no number of users alone"
     TRIALS = "trials"
     SEEDS = "seeds"
+    DATA = "data that can be read"
     USERS_AND_SEEDS = "times as many users and seeds"
     INPUTS = "what the business is like"
     ELSE = "something else"
@@ -60,7 +63,9 @@ def openings(
     """
     found = [_of_gate(gate, evidence, breakeven) for gate in barred]
     if evidence.silent or evidence.of_new_items:
-        found.append(_of_silence(evidence))
+        silence = _of_silence(evidence)
+        if replace(silence, gate="G9") not in found:  # said already
+            found.append(silence)
     elif unclear and (gain := evidence.gain) is not None:
         if gain.se > 0 and gain.at(0.95).contains(breakeven):
             found.append(_narrower("", evidence, gain, abs(gain.log_ratio - math.log1p(breakeven)) / _t(gain, 0.975)))
@@ -71,6 +76,8 @@ def openings(
 
 def _of_gate(gate: Gate, evidence: Evidence, breakeven: float) -> Opening:
     gain = evidence.gain
+    if gate.unread:
+        return Opening(gate.name, Key.DATA)
     if gate.name == "G1":
         return Opening("G1", Key.ELSE)
     if gate.name == "G3" and gate.status is Status.FAIL and gain is not None:
@@ -79,8 +86,12 @@ def _of_gate(gate: Gate, evidence: Evidence, breakeven: float) -> Opening:
         return _narrower("G7", evidence, gain, math.log1p(breakeven) / (_t(gain, 0.975) + _t(gain, 0.8)))
     if gate.name == "G4" and gate.status is Status.UNKNOWN and gate.value is not None:
         return Opening("G4", Key.USERS_AND_SEEDS, gate.value)
+    if gate.name == "G9" and gate.status is Status.UNKNOWN:
+        # Two runs are compared where there are two; what else keeps them apart is what silences the gain.
+        other = evidence.silent not in ("", *OF_SEEDS) and gate.value is None
+        return Opening("G9", Key.ELSE) if other else Opening("G9", Key.SEEDS, MIN_SEEDS)
     if gate.name == "G9":
-        return Opening("G9", Key.TRIALS, 2 * evidence.trials)
+        return Opening("G9", Key.TRIALS, max(MIN_TRIALS, 2 * evidence.trials))
     if gate.name in ("G2", "G3", "G6"):  # with as many trials as every other condition has
         return Opening(gate.name, Key.TRIALS, evidence.trials)
     return Opening(gate.name, Key.ELSE)
@@ -92,7 +103,7 @@ def _of_silence(evidence: Evidence) -> Opening:
         return Opening("", Key.ELSE)
     if evidence.silent in (FEW_TRIALS, NoWord.FEW_TRIALS, NoWord.NOTHING_WITHOUT, NoWord.ONE_TRIAL):
         return Opening("", Key.TRIALS, max(MIN_TRIALS, 2 * evidence.trials if evidence.trials >= MIN_TRIALS else 0))
-    if evidence.silent in (ONE_SEED, NoWord.SEED_UNKNOWN):
+    if evidence.silent in OF_SEEDS:
         return Opening("", Key.SEEDS, MIN_SEEDS)
     if evidence.silent == NoWord.FEW_USERS:
         return Opening("", Key.USERS, MIN_USERS)

@@ -112,7 +112,7 @@ def _evidence_record(evidence: Evidence) -> dict[str, Any]:
     """Evidence as it is, without defaults of what came later; ``per_thousand`` is a list of three."""
     more = evidence.per_thousand
     record = {**asdict(evidence), "per_thousand": None if more is None else [more.mean, more.lo, more.hi]}
-    single = {"repetitions": 1, "folds": False, "target": ""}
+    single = {"repetitions": 1, "folds": False, "target": "", "made_up": False}
     return {name: value for name, value in record.items() if name not in single or value != single[name]}
 
 

@@ -19,6 +19,7 @@ from mmbench.decision.steps import (
     SILENT,
     WAIT,
     NextStep,
+    before_agreement,
     measuring_steps,
     mending_step,
 )
@@ -245,12 +246,14 @@ def _unmeasured(
     """HOLD without a value: a gain from which nothing may be concluded has no law, hence neither has its value.
 
     A gain of new items may have one, but not the recommendations that it is multiplied with: another sweep is needed,
-    whatever the gates of this one.
+    whatever the gates of this one. Why nothing may be concluded is mended where G9 would be, which asks whether what is
+    concluded agrees, and before anything is bought.
     """
     if evidence.of_new_items:
         step = _known(SILENT[OF_NEW_ITEMS_ALONE], economics, ALL_ITEMS)
         return Decision(Action.HOLD, Why.SILENT, gates, (), limit, None, None, None, swings=(), steps=(), step=step)
-    step = mending_step(barred, (), economics) if barred else _known(SILENT.get(evidence.silent, "repair"), economics)
+    first = before_agreement(barred) if evidence.silent else barred
+    step = mending_step(first, (), economics) if first else _known(SILENT.get(evidence.silent, "repair"), economics)
     why = Why.SILENT if evidence.silent else Why.UNTRUSTED
     return Decision(Action.HOLD, why, gates, barred, limit, None, None, None, swings=(), steps=(), step=step)
 

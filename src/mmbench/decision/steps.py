@@ -18,6 +18,8 @@ from mmbench.inference.tuned_gain import NoWord
 USERS, AB_TEST = "users", "ab_test"
 #: What to do where the answer is known.
 ROLL_OUT, WAIT = "roll_out", "wait"
+#: To put data back where the sweep read them, which no file of sums has a price for.
+DATA = "data"
 #: To measure what images for some items alone bring, and a gain among all items where it was one of new items.
 PARTIAL, ALL_ITEMS = "partial", "all_items"
 #: Why nothing may be concluded from a gain although it may have bounds.
@@ -46,6 +48,9 @@ SILENT: Mapping[str, str] = {
     NoWord.WIDE: "users",
     NoWord.NO_VARIANCE: "users",
 }
+#: Steps that mend a gate which is not known, where they are others than for one that does not pass: nothing is bought
+#: because nobody could count, and trials do not replace a second training run.
+NOT_KNOWN: Mapping[str, str] = {"G5": "repair", "G9": "seeds"}
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,12 @@ class NextStep:
     """One next step.
 
     Args:
-        name: its name, see :data:`mmbench.decision.economics.STEPS`, ``roll_out``, ``wait`` or ``all_items``.
+        name: its name, see :data:`mmbench.decision.economics.STEPS`, ``roll_out``, ``wait``, ``all_items`` or ``data``.
         cost: what it costs.
         days: how long it takes.
         evsi: value of what it would tell; None where no distribution says what it may find.
         command: what to run, where that is all it takes.
+        why: of ``data``, why they cannot be read; empty for any other step.
     """
 
     name: str
@@ -65,6 +71,7 @@ class NextStep:
     days: float
     evsi: float | None
     command: str = ""
+    why: str = ""
 
     @property
     def net(self) -> float:
@@ -118,6 +125,12 @@ def _equivalent_noise(before: float, after: float) -> float:
     return 0.0 if after <= 0 else 1 / math.sqrt(1 / after**2 - 1 / before**2)
 
 
+def before_agreement(barred: Sequence[Gate]) -> list[Gate]:
+    """The gates that are mended before G9, in the order of :data:`~mmbench.decision.evidence.GATES`."""
+    earlier = list(GATES)[: list(GATES).index("G9")]
+    return [gate for gate in barred if gate.name in earlier]
+
+
 def mending_step(barred: Sequence[Gate], measuring: Sequence[NextStep], economics: Economics) -> NextStep:
     """The step that mends the first gate in the order of :data:`~mmbench.decision.evidence.GATES`.
 
@@ -129,7 +142,10 @@ def mending_step(barred: Sequence[Gate], measuring: Sequence[NextStep], economic
     unseen = gate.name == "G7" or (gate.name, gate.status) == ("G3", Status.FAIL)
     if unseen and measuring:
         return measuring[0]
-    name = GATES[gate.name][1]
+    if gate.unread:
+        return NextStep(DATA, 0.0, 0.0, None, why=gate.why)
+    mends = GATES[gate.name][1]
+    name = NOT_KNOWN.get(gate.name, mends) if gate.status is Status.UNKNOWN else mends
     known = next((step for step in measuring if step.name == name), None)
     step = economics.steps[name]
     cost = step.cost

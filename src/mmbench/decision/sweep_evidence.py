@@ -194,6 +194,7 @@ def _measured(
         part=part,
         planned_at=next((revision.planned_at for revision in manifest.revisions), ""),
         target=a.target,
+        made_up=a.made_up or (not isinstance(data, str) and data.dataset.made_up),  # records did not say it once
     )
     return Read(disposal, comparison, evidence, facts, data, groups, [disposal])
 

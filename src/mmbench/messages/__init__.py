@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from datetime import date
+from decimal import Decimal
 from gettext import GNUTranslations, NullTranslations
 from importlib import resources
 from io import BytesIO
@@ -22,6 +23,8 @@ MINUS = "\N{MINUS SIGN}"
 MAN = 10_000
 #: Decimals to which a sign is shown, and the value below which it is rounding noise.
 MOST_DIGITS, LEAST_SHOWN = 6, 1e-6
+#: Figures of a number that somebody may have written down, and those that are shown of a longer one.
+MOST_FIGURES, FIGURES = 12, 4
 #: Digits of a sum on an axis.
 MOST_COMPACT = 4
 
@@ -151,10 +154,13 @@ class Translator:
         text = format_percent(abs(share), format=f"#,##0.{'0' * digits}%" if digits else "#,##0%", locale=self.lang)
         return _signed(text, share, sign)
 
-    def money(self, amount: float, currency: str, digits: int = 0, *, sign: bool = False) -> str:
-        """A sum: ``€12,300``, with ``digits`` decimals; yen in Japanese as ``1.2万円`` and ``1億2,646万円``."""
+    def money(self, amount: float, currency: str, digits: int = 0, *, sign: bool = False, exact: bool = False) -> str:
+        """A sum: ``€12,300``, with ``digits`` decimals; yen in Japanese as ``1.2万円`` and ``1億2,646万円``.
+
+        Ten thousands are rounded, unless the sum is to be ``exact``: then ``12,450円`` is in full.
+        """
         if self.lang == "ja" and currency == "JPY":
-            return _signed(f"{self._yen(abs(amount), digits)}円", amount, sign)
+            return _signed(f"{self._yen(abs(amount), digits, exact=exact)}円", amount, sign)
         from babel.numbers import format_currency
 
         pattern = f"¤#,##0.{'0' * digits}" if digits else "¤#,##0"
@@ -162,8 +168,8 @@ class Translator:
         return _signed(text, amount, sign)
 
     def large(self, value: float) -> str:
-        """A count that is easy to read: ``50,000,000``, ``5,000万`` in Japanese."""
-        return self._yen(abs(value), 0) if self.lang == "ja" else self.number(value)
+        """A count that is easy to read: ``50,000,000``, ``5,000万`` in Japanese where that is all of it."""
+        return self._yen(abs(value), 0, exact=True) if self.lang == "ja" else self.number(value)
 
     def compact(self, amount: float, currency: str) -> str:
         """A sum on an axis, rounded to at most four digits: ``€250K``, ``2.5億円``."""
@@ -178,9 +184,12 @@ class Translator:
                 break
         return _signed(text, amount, sign=False)
 
-    def _yen(self, amount: float, digits: int) -> str:
-        """A number in ten thousands, from 10^8 on in those too; below in full, without decimals that are zero."""
-        if amount < MAN:
+    def _yen(self, amount: float, digits: int, *, exact: bool = False) -> str:
+        """A number in ten thousands, from 10^8 on in those too; below in full, without decimals that are zero.
+
+        An ``exact`` one is in full wherever that would round it.
+        """
+        if amount < MAN or (exact and amount % (MAN / 10 if amount < 100 * MAN else MAN)):
             return self.number(amount, 0 if amount == round(amount) else digits)
         if amount < 100 * MAN:
             tenths = round(amount / MAN, 1)
@@ -218,6 +227,42 @@ def digits_shown(value: float, digits: int) -> int:
     while digits < MOST_DIGITS and LEAST_SHOWN <= abs(value) <= 0.5 * 10**-digits:
         digits += 1
     return digits
+
+
+def digits_apart(value: float, other: float, digits: int, scale: int = 1) -> int:
+    """Decimals of a number beside another one: more than ``digits`` where they differ and would look the same.
+
+    Two that no page could tell apart look the same.
+
+    Args:
+        value: the number.
+        other: what it is compared with.
+        digits: decimals that it has anyway.
+        scale: what both are multiplied by in print, 100 for percentages.
+
+    >>> digits_apart(0.7968, 0.8, 0, 100), digits_apart(0.25, 0.08, 1, 100), digits_apart(0.08, 0.08, 1, 100)
+    (1, 1, 1)
+    """
+    a, b = (Decimal(repr(float(number))) * scale for number in (value, other))
+    return next((more for more in range(digits, MOST_DIGITS + 1) if round(a, more) != round(b, more)), digits)
+
+
+def digits_given(value: float, digits: int = 0, scale: int = 1) -> int:
+    """Decimals with which a number stands as somebody gave it, at least ``digits``; of a computed one, four figures.
+
+    Args:
+        value: the number.
+        digits: decimals that it has anyway.
+        scale: what it is multiplied by in print, 100 for percentages.
+
+    >>> digits_given(0.125, scale=100), digits_given(12450.0), digits_given(0.0004, scale=100), digits_given(2 / 3)
+    (1, 0, 2, 4)
+    """
+    exact = (Decimal(repr(float(value))) * scale).normalize()
+    _, figures, exponent = exact.as_tuple()
+    if len(figures) > MOST_FIGURES:
+        return max(FIGURES - 1 - exact.adjusted(), digits)
+    return max(-int(exponent), digits)
 
 
 def points(share: float, digits: int = 1) -> str:

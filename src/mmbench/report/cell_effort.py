@@ -113,8 +113,13 @@ class CellEffort:
             users=self.users,
             configurations=[t.configuration_hash for t in self.trials],
             seed_noise=NO_SEED_NOISE if self.exact else SeedNoise.of_finals(self.finals_test),
-            exhausted=self.cell.given is None and size(read_space(self.cell.config["search"])) <= len(self.trials),
+            exhausted=self.exhausted,
         )
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether its trials are all configurations that there are, so that more of them would find nothing."""
+        return self.cell.given is None and size(read_space(self.cell.config["search"])) <= len(self.trials)
 
     @functools.cached_property
     def finals_test(self) -> list[float]:

@@ -89,7 +89,7 @@ def light_reason(pretest: Pretest, name: str, translator: Translator) -> str:
                 )
             )
         case _:
-            return translator(Message("with this encoder it tells nothing about behaviour"))
+            return translator(Message("with this encoder it is not shown to tell anything about behaviour"))
 
 
 def lights(pretest: Pretest, translator: Translator) -> Table:
@@ -152,7 +152,7 @@ def heading(name: str, dataset: Dataset, pretest: Pretest, translator: Translato
             **{key: translator.number(value) for key, value in numbers.items()},
         )
     )
-    made_up = [translator(Message(MADE_UP))] if dataset.truth is not None else []
+    made_up = [translator(Message(MADE_UP))] if dataset.made_up else []
     title = translator(Message("Is a trial worth it? {name}", name=name))
     return [title, *made_up, used, *map(translator, dataset.notices)]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from mmbench import extensions, fingerprint, paths
 from mmbench.audit import consistency, standing
 from mmbench.audit.root import root_of
+from mmbench.data.planted import is_made_up
 from mmbench.evaluation import metrics
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message, Refusal, conjoined, listed
@@ -109,16 +110,19 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
             folder=folder.relative_to(sweep_dir),
         )
     store = CellStore(sweep_dir, folder, planned.key)
+    made_up = is_made_up(planned.dataset)
     if not paths.cell_file(folder).exists():
-        return CellResult(*planned.name, "missing", folder)
+        return CellResult(*planned.name, "missing", folder, made_up=made_up)
     if not store.is_current():
-        return CellResult(*planned.name, "stale", folder, Message("its records belong to other data or settings"))
-    if (failure := store.failure()) is not None:
-        return CellResult(*planned.name, "failed", folder, failure.reason)
+        why = Message("its records belong to other data or settings")
+        return CellResult(*planned.name, "stale", folder, why, made_up=made_up)
     cell = records.read(paths.cell_file(folder), Cell)
+    made_up = is_made_up(planned.dataset, cell.data)
+    if (failure := store.failure()) is not None:
+        return CellResult(*planned.name, "failed", folder, failure.reason, made_up=made_up)
     choice, seal = store.choice(), store.seal()
     if choice is None or seal is None or not cell.effort.is_met_by(choice, seal):
-        return CellResult(*planned.name, "missing", folder)
+        return CellResult(*planned.name, "missing", folder, made_up=made_up)
     config, states = cell.config, cell.states
     given = () if cell.given is None else given_from(cell)
     effort = fingerprint.of_json(
@@ -147,4 +151,5 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
         alone,
         given=given,
         sample=cell.sample,
+        made_up=made_up,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from mmbench import paths
 from mmbench.data.dataset import recorded_sizes
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.verdicts import MIN_SEEDS
-from mmbench.messages import Message, Translator, clauses, listed, series
+from mmbench.messages import Message, Template, Translator, clauses, listed, series
 from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import FAIL, Group
@@ -33,6 +33,9 @@ ACM, RECSYS = Message("ACM badges"), Message("RecSys reproducibility")
 
 
 NOT_RECORDED, FOR_A_PERSON = Message("not recorded"), Message("For a person.")
+#: Checks of the fairness report that answer a question of their own, and the one whether the records can be believed;
+#: all others stand for equal effort.
+SPLIT, CHOICE, RECORDS = ("split", "test split"), ("choice",), "records"
 #: Links from the report to what the sweep wrote beside it.
 LEDGER, MANIFEST = str(paths.ledger_file(Path(".."))), str(paths.manifest_file(Path("..")))
 CELL = paths.cell_file(Path()).name
@@ -121,19 +124,38 @@ def answers(
     """
     ledger = read_ledger(table)
     return [
-        *_neurips(table, comparisons, ledger),
+        *_neurips(table, comparisons, groups, ledger),
         *_pineau_data(ledger),
-        *_pineau_runs(table, ledger),
+        *_pineau_runs(table, groups, ledger),
         *_acm(ledger),
         *_recsys(table, comparisons, groups, ledger),
         _guardrails(measured),
     ]
 
 
-def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple[Message, Message]:
+def _trials(table: SweepTable, groups: Sequence[Group]) -> list[int]:
+    """T of every condition whose space holds more configurations; of all conditions where none does."""
+    cells = [cell for group in groups for cell in group.cells]
+    return [c.choice.n_trials for c in cells if not c.exhausted] or [table.budget["trials"]]
+
+
+def _seeds(table: SweepTable, groups: Sequence[Group]) -> list[int]:
+    """S of every condition."""
+    return [len(cell.seal.finals) for group in groups for cell in group.cells] or [table.budget["seeds"]]
+
+
+def _spread(numbers: Sequence[int]) -> str:
+    """A number, or its range where it is not the same everywhere."""
+    lo, hi = min(numbers), max(numbers)
+    return str(lo) if lo == hi else Message("{lo} to {hi}", lo=lo, hi=hi)
+
+
+def _significance(
+    table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group]
+) -> tuple[Message, Message]:
     """What is inferred, and from what."""
     judged = sum(c.inference is not None for c in comparisons)
-    if table.budget["seeds"] < MIN_SEEDS or not judged:
+    if max(_seeds(table, groups)) < MIN_SEEDS or not judged:
         return NO, Message("One final seed, too few trials or no comparable pair: nothing is inferred.")
     return YES, Message(
         "{n} contrasts in {metric}, each the gain after tuning with a third of the trials, with intervals over the "
@@ -155,13 +177,12 @@ def _splits(comparisons: Sequence[Comparison]) -> str:
     return Message("the split varies in {datasets}", datasets=series(varied))
 
 
-def _settings(table: SweepTable) -> str:
-    budget = table.budget
+def _settings(table: SweepTable, groups: Sequence[Group]) -> str:
     return Message(
         "{trials} trials of every condition with the same configurations, chosen by validation NDCG@20, then {seeds} "
         "final seeds; judged on {metric}. Ranges, chosen values and splits stand in the records.",
-        trials=budget["trials"],
-        seeds=budget["seeds"],
+        trials=_spread(_trials(table, groups)),
+        seeds=_spread(_seeds(table, groups)),
         metric=metric_name(table.primary),
     )
 
@@ -188,7 +209,9 @@ def _protocols(ledger: Ledger) -> str:
     return series(ledger.protocols) if ledger.protocols else NOT_RECORDED
 
 
-def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Ledger) -> Iterator[Answer]:
+def _neurips(
+    table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group], ledger: Ledger
+) -> Iterator[Answer]:
     item = functools.partial(_answer, NEURIPS)
     names = listed(dict.fromkeys(c.contrast for c in comparisons))
     yield item(
@@ -220,8 +243,8 @@ def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Ledge
         OPEN,
         Message("The code is under Apache-2.0; say where data and bundle lie."),
     )
-    yield item(Message("6 Experimental setting"), YES, _settings(table), FAIRNESS, MANIFEST)
-    answer, reason = _significance(table, comparisons)
+    yield item(Message("6 Experimental setting"), YES, _settings(table, groups), FAIRNESS, MANIFEST)
+    answer, reason = _significance(table, comparisons, groups)
     yield item(Message("7 Statistical significance"), answer, reason, VERDICTS)
     answer, spent = _compute(ledger)
     yield item(Message("8 Compute resources"), answer, spent, LEDGER, FAIRNESS)
@@ -259,9 +282,9 @@ def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
     yield item(Message("Link to the data"), OPEN, Message("Say where the data can be had."))
 
 
-def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
+def _pineau_runs(table: SweepTable, groups: Sequence[Group], ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
-    yield item(Message("Ranges of hyper-parameters, how the best were chosen"), YES, _settings(table), FAIRNESS)
+    yield item(Message("Ranges of hyper-parameters, how the best were chosen"), YES, _settings(table, groups), FAIRNESS)
     yield item(
         Message("Exact number of training and evaluation runs"),
         YES if ledger.trainings else NO,
@@ -277,7 +300,7 @@ def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
         ),
         TABLE,
     )
-    answer = YES if table.budget["seeds"] >= MIN_SEEDS else NO
+    answer = YES if min(_seeds(table, groups)) >= MIN_SEEDS else NO
     yield item(
         Message("Central tendency and variation"),
         answer,
@@ -321,32 +344,19 @@ def _recsys(
     table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group], ledger: Ledger
 ) -> Iterator[Answer]:
     item = functools.partial(_answer, RECSYS)
-    unfair = [f"{g.dataset}/{g.model}" for g in groups if g.level == FAIL]
-    equal = NO if unfair or not groups else YES
-    reason = (
-        Message("Not for {models}.", models=series(unfair))
-        if unfair
-        else Message("Same trials, configurations, seeds and epoch rule, checked.")
-    )
-    yield item(Message("Were baselines tuned with equal effort?"), equal, reason, FAIRNESS)
-    yield item(
-        Message("The same split for all?"),
-        equal,
-        Message("Fingerprints of train, validation and test are compared."),
-        FAIRNESS,
-    )
-    yield item(
-        Message("Was the choice made on validation data?"),
-        equal,
-        Message("The choice is hashed before the test split is opened; tuning code cannot import it."),
-        FAIRNESS,
-    )
-    answer, reason = _significance(table, comparisons)
+    answer, reason = _equal_effort(groups)
+    yield item(Message("Were baselines tuned with equal effort?"), answer, reason, FAIRNESS)
+    answer, reason = _same_split(groups)
+    yield item(Message("The same split for all?"), answer, reason, FAIRNESS)
+    claim = Message("The choice is hashed before the test split is opened; tuning code cannot import it.")
+    answer, reason = _by_checks(groups, CHOICE, claim)
+    yield item(Message("Was the choice made on validation data?"), answer, reason, FAIRNESS)
+    answer, reason = _significance(table, comparisons, groups)
     yield item(Message("Which statistical test, over which unit?"), answer, reason, VERDICTS)
     yield item(
         Message("How many seeds?"),
         YES,
-        Message("{n} final seeds, apart from the tuning seeds.", n=table.budget["seeds"]),
+        Message("{n} final seeds, apart from the tuning seeds.", n=_spread(_seeds(table, groups))),
         FAIRNESS,
     )
     yield item(
@@ -365,9 +375,77 @@ def _recsys(
         series(simple) if simple else Message("None in this sweep."),
         TABLE,
     )
-    yield item(Message("Ranges and chosen values of all methods?"), YES, _settings(table), FAIRNESS)
+    yield item(Message("Ranges and chosen values of all methods?"), YES, _settings(table, groups), FAIRNESS)
     yield item(Message("Full ranking?"), YES, Message("All items but those of the user's training part."), TABLE)
     yield item(Message("Code of baselines?"), YES, Message("One file per model, tuned by the same command."), MANIFEST)
+
+
+def _by_checks(groups: Sequence[Group], names: Collection[str], claim: Message) -> tuple[Message, Message]:
+    """What the checks of these names answer; records that do not stand up to an audit prove nothing.
+
+    Args:
+        groups: the fairness report.
+        names: names of its checks.
+        claim: what is true where none of them fails.
+    """
+    asked = {RECORDS, *names}
+    against = [f"{g.dataset}/{g.model}" for g in groups if any(c.name in asked and c.level == FAIL for c in g.checks)]
+    if against or not groups:
+        return NO, Message("Not for {models}.", models=series(against)) if against else Message(
+            "There is no fairness report."
+        )
+    return YES, claim
+
+
+def _same_split(groups: Sequence[Group]) -> tuple[Message, Message]:
+    """Whether all conditions, and all models of a data set, saw and were tested on the same interactions."""
+    splits: dict[str, set[tuple[str, str]]] = {}
+    for group in groups:
+        splits.setdefault(group.dataset, set()).update((c.cell.split_hash, c.seal.test_hash) for c in group.cells)
+    answer, reason = _by_checks(groups, SPLIT, Message("Fingerprints of train, validation and test are compared."))
+    unlike = sorted(dataset for dataset, hashes in splits.items() if len(hashes) > 1)
+    if answer == YES and unlike:
+        return NO, Message("Not for all models of {datasets}.", datasets=series(unlike))
+    return answer, reason
+
+
+def _equal_effort(groups: Sequence[Group]) -> tuple[Message, Message]:
+    """Whether all conditions of a model, and all models of a data set, were tuned with the same effort.
+
+    Less effort than others is no fault of a model whose every configuration was tried, nor are fewer final runs of one
+    that is computed, where one tells as much as many.
+    """
+    others = {check.name for group in groups for check in group.checks} - {*SPLIT, *CHOICE}
+    claim = Message("Same trials, configurations, seeds and epoch rule, checked.")
+    answer, reason = _by_checks(groups, others, claim)
+    unlike = [] if answer == NO else [said for name in _datasets(groups) for said in _unlike(groups, name)]
+    if unlike:
+        return NO, Message("Not the same for all models: {efforts}.", efforts=clauses(unlike))
+    return answer, reason
+
+
+def _datasets(groups: Sequence[Group]) -> list[str]:
+    return list(dict.fromkeys(group.dataset for group in groups))
+
+
+def _unlike(groups: Sequence[Group], dataset: str) -> list[Message]:
+    """The effort of each model of a data set where one had less than another; nothing where none had."""
+    of = {group.model: group.cells for group in groups if group.dataset == dataset}
+    cells = [cell for members in of.values() for cell in members]
+    most = max(cell.choice.n_trials for cell in cells), max(len(cell.seal.finals) for cell in cells)
+    fewer = any(cell.choice.n_trials < most[0] and not cell.exhausted for cell in cells)
+    if not fewer and not any(len(cell.seal.finals) < most[1] and not cell.exact for cell in cells):
+        return []
+    return [
+        Message(
+            "{model} with T {trials} and S {seeds}",
+            model=f"{dataset}/{model}",
+            trials=_spread([cell.choice.n_trials for cell in members]),
+            seeds=_spread([len(cell.seal.finals) for cell in members]),
+        )
+        for model, members in of.items()
+        if not all(cell.exhausted and cell.exact for cell in members)
+    ]
 
 
 def _guardrails(measured: Sequence[Facts]) -> Answer:
@@ -416,7 +494,11 @@ RAIL_NAMES = {
     "cold recall": Message("cold recall"),
 }
 #: What became of a guard-rail.
-RAILS = {Rail.HOLDS: Message("holds"), Rail.BROKEN: Message("broken"), Rail.OPEN: Message("not shown")}
+RAILS = {
+    Rail.HOLDS: Message("holds"),
+    Rail.BROKEN: Message(Template("broken", context="guard-rail")),
+    Rail.OPEN: Message("not shown"),
+}
 
 
 COLUMNS: Sequence[Column[Answer]] = (

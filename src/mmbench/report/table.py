@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.audit.standing import UNCHECKED, Standing
-from mmbench.data.planted import MADE_UP, is_made_up
+from mmbench.data.planted import MADE_UP
 from mmbench.evaluation import late_ensemble, metrics
 from mmbench.evaluation.metrics import LIST_LENGTH, RankedPairs, Ranking
 from mmbench.inference import intervals
@@ -62,6 +62,7 @@ class CellResult:
         parts: cells whose lists this one averages, by modality name; no cell has run then.
         given: data set and root of the sweep whose configurations it took without tuning; empty for one that was tuned.
         sample: of how many users its validation was ranked; None where it was of all.
+        made_up: whether its data are a planted world.
     """
 
     dataset: str
@@ -80,6 +81,7 @@ class CellResult:
     parts: tuple[CellResult, ...] = ()
     given: tuple[str, str] | tuple[()] = ()
     sample: Sample | None = None
+    made_up: bool = False
 
     @functools.cached_property
     def tested(self) -> list[Ranking]:
@@ -195,7 +197,7 @@ class SweepTable:
     @property
     def title(self) -> str:
         """Name for a heading; that of a sweep with planted worlds says so."""
-        if any(map(is_made_up, self.datasets)):
+        if any(cell.made_up for cell in self.cells.values()):
             return Message("{sweep} ({warning})", sweep=self.name, warning=Message(MADE_UP))
         return self.name
 

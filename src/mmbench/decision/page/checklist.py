@@ -91,7 +91,7 @@ def as_html(s: Speaker, pages: Pages, day: date, proof: Message, rails: Rails = 
     s = replace(s, translator=pages.translator)
     measured = [rail for rail in rails(s) if rail["status"] != UNMEASURED]
     answered = s(RAIL_NAMES["recall of items without image"]) in {rail["name"] for rail in measured}
-    filled = {"years": s.years, "target": s.share(s.economics.likely["items.target"]), "need": s.need}
+    filled = {"years": s.years, "target": s.given_share(s.economics.likely["items.target"]), "need": s.need}
     about = Message(
         "Data set {dataset}, models {models}; {date}. Answer of the decision: {answer}.",
         dataset=s.dataset,

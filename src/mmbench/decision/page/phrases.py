@@ -85,6 +85,27 @@ WORDS = {
     Verdict.WORSE_SMALL: Message("worse, but by less than break-even"),
     Verdict.UNDECIDED: Message("neither a difference nor its absence is shown"),
 }
+#: What a metric measures, by its name; one of somebody's own has no words here.
+QUALITIES = {
+    "ndcg": Template("the quality of the order"),
+    "mrr": Template("the quality of the order"),
+    "map": Template("the quality of the order"),
+    "recall": Template("the share of purchases that are among the first {k}"),
+    "precision": Template("the share of the first {k} recommendations that were bought"),
+    "hr": Template("the share of customers with a purchase among the first {k}"),
+}
+OWN_QUALITY = Template("the chosen metric")
+#: The same for the list of words.
+METRICS = {
+    "ndcg": Template("{metric}: quality of the order of the first {k} recommendations, 1 is perfect."),
+    "mrr": Template("{metric}: quality of the order of the first {k} recommendations, 1 is perfect."),
+    "map": Template("{metric}: quality of the order of the first {k} recommendations, 1 is perfect."),
+    "recall": Template(
+        "{metric}: share of a customer's purchases in the test that are among the first {k} recommendations."
+    ),
+    "precision": Template("{metric}: share of the first {k} recommendations that the customer bought in the test."),
+    "hr": Template("{metric}: share of customers who bought one of their first {k} recommendations in the test."),
+}
 #: How many of the calculated cases; other languages count them.
 CASES = Template("{n}", context="calculated cases")
 #: How likely it pays where a gate bars the answer; below, where none does, and where the answer is NO-GO.
@@ -130,6 +151,7 @@ STEPS = {
     "ab_test": Message("Run an A/B test."),
     "partial": Message("Measure images for some of the items alone."),
     "all_items": Message("Run the sweep on all items."),
+    "data": Message("Make the data readable again."),
     "roll_out": Message("Introduce step by step, with an A/B test that can be stopped."),
 }
 STATUSES = {
@@ -208,6 +230,12 @@ ANSWERS = {
 #: The same of G3 without bounds, of G4 where nothing was measured, and of G5 where a part of the items has images.
 NO_RANGE = Template("Not shown to be better than with shuffled images; the gain has no range.")
 NO_RAILS = Template("No guard-rail could be measured.")
+#: The same where the reason is known.
+NOT_KNOWN = {
+    "G4": Template("No guard-rail could be measured: {reason}."),
+    "G5": Template("How much of what is shown has an image could not be counted: {reason}."),
+    "G8": Template("The signal in the images was not measured: {reason}."),
+}
 NOT_MEASURED = Template("Not measured: {rails}.")
 OF_PART = {
     Status.PASS: Template("{value} of the shown items of the part have an image; {limit} are needed."),
@@ -233,7 +261,9 @@ OPEN_ELSE = {
     "G4": Template("{gate} opens with a model whose guard-rails are measured and hold."),
     "G5": Template("{gate} opens when enough of what is shown has an image."),
     "G8": Template("{gate} opens when a model or an ensemble uses what images tell."),
+    "G9": Template("{gate} opens once something can be concluded from the gain."),
 }
+OPEN_DATA = Template("{gate} can be answered once the data can be read.")
 OPEN_USERS = Template("{gate} opens with about {users} test users (now {now}), if the gain stays as it was measured.")
 OPEN_RAILS = Template(
     "{gate} opens with {times} times as many test users (about {users}, now {now}) and final training runs, if the "
@@ -250,7 +280,10 @@ OPEN_TRIALS = {
     "G9": Template("{gate} opens where {n} trials for each condition agree (budget.trials={n})."),
     "": Template("It takes at least {n} trials for each condition (budget.trials={n})."),
 }
-OPEN_SEEDS = Template("It takes at least {n} final training runs (budget.seeds={n}).")
+OPEN_SEEDS = {
+    "G9": Template("{gate} opens with at least {n} final training runs (budget.seeds={n})."),
+    "": Template("It takes at least {n} final training runs (budget.seeds={n})."),
+}
 OPEN_FEW_USERS = Template("It takes at least {users} test users (now {now}).")
 TELL_USERS = Template(
     "About {users} test users (now {now}) would tell the gain from break-even, if it stays as it was measured."
@@ -306,7 +339,7 @@ INPUT_NAMES = {
     "cost.engineering_once": Message("one-off engineering"),
     "cost.engineers": Message("people who keep it running"),
     "cost.engineer_year": Message("yearly cost of one such person"),
-    "gain": Message("gain in the quality of the order"),
+    "gain": Message("measured gain"),
     "years": Message("horizon in years"),
     "discount": Message("discount rate"),
 }
@@ -319,8 +352,8 @@ DIVISIONS = {
     "text length": Template("text: {part}"),
 }
 LENGTHS = {"short": Message("short"), "medium": Message("medium"), "long": Message("long")}
-#: Gates whose numbers are shares, and those whose numbers are counts; all others are scores.
-SHARES, COUNTS = {"G3", "G5", "G7", "G9"}, {"G2", "G6"}
+#: Gates whose numbers are shares of what is shown, gains, and counts; all others are scores.
+SHARES, GAINS, COUNTS = {"G5"}, {"G3", "G7", "G9"}, {"G2", "G6"}
 #: Inputs in the currency, and inputs that are shares.
 MONEY = {"value.order_value", "cost.image", "cost.encoding", "cost.gigabyte_month", "cost.serving_year",
          "cost.engineering_once", "cost.engineer_year"}  # fmt: skip

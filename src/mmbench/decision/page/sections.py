@@ -19,11 +19,12 @@ from mmbench.decision.page.examples import Example, numbered
 from mmbench.decision.page.phrases import INPUT_NAMES, RAIL_NAMES, SOURCES
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.serving import Serving
+from mmbench.decision.steps import DATA
 from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.intervals import Interval
-from mmbench.messages import Message, Template
+from mmbench.messages import Message, Template, digits_shown
 from mmbench.report.contribution_facts import FOUND_OF_1000, HITS, NEW_ITEMS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
@@ -145,7 +146,7 @@ def as_html(
         inputs=_inputs(speaker),
         examples=examples,
         serving=_serving(speaker, serving),
-        machine_hour=speaker.price(economics.machine_hour),
+        machine_hour=speaker.given_price(economics.machine_hour),
         requests=speaker.translator.number(economics.likely["value.recommendations_year"] / LIST),
         command=command,
         proof=speaker(table.proof),
@@ -172,7 +173,7 @@ def _uncertainty(speaker: Speaker) -> str:
     if evidence.mde is None or whole == 0:
         return ""
     shares = {name: speaker.translator.percent(part / whole) for name, part in evidence.variances.items()}
-    shares["mde"] = speaker.translator.percent(evidence.mde, 1)
+    shares["mde"] = speaker.gain(evidence.mde, sign=False)
     if "folds" in shares:
         return speaker(
             Message(
@@ -213,7 +214,7 @@ def _cost(speaker: Speaker) -> Mapping[str, Any]:
 
 
 def _price(speaker: Speaker) -> str:
-    flip, now = speaker.decision.flip, speaker.price(speaker.economics.likely["cost.image"])
+    flip, now = speaker.decision.flip, speaker.economics.likely["cost.image"]
     if flip is None or not speaker.decision.trusted:
         return ""
     if flip.image_price is None:
@@ -222,8 +223,8 @@ def _price(speaker: Speaker) -> str:
         return speaker(
             Message(
                 "At the likely values of everything else it pays up to {price} per image (now: {now}).",
-                price=speaker.price(flip.image_price),
-                now=now,
+                price=speaker.price(flip.image_price, now),
+                now=speaker.given_price(now),
             )
         )
     return (
@@ -243,7 +244,7 @@ def _payback(speaker: Speaker) -> str:
         return ""
     if flip.payback is None:
         return speaker(Message("With the measured gain the one-off cost would not come back."))
-    years = speaker.translator.number(flip.payback, 1)
+    years = speaker.translator.number(flip.payback, digits_shown(flip.payback, 1))
     return speaker(Message("The one-off cost would come back after {years} years.", years=years))
 
 
@@ -271,8 +272,8 @@ def _flips(speaker: Speaker) -> list[str]:
             speaker(
                 Message(
                     "If {eta} of the offline gain reached sales (now: {now}).",
-                    eta=speaker.share(flip.transfer),
-                    now=speaker.share(now["transfer"]),
+                    eta=speaker.share(flip.transfer, now["transfer"]),
+                    now=speaker.given_share(now["transfer"]),
                 )
             )
         )
@@ -281,8 +282,8 @@ def _flips(speaker: Speaker) -> list[str]:
             speaker(
                 Message(
                     "A price of {price} per image (now: {now}).",
-                    price=speaker.price(flip.image_price),
-                    now=speaker.price(now["cost.image"]),
+                    price=speaker.price(flip.image_price, now["cost.image"]),
+                    now=speaker.given_price(now["cost.image"]),
                 )
             )
         )
@@ -505,8 +506,8 @@ def _steps(speaker: Speaker) -> Mapping[str, Any]:
     rows = [
         {
             "name": speaker.step(step),
-            "cost": speaker.money(step.cost),
-            "days": speaker.translator.number(step.days),
+            "cost": "–" if step.name == DATA else speaker.money(step.cost),
+            "days": "–" if step.name == DATA else speaker.translator.number(step.days),
             "value": speaker(Message("not told"))
             if step.evsi is None or not speaker.decision.trusted
             else speaker.money(step.evsi),
@@ -540,7 +541,7 @@ def _inputs(speaker: Speaker) -> list[Mapping[str, Any]]:
             "name": _name(speaker, name), "likely": speaker.input(name, given.likely),
             "range": " – ".join(ends) if given.low < given.high else "", **_source(speaker, name),
         })  # fmt: skip
-    for name, value in (("years", speaker.years), ("discount", speaker.share(speaker.economics.discount))):
+    for name, value in (("years", speaker.years), ("discount", speaker.given_share(speaker.economics.discount))):
         rows.append({"name": _name(speaker, name), "likely": value, "range": "", **_source(speaker, name)})
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -17,18 +18,28 @@ from mmbench.decision.evidence import Gate, Status
 from mmbench.decision.openings import Key, Opening
 from mmbench.decision.page import phrases
 from mmbench.decision.rule import FAVOURABLE, Why
-from mmbench.decision.steps import OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, NextStep
+from mmbench.decision.steps import DATA, OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, NextStep
 from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.intervals import Interval, LogGain
-from mmbench.messages import Message, Translator
-from mmbench.report.sentences import metric_among
+from mmbench.messages import Message, Translator, digits_apart, digits_given, digits_shown
+from mmbench.report.sentences import metric_among, metric_name
 
 
 def _two_figures(amount: float) -> int:
     """Decimals of a very small sum: its first two figures, a second one that is zero left out."""
     digits = 1 - math.floor(math.log10(abs(amount)))
     return digits - (round(amount, digits) == round(amount, digits - 1))
+
+
+def _decimals_of_price(amount: float) -> int:
+    """Decimals of a unit price."""
+    return 0 if abs(amount) >= 100 or amount == 0 else 2 if abs(amount) >= 0.01 else _two_figures(amount)
+
+
+def _decimals_of_share(share: float) -> int:
+    """Decimals of a share in percent."""
+    return 1 if 0 < abs(share) < 0.1 else 0
 
 
 def _failure(gate: Gate) -> Message:
@@ -76,31 +87,62 @@ class Speaker:
         """A sentence that stands in the template of the page."""
         return self(Message(template, **values))
 
-    def gain(self, share: float) -> str:
-        """A relative gain with its sign."""
-        return self.translator.percent(share, 1, sign=True)
+    def gain(self, share: float, *, sign: bool = True) -> str:
+        """A relative gain with its sign, or without; one that is not break-even does not look like it.
+
+        Rounding keeps the order of two numbers, so that each is as long as it takes to differ from the other.
+        """
+        breakeven = self.decision.breakeven
+        digits = max(digits_apart(share, breakeven, 1, 100), digits_shown(100 * share, 1))
+        if math.isclose(share, breakeven, rel_tol=1e-9):
+            digits = self._digits_of_need
+        return self.translator.percent(share, digits, sign=sign)
 
     def days(self, n: float) -> str:
         """How long a step takes."""
         return self(Message.counted("{n} day", "{n} days", math.ceil(n)))
 
-    def share(self, share: float) -> str:
-        """A share of something; small ones with decimals."""
-        return self.translator.percent(share, 1 if 0 < abs(share) < 0.1 else 0)
+    def share(self, share: float, beside: float | None = None) -> str:
+        """A share that was computed; small ones with decimals, and one beside another does not look like it."""
+        digits = _decimals_of_share(share)
+        digits = digits if beside is None else digits_apart(share, beside, digits, 100)
+        return self.translator.percent(share, digits)
 
     def money(self, amount: float) -> str:
         """A sum."""
         return self.translator.money(amount, self.economics.currency)
 
-    def price(self, amount: float) -> str:
-        """A unit price, with decimals where it is small."""
-        digits = 0 if abs(amount) >= 100 or amount == 0 else 2 if abs(amount) >= 0.01 else _two_figures(amount)
-        return self.translator.money(amount, self.economics.currency, digits)
+    def price(self, amount: float, beside: float | None = None) -> str:
+        """A unit price that was computed, with decimals where it is small; one beside another does not look like it."""
+        digits = _decimals_of_price(amount)
+        digits = digits if beside is None else digits_apart(amount, beside, digits)
+        return self.translator.money(amount, self.economics.currency, digits, exact=True)
+
+    def given_price(self, amount: float) -> str:
+        """A unit price or a sum as somebody gave it."""
+        digits = digits_given(amount, _decimals_of_price(amount))
+        return self.translator.money(amount, self.economics.currency, digits, exact=True)
+
+    def given_share(self, share: float) -> str:
+        """A share of something as somebody gave it."""
+        return self.translator.percent(share, digits_given(share, _decimals_of_share(share), 100))
 
     @property
     def need(self) -> str:
         """The break-even gain."""
-        return self.translator.percent(self.decision.breakeven, 1)
+        return self.translator.percent(self.decision.breakeven, self._digits_of_need)
+
+    @functools.cached_property
+    def _digits_of_need(self) -> int:
+        """Decimals of the break-even gain: two figures of a small one, and what tells it from the measured numbers."""
+        need, measured = self.decision.breakeven, self.evidence.gain
+        compared = [self.evidence.ratio, self.evidence.mde]
+        if measured is not None:
+            compared += [
+                end for bounds in (0.95, FAVOURABLE) for end in (measured.at(bounds).lo, measured.at(bounds).hi)
+            ]
+        least = max(1, _two_figures(100 * need)) if 0 < need < 0.01 else 1
+        return max([least, *(digits_apart(need, gain, least, 100) for gain in compared if gain is not None)])
 
     @property
     def years(self) -> str:
@@ -119,8 +161,8 @@ class Speaker:
 
     @property
     def made_up(self) -> bool:
-        """Whether the data set is a planted world."""
-        return is_made_up(self.evidence.dataset)
+        """Whether the data set is a planted world; a record of an earlier version has its name alone."""
+        return self.evidence.made_up or is_made_up(self.evidence.dataset)
 
     # First screen
 
@@ -190,7 +232,9 @@ class Speaker:
         if opening.key is Key.TRIALS:
             return Message(phrases.OPEN_TRIALS[gate], gate=gate, n=f"{amount:.0f}")
         if opening.key is Key.SEEDS:
-            return Message(phrases.OPEN_SEEDS, n=f"{amount:.0f}")
+            return Message(phrases.OPEN_SEEDS[gate], gate=gate, n=f"{amount:.0f}")
+        if opening.key is Key.DATA:
+            return Message(phrases.OPEN_DATA, gate=gate)
         if opening.key is Key.USERS_AND_SEEDS:
             users = number(_round_up(amount * e.n_users))
             return Message(phrases.OPEN_RAILS, gate=gate, times=number(amount, 1), users=users, now=number(e.n_users))
@@ -213,13 +257,15 @@ class Speaker:
         return f"{self.translator.date(moment.date())} {moment:%H:%M} UTC"
 
     def _reason(self) -> str:
-        d, gain, more = self.decision, self.evidence.interval, self.evidence.per_thousand
-        if d.action in (Action.GO, Action.PARTIAL) and more is not None and gain is not None:
-            return self._found_more(more, gain.mean)
+        d, gain = self.decision, self.evidence.interval
+        if d.action in (Action.GO, Action.PARTIAL) and gain is not None:
+            return self._found_more(self.evidence.per_thousand, gain)
         if d.why is Why.MONEY and self.evidence.gain is not None:
             return self._by_money_alone(self.evidence.gain)
         if d.promise is not None:
-            part = d.promise.part
+            part, promised = d.promise.part, d.promise.gain
+            need = breakeven(of_part(self.economics, part))
+            digits = digits_apart(promised, need, 1, 100)
             return self(
                 Message(
                     "Images for all items are not shown to pay. Images for some of them alone may: {part} ({n} items). "
@@ -227,8 +273,8 @@ class Speaker:
                     "that one item gains another one loses, so this has to be measured.",
                     part=self.slice(part.slice),
                     n=self.translator.number(part.items),
-                    gain=self.gain(d.promise.gain),
-                    need=self.translator.percent(breakeven(of_part(self.economics, part)), 1),
+                    gain=self.translator.percent(promised, digits, sign=True),
+                    need=self.translator.percent(need, digits),
                 )
             )
         if d.action is Action.NO_GO and gain is not None:
@@ -268,22 +314,49 @@ class Speaker:
             )
         )
 
-    def _found_more(self, more: Interval, gain: float) -> str:
+    @property
+    def quality(self) -> str:
+        """What the metric measures, as it stands in a sentence."""
+        metric, _, k = self.evidence.metric.partition("@")
+        return self(Message(phrases.QUALITIES.get(metric, phrases.OWN_QUALITY), k=k))
+
+    @property
+    def explained(self) -> str:
+        """What the metric measures, for the list of words; empty for one of somebody's own."""
+        metric, _, k = self.evidence.metric.partition("@")
+        if metric not in phrases.METRICS:
+            return ""
+        return self(Message(phrases.METRICS[metric], metric=metric_name(self.evidence.metric), k=k))
+
+    def _found_more(self, more: Interval | None, gain: Interval) -> str:
         """What images bring where they are to be added.
 
         Args:
-            more: relevant items more per 1,000 recommendations.
-            gain: in the quality of the order.
+            more: relevant items more per 1,000 recommendations; None without bounds.
+            gain: in the metric.
         """
-        x, lo, hi = (
-            self.translator.number(value, 1 if abs(value) < 10 else 0) for value in (more.mean, more.lo, more.hi)
-        )
-        if not more.mean > 0:  # the order is better, and the first 20 hold no more
+        if more is None:
             return self(
                 Message(
-                    "Adding images puts relevant items further up ({gain} in the quality of the order), but is not "
-                    "shown to find more of them per 1,000 recommendations (range {lo} to {hi}).",
-                    gain=self.gain(gain),
+                    "Adding images improves {quality} ({gain}, range {lo} to {hi}). How many more relevant items per "
+                    "1,000 recommendations that is cannot be told.",
+                    quality=self.quality,
+                    gain=self.gain(gain.mean),
+                    lo=self.gain(gain.lo),
+                    hi=self.gain(gain.hi),
+                )
+            )
+        x, lo, hi = (
+            self.translator.number(value, digits_shown(value, 1 if abs(value) < 10 else 0))
+            for value in (more.mean, more.lo, more.hi)
+        )
+        if not more.mean > 0:  # the metric is better, and the first 20 hold no more
+            return self(
+                Message(
+                    "Adding images improves {quality} ({gain}), but is not shown to find more relevant items per 1,000 "
+                    "recommendations (range {lo} to {hi}).",
+                    quality=self.quality,
+                    gain=self.gain(gain.mean),
                     lo=lo,
                     hi=hi,
                 )
@@ -439,6 +512,8 @@ class Speaker:
         """A next step."""
         if step.name == "control" and self._failed_control is not None:
             return self(Message("Find out why the control with shuffled images failed, and run it again."))
+        if step.name == DATA and step.why:
+            return self(Message("Make the data readable again: {reason}.", reason=step.why))
         if step.name == PARTIAL and self.decision.promise is not None:
             part = self.slice(self.decision.promise.part.slice)
             return self(Message("Measure images for these items alone: {part}.", part=part))
@@ -458,7 +533,7 @@ class Speaker:
         """The next step with its cost and duration."""
         step = self.decision.step
         name = self.step(step)
-        if step.name == WAIT:
+        if step.name in (WAIT, DATA):
             return name
         return self(
             Message(
@@ -484,14 +559,14 @@ class Speaker:
         """One line of the trust panel."""
         status, verdict = phrases.STATUSES[gate.status]
         numbers = {"value": gate.value, "limit": gate.limit, "lo": gate.lo, "hi": gate.hi}
-        given = {
-            name: self._gate_number(gate.name, value, bound=name in ("lo", "hi")) for name, value in numbers.items()
-        }
+        given = {name: self._gate_number(gate, value, bound=name in ("lo", "hi")) for name, value in numbers.items()}
         template = phrases.ANSWERS[gate.name][gate.status]
         if (gate.name, gate.status) in (("G3", Status.FAIL), ("G9", Status.FAIL)) and gate.value is None:
             template = phrases.NO_RANGE if gate.name == "G3" else phrases.DEPENDS
         if gate.name == "G5" and self.evidence.part is not None:
             template = phrases.OF_PART[gate.status]
+        if gate.status is Status.UNKNOWN and gate.name in phrases.NOT_KNOWN and gate.why:
+            template, given = phrases.NOT_KNOWN[gate.name], {"reason": str(self.translator(gate.why))}
         found = self._rails(gate) if gate.name == "G4" else self(Message(template, **given))
         return {
             "name": gate.name,
@@ -510,6 +585,8 @@ class Speaker:
         }
         given = {"holding": names[Rail.HOLDS], "broken": names[Rail.BROKEN], "open": names[Rail.OPEN]}
         template = phrases.ANSWERS["G4"][gate.status] if gate.rails else phrases.NO_RAILS
+        if not gate.rails and gate.why:
+            template, given = phrases.NOT_KNOWN["G4"], {"reason": str(self.translator(gate.why))}
         lines = [self(Message(template, margin=self.share(MARGIN), **given))]
         absent = [self(phrases.RAIL_NAMES[name]) for name in phrases.RAIL_NAMES if name not in dict(gate.rails)]
         if gate.rails and absent:
@@ -520,24 +597,26 @@ class Speaker:
         """A guard-rail as the facts name it."""
         return self(phrases.RAIL_NAMES[name]) if name in phrases.RAIL_NAMES else name
 
-    def _gate_number(self, name: str, value: float | None, *, bound: bool) -> str:
+    def _gate_number(self, gate: Gate, value: float | None, *, bound: bool) -> str:
+        """A number of a gate; what decides it does not look like its limit where it is not."""
         if value is None:
             return "-"
-        if bound or name == "G9":
-            return self.gain(value)
-        if name in phrases.COUNTS:
+        if bound or gate.name in phrases.GAINS:
+            return self.gain(value, sign=bound or gate.name == "G9")
+        if gate.name in phrases.COUNTS:
             return self.translator.number(value)
-        if name in phrases.SHARES:
-            return self.translator.percent(value, 0 if name == "G5" else 1)
-        return self.translator.number(value, 4)
+        scale, least = (100, 0) if gate.name in phrases.SHARES else (1, 4)
+        ends = (gate.value, gate.limit)
+        digits = least if ends[0] is None or ends[1] is None else digits_apart(ends[0], ends[1], least, scale)
+        return self.translator.percent(value, digits) if scale == 100 else self.translator.number(value, digits)
 
     def input(self, name: str, value: float) -> str:
-        """An input as its unit has it."""
+        """An input as it was given, in its unit."""
         if name in phrases.MONEY:
-            return self.price(value)
+            return self.given_price(value)
         if name in phrases.PERCENT:
-            return self.share(value)
-        digits = 0 if value >= 100 or value == int(value) else 1 if round(value, 1) == value else 2
+            return self.given_share(value)
+        digits = digits_given(value)
         number = self.translator.large(value) if value >= phrases.MANY else self.translator.number(value, digits)
         return self(Message(phrases.UNITS[name], n=number)) if name in phrases.UNITS else number
 
