@@ -172,7 +172,9 @@ def scores_from_file(
     shares = dict(zip(sorted(features), (first, 1.0 - first) if len(features) == 2 else [1.0], strict=False))
     kept = [name for name, share in shares.items() if share > 0.0 < weight]
     if kept:
-        content = np.hstack([len(shares) * shares[name] * features[name].astype(np.float64) for name in kept])
+        rows = {name: features[name].astype(np.float64) for name in kept}
+        units = {name: row / np.linalg.norm(row, axis=1, keepdims=True) for name, row in rows.items()}
+        content = np.hstack([len(shares) * shares[name] * units[name] for name in kept])
         items = np.hstack([items, weight * (content @ full["projection.weight"].T + full["projection.bias"])])
     return full["user_embedding"] @ items.T
 
