@@ -181,7 +181,7 @@ class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
         device: where the training ran.
         peak_rss_mb: largest resident memory of the process so far, in MiB.
         machine: processor and instruction set that the numbers were computed with.
-        energy_kwh: energy; None where no meter is installed.
+        energy_kwh: energy; None where no meter is installed or works.
     """
 
     seconds: float | None = None
