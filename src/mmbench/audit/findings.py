@@ -11,6 +11,7 @@ from typing import Any
 
 from mmbench import paths
 from mmbench.messages import Message, Refusal
+from mmbench.messages.refused import told
 from mmbench.store import records
 from mmbench.store.schema import (
     CellName,
@@ -56,11 +57,21 @@ def findings(sweep_dir: Path, cell: CellName | None, said: Said) -> list[Finding
         for file, field, reason in said:
             found.append(Finding(cell, file.relative_to(sweep_dir).as_posix(), field, reason))
     except Refusal as error:
+        _refuse_short_of_memory(error)
         found.append(Finding(cell, _place(sweep_dir, cell), "record", error.message))
     except Exception as error:  # whoever wrote a record decides what is wrong with it
+        _refuse_short_of_memory(error)
         reason = Message("it cannot be read: {error}", error=f"{type(error).__name__}: {error}")
         found.append(Finding(cell, _place(sweep_dir, cell), "record", reason))
     return found
+
+
+def _refuse_short_of_memory(error: Exception) -> None:
+    """Refuse to find anything where this machine lacks the memory for it, which says nothing of the records."""
+    from mmbench.training import allocation  # what it imports takes seconds, and a report needs none of it
+
+    if allocation.is_out_of_memory(error):
+        raise Refusal(told(MemoryError(allocation.reason(error).removeprefix(allocation.SHORT)))) from error
 
 
 def _place(sweep_dir: Path, cell: CellName | None) -> str:

@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,9 +24,12 @@ from mmbench.audit.retraining import Place, Retrained
 from mmbench.audit.root import root_of
 from mmbench.audit.standing import Level, Standing
 from mmbench.messages import Message, Refusal
+from mmbench.scheduling import memory
+from mmbench.scheduling.pool import UNMEASURED
 from mmbench.store import ledger, records
 from mmbench.store.schema import Manifest, PlannedCell
 from mmbench.training import allocation
+from mmbench.training.settings import cores_here
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,12 +43,12 @@ class Asked:
     Args:
         retrain: trainings to run again; 0 for none.
         number: the auditor's own number, which the sample is drawn with.
-        workers: processes.
+        workers: processes; None for as many as :func:`workers_here` finds.
     """
 
     retrain: int = 0
     number: int = 0
-    workers: int = 1
+    workers: int | None = 1
 
 
 def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing:
@@ -60,7 +64,8 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
         What was shown; it is kept beside the records.
 
     Raises:
-        ValueError: if the folder is no sweep, leads out of itself, or its data or models cannot be read here.
+        ValueError: if the folder is no sweep, leads out of itself, its data or models cannot be read here, or the
+            memory is too short for an audit.
     """
     sources.trust.check_folder(sweep_dir)
     found, root = consistency.check(sweep_dir), root_of(sweep_dir)
@@ -70,11 +75,15 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
         return _kept(sweep_dir, Standing(Level.STATED, root, ledger.now(), findings=found))
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     places = retraining.all_trainings(sweep_dir)
+    if not places:
+        say(Message("no training has ended yet: there is nothing to rank or to train again"))
+        return _kept(sweep_dir, Standing(Level.CONSISTENT, root, ledger.now()))
+    workers = workers_here(sweep_dir) if asked.workers is None else asked.workers
     again = 0
     say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
     with tempfile.TemporaryDirectory() as graphs:
         rescored = functools.partial(_rescored, sweep_dir, sources, Path(graphs))
-        for more in _spread(rescored, _largest_first(manifest, places), asked.workers):
+        for more in _spread(rescored, _largest_first(manifest, places), workers):
             found += more
         say(_told(Level.RESCORED, found))
         level = Level.CONSISTENT if found else Level.RESCORED
@@ -83,7 +92,7 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
             names = ", ".join(map(_named, drawn))
             say(Message("drawn with the number {number}: {places}", number=asked.number, places=names))
             retrained = functools.partial(_retrained, sweep_dir, sources, Path(graphs))
-            results = list(_spread(retrained, drawn, asked.workers))
+            results = list(_spread(retrained, drawn, workers))
             found += [result.finding for result in results if result.finding is not None]
             again = sum(result.finding is None for result in results)
             for sentence in _shown(len(places), results):
@@ -159,8 +168,25 @@ def _spread(work: Callable[[T], R], over: Sequence[T], workers: int) -> Iterator
         finally:
             torch.set_num_threads(threads)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
-        yield from pool.map(work, over)
+    try:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
+            yield from pool.map(work, over)
+    except BrokenProcessPool as error:  # which says nothing of the records
+        raise Refusal(
+            "one of the {n} processes of the audit was killed, as the system does for want of memory; name fewer with "
+            "--workers",
+            n=workers,
+        ) from error
+
+
+def workers_here(sweep_dir: Path) -> int:
+    """Processes for an audit of a sweep: one for every processor, as far as the free memory goes.
+
+    Each of them is reckoned with the most that a training of the sweep has needed, as the ledger has it.
+    """
+    each = max((2**20 * (row.cost.peak_rss_mb or 0.0) for row in ledger.read(sweep_dir)), default=0.0) or UNMEASURED
+    left, cores = memory.available(), cores_here()
+    return cores if left is None else int(max(1, min(cores, left // each)))
 
 
 def _begin() -> None:

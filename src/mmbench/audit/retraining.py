@@ -13,9 +13,11 @@ import numpy as np
 from mmbench import fingerprint, paths
 from mmbench.audit.findings import Finding, folder_of
 from mmbench.audit.recorded import Recorded, Sources
-from mmbench.messages import Message
+from mmbench.messages import Message, Refusal
+from mmbench.messages.refused import told
 from mmbench.store import ledger, records
 from mmbench.store.schema import Manifest, PlannedCell, Stage, Training, Unit
+from mmbench.training import allocation
 from mmbench.training.fit import machine
 from mmbench.training.settings import check_machine
 from mmbench.tuning.study import train
@@ -86,7 +88,8 @@ def retrain(sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path) ->
         graph_dir: where large item graphs are kept; never in the sweep.
 
     Raises:
-        ValueError: as :meth:`mmbench.audit.recorded.Recorded.read`, and if this machine cannot train what it did.
+        ValueError: as :meth:`mmbench.audit.recorded.Recorded.read`, and if this machine cannot train what it did, for
+            want of memory too.
     """
     recorded = Recorded.read(sweep_dir, place.planned, sources)
     training = _training(recorded, place)
@@ -94,6 +97,8 @@ def retrain(sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path) ->
     # Otherwise it would fail here, as if its record were not true.
     check_machine(settings.accelerator, settings.precision, compiled=settings.compile)
     again = train(recorded.task, recorded.store, place.unit, training.configuration, graph_dir).record
+    if training.succeeded and again.failure is not None and again.failure.reason.startswith(allocation.SHORT):
+        raise Refusal(told(MemoryError(again.failure.reason.removeprefix(allocation.SHORT))))
     exact = again.versions_hash == training.versions_hash and machine(settings) == _machine(sweep_dir, training)
     field = _differs(training, again) if exact else _strays(training, again)
     file = recorded.store.training_file(place.unit, paths.RECORD).relative_to(sweep_dir).as_posix()
