@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mmbench import faults, paths
 from mmbench.audit import consistency
 from mmbench.audit.further_tries import read_tries
-from mmbench.audit.levels import Asked, audit
+from mmbench.audit.levels import Asked, audit, check_kept_elsewhere
 from mmbench.audit.root import root_of
 from mmbench.audit.standing import Level
+from mmbench.cli.compose import compose
+from mmbench.data.planted import make_world
+from mmbench.data.sources import write_folder
+from mmbench.scheduling import worker
+from mmbench.scheduling.job import forget_data
+from mmbench.scheduling.sweep import Sweep
 from mmbench.store import ledger
 from mmbench.store.mending import mend
 from mmbench.store.schema import Stage
@@ -23,6 +31,7 @@ from mmbench.training import fit
 from tests.audit.conftest import SOURCES, run
 from tests.audit.every_model import MODELS, WORLDS, audited, swept
 from tests.audit.forger import Forger
+from tests.audit.test_attacks import plan_of
 from tests.tiny import TINY
 from tests.torn import tear
 
@@ -140,6 +149,88 @@ def test_a_row_that_nothing_rests_on_is_named(honest: Path) -> None:
         assert len(said) == 1
         assert said[0].startswith("the ledger has 1 training of ")
         assert said[0].endswith(" that no choice rests on")
+
+
+def on_folder(base: Path, data: Path | str, *conditions: str) -> Path:
+    """Run a sweep on a data set in a folder, as a command does that reads it anew."""
+    forget_data()
+    words = [word for word in TINY if "world" not in word]
+    words += [f"paths.multirun={base}", "sweep.name=s", "dataset=folder", "dataset.name=shop", f"dataset.path={data}"]
+    words += ["dataset.protocol=given", "budget.trials=2", "budget.seeds=1", "model=vbpr"]
+    sweep = Sweep.plan([compose([*words, f"modality={name}"]).job() for name in conditions], words)
+    sweep.open()
+    if sweep.waiting:
+        worker.work(sweep.waiting)
+    forget_data()
+    return sweep.folder
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A data set in a folder."""
+    write_folder(make_world("complementary", n_users=60, n_items=80, per_user=10), tmp_path / "shop", {})
+    return tmp_path / "shop"
+
+
+def tries_of(sweep: Path) -> list[str]:
+    """What is told of further tries."""
+    return [str(message) for tries in read_tries(sweep).values() for message in tries.here]
+
+
+def test_data_with_other_test_rows_pass_and_are_named(tmp_path: Path, shop: Path) -> None:
+    """The keys stay what they were, so that nothing is trained again; the plan says that the data are other ones."""
+    plan = plan_of(on_folder(tmp_path, shop, "text", "fused"))
+    log = pd.read_parquet(shop / "interactions.parquet")
+    tested = log["split"] == "test"
+    log.loc[tested, "item_id"] = log.loc[tested, "item_id"].to_numpy()[::-1]
+    log.drop_duplicates(["user_id", "item_id"]).to_parquet(shop / "interactions.parquet")
+    sweep = on_folder(tmp_path, shop, "text", "fused")
+    assert len(paths.stale_dirs(sweep)) == 0
+    passes(sweep, shop)
+    assert not check_kept_elsewhere(sweep, plan, "")
+    assert plan_of(sweep) != plan
+    assert tries_of(sweep) == ["it was planned with 2 contents of shop in turn: rows or features changed"]
+    again = plan_of(sweep)
+    assert plan_of(on_folder(tmp_path, shop, "text", "fused")) == again
+
+
+def test_data_that_grew_pass(tmp_path: Path, shop: Path) -> None:
+    on_folder(tmp_path, shop, "text", "fused")
+    write_folder(make_world("complementary", n_users=62, n_items=80, per_user=10), shop, {})
+    passes(on_folder(tmp_path, shop, "text", "fused"), shop)
+
+
+def test_content_that_came_later_passes(tmp_path: Path, shop: Path) -> None:
+    """Conditions that do not read it keep their records, and those that do are added."""
+    described, later = shop / "dataset.json", tmp_path / "later.npy"
+    content = json.loads(described.read_text())
+    without = {**content, "features": {name: value for name, value in content["features"].items() if name != "text"}}
+    (shop / "text_feat.npy").rename(later)
+    described.write_text(json.dumps(without))
+    on_folder(tmp_path, shop, "none", "image")
+    later.rename(shop / "text_feat.npy")
+    described.write_text(json.dumps(content))
+    sweep = on_folder(tmp_path, shop, "none", "image", "text", "fused")
+    assert len(paths.stale_dirs(sweep)) == 0
+    passes(sweep, shop)
+
+
+def test_a_folder_that_two_commands_name_in_two_ways_passes(
+    tmp_path: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_folder(tmp_path, shop, "text")
+    monkeypatch.chdir(shop.parent)
+    passes(on_folder(tmp_path, "shop", "fused"), shop)
+
+
+def test_data_other_than_those_of_the_last_plan_are_found(honest: Path) -> None:
+    """The leave to be other data is that of earlier revisions alone."""
+    with Forger(honest) as forger:
+        for place in (0, 1):
+            forger.change(forger.manifest, ("revisions", place, "data"), lambda data: dict.fromkeys(data, "0" * 64))
+            forger.rehash()
+            found = [finding.field for finding in consistency.check(honest)]
+            assert found == (["revisions[2].data"] if place else [])
 
 
 @pytest.mark.slow

@@ -171,8 +171,8 @@ class CellAudit:
                 yield from same(file, "config.tuning", cell.target, self._print.target)
             users = None if cell.sample is None else cell.sample.users
             yield from same(file, "config.evaluation", users, self._print.validation_users)
-            features = self._print.features if cell.modality != ID_ONLY else {}
-            yield from same(file, "features", cell.features, features)
+            known = self._print.features if cell.modality != ID_ONLY else {}
+            yield from same(file, "features", *(self._seen(features) for features in (cell.features, known)))
         if not cell.config["model"].get("recommendations"):
             yield from same(file, "external", cell.external, None)
         dataset = DatasetConfig(**{name: value for name, value in cell.config["dataset"].items() if name != "lr"})
@@ -186,6 +186,10 @@ class CellAudit:
         expected = {"trials": len(self._slots), "proposals": self.budget.get("tpe", 0), "seeds": planned.seeds}
         yield from same(file, "effort", msgspec.to_builtins(cell.effort), expected)
         yield from same(self.manifest_file, "trainings", planned.trainings, cell.effort.trainings)
+
+    def _seen(self, features: Mapping[str, str]) -> dict[str, str]:
+        """Fingerprints of the modalities that the condition keeps; another one may have come later to the data."""
+        return {name: features[name] for name in self._condition.kept(features)}
 
     @functools.cached_property
     def _slots(self) -> list[Configuration]:
