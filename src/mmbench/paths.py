@@ -246,6 +246,15 @@ def stale_dirs(sweep_dir: Path) -> list[Path]:
     return sorted(file.parent for file in cell_files(sweep_dir) if STALE in file.parent.name)
 
 
+def damaged_records(sweep_dir: Path, cell: Path, stage: str, number: int) -> list[Path]:
+    """Records of one training of a cell among the damaged files, with those of final runs and cells set aside."""
+    record = training_file(cell, stage, number, RECORD)
+    place = damaged_dir(sweep_dir) / cell.relative_to(sweep_dir)
+    folders = [place, *place.parent.glob(f"{place.name}{STALE}*")]
+    found = (file for folder in folders for file in folder.rglob(f"{record.name}*"))
+    return sorted(file for file in found if file.parent.name == record.parent.name)
+
+
 def recommendations_file(cell: Path) -> Path:
     """The best items of every user with raw ids, where they were asked for."""
     return cell / "recommendations.csv"

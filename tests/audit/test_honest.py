@@ -24,7 +24,7 @@ from mmbench.data.sources import write_folder
 from mmbench.scheduling import worker
 from mmbench.scheduling.job import forget_data
 from mmbench.scheduling.sweep import Sweep
-from mmbench.store import ledger
+from mmbench.store import ledger, records
 from mmbench.store.mending import mend
 from mmbench.store.schema import Stage
 from mmbench.training import fit
@@ -128,6 +128,45 @@ def test_what_was_begun_afresh_passes_and_is_named(tmp_path: Path) -> None:
         f"planted-complementary/vbpr/{folder.name} was set aside with 2 trainings" for folder in paths.stale_dirs(sweep)
     ]
     assert not tries.beside
+
+
+def test_a_raised_sweep_that_was_begun_afresh_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another version, so that no row of what was set aside is one of what stands; final runs aside lie there."""
+    cells = (("vbpr", "text", "complementary"), ("vbpr", "fused", "complementary"))
+    for trials in (2, 3):
+        sweep = run(tmp_path, "s", f"budget.trials={trials}", "budget.seeds=1", cells=cells)
+    plan, versions = plan_of(sweep), records.versions
+    assert any(paths.aside_dirs(cell) for cell in paths.cell_dirs(sweep))
+    monkeypatch.setattr(records, "versions", lambda *own: {**versions(*own), "torch": "another one"})
+    run(tmp_path, "s", "budget.trials=3", "budget.seeds=1", "study.resume=force", cells=cells)
+    passes(sweep)
+    assert plan_of(sweep) != plan
+    assert not check_kept_elsewhere(sweep, plan, "")
+    n = sum(1 for folder in paths.stale_dirs(sweep) for _ in folder.rglob("*.state.npz"))
+    told = [int(line.split()[-2]) for line in tries_of(sweep) if "was set aside with" in line]
+    assert sum(told) == n
+
+
+def test_what_was_lost_and_came_out_otherwise_passes(tmp_path: Path) -> None:
+    """Another machine rounds in another way: the row of before is that of no record any more."""
+    sweep = run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", cells=ONE)
+    (cell,) = paths.cell_dirs(sweep)
+    paths.training_file(cell, Stage.TRIAL, 1, paths.STATE).write_bytes(b"")
+    assert list(mend(sweep))
+    with Forger(sweep) as forger:
+        rows = forger.rows()
+        (place,) = (n for n, row in enumerate(rows) if (row["stage"], row["index"]) == ("tune", 1))
+        rows[place] |= {"hash": "0" * 64, "score": rows[place]["score"] * 1.0001}
+        forger.write_rows(rows)
+        run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", cells=ONE)
+        passes(sweep)
+        rows = forger.rows()
+        rows[place] |= {"index": 0}
+        forger.write_rows(rows)
+        found = [str(finding) for finding in consistency.check(sweep)]
+        assert found == [
+            "ledger.jsonl: planted-complementary/vbpr/fused tune 0: a training is listed whose record is not there"
+        ]
 
 
 def test_other_settings_in_turn_and_sweeps_beside_are_named(tmp_path: Path) -> None:

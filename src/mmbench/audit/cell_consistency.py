@@ -182,7 +182,8 @@ class CellAudit:
         versions = [
             r.versions[str(cell.name)] for r in self.manifest.revisions if r.cells.get(str(cell.name)) == cell.key
         ]
-        yield from same(file, "versions", versions_hash(cell.versions), versions[0] if versions else None)
+        own = versions_hash(cell.versions)  # a later revision has others where the cell was begun afresh
+        yield from same(file, "versions", own, own if own in versions else next(iter(versions), None))
         expected = {"trials": len(self._slots), "proposals": self.budget.get("tpe", 0), "seeds": planned.seeds}
         yield from same(file, "effort", msgspec.to_builtins(cell.effort), expected)
         yield from same(self.manifest_file, "trainings", planned.trainings, cell.effort.trainings)
@@ -341,22 +342,32 @@ class CellAudit:
             {training.hash for training in by_unit.values()} | {t.hash for _, t in self._aside()} | {*self.set_aside}
         )
         for value, (_, row) in rows.items():
-            if value not in known:
+            if value not in known and not self._was_lost(row.unit):
                 yield (
                     self.ledger_file,
                     f"{self.cell.name} {row.stage} {row.index}",
                     Message("a training is listed whose record is not there"),
                 )
+        # What was raised before a look was kept, and what was repeated because its record was lost, comes later.
+        own = [r.trials for r in self.manifest.revisions if r.cells.get(str(self.cell.name)) == self.cell.key]
+        planned = min(own, default=self.cell.effort.trials)
         listed = [
-            (place, row.stage == Stage.FINAL) for value, (place, row) in rows.items() if value not in self.set_aside
+            (place, row.unit)
+            for value, (place, row) in rows.items()
+            if value not in self.set_aside and (row.stage != Stage.TRIAL or row.index < planned)
         ]
-        finals, trials = ([place for place, final in listed if final is which] for which in (True, False))
-        if paths.looks_kept(self.folder) == 0 and finals and trials and min(finals) < max(trials):
+        finals = [place for place, unit in listed if unit.stage == Stage.FINAL]
+        early = [unit for place, unit in listed if unit.stage != Stage.FINAL and place > min(finals, default=place)]
+        if paths.looks_kept(self.folder) == 0 and not all(map(self._was_lost, early)):
             yield (
                 self.ledger_file,
                 f"{self.cell.name}: order",
                 Message("a final run was finished before the last trial"),
             )
+
+    def _was_lost(self, unit: Unit) -> bool:
+        """Whether a record of a training lies among the damaged files, so that it was run once more."""
+        return bool(paths.damaged_records(self.manifest_file.parent, self.folder, *unit))
 
     def _aside(self) -> list[tuple[Path, Training]]:
         return read_aside(self.folder, self.cell.key)

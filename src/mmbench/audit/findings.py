@@ -87,12 +87,17 @@ def folder_of(sweep_dir: Path, planned: PlannedCell) -> Path:
 
 def set_aside_trainings(sweep_dir: Path) -> set[str]:
     """Hashes of the trainings in folders that were set aside: cells begun afresh or with other settings."""
-    hashes: set[str] = set()
-    for folder in paths.stale_dirs(sweep_dir):
-        for stage in Stage:
+    return {training.hash for folder in paths.stale_dirs(sweep_dir) for training in trainings_of_stale(folder)}
+
+
+def trainings_of_stale(folder: Path) -> list[Training]:
+    """Trainings in the folder of a cell that was set aside, with those of its earlier choices."""
+    found: list[Training] = []
+    for stage in Stage:
+        for place in (folder, *paths.aside_dirs(folder)):
             with contextlib.suppress(ValueError):  # nothing rests on them; an older version may have written them
-                hashes |= {training.hash for training in records.read_trainings(folder, stage)}
-    return hashes
+                found += records.read_trainings(place, stage)
+    return found
 
 
 def read_aside(folder: Path, key: str) -> list[tuple[Path, Training]]:

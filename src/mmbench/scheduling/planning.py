@@ -184,7 +184,11 @@ def _merged(
     data = {} if earlier is None else dict(earlier.data)
     before = {cell.name: (cell.key, cell.trials, cell.seeds) for cell in known}
     revisions = [] if earlier is None else list(earlier.revisions)
-    read = {name: content for revision in revisions for name, content in revision.data.items()}  # the last of each
+    # The last of each.
+    read = {name: content for revision in revisions for name, content in revision.data.items()}
+    code = {name: version for revision in revisions for name, version in revision.versions.items()}
+    versions = {str(plan.task.cell): plan.task.versions_hash for plan in planned}
+    afresh = config.study.resume == "force"
     revised: dict[tuple[int, int], dict[str, str]] = {}
     for plan in planned:
         name, budget = plan.task.cell, plan.job.config.budget
@@ -203,9 +207,9 @@ def _merged(
         data[name.dataset] = print_of(plan.job.dataset())
         # Other test rows, or content that no condition so far reads, leave the key as it was.
         changed = read.get(name.dataset) != _content(data[name.dataset])
+        changed |= afresh and code.get(str(name)) != versions[str(name)]
         if changed or before.get(name) != (cell.key, cell.trials, cell.seeds):
             revised.setdefault((cell.trials, cell.seeds), {})[str(name)] = cell.key
-    versions = {str(plan.task.cell): plan.task.versions_hash for plan in planned}
     statistics = dict(config.plain["statistics"])
     previous = fixed(config.statistics.delta, config.statistics.contrasts, config.report.primary, statistics)
     for (trials, seeds), keys in revised.items():
