@@ -8,12 +8,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pandas as pd
 import pytest
 
 from mmbench import faults, paths
-from mmbench.audit import consistency
+from mmbench.audit import consistency, rescoring, standing
 from mmbench.audit.further_tries import read_tries
 from mmbench.audit.levels import Asked, audit, check_kept_elsewhere
 from mmbench.audit.root import root_of
@@ -21,13 +23,19 @@ from mmbench.audit.standing import Level
 from mmbench.cli.compose import compose
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
+from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.scheduling import worker
 from mmbench.scheduling.job import forget_data
 from mmbench.scheduling.sweep import Sweep
-from mmbench.store import ledger, records
+from mmbench.sealing import score_test
+from mmbench.store import crashes, ledger, records
 from mmbench.store.mending import mend
-from mmbench.store.schema import Stage
+from mmbench.store.records import CellStore
+from mmbench.store.schema import Seal, Stage, Training, hashed
 from mmbench.training import fit
+from mmbench.training.fit import Fitted
+from mmbench.tuning import study
+from mmbench.tuning.cell import CellTask
 from tests.audit.conftest import SOURCES, run
 from tests.audit.every_model import MODELS, WORLDS, audited, swept
 from tests.audit.forger import Forger
@@ -270,6 +278,62 @@ def test_data_other_than_those_of_the_last_plan_are_found(honest: Path) -> None:
             forger.rehash()
             found = [finding.field for finding in consistency.check(honest)]
             assert found == (["revisions[2].data"] if place else [])
+
+
+@pytest.mark.parametrize("failure", ["crashed", "short of memory"])
+def test_a_failure_of_the_machine_that_does_not_come_again_is_not_confirmed(
+    failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It accuses nobody, and is counted openly."""
+    job = compose([*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "budget.trials=2", "model=vbpr"]).job()
+    store, fit_once, calls = job.store(job.task()), study.fit, [0]
+
+    def short(*given: Any, **named: Any) -> Fitted:
+        calls[0] += 1
+        if calls[0] <= 2:  # the first trial and its second try
+            raise MemoryError("Unable to allocate 8.00 GiB")
+        return fit_once(*given, **named)
+
+    for _ in range(crashes.MAX_CRASHES if failure == "crashed" else 0):
+        crashes.note(store.sweep_dir, f"{store.short_key}.tune-0", "SIGKILL for want of memory")
+    with monkeypatch.context() as once:
+        once.setattr(study, "fit", short if failure == "short of memory" else fit_once)
+        sweep = run(tmp_path, "s", "budget.trials=2", cells=ONE)
+    said: list[str] = []
+    held = audit(sweep, Asked(99, 1, 1), SOURCES, lambda message: said.append(str(message)))
+    assert (held.findings, held.level) == ([], Level.RETRAINED)
+    assert (held.retrained, held.unconfirmed, held.trainings) == (2, 1, 3)
+    assert said[-3:-1] == [
+        "2 of 3 trainings agree, of 3 in all",
+        "1 failed for want of memory or with its worker and does not fail here, which cannot be confirmed",
+    ]
+    assert str(held.words).startswith("re-trained 2 of 3 (1 not confirmed; 20")
+    assert standing.read(sweep, held.root, []) == held
+
+
+def test_a_proposal_that_ranks_nothing_of_test_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trial of the same number ranks all of it, and so it was where earlier versions called both a trial."""
+    original = score_test.stored_rankings
+
+    def constant(task: CellTask, store: CellStore, training: Training, *given: Any, **named: Any) -> Any:
+        if training.unit == (Stage.PROPOSAL, 1):
+            raise DegenerateScores("all scores are equal")
+        return original(task, store, training, *given, **named)
+
+    for module in (score_test, rescoring):
+        monkeypatch.setattr(module, "stored_rankings", constant)
+    sweep = run(tmp_path, "s", "budget.trials=3", "budget.seeds=1", "budget.tpe=2", cells=ONE)
+    passes(sweep)
+    with Forger(sweep) as forger:
+        seal = paths.seal_file(forger.cell("fused"))
+        assert forger.read(seal)["unscored"] == ["proposal 1: all scores are equal"]
+        forger.change(seal, ("unscored",), lambda _: ["trial 1: all scores are equal"], keep=False)
+        forger.write(seal, plain_hashed(forger.read(seal)))
+        passes(sweep)
+
+
+def plain_hashed(seal: dict[str, Any]) -> dict[str, Any]:
+    return dict(msgspec.to_builtins(hashed(msgspec.convert(seal, Seal))))
 
 
 @pytest.mark.slow

@@ -42,6 +42,7 @@ from mmbench.store.schema import (
     Unit,
     fixed,
     training_rule,
+    unscored,
 )
 from mmbench.training.stopping import SELECTION_METRIC, StoppingRule
 from mmbench.tuning import sampler
@@ -414,12 +415,12 @@ class CellAudit:
 
     def _files(self, seal: Seal, by_unit: Mapping[Unit, Training]) -> Said:
         """Files of test ranks: those that were sealed, ranks of the whole test split, of nothing else."""
-        unscored = {reason.partition(":")[0] for reason in seal.unscored}
-        tried = {f"trial {unit.number}" for unit, t in by_unit.items() if t.succeeded and unit.stage != Stage.FINAL}
-        yield from same(paths.seal_file(self.folder), "unscored", sorted(unscored - tried), [])
+        without = self._without_ranks(seal, by_unit)
+        said = {reason.partition(":")[0] for reason in seal.unscored}
+        yield from same(paths.seal_file(self.folder), "unscored", sorted(said - without.keys()), [])
         expected = set()
         for unit, training in by_unit.items():
-            if training.succeeded and f"trial {unit.number}" not in (unscored if unit.stage != Stage.FINAL else ()):
+            if training.succeeded and unit not in without.values():
                 endings = (paths.RANKS, paths.LISTS) if unit.stage == Stage.FINAL else (paths.RANKS,)
                 expected |= {paths.training_file(self.folder, *unit, ending) for ending in endings}
         sealed = {self.folder / name for name in seal.files}
@@ -456,6 +457,20 @@ class CellAudit:
                 ranked = file.with_name(file.name.removesuffix(paths.LISTS) + paths.RANKS)
                 read[ranked] = bounds.read_table(ranked)
                 yield from _lists(file, columns, read[ranked])
+
+    def _without_ranks(self, seal: Seal, by_unit: Mapping[Unit, Training]) -> dict[str, Unit]:
+        """Trials and proposals that rank nothing of test, by what the seal calls them."""
+        tried = {unit: t for unit, t in by_unit.items() if t.succeeded and unit.stage != Stage.FINAL}
+        named = {unscored(training): unit for unit, training in tried.items()}
+        found = {}
+        for name in {reason.partition(":")[0] for reason in seal.unscored}:
+            unit = named.get(name)
+            if unit is None or paths.training_file(Path(), *unit, paths.RANKS).as_posix() in seal.files:
+                # An earlier version called a proposal a trial, too.
+                unit = named.get(name.replace("trial", "proposal"), unit)
+            if unit is not None:
+                found[name] = unit
+        return found
 
     def _ranks(self, file: Path, frame: Mapping[str, NDArray[Any]], test_hash: str) -> Said:
         """Ranks of the whole test split, or, without its hash, of what other candidates rank of it."""

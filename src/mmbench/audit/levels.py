@@ -79,7 +79,7 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
         say(Message("no training has ended yet: there is nothing to rank or to train again"))
         return _kept(sweep_dir, Standing(Level.CONSISTENT, root, ledger.now()))
     workers = workers_here(sweep_dir) if asked.workers is None else asked.workers
-    again = 0
+    again = unconfirmed = 0
     say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
     with tempfile.TemporaryDirectory() as graphs:
         rescored = functools.partial(_rescored, sweep_dir, sources, Path(graphs))
@@ -94,11 +94,12 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
             retrained = functools.partial(_retrained, sweep_dir, sources, Path(graphs))
             results = list(_spread(retrained, drawn, workers))
             found += [result.finding for result in results if result.finding is not None]
-            again = sum(result.finding is None for result in results)
+            again = sum(result.agrees for result in results)
+            unconfirmed = sum(not result.confirmed for result in results)
             for sentence in _shown(len(places), results):
                 say(sentence)
             level = level if found else Level.RETRAINED
-    return _kept(sweep_dir, Standing(level, root, ledger.now(), again, len(places), found))
+    return _kept(sweep_dir, Standing(level, root, ledger.now(), again, len(places), found, unconfirmed=unconfirmed))
 
 
 def _kept(sweep_dir: Path, held: Standing) -> Standing:
@@ -125,8 +126,9 @@ def _told(level: Level, found: Sequence[Finding]) -> Message:
 
 def _shown(n: int, results: Sequence[Retrained]) -> Iterator[Message]:
     """What the sample shows."""
-    agree, drawn = sum(result.finding is None for result in results), len(results)
-    loosely = sum(not result.exact for result in results)
+    agree, drawn = sum(result.agrees for result in results), len(results)
+    loosely = sum(result.confirmed and not result.exact for result in results)
+    unconfirmed = sum(not result.confirmed for result in results)
     yield Message("{agree} of {drawn} trainings agree, of {n} in all", agree=agree, drawn=drawn, n=n)
     if loosely:
         yield Message.counted(
@@ -137,11 +139,17 @@ def _shown(n: int, results: Sequence[Retrained]) -> Iterator[Message]:
             loosely,
             tolerance=round(100 * retraining.TOLERANCE),
         )
-    if agree == drawn:
+    if unconfirmed:
+        yield Message.counted(
+            "{n} failed for want of memory or with its worker and does not fail here, which cannot be confirmed",
+            "{n} failed for want of memory or with their workers and do not fail here, which cannot be confirmed",
+            unconfirmed,
+        )
+    if agree + unconfirmed == drawn:
         yield Message(
             "had a tenth been altered, this would have found one with probability {chance} %; {needed} trainings would "
             "with 95 %",
-            chance=round(100 * retraining.chance(n, drawn)),
+            chance=round(100 * retraining.chance(n, agree)),
             needed=retraining.needed(n),
         )
 

@@ -15,7 +15,7 @@ from mmbench.audit.findings import Finding, folder_of
 from mmbench.audit.recorded import Recorded, Sources
 from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import told
-from mmbench.store import ledger, records
+from mmbench.store import crashes, ledger, records
 from mmbench.store.schema import Manifest, PlannedCell, Stage, Training, Unit
 from mmbench.training import allocation
 from mmbench.training.fit import machine
@@ -25,6 +25,8 @@ from mmbench.tuning.study import train
 #: Where the bits of a result are another machine's, validation scores may differ by this share of the best one: the
 #: mean over the epochs that both trainings ran, and the best score.
 TOLERANCE = 0.05
+#: Begins the reason of a failure that another machine, or the same one an hour later, need not have.
+OF_THE_MACHINE = (allocation.SHORT, crashes.CRASHED)
 #: Share of altered trainings that the printed probability speaks of.
 ALTERED = 0.1
 
@@ -45,11 +47,19 @@ class Retrained:
         place: which.
         finding: what differs; None where nothing does.
         exact: whether it was compared bit for bit; otherwise within :data:`TOLERANCE`.
+        confirmed: whether it could be compared; not one that failed for want of memory or with its worker, and does not
+            here.
     """
 
     place: Place
     finding: Finding | None
     exact: bool
+    confirmed: bool = True
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it was compared, and nothing differs."""
+        return self.confirmed and self.finding is None
 
 
 def all_trainings(sweep_dir: Path) -> list[Place]:
@@ -99,6 +109,9 @@ def retrain(sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path) ->
     again = train(recorded.task, recorded.store, place.unit, training.configuration, graph_dir).record
     if training.succeeded and again.failure is not None and again.failure.reason.startswith(allocation.SHORT):
         raise Refusal(told(MemoryError(again.failure.reason.removeprefix(allocation.SHORT))))
+    if training.failure is not None and training.failure.reason.startswith(OF_THE_MACHINE):
+        same = again.failure is not None and again.failure.reason.startswith(allocation.SHORT)
+        return Retrained(place, None, exact=False, confirmed=same)
     exact = again.versions_hash == training.versions_hash and machine(settings) == _machine(sweep_dir, training)
     field = _differs(training, again) if exact else _strays(training, again)
     file = recorded.store.training_file(place.unit, paths.RECORD).relative_to(sweep_dir).as_posix()

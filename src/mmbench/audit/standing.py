@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmbench import paths
 from mmbench.audit.findings import Finding
-from mmbench.messages import Message
+from mmbench.messages import Message, clauses
 from mmbench.store import files
 from mmbench.store.schema import CellName
 
@@ -33,6 +33,7 @@ class Standing:
         retrained: trainings that were run again and agree.
         trainings: trainings in all.
         findings: what is wrong.
+        unconfirmed: trainings whose failure the run again has not shown, and that nothing is known of.
     """
 
     level: Level
@@ -41,15 +42,24 @@ class Standing:
     retrained: int = 0
     trainings: int = 0
     findings: list[Finding] = field(default_factory=list)
+    unconfirmed: int = 0
 
     @property
     def words(self) -> Message:
         """The level in words."""
         if self.level is Level.RETRAINED:
-            return Message("re-trained {k} of {n} ({at})", k=self.retrained, n=self.trainings, at=self.at)
+            return Message("re-trained {k} of {n} ({at})", k=self.retrained, n=self.trainings, at=self._how)
         if self.level is Level.RESCORED:
             return Message("re-scored ({at})", at=self.at)
         return Message("consistent") if self.level is Level.CONSISTENT else Message("stated")
+
+    @property
+    def _how(self) -> str:
+        """When, and how trainings were compared where that was not bit for bit for all."""
+        parts = []
+        if self.unconfirmed:
+            parts.append(Message("{n} not confirmed", n=self.unconfirmed))
+        return clauses([*parts, self.at])
 
 
 #: Of records that nobody has looked at.
@@ -84,7 +94,13 @@ def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = Tr
         ]
         if document["root"] == root:
             return Standing(
-                Level(document["level"]), root, document["at"], document["retrained"], document["trainings"], kept
+                Level(document["level"]),
+                root,
+                document["at"],
+                document["retrained"],
+                document["trainings"],
+                kept,
+                document.get("unconfirmed", 0),
             )
     return Standing(Level.CONSISTENT, root)
 

@@ -26,7 +26,7 @@ from mmbench.nn.recommender import Recommender
 from mmbench.store import mending
 from mmbench.store.files import read_state
 from mmbench.store.records import CellStore, read_looks
-from mmbench.store.schema import Seal, Stage, Training, Unit, hashed
+from mmbench.store.schema import Seal, Stage, Training, Unit, hashed, unscored
 from mmbench.training.fit import rebuild
 from mmbench.tuning.cell import CellTask
 from mmbench.tuning.space import configuration_hash
@@ -65,7 +65,7 @@ def score_test(
     trainings = store.finished_trainings()
     evaluator, graph_dir = evaluator_of_test(task, split), paths.graph_dir(store.sweep_dir)
     views = views_of_test(task, split)
-    unscored: list[str] = []
+    without: list[str] = []
     written: dict[str, str] = {}
     for _, training in sorted(trainings.items()):
         if training.cell_key != store.key:
@@ -78,7 +78,7 @@ def score_test(
         except DegenerateScores as error:
             if training.stage == Stage.FINAL:
                 raise
-            unscored.append(f"trial {training.index}: {error}")
+            without.append(f"{unscored(training)}: {error}")
     _repeat_lost_looks(task, store, evaluator, graph_dir, views)
     export(store)
     faults.reach("sealing")
@@ -95,7 +95,7 @@ def score_test(
         finals=finals,
         runs=[trainings[Unit(Stage.FINAL, number)].hash for number in finals],
         files=written,
-        unscored=unscored,
+        unscored=without,
     )
     seal, earlier = hashed(seal), store.last_seal()
     if earlier is not None and earlier.finals != seal.finals:

@@ -346,7 +346,7 @@ class Seal(Record, frozen=True, tag="seal"):
         finals: numbers of the final runs, from 1.
         runs: hash of every final run, in the order of ``finals``.
         files: fingerprint of every file of test ranks and lists, by its path in the cell.
-        unscored: trials whose scores on test were degenerate, and why.
+        unscored: trials whose scores on test were degenerate, and why; see :func:`unscored`.
         hash: hash of all of this.
     """
 
@@ -360,6 +360,11 @@ class Seal(Record, frozen=True, tag="seal"):
     files: dict[str, str]
     unscored: list[str] = []
     hash: str = ""
+
+
+def unscored(training: Training) -> str:
+    """How :attr:`Seal.unscored` names a trial or a proposal; earlier versions called a proposal a trial too."""
+    return f"{'proposal' if training.stage == Stage.PROPOSAL else 'trial'} {training.index}"
 
 
 class Effort(Value, frozen=True):
