@@ -189,6 +189,29 @@ def test_other_settings_in_turn_and_sweeps_beside_are_named(tmp_path: Path) -> N
     passes(sweep)
 
 
+def test_a_kept_plan_must_still_be_planned(tmp_path: Path) -> None:
+    """Not only its hash: every cell with the same key, and as many trainings at least."""
+    plans = []
+    for words in (
+        ("budget.trials=1", "budget.seeds=2"),
+        ("budget.trials=2", "budget.seeds=2"),
+        ("budget.trials=1", "budget.seeds=1", "budget.max_steps=6"),
+    ):
+        sweep = run(tmp_path, "s", *words, cells=ONE)
+        plans.append(plan_of(sweep))
+        assert not consistency.check(sweep)
+        assert not check_kept_elsewhere(sweep, plans[0], "") or len(plans) == 3
+    name = "planted-complementary/vbpr/fused"
+    for kept in plans[:2]:
+        (found,) = check_kept_elsewhere(sweep, kept, "")
+        assert found.reason == f"{name} has other settings or data than in the plan that was kept elsewhere"
+    assert not check_kept_elsewhere(sweep, plans[2], "")
+    with Forger(sweep) as forger:
+        forger.change(forger.manifest, ("cells", 0, "seeds"), lambda seeds: seeds - 1, keep=False)
+        (found,) = check_kept_elsewhere(sweep, plans[2], "")
+        assert found.reason == f"{name} has fewer trainings than in the plan that was kept elsewhere"
+
+
 def test_a_row_that_nothing_rests_on_is_named(honest: Path) -> None:
     with Forger(honest) as forger:
         forger.write_rows([*forger.rows(), forger.rows()[-1]])
@@ -234,7 +257,8 @@ def test_data_with_other_test_rows_pass_and_are_named(tmp_path: Path, shop: Path
     sweep = on_folder(tmp_path, shop, "text", "fused")
     assert len(paths.stale_dirs(sweep)) == 0
     passes(sweep, shop)
-    assert not check_kept_elsewhere(sweep, plan, "")
+    (found,) = check_kept_elsewhere(sweep, plan, "")
+    assert found.reason == "shop had other rows or features in the plan that was kept elsewhere"
     assert plan_of(sweep) != plan
     assert tries_of(sweep) == ["it was planned with 2 contents of shop in turn: rows or features changed"]
     again = plan_of(sweep)

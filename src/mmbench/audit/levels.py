@@ -27,7 +27,7 @@ from mmbench.messages import Message, Refusal
 from mmbench.scheduling import memory
 from mmbench.scheduling.pool import UNMEASURED
 from mmbench.store import ledger, records
-from mmbench.store.schema import Manifest, PlannedCell
+from mmbench.store.schema import Manifest, PlannedCell, Revision
 from mmbench.training import allocation
 from mmbench.training.settings import cores_here
 
@@ -204,16 +204,41 @@ def _begin() -> None:
 
 
 def check_kept_elsewhere(sweep_dir: Path, plan_hash: str, root: str) -> list[Finding]:
-    """Compare with a hash of the plan and a root that were kept elsewhere; empty ones are not compared."""
+    """Compare with a hash of the plan and a root that were kept elsewhere; empty ones are not compared.
+
+    What was planned by then must still be planned: the same cells and data, with at least as many trainings.
+    """
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     file, found = paths.manifest_file(sweep_dir).name, []
-    if plan_hash and plan_hash not in [revision.hash for revision in manifest.revisions]:
-        found.append(
-            Finding(None, file, "plan", Message("no revision of the plan has the hash that was kept elsewhere"))
-        )
+    if plan_hash:
+        found += [Finding(None, file, "plan", reason) for reason in _left_of_plan(manifest, plan_hash)]
     if root and root != root_of(sweep_dir):
         found.append(Finding(None, file, "root", Message("the records have another root than the one kept elsewhere")))
     return found
+
+
+def _left_of_plan(manifest: Manifest, plan_hash: str) -> Iterator[Message]:
+    """What of the plan with a hash does not stand any more."""
+    place = next((n for n, revision in enumerate(manifest.revisions, 1) if revision.hash == plan_hash), None)
+    if place is None:
+        yield Message("no revision of the plan has the hash that was kept elsewhere")
+        return
+    now = {str(cell.name): cell for cell in manifest.cells}
+    kept: dict[str, Revision] = {}
+    content: dict[str, str] = {}
+    for revision in manifest.revisions[:place]:
+        kept |= dict.fromkeys(revision.cells, revision)
+        content |= revision.data
+    for name, revision in kept.items():
+        cell = now.get(name)
+        if cell is None or cell.key != revision.cells[name]:
+            yield Message("{cell} has other settings or data than in the plan that was kept elsewhere", cell=name)
+        elif cell.trials < revision.trials or cell.seeds < revision.seeds:
+            yield Message("{cell} has fewer trainings than in the plan that was kept elsewhere", cell=name)
+    latest = {name: held for revision in manifest.revisions for name, held in revision.data.items()}
+    for dataset, held in content.items():
+        if latest[dataset] != held:
+            yield Message("{dataset} had other rows or features in the plan that was kept elsewhere", dataset=dataset)
 
 
 def refuse_short(kept: str, name: str) -> None:
