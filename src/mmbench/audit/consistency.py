@@ -89,6 +89,7 @@ def _plan(sweep_dir: Path, manifest: Manifest) -> Said:
         yield from hash_holds(file, revision, f"{place}.hash")
         yield from _data(file, f"{place}.data", revision, [n for n in last if last[n] == number], manifest.data)
         yield from same(file, f"{place}.versions", sorted(revision.versions), sorted(revision.cells))
+        yield from same(file, f"{place}.seals", sorted(set(revision.seals) - set(revision.cells)), [])
         previous = revision.hash
         planned |= {name: (key, revision.trials, revision.seeds) for name, key in revision.cells.items()}
     cells = {str(cell.name): (cell.key, cell.trials, cell.seeds) for cell in manifest.cells}

@@ -190,6 +190,7 @@ def _merged(
     versions = {str(plan.task.cell): plan.task.versions_hash for plan in planned}
     afresh = config.study.resume == "force"
     revised: dict[tuple[int, int], dict[str, str]] = {}
+    seals: dict[str, str] = {}
     for plan in planned:
         name, budget = plan.task.cell, plan.job.config.budget
         cells[name] = cell = PlannedCell(
@@ -210,6 +211,10 @@ def _merged(
         changed |= afresh and code.get(str(name)) != versions[str(name)]
         if changed or before.get(name) != (cell.key, cell.trials, cell.seeds):
             revised.setdefault((cell.trials, cell.seeds), {})[str(name)] = cell.key
+            key, trials, seeds = before.get(name, ("", 0, 0))
+            raised = key == cell.key and (trials, seeds) != (cell.trials, cell.seeds)
+            if raised and not afresh and (seal := plan.store.last_seal()) is not None:
+                seals[str(name)] = seal.hash  # whoever looked and goes on has looked
     statistics = dict(config.plain["statistics"])
     previous = fixed(config.statistics.delta, config.statistics.contrasts, config.report.primary, statistics)
     for (trials, seeds), keys in revised.items():
@@ -223,6 +228,7 @@ def _merged(
             command=list(overrides),
             planned_at=ledger.now(),
             previous=revisions[-1].hash if revisions else previous,
+            seals={name: seals[name] for name in sorted(keys) if name in seals},
         )
         revisions.append(hashed(revision))
     shared = {name: config.plain[name] for name in ("budget", "optimizer", "statistics")}

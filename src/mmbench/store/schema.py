@@ -511,7 +511,7 @@ class PlannedCell(Value, frozen=True):
         return self.dataset, self.model, self.rule
 
 
-class Revision(Value, frozen=True):
+class Revision(Value, frozen=True, omit_defaults=True):
     """A command that planned new cells, or more trials or final runs for all conditions of earlier ones.
 
     Attributes:
@@ -523,6 +523,8 @@ class Revision(Value, frozen=True):
         command: its overrides.
         planned_at: when, UTC.
         previous: hash of the revision before; that of the first one is what the plan fixes for good.
+        seals: hash of the seal of every cell whose effort it raised, where the test split had been opened by then; it
+            stands in no file of earlier versions.
         hash: hash of all of this but the time; that of the last revision is the hash of the plan.
     """
 
@@ -534,6 +536,7 @@ class Revision(Value, frozen=True):
     command: list[str]
     planned_at: str
     previous: str
+    seals: dict[str, str] = {}
     hash: str = ""
 
     @property
