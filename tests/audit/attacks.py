@@ -871,6 +871,12 @@ def _(forger: Forger) -> None:
     forger.remove(paths.seal_file(folder), *forger.tables(paths.RANKS, folder), *forger.tables(paths.LISTS, folder))
 
 
+@attack("a failure in the place of a result, one of its final runs gone")
+def _(forger: Forger) -> None:
+    ATTACKS["a failure in the place of a result"](forger)
+    without(forger, forger.finals(forger.cell("fused"))[-1])
+
+
 @attack("records of other settings set aside by a stale folder")
 def _(forger: Forger) -> None:
     forger.copy(forger.cell("fused"), forger.cell("fused").with_name(f"fused{paths.STALE}00000000"))

@@ -294,7 +294,8 @@ class Forger:
                 if self.beside(record, ending).exists()
             }
             files = {name: table_fingerprint(bounds.read_table(table)) for name, table in there.items()}
-            self._put(sealed, seal, "files", files)
+            gone = {} if place == folder else {n: value for n, value in seal["files"].items() if n not in files}
+            self._put(sealed, seal, "files", {**files, **gone})
         self._hash(sealed, seal)
         self.seals[before] = seal["hash"]
 

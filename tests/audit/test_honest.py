@@ -25,7 +25,7 @@ from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
 from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.scheduling import worker
-from mmbench.scheduling.job import forget_data
+from mmbench.scheduling.job import Job, forget_data
 from mmbench.scheduling.sweep import Sweep
 from mmbench.sealing import score_test
 from mmbench.store import crashes, ledger, records
@@ -333,6 +333,68 @@ def test_a_failure_of_the_machine_that_does_not_come_again_is_not_confirmed(
     ]
     assert str(held.words).startswith("re-trained 2 of 3 (1 not confirmed; 20")
     assert standing.read(sweep, held.root, []) == held
+
+
+def test_a_cell_that_failed_without_a_trace_is_not_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for want of memory when its data were read: its model is not trusted, and the other ones are audited."""
+    cells = (("vbpr", "fused", "complementary"), ("ease", "none", "no_signal"))
+    original = worker._try_to_open
+
+    def opened(job: Job, seen: ledger.Reader) -> Any:
+        return (
+            worker.Short("out of memory: MemoryError: x", "") if job.choices["model"] == "vbpr" else original(job, seen)
+        )
+
+    with monkeypatch.context() as once:
+        once.setattr(worker, "_try_to_open", opened)
+        sweep = run(tmp_path, "s", "budget.trials=1", "budget.seeds=1", cells=cells)
+    said: list[str] = []
+    held = audit(sweep, Asked(99, 1, 1), SOURCES, lambda message: said.append(str(message)))
+    (doubt,) = held.findings
+    assert (doubt.doubt, doubt.file) == (True, "planted-complementary/vbpr/fused/failure.json")
+    assert (held.level, held.retrained, held.trainings) == (Level.RETRAINED, 2, 2)
+    assert "consistent: nothing is wrong, 1 thing is not confirmed" in said
+    assert doubt.touches("planted-complementary", "vbpr")
+    assert not doubt.touches("planted-no_signal", "ease")
+    now = consistency.check(sweep)
+    assert [finding.doubt for finding in now] == [True]
+    again = standing.read(sweep, root_of(sweep), now)
+    assert (again.level, again.findings) == (Level.RETRAINED, now)
+    run(tmp_path, "s", "budget.trials=1", "budget.seeds=1", cells=cells)
+    passes(sweep)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_cell_whose_final_run_ranks_nothing_of_test_has_failed_and_passes(
+    seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = score_test.stored_rankings
+
+    def constant(task: CellTask, store: CellStore, training: Training, *given: Any, **named: Any) -> Any:
+        if training.unit == (Stage.FINAL, seeds):
+            raise DegenerateScores("all scores are equal")
+        return original(task, store, training, *given, **named)
+
+    with monkeypatch.context() as once:
+        for module in (score_test, rescoring):
+            once.setattr(module, "stored_rankings", constant)
+        sweep = run(tmp_path, "s", "budget.trials=1", f"budget.seeds={seeds}", cells=ONE)
+        assert paths.failure_file(paths.cell_dirs(sweep)[0]).exists()
+        passes(sweep)
+    held = audited(sweep, SOURCES)
+    assert [finding.doubt for finding in held.findings] == [True]  # a failure that does not come again
+
+
+def test_a_cell_whose_final_run_failed_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(build: Any, data: Any, train: Any, valid: Any, settings: Any, seed: int, **named: Any) -> Fitted:
+        if seed == 2:
+            raise RuntimeError("cannot be built")
+        return fit.fit(build, data, train, valid, settings, seed, **named)
+
+    monkeypatch.setattr(study, "fit", broken)
+    sweep = run(tmp_path, "s", "budget.trials=1", "budget.seeds=2", cells=ONE)
+    assert paths.failure_file(paths.cell_dirs(sweep)[0]).exists()
+    passes(sweep)
 
 
 def test_a_proposal_that_ranks_nothing_of_test_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

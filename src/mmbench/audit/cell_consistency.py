@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
-from mmbench.audit.findings import CLOCKS_APART, Said, hash_holds, moment, read_aside, same
+from mmbench.audit.findings import CLOCKS_APART, Doubt, Said, hash_holds, moment, read_aside, same
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.held_out import CANDIDATES, target_in_name
@@ -107,7 +107,7 @@ class CellAudit:
             yield from self._training(final, by_unit, aside)
         yield from self._numbers(by_unit)
         yield from self._ledger(by_unit)
-        yield from self._failure()
+        yield from self._failure(by_unit)
         if not paths.choice_file(self.folder).exists():
             return
         choice = records.read(paths.choice_file(self.folder), Choice)
@@ -152,14 +152,36 @@ class CellAudit:
             with contextlib.suppress(ValueError):  # a damaged one
                 yield records.read(file, Seal).hash
 
-    def _failure(self) -> Said:
-        """A cell that failed has no result."""
+    def _failure(self, by_unit: Mapping[Unit, Training]) -> Said:
+        """A cell that failed has no result, and a reason among its trainings or when test is ranked."""
         file = paths.failure_file(self.folder)
         if file.exists():
             failure = records.read(file, CellFailure)
             yield from same(file, "key", failure.key, self.cell.key)
             if paths.seal_file(self.folder).exists():
                 yield file, "file", Message("there is a result and a failure")
+            elif not self._follows(by_unit):
+                why = Message("no training failed that it would follow from, and some are missing; it is not confirmed")
+                yield file, "reason", Doubt(why)
+
+    def _follows(self, by_unit: Mapping[Unit, Training]) -> bool:
+        """Whether the trainings give a failure: none has a result, a final run failed, or only test was left."""
+        effort = self.cell.effort
+        tried = [
+            *(by_unit.get(Unit(Stage.TRIAL, number)) for number in range(effort.trials)),
+            *(by_unit.get(Unit(Stage.PROPOSAL, number)) for number in range(effort.proposals)),
+        ]
+        if None in tried:
+            return False
+        if not any(training is not None and training.succeeded for training in tried):
+            return True
+        if not paths.choice_file(self.folder).exists():
+            return False
+        choice = records.read(paths.choice_file(self.folder), Choice)
+        finals = [t for unit, t in by_unit.items() if unit.stage == Stage.FINAL]
+        if any(not final.succeeded and final.configuration == choice.configuration for final in finals):
+            return True
+        return len(finals) >= effort.seeds  # ranking them shows whether it follows
 
     def _states(self, by_unit: Mapping[Unit, Training]) -> Said:
         """No two trainings end in the same state, for each has a seed of its own."""

@@ -21,7 +21,15 @@ from mmbench.store.schema import (
     content_hash,
 )
 
-Said = Iterator[tuple[Path, str, Message]]
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why something cannot be confirmed, though no record contradicts it."""
+
+    reason: Message
+
+
+Said = Iterator[tuple[Path, str, Message | Doubt]]
 #: How far the clocks of two machines of a sweep may lie apart.
 CLOCKS_APART = timedelta(minutes=5)
 
@@ -35,12 +43,14 @@ class Finding:
         file: the file, relative to the folder of the sweep.
         field: the field of its record, or what of the file.
         reason: what is wrong.
+        doubt: whether it only cannot be confirmed: verdicts that it touches are not trusted, the other ones are.
     """
 
     cell: CellName | None
     file: str
     field: str
     reason: Message
+    doubt: bool = False
 
     def touches(self, dataset: str, model: str) -> bool:
         """Whether it touches the verdicts of a dataset and model."""
@@ -55,7 +65,9 @@ def findings(sweep_dir: Path, cell: CellName | None, said: Said) -> list[Finding
     found = []
     try:
         for file, field, reason in said:
-            found.append(Finding(cell, file.relative_to(sweep_dir).as_posix(), field, reason))
+            doubt = isinstance(reason, Doubt)
+            why = reason.reason if isinstance(reason, Doubt) else reason
+            found.append(Finding(cell, file.relative_to(sweep_dir).as_posix(), field, why, doubt))
     except Refusal as error:
         _refuse_short_of_memory(error)
         found.append(Finding(cell, _place(sweep_dir, cell), "record", error.message))

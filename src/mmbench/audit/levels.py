@@ -71,13 +71,13 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
     found, root = consistency.check(sweep_dir), root_of(sweep_dir)
     say(Message("root {root}", root=root))
     say(_told(Level.CONSISTENT, found))
-    if found:
+    if _wrong(found):
         return _kept(sweep_dir, Standing(Level.STATED, root, ledger.now(), findings=found))
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     places = retraining.all_trainings(sweep_dir)
     if not places:
         say(Message("no training has ended yet: there is nothing to rank or to train again"))
-        return _kept(sweep_dir, Standing(Level.CONSISTENT, root, ledger.now()))
+        return _kept(sweep_dir, Standing(Level.CONSISTENT, root, ledger.now(), findings=found))
     workers = workers_here(sweep_dir) if asked.workers is None else asked.workers
     again = unconfirmed = 0
     say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
@@ -86,8 +86,8 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
         for more in _spread(rescored, _largest_first(manifest, places), workers):
             found += more
         say(_told(Level.RESCORED, found))
-        level = Level.CONSISTENT if found else Level.RESCORED
-        if not found and asked.retrain:
+        level = Level.CONSISTENT if _wrong(found) else Level.RESCORED
+        if not _wrong(found) and asked.retrain:
             drawn = retraining.draw(places, asked.retrain, root, asked.number)
             names = ", ".join(map(_named, drawn))
             say(Message("drawn with the number {number}: {places}", number=asked.number, places=names))
@@ -98,7 +98,7 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
             unconfirmed = sum(not result.confirmed for result in results)
             for sentence in _shown(len(places), results):
                 say(sentence)
-            level = level if found else Level.RETRAINED
+            level = level if _wrong(found) else Level.RETRAINED
     return _kept(sweep_dir, Standing(level, root, ledger.now(), again, len(places), found, unconfirmed=unconfirmed))
 
 
@@ -117,11 +117,24 @@ def _named(place: Place) -> str:
     return f"{place.planned.name}/{place.unit.stage} {place.unit.number}"
 
 
+def _wrong(found: Sequence[Finding]) -> list[Finding]:
+    """What is wrong, without what only cannot be confirmed."""
+    return [finding for finding in found if not finding.doubt]
+
+
 def _told(level: Level, found: Sequence[Finding]) -> Message:
     word = Message("consistent") if level is Level.CONSISTENT else Message("re-scored")
-    if not found:
-        return Message("{level}: nothing is wrong", level=word)
-    return Message.counted("{level}: {n} thing is wrong", "{level}: {n} things are wrong", len(found), level=word)
+    n, doubts = len(_wrong(found)), len(found) - len(_wrong(found))
+    if n:
+        return Message.counted("{level}: {n} thing is wrong", "{level}: {n} things are wrong", n, level=word)
+    if doubts:
+        return Message.counted(
+            "{level}: nothing is wrong, {n} thing is not confirmed",
+            "{level}: nothing is wrong, {n} things are not confirmed",
+            doubts,
+            level=word,
+        )
+    return Message("{level}: nothing is wrong", level=word)
 
 
 def _shown(n: int, results: Sequence[Retrained]) -> Iterator[Message]:

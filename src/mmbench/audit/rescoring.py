@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mmbench import fingerprint, paths
-from mmbench.audit.findings import Said, same
+from mmbench.audit.findings import Doubt, Said, same
 from mmbench.audit.recorded import Recorded
 from mmbench.data.conditions import control_statistics
 from mmbench.data.recdata import make_recdata
@@ -51,8 +51,10 @@ def rescore(recorded: Recorded, planned: DataPrint, graph_dir: Path) -> Said:
     for store, training in recorded.trainings():
         yield from again.training(store, training)
     finals = [training for store, training in recorded.trainings() if training.stage == Stage.FINAL]
-    if recorded.store.failure() is not None and again.ranks and len(finals) >= recorded.cell.effort.seeds:
-        yield paths.failure_file(recorded.store.folder), "reason", Message("all of its trainings rank the test split")
+    failed = recorded.store.failure() is not None
+    if failed and again.ranks and len(finals) >= recorded.cell.effort.seeds:
+        why = Message("all of its trainings rank the test split; it is not confirmed")
+        yield paths.failure_file(recorded.store.folder), "reason", Doubt(why)
 
 
 class _Again:

@@ -83,14 +83,22 @@ def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = Tr
         findings: what the first level finds now.
         audited: whether what is kept beside the records counts.
     """
-    if findings:
+    if any(not finding.doubt for finding in findings):
         return Standing(Level.STATED, root, findings=findings)
     file = paths.audit_file(sweep_dir)
     if audited and file.exists():
         document = files.read_document(file)
+        known = {(finding.file, finding.field) for finding in findings}
         kept = [
-            Finding(_cell(f["cell"]), f["file"], f["field"], Message("found by an audit: {said}", said=f["reason"]))
+            Finding(
+                _cell(f["cell"]),
+                f["file"],
+                f["field"],
+                Message("found by an audit: {said}", said=f["reason"]),
+                f.get("doubt", False),
+            )
             for f in document["findings"]
+            if (f["file"], f["field"]) not in known  # found now, too
         ]
         if document["root"] == root:
             return Standing(
@@ -99,10 +107,10 @@ def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = Tr
                 document["at"],
                 document["retrained"],
                 document["trainings"],
-                kept,
+                [*findings, *kept],
                 document.get("unconfirmed", 0),
             )
-    return Standing(Level.CONSISTENT, root)
+    return Standing(Level.CONSISTENT, root, findings=findings)
 
 
 def _cell(name: list[str] | None) -> CellName | None:
