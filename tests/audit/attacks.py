@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.audit.recorded import Recorded
 from mmbench.data.recdata import make_recdata
+from mmbench.evaluation.metrics import per_user
 from mmbench.evaluation.ranking import Evaluator
 from mmbench.sealing.score_test import evaluator_of_test, stored_rankings
 from mmbench.store import records
@@ -287,6 +288,32 @@ def _(forger: Forger) -> None:
         if forger.read(record)["course"]["validated"] < least:
             return
     raise AssertionError("no state is weaker")
+
+
+@attack("a rival's final run given a state that is weaker on test alone, as from another machine")
+def _(forger: Forger) -> None:
+    folder = forger.cell("text")
+    record = forger.finals(folder)[0]
+    state, rng = forger.beside(record, paths.STATE), np.random.default_rng(0)
+    forger.touch(state)
+    before, validated, tested = state.read_bytes(), forger.read(record)["course"]["validated"], _tested(forger, record)
+    for _ in range(100):
+        state.write_bytes(before)
+        forger.state(state, lambda values: values + rng.normal(0, 0.5 * values.std(), values.shape))
+        rank_honestly(forger, folder, record)
+        near = abs(forger.read(record)["course"]["validated"] - validated) < 0.03 * validated
+        if near and _tested(forger, record) < 0.9 * tested:
+            break
+    else:
+        raise AssertionError("no state is weaker")
+    place, rows = forger.row_of(record), forger.rows()
+    rows[place]["cost"]["machine"] = "another processor"
+    forger.write_rows(rows)
+
+
+def _tested(forger: Forger, record: Path) -> float:
+    """What a training scores on test."""
+    return float(per_user(records.read_ranking(forger.beside(record, paths.RANKS)), SELECTION_METRIC).mean())
 
 
 @attack("validation scores of one condition scaled, the history too")

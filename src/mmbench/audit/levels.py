@@ -79,7 +79,7 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
         say(Message("no training has ended yet: there is nothing to rank or to train again"))
         return _kept(sweep_dir, Standing(Level.CONSISTENT, root, ledger.now(), findings=found))
     workers = workers_here(sweep_dir) if asked.workers is None else asked.workers
-    again = unconfirmed = 0
+    again = unconfirmed = loose = 0
     say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
     with tempfile.TemporaryDirectory() as graphs:
         rescored = functools.partial(_rescored, sweep_dir, sources, Path(graphs))
@@ -96,10 +96,11 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
             found += [result.finding for result in results if result.finding is not None]
             again = sum(result.agrees for result in results)
             unconfirmed = sum(not result.confirmed for result in results)
+            loose = sum(result.agrees and not result.exact for result in results)
             for sentence in _shown(len(places), results):
                 say(sentence)
             level = level if _wrong(found) else Level.RETRAINED
-    return _kept(sweep_dir, Standing(level, root, ledger.now(), again, len(places), found, unconfirmed=unconfirmed))
+    return _kept(sweep_dir, Standing(level, root, ledger.now(), again, len(places), found, unconfirmed, loose))
 
 
 def _kept(sweep_dir: Path, held: Standing) -> Standing:
@@ -145,26 +146,39 @@ def _shown(n: int, results: Sequence[Retrained]) -> Iterator[Message]:
     yield Message("{agree} of {drawn} trainings agree, of {n} in all", agree=agree, drawn=drawn, n=n)
     if loosely:
         yield Message.counted(
-            "{n} was trained on another machine or by other versions: its learning curve was compared, to "
-            "{tolerance} %",
-            "{n} were trained on another machine or by other versions: their learning curves were compared, to "
-            "{tolerance} %",
+            "{n} was trained on another machine or by other versions: its learning curve and its score on test were "
+            "compared, to {tolerance} %",
+            "{n} were trained on another machine or by other versions: their learning curves and scores on test were "
+            "compared, to {tolerance} %",
             loosely,
             tolerance=round(100 * retraining.TOLERANCE),
         )
     if unconfirmed:
         yield Message.counted(
-            "{n} failed for want of memory or with its worker and does not fail here, which cannot be confirmed",
-            "{n} failed for want of memory or with their workers and do not fail here, which cannot be confirmed",
+            "{n} cannot be confirmed: it failed for want of memory or with its worker and does not here, or its best "
+            "epoch is another one here",
+            "{n} cannot be confirmed: they failed for want of memory or with their workers and do not here, or their "
+            "best epochs are other ones here",
             unconfirmed,
         )
     if agree + unconfirmed == drawn:
-        yield Message(
-            "had a tenth been altered, this would have found one with probability {chance} %; {needed} trainings would "
-            "with 95 %",
-            chance=round(100 * retraining.chance(n, agree)),
-            needed=retraining.needed(n),
-        )
+        exact = sum(result.agrees and result.exact for result in results)
+        chance, needed = round(100 * retraining.chance(n, exact)), retraining.needed(n)
+        if exact == agree:
+            yield Message(
+                "had a tenth been altered, this would have found one with probability {chance} %; {needed} trainings "
+                "would with 95 %",
+                chance=chance,
+                needed=needed,
+            )
+        else:
+            yield Message(
+                "had a tenth been altered, the {exact} compared bit for bit would have found one with probability "
+                "{chance} %; {needed} of that kind would with 95 %",
+                exact=exact,
+                chance=chance,
+                needed=needed,
+            )
 
 
 def _rescored(sweep_dir: Path, sources: Sources, graph_dir: Path, planned: PlannedCell) -> list[Finding]:

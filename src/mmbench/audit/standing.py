@@ -30,10 +30,11 @@ class Standing:
         level: the highest level that they passed.
         root: their root.
         at: when that was found out, UTC; empty for what every report finds out anew.
-        retrained: trainings that were run again and agree.
+        retrained: trainings that were run again and agree, bit for bit but for ``loose``.
         trainings: trainings in all.
         findings: what is wrong.
         unconfirmed: trainings whose failure the run again has not shown, and that nothing is known of.
+        loose: those of ``retrained`` that were compared within a tolerance, as the bits of another machine are others.
     """
 
     level: Level
@@ -43,6 +44,7 @@ class Standing:
     trainings: int = 0
     findings: list[Finding] = field(default_factory=list)
     unconfirmed: int = 0
+    loose: int = 0
 
     @property
     def words(self) -> Message:
@@ -57,6 +59,8 @@ class Standing:
     def _how(self) -> str:
         """When, and how trainings were compared where that was not bit for bit for all."""
         parts = []
+        if self.loose:
+            parts += [Message("{n} bit for bit", n=self.retrained - self.loose), Message("{n} loosely", n=self.loose)]
         if self.unconfirmed:
             parts.append(Message("{n} not confirmed", n=self.unconfirmed))
         return clauses([*parts, self.at])
@@ -109,6 +113,7 @@ def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = Tr
                 document["trainings"],
                 [*findings, *kept],
                 document.get("unconfirmed", 0),
+                document.get("loose", 0),
             )
     return Standing(Level.CONSISTENT, root, findings=findings)
 
