@@ -363,6 +363,35 @@ def _slots(forger: Forger, folder: Path) -> list[int]:
     return [forger.read(file)["slot"] for file in sorted(folder.rglob(paths.choice_file(folder).name), reverse=True)]
 
 
+@attack("the names of two conditions exchanged, in the plan and the ledger too")
+def _(forger: Forger) -> None:
+    names = {"fused": "text_shuffled_image", "text_shuffled_image": "fused"}
+    contents = {name: {} for name in names}  # type: dict[str, dict[Path, bytes]]
+    for name, files in contents.items():
+        folder = forger.cell(name)
+        files |= {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        forger.remove(folder)
+    for name, other in names.items():
+        for place, content in contents[other].items():
+            file = forger.cell(name) / place
+            forger.touch(file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        file = paths.cell_file(forger.cell(name))
+        forger.write(file, {**forger.read(file), "modality": name})
+    forger.write_rows([{**r, "modality": names.get(r["modality"], r["modality"])} for r in forger.rows()])
+    manifest = forger.read(forger.manifest)
+    keys = {cell["modality"]: cell["key"] for cell in manifest["cells"]}
+    for cell in manifest["cells"]:
+        cell["key"] = keys[names[cell["modality"]]] if cell["modality"] in names else cell["key"]
+    for revision in manifest["revisions"]:
+        for part in {"cells", "versions", "seals"} & revision.keys():
+            first, second = (f"planted-complementary/vbpr/{name}" for name in names)
+            held = revision[part]
+            revision[part] = {**held, first: held[second], second: held[first]}
+    forger.write(forger.manifest, manifest)
+
+
 @attack("a whole cell copied over another")
 def _(forger: Forger) -> None:
     target = forger.cell("fused")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
+from mmbench.audit.condition_names import effect, meant_by
 from mmbench.audit.findings import CLOCKS_APART, Doubt, Said, hash_holds, moment, read_aside, same
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
@@ -211,6 +212,10 @@ class CellAudit:
         yield from same(self.manifest_file, "rule", planned.rule, rule)
         states = {name: self._condition.state(name) for name in sorted(cell.features)}
         yield from same(file, "states", cell.states, states)
+        meant = None if cell.modality == ID_ONLY else meant_by(cell.modality, self._condition)
+        if meant is not None:
+            said, named = (effect(condition, cell.features) for condition in (self._condition, meant))
+            yield from same(file, "config.modality", said, named)
         if self._print is None:
             yield (
                 self.manifest_file,
