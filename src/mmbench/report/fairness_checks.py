@@ -253,7 +253,8 @@ def _names(cells: Sequence[CellEffort]) -> Check | None:
     own = {
         c.modality: series([f"{name} {state}" for name, state in sorted(c.cell.states.items())])
         for c in cells
-        if c.modality != ID_ONLY and meant_by(c.modality, ModalityCondition(**c.cell.config["modality"])) is None
+        if c.modality != ID_ONLY
+        and meant_by(c.modality, ModalityCondition(**c.cell.config.get("modality", {}))) is None
     }
     if not own:
         return None
