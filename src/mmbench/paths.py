@@ -215,6 +215,13 @@ def seal_copy(cell: Path) -> Path:
     return copy_of(seal_file(look_dir(cell, looks_kept(cell) + 1)))
 
 
+def seals_of(sweep_dir: Path, cell: Path) -> list[Path]:
+    """Every seal of a cell, with those of earlier looks, of its folders that were set aside, and damaged ones."""
+    places = [cell, damaged_dir(sweep_dir) / cell.relative_to(sweep_dir)]
+    folders = [*places, *(stale for place in places for stale in place.parent.glob(f"{place.name}{STALE}*"))]
+    return sorted(file for folder in folders for file in folder.rglob(f"{seal_file(cell).name}*"))
+
+
 def aside_dir(cell: Path, configuration_hash: str) -> Path:
     """Where final runs of a configuration that is no longer the choice are kept, laid out as in the cell itself."""
     return cell / "aside" / slug([configuration_hash])
@@ -244,6 +251,15 @@ STALE = ".stale-"
 def stale_dirs(sweep_dir: Path) -> list[Path]:
     """Folders of cells that were set aside: begun afresh, or with other data or settings."""
     return sorted(file.parent for file in cell_files(sweep_dir) if STALE in file.parent.name)
+
+
+def damaged_records(sweep_dir: Path, cell: Path, stage: str, number: int) -> list[Path]:
+    """Records of one training of a cell among the damaged files, with those of final runs and cells set aside."""
+    record = training_file(cell, stage, number, RECORD)
+    place = damaged_dir(sweep_dir) / cell.relative_to(sweep_dir)
+    folders = [place, *place.parent.glob(f"{place.name}{STALE}*")]
+    found = (file for folder in folders for file in folder.rglob(f"{record.name}*"))
+    return sorted(file for file in found if file.parent.name == record.parent.name)
 
 
 def recommendations_file(cell: Path) -> Path:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.audit.recorded import Recorded
 from mmbench.data.recdata import make_recdata
+from mmbench.evaluation.metrics import per_user
 from mmbench.evaluation.ranking import Evaluator
 from mmbench.sealing.score_test import evaluator_of_test, stored_rankings
 from mmbench.store import records
@@ -167,14 +168,20 @@ def _(forger: Forger) -> None:
 
 @attack("items of the lists exchanged below the test items")
 def _(forger: Forger) -> None:
-    def exchanged(frame: pd.DataFrame) -> pd.DataFrame:
-        return frame.assign(items=[[*items[:-2], items[-1], items[-2]] for items in frame["items"]])
-
     folder = forger.cell("fused")
     for record in forger.finals(folder):
-        held = pd.read_parquet(forger.beside(record, paths.RANKS))["rank"]
-        assert len(held)
-        forger.frame(forger.beside(record, paths.LISTS), lambda frame: exchanged(frame).astype({"user": "int32"}))
+        ranks = pd.read_parquet(forger.beside(record, paths.RANKS)).groupby("user")["rank"].agg(set)
+
+        def exchanged(frame: pd.DataFrame, ranks: pd.Series[Any] = ranks) -> pd.DataFrame:
+            lists = []
+            for user, items in zip(frame["user"], frame["items"], strict=True):
+                others = [place for place in range(len(items)) if place + 1 not in ranks[user]]
+                changed = items.copy()
+                changed[others[-2:]] = items[others[-2:]][::-1]
+                lists.append(changed)
+            return frame.assign(items=lists).astype({"user": "int32"})
+
+        forger.frame(forger.beside(record, paths.LISTS), exchanged)
 
 
 @attack("ranks of the reliance test worsened")
@@ -283,6 +290,32 @@ def _(forger: Forger) -> None:
     raise AssertionError("no state is weaker")
 
 
+@attack("a rival's final run given a state that is weaker on test alone, as from another machine")
+def _(forger: Forger) -> None:
+    folder = forger.cell("text")
+    record = forger.finals(folder)[0]
+    state, rng = forger.beside(record, paths.STATE), np.random.default_rng(0)
+    forger.touch(state)
+    before, validated, tested = state.read_bytes(), forger.read(record)["course"]["validated"], _tested(forger, record)
+    for _ in range(100):
+        state.write_bytes(before)
+        forger.state(state, lambda values: values + rng.normal(0, 0.5 * values.std(), values.shape))
+        rank_honestly(forger, folder, record)
+        near = abs(forger.read(record)["course"]["validated"] - validated) < 0.03 * validated
+        if near and _tested(forger, record) < 0.9 * tested:
+            break
+    else:
+        raise AssertionError("no state is weaker")
+    place, rows = forger.row_of(record), forger.rows()
+    rows[place]["cost"]["machine"] = "another processor"
+    forger.write_rows(rows)
+
+
+def _tested(forger: Forger, record: Path) -> float:
+    """What a training scores on test."""
+    return float(per_user(records.read_ranking(forger.beside(record, paths.RANKS)), SELECTION_METRIC).mean())
+
+
 @attack("validation scores of one condition scaled, the history too")
 def _(forger: Forger) -> None:
     for record in forger.trials(forger.cell("fused")):
@@ -312,13 +345,51 @@ def _(forger: Forger) -> None:
 
 @attack("one condition's trials copied over another's, with the other's keys and features")
 def _(forger: Forger) -> None:
-    source, target = forger.cell("text_shuffled_image"), forger.cell("fused")
+    source = forger.cell("text_shuffled_image")
+    # One that chose the same slots, for its final runs stay what they were.
+    target = next(
+        cell for cell in map(forger.cell, ("fused", "text")) if _slots(forger, cell) == _slots(forger, source)
+    )
     for record in forger.trials(source):
         place = target / "trials" / record.name
         own = {name: forger.read(place)[name] for name in ("cell_key", "feature_hash", "controls")}
         for ending in (paths.RECORD, paths.VALIDATION, paths.STATE, paths.RANKS):
             forger.copy(forger.beside(record, ending), forger.beside(place, ending))
         forger.write(place, {**forger.read(place), **own})
+
+
+def _slots(forger: Forger, folder: Path) -> list[int]:
+    """What a cell chose, look by look."""
+    return [forger.read(file)["slot"] for file in sorted(folder.rglob(paths.choice_file(folder).name), reverse=True)]
+
+
+@attack("the names of two conditions exchanged, in the plan and the ledger too")
+def _(forger: Forger) -> None:
+    names = {"fused": "text_shuffled_image", "text_shuffled_image": "fused"}
+    contents = {name: {} for name in names}  # type: dict[str, dict[Path, bytes]]
+    for name, files in contents.items():
+        folder = forger.cell(name)
+        files |= {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        forger.remove(folder)
+    for name, other in names.items():
+        for place, content in contents[other].items():
+            file = forger.cell(name) / place
+            forger.touch(file)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        file = paths.cell_file(forger.cell(name))
+        forger.write(file, {**forger.read(file), "modality": name})
+    forger.write_rows([{**r, "modality": names.get(r["modality"], r["modality"])} for r in forger.rows()])
+    manifest = forger.read(forger.manifest)
+    keys = {cell["modality"]: cell["key"] for cell in manifest["cells"]}
+    for cell in manifest["cells"]:
+        cell["key"] = keys[names[cell["modality"]]] if cell["modality"] in names else cell["key"]
+    for revision in manifest["revisions"]:
+        for part in {"cells", "versions", "seals"} & revision.keys():
+            first, second = (f"planted-complementary/vbpr/{name}" for name in names)
+            held = revision[part]
+            revision[part] = {**held, first: held[second], second: held[first]}
+    forger.write(forger.manifest, manifest)
 
 
 @attack("a whole cell copied over another")
@@ -364,6 +435,35 @@ def _(forger: Forger) -> None:
 def _(forger: Forger) -> None:
     for folder in forger.cells():
         forger.remove(folder / "looks")
+
+
+@attack("an earlier look removed, from the plan and the ledger too")
+def _(forger: Forger) -> None:
+    for folder in forger.cells():
+        forger.remove(folder / "looks", folder / "aside")
+    here = {forger.read(file)["hash"] for c in forger.cells() for file in [*forger.trials(c), *forger.finals(c)]}
+    rows = sorted((row for row in forger.rows() if row["hash"] in here), key=lambda row: row["stage"] == "final")
+    last = max(row["finished_at"] for row in rows)
+    forger.write_rows([{**row, "finished_at": last if row["stage"] == "final" else row["finished_at"]} for row in rows])
+    manifest = forger.read(forger.manifest)
+    for revision in manifest["revisions"]:
+        revision.pop("seals", None)
+    forger.write(forger.manifest, manifest)
+
+
+@attack("the seals of earlier looks of another test split, with one final run")
+def _(forger: Forger) -> None:
+    for folder in forger.cells():
+        for file in (folder / "looks").rglob(paths.seal_file(folder).name):
+            forger.write(file, {**forger.read(file), "test_hash": "0" * 64, "finals": [1], "runs": ["x"], "files": {}})
+
+
+@attack("test ranks of an earlier look halved")
+def _(forger: Forger) -> None:
+    files = [file for folder in forger.cells() for a in paths.aside_dirs(folder) for file in a.rglob("*.test.parquet")]
+    assert files
+    for file in files:
+        forger.frame(file, scaled(0.5))
 
 
 # Effort
@@ -621,7 +721,7 @@ def gone_from_plan(forger: Forger) -> None:
     manifest = forger.read(forger.manifest)
     manifest["cells"] = [cell for cell in manifest["cells"] if cell["modality"] != name]
     for revision in manifest["revisions"]:
-        for part in ("cells", "versions"):
+        for part in {"cells", "versions", "seals"} & revision.keys():
             revision[part] = {key: value for key, value in revision[part].items() if not key.endswith(name)}
     forger.write(forger.manifest, manifest)
 
@@ -825,6 +925,12 @@ def _(forger: Forger) -> None:
     ATTACKS["a failure beside a result"](forger)
     folder = forger.cell("fused")
     forger.remove(paths.seal_file(folder), *forger.tables(paths.RANKS, folder), *forger.tables(paths.LISTS, folder))
+
+
+@attack("a failure in the place of a result, one of its final runs gone")
+def _(forger: Forger) -> None:
+    ATTACKS["a failure in the place of a result"](forger)
+    without(forger, forger.finals(forger.cell("fused"))[-1])
 
 
 @attack("records of other settings set aside by a stale folder")

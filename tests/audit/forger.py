@@ -197,6 +197,7 @@ class Forger:
             return
         plan, manifest = self._plan(), self.read(self.manifest)
         moved: dict[str, str] = {}
+        self.seals: dict[str, str] = {}
         new_row: list[tuple[str, Plain]] = []
         keys: dict[CellName, str] = {}
         for folder in self.cells():
@@ -276,22 +277,27 @@ class Forger:
         if not sealed.exists():
             return
         seal = self.read(sealed)
+        before = seal.get("hash", "")
         aside = [a for a in paths.aside_dirs(folder) if choice.get("configuration") == _configuration(a)]
         runs = self.finals(aside[0] if aside else folder)
         self._put(sealed, seal, "cell_key", moved.get(seal.get("cell_key", ""), seal.get("cell_key")))
         self._put(sealed, seal, "choice_hash", choice.get("hash"))
         self._put(sealed, seal, "runs", [self.read(run)["hash"] for run in runs][: len(seal.get("finals", []))])
-        if place == folder and isinstance(seal.get("files"), dict):
-            there = {name: folder / name for name in seal["files"] if (folder / name).exists()}
+        if isinstance(seal.get("files"), dict):
+            of_runs = aside[0] if aside else folder
+            there = {name: (of_runs if name.startswith("finals") else folder) / name for name in seal["files"]}
+            there = {name: file for name, file in there.items() if file.exists()}
             there |= {
                 record.with_name(f"{record.stem}.{ending}").relative_to(folder).as_posix(): self.beside(record, ending)
-                for record in (*self.trials(folder), *runs)
+                for record in ((*self.trials(folder), *runs) if place == folder else ())
                 for ending in (paths.RANKS, paths.LISTS)
                 if self.beside(record, ending).exists()
             }
             files = {name: table_fingerprint(bounds.read_table(table)) for name, table in there.items()}
-            self._put(sealed, seal, "files", files)
+            gone = {} if place == folder else {n: value for n, value in seal["files"].items() if n not in files}
+            self._put(sealed, seal, "files", {**files, **gone})
         self._hash(sealed, seal)
+        self.seals[before] = seal["hash"]
 
     def _ledger(self, new_row: list[tuple[str, Plain]], moved: dict[str, str]) -> None:
         rows = []
@@ -330,6 +336,9 @@ class Forger:
             if isinstance(revision.get("data"), dict) and isinstance(manifest.get("data"), dict):
                 data = {n: fingerprint.of_json(manifest["data"][n]) for n in revision["data"] if n in manifest["data"]}
                 self._put(self.manifest, revision, "data", data, inside)
+            if isinstance(revision.get("seals"), dict):
+                seals = {name: self.seals.get(value, value) for name, value in revision["seals"].items()}
+                self._put(self.manifest, revision, "seals", seals, inside)
             self._put(self.manifest, revision, "previous", previous, inside)
             self._put(self.manifest, revision, "hash", _hash_of(revision, Revision), inside)
             previous = revision.get("hash")

@@ -27,6 +27,10 @@ RETRAINED = {
         TRIED[0],
         Unit(Stage.FINAL, 2),
     ),
+    "a rival's final run given a state that is weaker on test alone, as from another machine": (
+        TRIED[0]._replace(modality="text"),
+        Unit(Stage.FINAL, 1),
+    ),
     "a rival's trial recorded as failed": (TRIED[0]._replace(modality="text"), Unit(Stage.TRIAL, 1)),
     "a rival's trial given a weaker state, ranked honestly": (TRIED[0]._replace(modality="text"), Unit(Stage.TRIAL, 1)),
     "Control": (TRIED[0]._replace(modality="text_shuffled_image"), Unit(Stage.TRIAL, 0)),

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import pandas as pd
 import pytest
 
 from mmbench import faults, paths
-from mmbench.audit import consistency
+from mmbench.audit import consistency, rescoring, standing
 from mmbench.audit.further_tries import read_tries
-from mmbench.audit.levels import Asked, audit
+from mmbench.audit.levels import Asked, audit, check_kept_elsewhere
 from mmbench.audit.root import root_of
 from mmbench.audit.standing import Level
-from mmbench.store import ledger
+from mmbench.cli.compose import compose
+from mmbench.data.planted import make_world
+from mmbench.data.sources import write_folder
+from mmbench.evaluation.ranking import DegenerateScores
+from mmbench.scheduling import worker
+from mmbench.scheduling.job import Job, forget_data
+from mmbench.scheduling.sweep import Sweep
+from mmbench.sealing import score_test
+from mmbench.store import crashes, ledger, records
 from mmbench.store.mending import mend
-from mmbench.store.schema import Stage
+from mmbench.store.records import CellStore
+from mmbench.store.schema import Seal, Stage, Training, hashed
 from mmbench.training import fit
+from mmbench.training.fit import Fitted
+from mmbench.tuning import study
+from mmbench.tuning.cell import CellTask
 from tests.audit.conftest import SOURCES, run
 from tests.audit.every_model import MODELS, WORLDS, audited, swept
 from tests.audit.forger import Forger
+from tests.audit.test_attacks import plan_of
 from tests.tiny import TINY
 from tests.torn import tear
 
@@ -121,6 +138,45 @@ def test_what_was_begun_afresh_passes_and_is_named(tmp_path: Path) -> None:
     assert not tries.beside
 
 
+def test_a_raised_sweep_that_was_begun_afresh_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another version, so that no row of what was set aside is one of what stands; final runs aside lie there."""
+    cells = (("vbpr", "text", "complementary"), ("vbpr", "fused", "complementary"))
+    for trials in (2, 3):
+        sweep = run(tmp_path, "s", f"budget.trials={trials}", "budget.seeds=1", cells=cells)
+    plan, versions = plan_of(sweep), records.versions
+    assert any(paths.aside_dirs(cell) for cell in paths.cell_dirs(sweep))
+    monkeypatch.setattr(records, "versions", lambda *own: {**versions(*own), "torch": "another one"})
+    run(tmp_path, "s", "budget.trials=3", "budget.seeds=1", "study.resume=force", cells=cells)
+    passes(sweep)
+    assert plan_of(sweep) != plan
+    assert not check_kept_elsewhere(sweep, plan, "")
+    n = sum(1 for folder in paths.stale_dirs(sweep) for _ in folder.rglob("*.state.npz"))
+    told = [int(line.split()[-2]) for line in tries_of(sweep) if "was set aside with" in line]
+    assert sum(told) == n
+
+
+def test_what_was_lost_and_came_out_otherwise_passes(tmp_path: Path) -> None:
+    """Another machine rounds in another way: the row of before is that of no record any more."""
+    sweep = run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", cells=ONE)
+    (cell,) = paths.cell_dirs(sweep)
+    paths.training_file(cell, Stage.TRIAL, 1, paths.STATE).write_bytes(b"")
+    assert list(mend(sweep))
+    with Forger(sweep) as forger:
+        rows = forger.rows()
+        (place,) = (n for n, row in enumerate(rows) if (row["stage"], row["index"]) == ("tune", 1))
+        rows[place] |= {"hash": "0" * 64, "score": rows[place]["score"] * 1.0001}
+        forger.write_rows(rows)
+        run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", cells=ONE)
+        passes(sweep)
+        rows = forger.rows()
+        rows[place] |= {"index": 0}
+        forger.write_rows(rows)
+        found = [str(finding) for finding in consistency.check(sweep)]
+        assert found == [
+            "ledger.jsonl: planted-complementary/vbpr/fused tune 0: a training is listed whose record is not there"
+        ]
+
+
 def test_other_settings_in_turn_and_sweeps_beside_are_named(tmp_path: Path) -> None:
     words = ("budget.trials=1", "budget.seeds=1")
     for lr in ("1e-3", "2e-3"):
@@ -133,6 +189,29 @@ def test_other_settings_in_turn_and_sweeps_beside_are_named(tmp_path: Path) -> N
     passes(sweep)
 
 
+def test_a_kept_plan_must_still_be_planned(tmp_path: Path) -> None:
+    """Not only its hash: every cell with the same key, and as many trainings at least."""
+    plans = []
+    for words in (
+        ("budget.trials=1", "budget.seeds=2"),
+        ("budget.trials=2", "budget.seeds=2"),
+        ("budget.trials=1", "budget.seeds=1", "budget.max_steps=6"),
+    ):
+        sweep = run(tmp_path, "s", *words, cells=ONE)
+        plans.append(plan_of(sweep))
+        assert not consistency.check(sweep)
+        assert not check_kept_elsewhere(sweep, plans[0], "") or len(plans) == 3
+    name = "planted-complementary/vbpr/fused"
+    for kept in plans[:2]:
+        (found,) = check_kept_elsewhere(sweep, kept, "")
+        assert found.reason == f"{name} has other settings or data than in the plan that was kept elsewhere"
+    assert not check_kept_elsewhere(sweep, plans[2], "")
+    with Forger(sweep) as forger:
+        forger.change(forger.manifest, ("cells", 0, "seeds"), lambda seeds: seeds - 1, keep=False)
+        (found,) = check_kept_elsewhere(sweep, plans[2], "")
+        assert found.reason == f"{name} has fewer trainings than in the plan that was kept elsewhere"
+
+
 def test_a_row_that_nothing_rests_on_is_named(honest: Path) -> None:
     with Forger(honest) as forger:
         forger.write_rows([*forger.rows(), forger.rows()[-1]])
@@ -140,6 +219,208 @@ def test_a_row_that_nothing_rests_on_is_named(honest: Path) -> None:
         assert len(said) == 1
         assert said[0].startswith("the ledger has 1 training of ")
         assert said[0].endswith(" that no choice rests on")
+
+
+def on_folder(base: Path, data: Path | str, *conditions: str) -> Path:
+    """Run a sweep on a data set in a folder, as a command does that reads it anew."""
+    forget_data()
+    words = [word for word in TINY if "world" not in word]
+    words += [f"paths.multirun={base}", "sweep.name=s", "dataset=folder", "dataset.name=shop", f"dataset.path={data}"]
+    words += ["dataset.protocol=given", "budget.trials=2", "budget.seeds=1", "model=vbpr"]
+    sweep = Sweep.plan([compose([*words, f"modality={name}"]).job() for name in conditions], words)
+    sweep.open()
+    if sweep.waiting:
+        worker.work(sweep.waiting)
+    forget_data()
+    return sweep.folder
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A data set in a folder."""
+    write_folder(make_world("complementary", n_users=60, n_items=80, per_user=10), tmp_path / "shop", {})
+    return tmp_path / "shop"
+
+
+def tries_of(sweep: Path) -> list[str]:
+    """What is told of further tries."""
+    return [str(message) for tries in read_tries(sweep).values() for message in tries.here]
+
+
+def test_data_with_other_test_rows_pass_and_are_named(tmp_path: Path, shop: Path) -> None:
+    """The keys stay what they were, so that nothing is trained again; the plan says that the data are other ones."""
+    plan = plan_of(on_folder(tmp_path, shop, "text", "fused"))
+    log = pd.read_parquet(shop / "interactions.parquet")
+    tested = log["split"] == "test"
+    log.loc[tested, "item_id"] = log.loc[tested, "item_id"].to_numpy()[::-1]
+    log.drop_duplicates(["user_id", "item_id"]).to_parquet(shop / "interactions.parquet")
+    sweep = on_folder(tmp_path, shop, "text", "fused")
+    assert len(paths.stale_dirs(sweep)) == 0
+    passes(sweep, shop)
+    (found,) = check_kept_elsewhere(sweep, plan, "")
+    assert found.reason == "shop had other rows or features in the plan that was kept elsewhere"
+    assert plan_of(sweep) != plan
+    assert tries_of(sweep) == ["it was planned with 2 contents of shop in turn: rows or features changed"]
+    again = plan_of(sweep)
+    assert plan_of(on_folder(tmp_path, shop, "text", "fused")) == again
+
+
+def test_data_that_grew_pass(tmp_path: Path, shop: Path) -> None:
+    on_folder(tmp_path, shop, "text", "fused")
+    write_folder(make_world("complementary", n_users=62, n_items=80, per_user=10), shop, {})
+    passes(on_folder(tmp_path, shop, "text", "fused"), shop)
+
+
+def test_content_that_came_later_passes(tmp_path: Path, shop: Path) -> None:
+    """Conditions that do not read it keep their records, and those that do are added."""
+    described, later = shop / "dataset.json", tmp_path / "later.npy"
+    content = json.loads(described.read_text())
+    without = {**content, "features": {name: value for name, value in content["features"].items() if name != "text"}}
+    (shop / "text_feat.npy").rename(later)
+    described.write_text(json.dumps(without))
+    on_folder(tmp_path, shop, "none", "image")
+    later.rename(shop / "text_feat.npy")
+    described.write_text(json.dumps(content))
+    sweep = on_folder(tmp_path, shop, "none", "image", "text", "fused")
+    assert len(paths.stale_dirs(sweep)) == 0
+    passes(sweep, shop)
+
+
+def test_a_folder_that_two_commands_name_in_two_ways_passes(
+    tmp_path: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_folder(tmp_path, shop, "text")
+    monkeypatch.chdir(shop.parent)
+    passes(on_folder(tmp_path, "shop", "fused"), shop)
+
+
+def test_data_other_than_those_of_the_last_plan_are_found(honest: Path) -> None:
+    """The leave to be other data is that of earlier revisions alone."""
+    with Forger(honest) as forger:
+        for place in (0, 1):
+            forger.change(forger.manifest, ("revisions", place, "data"), lambda data: dict.fromkeys(data, "0" * 64))
+            forger.rehash()
+            found = [finding.field for finding in consistency.check(honest)]
+            assert found == (["revisions[2].data"] if place else [])
+
+
+@pytest.mark.parametrize("failure", ["crashed", "short of memory"])
+def test_a_failure_of_the_machine_that_does_not_come_again_is_not_confirmed(
+    failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It accuses nobody, and is counted openly."""
+    job = compose([*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "budget.trials=2", "model=vbpr"]).job()
+    store, fit_once, calls = job.store(job.task()), study.fit, [0]
+
+    def short(*given: Any, **named: Any) -> Fitted:
+        calls[0] += 1
+        if calls[0] <= 2:  # the first trial and its second try
+            raise MemoryError("Unable to allocate 8.00 GiB")
+        return fit_once(*given, **named)
+
+    for _ in range(crashes.MAX_CRASHES if failure == "crashed" else 0):
+        crashes.note(store.sweep_dir, f"{store.short_key}.tune-0", "SIGKILL for want of memory")
+    with monkeypatch.context() as once:
+        once.setattr(study, "fit", short if failure == "short of memory" else fit_once)
+        sweep = run(tmp_path, "s", "budget.trials=2", cells=ONE)
+    said: list[str] = []
+    held = audit(sweep, Asked(99, 1, 1), SOURCES, lambda message: said.append(str(message)))
+    assert (held.findings, held.level) == ([], Level.RETRAINED)
+    assert (held.retrained, held.unconfirmed, held.trainings) == (2, 1, 3)
+    assert said[-3:-1] == [
+        "2 of 3 trainings agree, of 3 in all",
+        "1 cannot be confirmed: it failed for want of memory or with its worker and does not here, or its best epoch "
+        "is another one here",
+    ]
+    assert str(held.words).startswith("re-trained 2 of 3 (1 not confirmed; 20")
+    assert standing.read(sweep, held.root, []) == held
+
+
+def test_a_cell_that_failed_without_a_trace_is_not_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for want of memory when its data were read: its model is not trusted, and the other ones are audited."""
+    cells = (("vbpr", "fused", "complementary"), ("ease", "none", "no_signal"))
+    original = worker._try_to_open
+
+    def opened(job: Job, seen: ledger.Reader) -> Any:
+        return (
+            worker.Short("out of memory: MemoryError: x", "") if job.choices["model"] == "vbpr" else original(job, seen)
+        )
+
+    with monkeypatch.context() as once:
+        once.setattr(worker, "_try_to_open", opened)
+        sweep = run(tmp_path, "s", "budget.trials=1", "budget.seeds=1", cells=cells)
+    said: list[str] = []
+    held = audit(sweep, Asked(99, 1, 1), SOURCES, lambda message: said.append(str(message)))
+    (doubt,) = held.findings
+    assert (doubt.doubt, doubt.file) == (True, "planted-complementary/vbpr/fused/failure.json")
+    assert (held.level, held.retrained, held.trainings) == (Level.RETRAINED, 2, 2)
+    assert "consistent: nothing is wrong, 1 thing is not confirmed" in said
+    assert doubt.touches("planted-complementary", "vbpr")
+    assert not doubt.touches("planted-no_signal", "ease")
+    now = consistency.check(sweep)
+    assert [finding.doubt for finding in now] == [True]
+    again = standing.read(sweep, root_of(sweep), now)
+    assert (again.level, again.findings) == (Level.RETRAINED, now)
+    run(tmp_path, "s", "budget.trials=1", "budget.seeds=1", cells=cells)
+    passes(sweep)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_cell_whose_final_run_ranks_nothing_of_test_has_failed_and_passes(
+    seeds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = score_test.stored_rankings
+
+    def constant(task: CellTask, store: CellStore, training: Training, *given: Any, **named: Any) -> Any:
+        if training.unit == (Stage.FINAL, seeds):
+            raise DegenerateScores("all scores are equal")
+        return original(task, store, training, *given, **named)
+
+    with monkeypatch.context() as once:
+        for module in (score_test, rescoring):
+            once.setattr(module, "stored_rankings", constant)
+        sweep = run(tmp_path, "s", "budget.trials=1", f"budget.seeds={seeds}", cells=ONE)
+        assert paths.failure_file(paths.cell_dirs(sweep)[0]).exists()
+        passes(sweep)
+    held = audited(sweep, SOURCES)
+    assert [finding.doubt for finding in held.findings] == [True]  # a failure that does not come again
+
+
+def test_a_cell_whose_final_run_failed_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(build: Any, data: Any, train: Any, valid: Any, settings: Any, seed: int, **named: Any) -> Fitted:
+        if seed == 2:
+            raise RuntimeError("cannot be built")
+        return fit.fit(build, data, train, valid, settings, seed, **named)
+
+    monkeypatch.setattr(study, "fit", broken)
+    sweep = run(tmp_path, "s", "budget.trials=1", "budget.seeds=2", cells=ONE)
+    assert paths.failure_file(paths.cell_dirs(sweep)[0]).exists()
+    passes(sweep)
+
+
+def test_a_proposal_that_ranks_nothing_of_test_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trial of the same number ranks all of it, and so it was where earlier versions called both a trial."""
+    original = score_test.stored_rankings
+
+    def constant(task: CellTask, store: CellStore, training: Training, *given: Any, **named: Any) -> Any:
+        if training.unit == (Stage.PROPOSAL, 1):
+            raise DegenerateScores("all scores are equal")
+        return original(task, store, training, *given, **named)
+
+    for module in (score_test, rescoring):
+        monkeypatch.setattr(module, "stored_rankings", constant)
+    sweep = run(tmp_path, "s", "budget.trials=3", "budget.seeds=1", "budget.tpe=2", cells=ONE)
+    passes(sweep)
+    with Forger(sweep) as forger:
+        seal = paths.seal_file(forger.cell("fused"))
+        assert forger.read(seal)["unscored"] == ["proposal 1: all scores are equal"]
+        forger.change(seal, ("unscored",), lambda _: ["trial 1: all scores are equal"], keep=False)
+        forger.write(seal, plain_hashed(forger.read(seal)))
+        passes(sweep)
+
+
+def plain_hashed(seal: dict[str, Any]) -> dict[str, Any]:
+    return dict(msgspec.to_builtins(hashed(msgspec.convert(seal, Seal))))
 
 
 @pytest.mark.slow
@@ -155,7 +436,7 @@ def test_every_model_passes_on_movielens(model: str, tmp_path: Path, shared_data
 
 
 def test_the_share_of_another_machine_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two workers of one sweep: the second one calls itself another processor, so its curves are compared loosely."""
+    """Two workers of one sweep: the second one calls itself another processor, and its bits are the same."""
     words = ("budget.trials=2", "budget.seeds=2")
     whole = run(tmp_path / "whole", "s", *words, cells=ONE)
     left = [2]
@@ -175,12 +456,39 @@ def test_the_share_of_another_machine_passes(tmp_path: Path, monkeypatch: pytest
     assert _hashes(sweep) == _hashes(whole)
     machines = [row.cost.machine for row in ledger.read(sweep)]
     assert machines.count(None) == 1  # the kill came before the ledger had its row, and what it cost is lost
-    theirs = machines.count("another processor") + 1
+    assert 0 < machines.count("another processor") < 4
     said: list[str] = []
     held = audit(sweep, Asked(99, 1, 1), SOURCES, lambda message: said.append(str(message)))
-    assert (held.level, held.retrained, held.findings) == (Level.RETRAINED, 4, [])
-    assert 0 < theirs < 4
-    assert any(line.startswith(f"{theirs} w") and "another machine" in line for line in said)
+    assert (held.level, held.retrained, held.loose, held.findings) == (Level.RETRAINED, 4, 0, [])
+    assert not any("another machine" in line for line in said)  # the same bits, whatever the ledger says
+
+
+def test_what_other_versions_trained_is_compared_loosely_and_counted_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, versions = run(tmp_path, "s", "budget.trials=2", "budget.seeds=2", cells=ONE), records.versions
+    monkeypatch.setattr(records, "versions", lambda *own: {**versions(*own), "torch": "another one"})
+    said: list[str] = []
+    held = audit(sweep, Asked(99, 1, 1), SOURCES, lambda message: said.append(str(message)))
+    assert (held.level, held.retrained, held.loose, held.findings) == (Level.RETRAINED, 4, 4, [])
+    assert said[-2:] == [
+        "4 were trained on another machine or by other versions: their learning curves and scores on test were "
+        "compared, to 5 %",
+        "had a tenth been altered, the 0 compared bit for bit would have found one with probability 0 %; 4 of that "
+        "kind would with 95 %",
+    ]
+    assert str(held.words).startswith("re-trained 4 of 4 (0 bit for bit; 4 loosely; 20")
+    assert standing.read(sweep, held.root, []) == held
+    original = study.fit
+
+    def another_epoch(*given: Any, **named: Any) -> Fitted:
+        fitted = original(*given, **named)
+        fitted.course.best_epoch += 1 if fitted.course.best_epoch < fitted.course.epochs else -1
+        return fitted
+
+    monkeypatch.setattr(study, "fit", another_epoch)
+    held = audit(sweep, Asked(99, 1, 1), SOURCES, lambda message: None)
+    assert (held.retrained, held.unconfirmed, held.findings) == (0, 4, [])
 
 
 @pytest.mark.slow

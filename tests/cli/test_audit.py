@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ import pytest
 from mmbench import cli, paths
 from mmbench.audit import levels
 from mmbench.audit.retraining import chance, needed
+from mmbench.scheduling.sweep import Sweep
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest
+from mmbench.tuning import study
 from tests.audit.conftest import honest  # noqa: F401
 from tests.audit.forger import Forger
+from tests.tiny import make_job
 
 ALLOWED = ("--allow", "tests.tiny.Broken", "--workers", "1")
 Say = Callable[..., tuple[int, str]]
@@ -110,6 +114,75 @@ def test_what_cannot_be_audited_is_refused_in_one_line(
     assert code == 2
     assert message in said
     assert "Traceback" not in said
+
+
+def test_a_sweep_without_trainings_is_told_so(tmp_path: Path, say: Say) -> None:
+    make_sweep = Sweep.plan([make_job(tmp_path / "s", "model=vbpr", "modality=text")], [])
+    make_sweep.open()
+    code, said = say("audit", make_sweep.folder, "--retrain", "2")
+    assert code == 0
+    assert said.splitlines()[-2:] == [
+        "no training has ended yet: there is nothing to rank or to train again",
+        "consistent",
+    ]
+
+
+def test_a_process_that_is_killed_is_no_fault_of_the_records(
+    sweep: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed:
+        """Processes that the system kills."""
+
+        def __init__(self, *given: object) -> None: ...
+
+        def __enter__(self) -> Killed:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def map(self, *given: object) -> None:
+            raise BrokenProcessPool
+
+    monkeypatch.setattr(levels, "ProcessPoolExecutor", Killed)
+    code, said = say("audit", sweep, *ALLOWED[:2], "--workers", "2")
+    assert code == 2
+    assert said.splitlines()[-1].startswith("error: one of the 2 processes of the audit was killed, as the system does")
+
+
+@pytest.mark.parametrize(("left", "workers"), [(None, 6), (64 * 2**30, 6), (9 * 2**30, 3), (2**30, 1)])
+def test_there_are_as_many_processes_as_the_memory_allows(
+    left: int | None, workers: int, sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training of the sweep has needed 3 GiB."""
+    monkeypatch.setattr(levels, "cores_here", lambda: 6)
+    monkeypatch.setattr(levels.memory, "available", lambda: left)
+    with Forger(sweep) as forger:
+        rows = forger.rows()
+        rows[0]["cost"]["peak_rss_mb"] = 3 * 1024.0
+        forger.write_rows(rows)
+        assert levels.workers_here(sweep) == workers
+
+
+def test_want_of_memory_is_no_finding(sweep: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*given: object, **named: object) -> None:
+        raise MemoryError("Unable to allocate 8.00 GiB")
+
+    def while_it_reads(*given: object) -> Iterator[None]:
+        yield short()
+
+    with monkeypatch.context() as once:
+        once.setattr(levels, "rescore", while_it_reads)
+        code, said = say("audit", sweep, *ALLOWED)
+    assert (code, said.splitlines()[-1]) == (
+        2,
+        "error: there is not enough memory: MemoryError: Unable to allocate 8.00 GiB",
+    )
+    monkeypatch.setattr(study, "fit", short)
+    code, said = say("audit", sweep, *ALLOWED, "--retrain", "22")
+    assert (code, said.splitlines()[-1]) == (
+        2,
+        "error: there is not enough memory: MemoryError: Unable to allocate 8.00 GiB",
+    )
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from mmbench.scheduling.planning import read_sharing, write_sharing
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
 from mmbench.store.schema import Manifest, Sharing, content_hash
+from tests.scheduling import dying
 from tests.tiny import make_job
 
 GIB = 2**30
@@ -194,6 +196,14 @@ def test_processes_train_alone_and_side_by_side(tmp_path: Path) -> None:
     rate = pilot.together(good, "7", 2, epochs=4)
     assert rate is not None
     assert rate > 0
+
+
+def test_a_process_that_is_killed_ends_the_pilot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system does for want of memory: the other one waits at the barrier, and nobody waits for it."""
+    monkeypatch.setattr(pilot, "_beside", dying.beside)
+    began = time.monotonic()
+    assert pilot.together(tmp_path, "7", 2, epochs=1) is None  # type: ignore[arg-type]
+    assert time.monotonic() - began < 120
 
 
 @pytest.mark.slow

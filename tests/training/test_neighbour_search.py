@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +83,28 @@ def test_a_damaged_file_is_computed_again(tmp_path: Path, computed: list[int]) -
     file.write_bytes(file.read_bytes()[:100])
     assert torch.equal(found(tmp_path, 5, features).indices, expected.indices)
     assert computed == [64, 64]
+
+
+@pytest.mark.parametrize("name", ["_write", "FileLeases"])
+def test_a_full_disk_costs_the_file_alone(
+    name: str, tmp_path: Path, computed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = clustered(200)
+    expected = found(None, 5, features)
+
+    class Full:
+        """A lease that cannot be written."""
+
+        def claim(self, key: str) -> bool:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full(*given: object) -> Full:
+        return Full() if name == "FileLeases" else Full().claim("")  # type: ignore[return-value]
+
+    monkeypatch.setattr(neighbour_search, name, full)
+    assert torch.equal(found(tmp_path, 5, features).indices, expected.indices)
+    assert computed == [64, 64]
+    assert not list(tmp_path.glob("*.npz"))
 
 
 def test_small_lists_are_not_worth_a_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import itertools
 import os
@@ -345,6 +346,32 @@ def test_scores_that_rank_nothing_are_no_accident(
     store = worked(*moody(tmp_path, [mood]))
     assert len(fits) == tries
     assert reason(store).startswith("all 1 trials failed")
+
+
+def test_a_full_disk_fails_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays open, and runs once there is space again."""
+    task, store, split = moody(tmp_path, ["good"])
+
+    def full(*given: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as once:
+        once.setattr(study, "fit", full)
+        with pytest.raises(OSError, match="No space left"):
+            worked(task, store, split)
+    assert (store.failure(), list(ledger.read(tmp_path))) == (None, [])
+    assert store.finished_trainings() == {}
+    assert worked(task, store, split).seal() is not None
+
+
+def test_want_of_memory_in_a_file_fails_its_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that cannot be mapped is no fault of the disk."""
+
+    def short(*given: object, **named: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(study, "fit", short)
+    assert "out of memory: OSError" in reason(worked(*moody(tmp_path, ["good"])))
 
 
 def test_a_training_that_is_given_up_counts_as_failed(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
-from mmbench.audit.findings import CLOCKS_APART, Said, hash_holds, moment, read_aside, same
+from mmbench.audit.condition_names import effect, meant_by
+from mmbench.audit.findings import CLOCKS_APART, Doubt, Said, hash_holds, moment, read_aside, same
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.held_out import CANDIDATES, target_in_name
@@ -22,7 +24,7 @@ from mmbench.data.splits import PROTOCOLS, Split, sealed_fingerprint
 from mmbench.messages import Message
 from mmbench.scheduling.cell_key import default_of, key_of
 from mmbench.store import bounds, records
-from mmbench.store.records import table_fingerprint
+from mmbench.store.records import Look, table_fingerprint
 from mmbench.store.schema import (
     CLOSED_FORM,
     ID_ONLY,
@@ -42,6 +44,7 @@ from mmbench.store.schema import (
     Unit,
     fixed,
     training_rule,
+    unscored,
 )
 from mmbench.training.stopping import SELECTION_METRIC, StoppingRule
 from mmbench.tuning import sampler
@@ -105,31 +108,81 @@ class CellAudit:
             yield from self._training(final, by_unit, aside)
         yield from self._numbers(by_unit)
         yield from self._ledger(by_unit)
-        yield from self._failure()
+        yield from self._failure(by_unit)
         if not paths.choice_file(self.folder).exists():
             return
         choice = records.read(paths.choice_file(self.folder), Choice)
         yield from self._choice(paths.choice_file(self.folder), choice, by_unit)
-        if paths.seal_file(self.folder).exists():
-            seal = records.read(paths.seal_file(self.folder), Seal)
-            yield from self._seal(paths.seal_file(self.folder), seal, choice, by_unit)
-            yield from self._files(seal, by_unit)
         for number in range(1, paths.looks_kept(self.folder) + 1):
             kept = paths.look_dir(self.folder, number)
-            earlier = records.read(paths.choice_file(kept), Choice)
-            yield from self._choice(paths.choice_file(kept), earlier, by_unit)
-            seal = records.read(paths.seal_file(kept), Seal)
-            yield from hash_holds(paths.seal_file(kept), seal)
-            yield from same(paths.seal_file(kept), "choice_hash", seal.choice_hash, earlier.hash)
+            yield from self._choice(paths.choice_file(kept), records.read(paths.choice_file(kept), Choice), by_unit)
+        yield from self._looks(by_unit)
+        yield from self._held()
 
-    def _failure(self) -> Said:
-        """A cell that failed has no result."""
+    def _looks(self, by_unit: Mapping[Unit, Training]) -> Said:
+        """Every opening of the test split, the last one too, against its choice, its final runs and its files."""
+        for look in records.read_looks(self.folder):
+            kept = paths.look_dir(self.folder, look.number)
+            now = look.number > paths.looks_kept(self.folder)
+            file = paths.seal_file(self.folder if now else kept)
+            of_look = {
+                **{unit: training for unit, training in by_unit.items() if _took_part(unit, look.trials)},
+                **{
+                    final.unit: final
+                    for final in records.read_trainings(look.folder, Stage.FINAL, self.cell.key)
+                    if now or final.index in look.seal.finals
+                },
+            }
+            yield from self._seal(file, look, of_look, now=now)
+            yield from self._files(file, look, of_look, now=now)
+
+    def _held(self) -> Said:
+        """What had been looked at when effort was raised, as the plan has it."""
+        seals = None
+        for number, revision in enumerate(self.manifest.revisions, 1):
+            name = str(self.cell.name)
+            if name not in revision.seals or revision.cells[name] != self.cell.key:
+                continue
+            if seals is None:
+                seals = set(self._hashes_of_seals())
+            if revision.seals[name] not in seals:
+                yield self.manifest_file, f"revisions[{number}].seals", Message("no look has the seal of then")
+
+    def _hashes_of_seals(self) -> Iterator[str]:
+        for file in paths.seals_of(self.manifest_file.parent, self.folder):
+            with contextlib.suppress(ValueError):  # a damaged one
+                yield records.read(file, Seal).hash
+
+    def _failure(self, by_unit: Mapping[Unit, Training]) -> Said:
+        """A cell that failed has no result, and a reason among its trainings or when test is ranked."""
         file = paths.failure_file(self.folder)
         if file.exists():
             failure = records.read(file, CellFailure)
             yield from same(file, "key", failure.key, self.cell.key)
             if paths.seal_file(self.folder).exists():
                 yield file, "file", Message("there is a result and a failure")
+            elif not self._follows(by_unit):
+                why = Message("no training failed that it would follow from, and some are missing; it is not confirmed")
+                yield file, "reason", Doubt(why)
+
+    def _follows(self, by_unit: Mapping[Unit, Training]) -> bool:
+        """Whether the trainings give a failure: none has a result, a final run failed, or only test was left."""
+        effort = self.cell.effort
+        tried = [
+            *(by_unit.get(Unit(Stage.TRIAL, number)) for number in range(effort.trials)),
+            *(by_unit.get(Unit(Stage.PROPOSAL, number)) for number in range(effort.proposals)),
+        ]
+        if None in tried:
+            return False
+        if not any(training is not None and training.succeeded for training in tried):
+            return True
+        if not paths.choice_file(self.folder).exists():
+            return False
+        choice = records.read(paths.choice_file(self.folder), Choice)
+        finals = [t for unit, t in by_unit.items() if unit.stage == Stage.FINAL]
+        if any(not final.succeeded and final.configuration == choice.configuration for final in finals):
+            return True
+        return len(finals) >= effort.seeds  # ranking them shows whether it follows
 
     def _states(self, by_unit: Mapping[Unit, Training]) -> Said:
         """No two trainings end in the same state, for each has a seed of its own."""
@@ -159,6 +212,10 @@ class CellAudit:
         yield from same(self.manifest_file, "rule", planned.rule, rule)
         states = {name: self._condition.state(name) for name in sorted(cell.features)}
         yield from same(file, "states", cell.states, states)
+        meant = None if cell.modality == ID_ONLY else meant_by(cell.modality, self._condition)
+        if meant is not None:
+            said, named = (effect(condition, cell.features) for condition in (self._condition, meant))
+            yield from same(file, "config.modality", said, named)
         if self._print is None:
             yield (
                 self.manifest_file,
@@ -171,8 +228,8 @@ class CellAudit:
                 yield from same(file, "config.tuning", cell.target, self._print.target)
             users = None if cell.sample is None else cell.sample.users
             yield from same(file, "config.evaluation", users, self._print.validation_users)
-            features = self._print.features if cell.modality != ID_ONLY else {}
-            yield from same(file, "features", cell.features, features)
+            known = self._print.features if cell.modality != ID_ONLY else {}
+            yield from same(file, "features", *(self._seen(features) for features in (cell.features, known)))
         if not cell.config["model"].get("recommendations"):
             yield from same(file, "external", cell.external, None)
         dataset = DatasetConfig(**{name: value for name, value in cell.config["dataset"].items() if name != "lr"})
@@ -182,10 +239,15 @@ class CellAudit:
         versions = [
             r.versions[str(cell.name)] for r in self.manifest.revisions if r.cells.get(str(cell.name)) == cell.key
         ]
-        yield from same(file, "versions", versions_hash(cell.versions), versions[0] if versions else None)
+        own = versions_hash(cell.versions)  # a later revision has others where the cell was begun afresh
+        yield from same(file, "versions", own, own if own in versions else next(iter(versions), None))
         expected = {"trials": len(self._slots), "proposals": self.budget.get("tpe", 0), "seeds": planned.seeds}
         yield from same(file, "effort", msgspec.to_builtins(cell.effort), expected)
         yield from same(self.manifest_file, "trainings", planned.trainings, cell.effort.trainings)
+
+    def _seen(self, features: Mapping[str, str]) -> dict[str, str]:
+        """Fingerprints of the modalities that the condition keeps; another one may have come later to the data."""
+        return {name: features[name] for name in self._condition.kept(features)}
 
     @functools.cached_property
     def _slots(self) -> list[Configuration]:
@@ -337,22 +399,32 @@ class CellAudit:
             {training.hash for training in by_unit.values()} | {t.hash for _, t in self._aside()} | {*self.set_aside}
         )
         for value, (_, row) in rows.items():
-            if value not in known:
+            if value not in known and not self._was_lost(row.unit):
                 yield (
                     self.ledger_file,
                     f"{self.cell.name} {row.stage} {row.index}",
                     Message("a training is listed whose record is not there"),
                 )
+        # What was raised before a look was kept, and what was repeated because its record was lost, comes later.
+        own = [r.trials for r in self.manifest.revisions if r.cells.get(str(self.cell.name)) == self.cell.key]
+        planned = min(own, default=self.cell.effort.trials)
         listed = [
-            (place, row.stage == Stage.FINAL) for value, (place, row) in rows.items() if value not in self.set_aside
+            (place, row.unit)
+            for value, (place, row) in rows.items()
+            if value not in self.set_aside and (row.stage != Stage.TRIAL or row.index < planned)
         ]
-        finals, trials = ([place for place, final in listed if final is which] for which in (True, False))
-        if paths.looks_kept(self.folder) == 0 and finals and trials and min(finals) < max(trials):
+        finals = [place for place, unit in listed if unit.stage == Stage.FINAL]
+        early = [unit for place, unit in listed if unit.stage != Stage.FINAL and place > min(finals, default=place)]
+        if paths.looks_kept(self.folder) == 0 and not all(map(self._was_lost, early)):
             yield (
                 self.ledger_file,
                 f"{self.cell.name}: order",
                 Message("a final run was finished before the last trial"),
             )
+
+    def _was_lost(self, unit: Unit) -> bool:
+        """Whether a record of a training lies among the damaged files, so that it was run once more."""
+        return bool(paths.damaged_records(self.manifest_file.parent, self.folder, *unit))
 
     def _aside(self) -> list[tuple[Path, Training]]:
         return read_aside(self.folder, self.cell.key)
@@ -376,41 +448,59 @@ class CellAudit:
         for field in Choice.__struct_fields__:
             yield from same(file, field, getattr(choice, field), getattr(again, field))
 
-    def _seal(self, file: Path, seal: Seal, choice: Choice, by_unit: Mapping[Unit, Training]) -> Said:
-        """The seal against choice, finals and plan."""
+    def _seal(self, file: Path, look: Look, by_unit: Mapping[Unit, Training], *, now: bool) -> Said:
+        """The seal of a look against choice, finals and plan; of an earlier one, with S and the data of then."""
+        seal, choice = look.seal, look.choice
         yield from hash_holds(file, seal)
         yield from same(file, "cell_key", seal.cell_key, self.cell.key)
         yield from same(file, "choice_hash", seal.choice_hash, choice.hash)
-        seeds = min(self.cell.effort.seeds, len(seal.finals) + 1)  # a list as long as a record says is not made for it
+        planned = {r.seeds for r in self.manifest.revisions if r.cells.get(str(self.cell.name)) == self.cell.key}
+        seeds = self.cell.effort.seeds if now or look.seeds not in planned else look.seeds
+        seeds = min(seeds, len(seal.finals) + 1)  # a list as long as a record says is not made for it
         yield from same(file, "seal.finals", seal.finals, list(range(1, seeds + 1)))
         finals = [by_unit.get(Unit(Stage.FINAL, number)) for number in seal.finals]
-        yield from same(file, "runs", seal.runs, [None if final is None else final.hash for final in finals])
+        runs = [None if final is None else final.hash for final in finals]
+        if not now:  # what was lost and repeated since may have come out otherwise
+            places = zip(seal.finals, seal.runs, runs, strict=False)
+            runs = [old if self._was_lost(Unit(Stage.FINAL, number)) else run for number, old, run in places]
+        yield from same(file, "runs", seal.runs, runs)
         for final in finals:
             if final is not None:
-                yield from same(self._record(final.unit), "configuration", final.configuration, choice.configuration)
+                record = paths.training_file(look.folder, *final.unit, paths.RECORD)
+                yield from same(record, "configuration", final.configuration, choice.configuration)
         asked = self.cell.config["dataset"]["protocol"]
         if asked != PROTOCOLS[0] or seal.protocol not in PROTOCOLS[1:]:  # auto stands for the one that the log allows
             yield from same(file, "protocol", seal.protocol, asked)
         empty = Interactions(np.empty(0, np.int64), np.empty(0, np.int64), 0, 0)
         masked = Split(empty, empty, empty, seal.protocol).masks_valid_at_test
         yield from same(file, "valid_masked", seal.valid_masked, masked)
-        if self._print is not None:
+        contents = {r.data[self.cell.dataset] for r in self.manifest.revisions if self.cell.dataset in r.data}
+        if self._print is not None and (now or len(contents) == 1):
             yield from same(file, "test_hash", seal.test_hash, self._print.test_hash)
 
-    def _files(self, seal: Seal, by_unit: Mapping[Unit, Training]) -> Said:
+    def _files(self, sealed_in: Path, look: Look, by_unit: Mapping[Unit, Training], *, now: bool) -> Said:
         """Files of test ranks: those that were sealed, ranks of the whole test split, of nothing else."""
-        unscored = {reason.partition(":")[0] for reason in seal.unscored}
-        tried = {f"trial {unit.number}" for unit, t in by_unit.items() if t.succeeded and unit.stage != Stage.FINAL}
-        yield from same(paths.seal_file(self.folder), "unscored", sorted(unscored - tried), [])
+        seal, tested = look.seal, self._print is not None and look.seal.test_hash == self._print.test_hash
+        if not (now or tested):
+            return  # ranks of other data were there, and have been replaced
+        without = self._without_ranks(seal, by_unit)
+        said = {reason.partition(":")[0] for reason in seal.unscored}
+        yield from same(sealed_in, "unscored", sorted(said - without.keys()), [])
+        place = {stage: look.folder if stage == Stage.FINAL else self.folder for stage in Stage}
         expected = set()
         for unit, training in by_unit.items():
-            if training.succeeded and f"trial {unit.number}" not in (unscored if unit.stage != Stage.FINAL else ()):
+            if training.succeeded and unit not in without.values():
                 endings = (paths.RANKS, paths.LISTS) if unit.stage == Stage.FINAL else (paths.RANKS,)
-                expected |= {paths.training_file(self.folder, *unit, ending) for ending in endings}
-        sealed = {self.folder / name for name in seal.files}
+                expected |= {paths.training_file(place[unit.stage], *unit, ending) for ending in endings}
+        of_finals = paths.training_file(Path(), Stage.FINAL, 1, paths.RECORD).parent.as_posix()
+        held = {
+            (look.folder if name.partition("/")[0] == of_finals else self.folder) / name: value
+            for name, value in seal.files.items()
+        }
+        sealed = set(held)
         finals = {unit.number for unit, training in by_unit.items() if unit.stage == Stage.FINAL and training.succeeded}
         among = {
-            paths.final_file(self.folder, number, paths.ranks_among(candidates))
+            paths.final_file(look.folder, number, paths.ranks_among(candidates))
             for number in finals
             for candidates in CANDIDATES
         }
@@ -418,29 +508,47 @@ class CellAudit:
         shuffled = {file for file in sealed - expected if ".shuffled_" in file.name}
         for file in sorted((sealed ^ expected) - shuffled):
             yield file, "file", Message("the seal and the trainings do not name the same files")
-        there = {
-            file
-            for stage in Stage
-            for ending in (paths.RANKS, paths.LISTS)
-            for file in paths.training_file(self.folder, stage, 1, ending).parent.glob(f"*.{ending}")
-        }
-        for file in sorted(there - sealed - expected):
-            yield file, "file", Message("the seal does not name it")
+        if now:
+            there = {
+                file
+                for stage in Stage
+                for ending in (paths.RANKS, paths.LISTS)
+                for file in paths.training_file(self.folder, stage, 1, ending).parent.glob(f"*.{ending}")
+            }
+            for file in sorted(there - sealed - expected):
+                yield file, "file", Message("the seal does not name it")
         read: dict[Path, dict[str, NDArray[Any]]] = {}  # ranks that were read with their lists
+        lost = [] if now else [number for number in finals if self._was_lost(Unit(Stage.FINAL, number))]
+        repeated = tuple(paths.final_file(look.folder, number, "").name for number in lost)
         for file in sorted(sealed & (expected | shuffled)):
+            stays = look.folder != self.folder and look.folder in file.parents and not file.name.startswith(repeated)
+            if not (now or stays):
+                continue  # it was written again when the test split was opened once more, whose seal has it
             if not file.exists():
                 yield file, "file", Message("it is missing")
                 continue
             columns = read.pop(file, None) or bounds.read_table(file)
-            yield from same(
-                file, "file", table_fingerprint(columns), seal.files[file.relative_to(self.folder).as_posix()]
-            )
+            yield from same(file, "file", table_fingerprint(columns), held[file])
             if file.name.endswith(paths.RANKS):
                 yield from self._ranks(file, columns, "" if file in among else seal.test_hash)
             else:
                 ranked = file.with_name(file.name.removesuffix(paths.LISTS) + paths.RANKS)
                 read[ranked] = bounds.read_table(ranked)
                 yield from _lists(file, columns, read[ranked])
+
+    def _without_ranks(self, seal: Seal, by_unit: Mapping[Unit, Training]) -> dict[str, Unit]:
+        """Trials and proposals that rank nothing of test, by what the seal calls them."""
+        tried = {unit: t for unit, t in by_unit.items() if t.succeeded and unit.stage != Stage.FINAL}
+        named = {unscored(training): unit for unit, training in tried.items()}
+        found = {}
+        for name in {reason.partition(":")[0] for reason in seal.unscored}:
+            unit = named.get(name)
+            if unit is None or paths.training_file(Path(), *unit, paths.RANKS).as_posix() in seal.files:
+                # An earlier version called a proposal a trial, too.
+                unit = named.get(name.replace("trial", "proposal"), unit)
+            if unit is not None:
+                found[name] = unit
+        return found
 
     def _ranks(self, file: Path, frame: Mapping[str, NDArray[Any]], test_hash: str) -> Said:
         """Ranks of the whole test split, or, without its hash, of what other candidates rank of it."""
@@ -460,6 +568,11 @@ class CellAudit:
             self._pairs = (users, items), test
         if test_hash:
             yield from same(file, "user", sealed_fingerprint(test, self._print.new_items), test_hash)
+
+
+def _took_part(unit: Unit, trials: int) -> bool:
+    """Whether a training was among those that a look with so many random trials chose from."""
+    return unit.stage == Stage.PROPOSAL or (unit.stage == Stage.TRIAL and unit.number < trials)
 
 
 def _lists(file: Path, columns: Mapping[str, NDArray[Any]], ranks: Mapping[str, NDArray[Any]]) -> Said:

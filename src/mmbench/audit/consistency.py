@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -41,6 +42,8 @@ from mmbench.tuning.cell import versions_hash
 
 #: Sections of the configuration that all conditions of a (dataset, model) share.
 SHARED = ("model", "search", "optimizer", "training", "dataset", "statistics")
+#: Keys of a section that say where something lies; another command may name the same place in another way.
+PLACES = {"dataset": ("path",)}
 
 
 def check(sweep_dir: Path) -> list[Finding]:
@@ -79,12 +82,14 @@ def _plan(sweep_dir: Path, manifest: Manifest) -> Said:
     yield from hash_holds(file, manifest)
     previous = fixed(manifest.delta, manifest.contrasts, manifest.primary, manifest.statistics)
     planned: dict[str, tuple[str, int, int]] = {}
+    last = {name: number for number, revision in enumerate(manifest.revisions, 1) for name in revision.data}
     for number, revision in enumerate(manifest.revisions, 1):
         place = f"revisions[{number}]"
         yield from same(file, f"{place}.previous", revision.previous, previous)
         yield from hash_holds(file, revision, f"{place}.hash")
-        yield from _data(file, place, revision, manifest.data)
+        yield from _data(file, f"{place}.data", revision, [n for n in last if last[n] == number], manifest.data)
         yield from same(file, f"{place}.versions", sorted(revision.versions), sorted(revision.cells))
+        yield from same(file, f"{place}.seals", sorted(set(revision.seals) - set(revision.cells)), [])
         previous = revision.hash
         planned |= {name: (key, revision.trials, revision.seeds) for name, key in revision.cells.items()}
     cells = {str(cell.name): (cell.key, cell.trials, cell.seeds) for cell in manifest.cells}
@@ -108,9 +113,17 @@ def _times(file: Path, cells: Iterable[Sequence[tuple[int, LedgerRow]]]) -> Said
         latest = max(latest, finished)
 
 
-def _data(file: Path, place: str, revision: Revision, data: Mapping[str, DataPrint]) -> Said:
-    now = {name: fingerprint.of_json(msgspec.to_builtins(data[name])) for name in revision.data if name in data}
-    yield from same(file, f"{place}.data", revision.data, now)
+def _data(file: Path, field: str, revision: Revision, last: Iterable[str], data: Mapping[str, DataPrint]) -> Said:
+    """The data sets of its cells; those that it was the ``last`` to plan are what they are now."""
+    yield from same(file, field, sorted(revision.data), sorted({cell.partition("/")[0] for cell in revision.cells}))
+    now = {name: fingerprint.of_json(msgspec.to_builtins(data[name])) for name in last if name in data}
+    yield from same(file, field, {name: revision.data[name] for name in last}, now)
+
+
+def _without_places(section: str, config: Mapping[str, Any]) -> Any:
+    """A section of a configuration without what says where something lies."""
+    places = PLACES.get(section, ())
+    return {name: value for name, value in config[section].items() if name not in places} if places else config[section]
 
 
 def _family(cells: Sequence[tuple[Path, Cell]]) -> Said:
@@ -119,7 +132,7 @@ def _family(cells: Sequence[tuple[Path, Cell]]) -> Said:
     for folder, cell in others:
         file = paths.cell_file(folder)
         for section in SHARED:
-            yield from same(file, f"config.{section}", cell.config[section], first.config[section])
+            yield from same(file, f"config.{section}", *(_without_places(section, c.config) for c in (cell, first)))
         yield from same(file, "config.evaluation", cell.sample, first.sample)
         rules = [training_rule(c.config["budget"]) for c in (cell, first)]
         yield from same(file, "config.budget", *rules)

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmbench import paths
 from mmbench.messages import Message, Refusal
+from mmbench.messages.refused import told
 from mmbench.store import records
 from mmbench.store.schema import (
     CellName,
@@ -20,7 +21,15 @@ from mmbench.store.schema import (
     content_hash,
 )
 
-Said = Iterator[tuple[Path, str, Message]]
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why something cannot be confirmed, though no record contradicts it."""
+
+    reason: Message
+
+
+Said = Iterator[tuple[Path, str, Message | Doubt]]
 #: How far the clocks of two machines of a sweep may lie apart.
 CLOCKS_APART = timedelta(minutes=5)
 
@@ -34,12 +43,14 @@ class Finding:
         file: the file, relative to the folder of the sweep.
         field: the field of its record, or what of the file.
         reason: what is wrong.
+        doubt: whether it only cannot be confirmed: verdicts that it touches are not trusted, the other ones are.
     """
 
     cell: CellName | None
     file: str
     field: str
     reason: Message
+    doubt: bool = False
 
     def touches(self, dataset: str, model: str) -> bool:
         """Whether it touches the verdicts of a dataset and model."""
@@ -54,13 +65,25 @@ def findings(sweep_dir: Path, cell: CellName | None, said: Said) -> list[Finding
     found = []
     try:
         for file, field, reason in said:
-            found.append(Finding(cell, file.relative_to(sweep_dir).as_posix(), field, reason))
+            doubt = isinstance(reason, Doubt)
+            why = reason.reason if isinstance(reason, Doubt) else reason
+            found.append(Finding(cell, file.relative_to(sweep_dir).as_posix(), field, why, doubt))
     except Refusal as error:
+        _refuse_short_of_memory(error)
         found.append(Finding(cell, _place(sweep_dir, cell), "record", error.message))
     except Exception as error:  # whoever wrote a record decides what is wrong with it
+        _refuse_short_of_memory(error)
         reason = Message("it cannot be read: {error}", error=f"{type(error).__name__}: {error}")
         found.append(Finding(cell, _place(sweep_dir, cell), "record", reason))
     return found
+
+
+def _refuse_short_of_memory(error: Exception) -> None:
+    """Refuse to find anything where this machine lacks the memory for it, which says nothing of the records."""
+    from mmbench.training import allocation  # what it imports takes seconds, and a report needs none of it
+
+    if allocation.is_out_of_memory(error):
+        raise Refusal(told(MemoryError(allocation.reason(error).removeprefix(allocation.SHORT)))) from error
 
 
 def _place(sweep_dir: Path, cell: CellName | None) -> str:
@@ -76,12 +99,17 @@ def folder_of(sweep_dir: Path, planned: PlannedCell) -> Path:
 
 def set_aside_trainings(sweep_dir: Path) -> set[str]:
     """Hashes of the trainings in folders that were set aside: cells begun afresh or with other settings."""
-    hashes: set[str] = set()
-    for folder in paths.stale_dirs(sweep_dir):
-        for stage in Stage:
+    return {training.hash for folder in paths.stale_dirs(sweep_dir) for training in trainings_of_stale(folder)}
+
+
+def trainings_of_stale(folder: Path) -> list[Training]:
+    """Trainings in the folder of a cell that was set aside, with those of its earlier choices."""
+    found: list[Training] = []
+    for stage in Stage:
+        for place in (folder, *paths.aside_dirs(folder)):
             with contextlib.suppress(ValueError):  # nothing rests on them; an older version may have written them
-                hashes |= {training.hash for training in records.read_trainings(folder, stage)}
-    return hashes
+                found += records.read_trainings(place, stage)
+    return found
 
 
 def read_aside(folder: Path, key: str) -> list[tuple[Path, Training]]:

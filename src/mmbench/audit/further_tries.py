@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmbench import paths
-from mmbench.audit.findings import folder_of, read_aside, set_aside_trainings
+from mmbench.audit.findings import folder_of, read_aside, set_aside_trainings, trainings_of_stale
 from mmbench.messages import Message
 from mmbench.store import ledger, records
 from mmbench.store.schema import Cell, Manifest, Stage
@@ -42,7 +42,7 @@ def read_tries(sweep_dir: Path) -> Mapping[Subject, Tries]:
     for folder in paths.stale_dirs(sweep_dir):
         with contextlib.suppress(ValueError):  # of another version
             cell = records.read(paths.cell_file(folder), Cell)
-            n = sum(len(records.read_trainings(folder, stage)) for stage in Stage)
+            n = len(trainings_of_stale(folder))
             name = folder.relative_to(sweep_dir).as_posix()
             of(cell.dataset, cell.model).append(
                 Message.counted(
@@ -58,6 +58,16 @@ def read_tries(sweep_dir: Path) -> Mapping[Subject, Tries]:
             of(dataset, model).append(
                 Message("{condition} was planned with {n} settings in turn", condition=condition, n=len(keys))
             )
+    for dataset, n in _contents(manifest).items():
+        for subject, tries in found.items() if n > 1 else ():
+            if subject[0] == dataset:
+                tries.here.append(
+                    Message(
+                        "it was planned with {n} contents of {dataset} in turn: rows or features changed",
+                        n=n,
+                        dataset=dataset,
+                    )
+                )
     for (dataset, model, condition), n in _without_use(sweep_dir, manifest).items():
         of(dataset, model).append(
             Message.counted(
@@ -86,6 +96,15 @@ def _planned(manifest: Manifest) -> Mapping[str, set[str]]:
         for name, key in revision.cells.items():
             keys.setdefault(name, set()).add(key)
     return keys
+
+
+def _contents(manifest: Manifest) -> Mapping[str, int]:
+    """How many contents of each data set the plan has had."""
+    contents: dict[str, set[str]] = {}
+    for revision in manifest.revisions:
+        for name, content in revision.data.items():
+            contents.setdefault(name, set()).add(content)
+    return {name: len(several) for name, several in contents.items()}
 
 
 def _without_use(sweep_dir: Path, manifest: Manifest) -> Counter[tuple[str, str, str]]:

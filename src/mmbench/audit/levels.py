@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,9 +24,12 @@ from mmbench.audit.retraining import Place, Retrained
 from mmbench.audit.root import root_of
 from mmbench.audit.standing import Level, Standing
 from mmbench.messages import Message, Refusal
+from mmbench.scheduling import memory
+from mmbench.scheduling.pool import UNMEASURED
 from mmbench.store import ledger, records
-from mmbench.store.schema import Manifest, PlannedCell
+from mmbench.store.schema import Manifest, PlannedCell, Revision
 from mmbench.training import allocation
+from mmbench.training.settings import cores_here
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,12 +43,12 @@ class Asked:
     Args:
         retrain: trainings to run again; 0 for none.
         number: the auditor's own number, which the sample is drawn with.
-        workers: processes.
+        workers: processes; None for as many as :func:`workers_here` finds.
     """
 
     retrain: int = 0
     number: int = 0
-    workers: int = 1
+    workers: int | None = 1
 
 
 def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing:
@@ -60,36 +64,43 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
         What was shown; it is kept beside the records.
 
     Raises:
-        ValueError: if the folder is no sweep, leads out of itself, or its data or models cannot be read here.
+        ValueError: if the folder is no sweep, leads out of itself, its data or models cannot be read here, or the
+            memory is too short for an audit.
     """
     sources.trust.check_folder(sweep_dir)
     found, root = consistency.check(sweep_dir), root_of(sweep_dir)
     say(Message("root {root}", root=root))
     say(_told(Level.CONSISTENT, found))
-    if found:
+    if _wrong(found):
         return _kept(sweep_dir, Standing(Level.STATED, root, ledger.now(), findings=found))
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     places = retraining.all_trainings(sweep_dir)
-    again = 0
+    if not places:
+        say(Message("no training has ended yet: there is nothing to rank or to train again"))
+        return _kept(sweep_dir, Standing(Level.CONSISTENT, root, ledger.now(), findings=found))
+    workers = workers_here(sweep_dir) if asked.workers is None else asked.workers
+    again = unconfirmed = loose = 0
     say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
     with tempfile.TemporaryDirectory() as graphs:
         rescored = functools.partial(_rescored, sweep_dir, sources, Path(graphs))
-        for more in _spread(rescored, _largest_first(manifest, places), asked.workers):
+        for more in _spread(rescored, _largest_first(manifest, places), workers):
             found += more
         say(_told(Level.RESCORED, found))
-        level = Level.CONSISTENT if found else Level.RESCORED
-        if not found and asked.retrain:
+        level = Level.CONSISTENT if _wrong(found) else Level.RESCORED
+        if not _wrong(found) and asked.retrain:
             drawn = retraining.draw(places, asked.retrain, root, asked.number)
             names = ", ".join(map(_named, drawn))
             say(Message("drawn with the number {number}: {places}", number=asked.number, places=names))
             retrained = functools.partial(_retrained, sweep_dir, sources, Path(graphs))
-            results = list(_spread(retrained, drawn, asked.workers))
+            results = list(_spread(retrained, drawn, workers))
             found += [result.finding for result in results if result.finding is not None]
-            again = sum(result.finding is None for result in results)
+            again = sum(result.agrees for result in results)
+            unconfirmed = sum(not result.confirmed for result in results)
+            loose = sum(result.agrees and not result.exact for result in results)
             for sentence in _shown(len(places), results):
                 say(sentence)
-            level = level if found else Level.RETRAINED
-    return _kept(sweep_dir, Standing(level, root, ledger.now(), again, len(places), found))
+            level = level if _wrong(found) else Level.RETRAINED
+    return _kept(sweep_dir, Standing(level, root, ledger.now(), again, len(places), found, unconfirmed, loose))
 
 
 def _kept(sweep_dir: Path, held: Standing) -> Standing:
@@ -107,34 +118,67 @@ def _named(place: Place) -> str:
     return f"{place.planned.name}/{place.unit.stage} {place.unit.number}"
 
 
+def _wrong(found: Sequence[Finding]) -> list[Finding]:
+    """What is wrong, without what only cannot be confirmed."""
+    return [finding for finding in found if not finding.doubt]
+
+
 def _told(level: Level, found: Sequence[Finding]) -> Message:
     word = Message("consistent") if level is Level.CONSISTENT else Message("re-scored")
-    if not found:
-        return Message("{level}: nothing is wrong", level=word)
-    return Message.counted("{level}: {n} thing is wrong", "{level}: {n} things are wrong", len(found), level=word)
+    n, doubts = len(_wrong(found)), len(found) - len(_wrong(found))
+    if n:
+        return Message.counted("{level}: {n} thing is wrong", "{level}: {n} things are wrong", n, level=word)
+    if doubts:
+        return Message.counted(
+            "{level}: nothing is wrong, {n} thing is not confirmed",
+            "{level}: nothing is wrong, {n} things are not confirmed",
+            doubts,
+            level=word,
+        )
+    return Message("{level}: nothing is wrong", level=word)
 
 
 def _shown(n: int, results: Sequence[Retrained]) -> Iterator[Message]:
     """What the sample shows."""
-    agree, drawn = sum(result.finding is None for result in results), len(results)
-    loosely = sum(not result.exact for result in results)
+    agree, drawn = sum(result.agrees for result in results), len(results)
+    loosely = sum(result.confirmed and not result.exact for result in results)
+    unconfirmed = sum(not result.confirmed for result in results)
     yield Message("{agree} of {drawn} trainings agree, of {n} in all", agree=agree, drawn=drawn, n=n)
     if loosely:
         yield Message.counted(
-            "{n} was trained on another machine or by other versions: its learning curve was compared, to "
-            "{tolerance} %",
-            "{n} were trained on another machine or by other versions: their learning curves were compared, to "
-            "{tolerance} %",
+            "{n} was trained on another machine or by other versions: its learning curve and its score on test were "
+            "compared, to {tolerance} %",
+            "{n} were trained on another machine or by other versions: their learning curves and scores on test were "
+            "compared, to {tolerance} %",
             loosely,
             tolerance=round(100 * retraining.TOLERANCE),
         )
-    if agree == drawn:
-        yield Message(
-            "had a tenth been altered, this would have found one with probability {chance} %; {needed} trainings would "
-            "with 95 %",
-            chance=round(100 * retraining.chance(n, drawn)),
-            needed=retraining.needed(n),
+    if unconfirmed:
+        yield Message.counted(
+            "{n} cannot be confirmed: it failed for want of memory or with its worker and does not here, or its best "
+            "epoch is another one here",
+            "{n} cannot be confirmed: they failed for want of memory or with their workers and do not here, or their "
+            "best epochs are other ones here",
+            unconfirmed,
         )
+    if agree + unconfirmed == drawn:
+        exact = sum(result.agrees and result.exact for result in results)
+        chance, needed = round(100 * retraining.chance(n, exact)), retraining.needed(n)
+        if exact == agree:
+            yield Message(
+                "had a tenth been altered, this would have found one with probability {chance} %; {needed} trainings "
+                "would with 95 %",
+                chance=chance,
+                needed=needed,
+            )
+        else:
+            yield Message(
+                "had a tenth been altered, the {exact} compared bit for bit would have found one with probability "
+                "{chance} %; {needed} of that kind would with 95 %",
+                exact=exact,
+                chance=chance,
+                needed=needed,
+            )
 
 
 def _rescored(sweep_dir: Path, sources: Sources, graph_dir: Path, planned: PlannedCell) -> list[Finding]:
@@ -159,8 +203,25 @@ def _spread(work: Callable[[T], R], over: Sequence[T], workers: int) -> Iterator
         finally:
             torch.set_num_threads(threads)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
-        yield from pool.map(work, over)
+    try:
+        with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
+            yield from pool.map(work, over)
+    except BrokenProcessPool as error:  # which says nothing of the records
+        raise Refusal(
+            "one of the {n} processes of the audit was killed, as the system does for want of memory; name fewer with "
+            "--workers",
+            n=workers,
+        ) from error
+
+
+def workers_here(sweep_dir: Path) -> int:
+    """Processes for an audit of a sweep: one for every processor, as far as the free memory goes.
+
+    Each of them is reckoned with the most that a training of the sweep has needed, as the ledger has it.
+    """
+    each = max((2**20 * (row.cost.peak_rss_mb or 0.0) for row in ledger.read(sweep_dir)), default=0.0) or UNMEASURED
+    left, cores = memory.available(), cores_here()
+    return cores if left is None else int(max(1, min(cores, left // each)))
 
 
 def _begin() -> None:
@@ -170,16 +231,41 @@ def _begin() -> None:
 
 
 def check_kept_elsewhere(sweep_dir: Path, plan_hash: str, root: str) -> list[Finding]:
-    """Compare with a hash of the plan and a root that were kept elsewhere; empty ones are not compared."""
+    """Compare with a hash of the plan and a root that were kept elsewhere; empty ones are not compared.
+
+    What was planned by then must still be planned: the same cells and data, with at least as many trainings.
+    """
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     file, found = paths.manifest_file(sweep_dir).name, []
-    if plan_hash and plan_hash not in [revision.hash for revision in manifest.revisions]:
-        found.append(
-            Finding(None, file, "plan", Message("no revision of the plan has the hash that was kept elsewhere"))
-        )
+    if plan_hash:
+        found += [Finding(None, file, "plan", reason) for reason in _left_of_plan(manifest, plan_hash)]
     if root and root != root_of(sweep_dir):
         found.append(Finding(None, file, "root", Message("the records have another root than the one kept elsewhere")))
     return found
+
+
+def _left_of_plan(manifest: Manifest, plan_hash: str) -> Iterator[Message]:
+    """What of the plan with a hash does not stand any more."""
+    place = next((n for n, revision in enumerate(manifest.revisions, 1) if revision.hash == plan_hash), None)
+    if place is None:
+        yield Message("no revision of the plan has the hash that was kept elsewhere")
+        return
+    now = {str(cell.name): cell for cell in manifest.cells}
+    kept: dict[str, Revision] = {}
+    content: dict[str, str] = {}
+    for revision in manifest.revisions[:place]:
+        kept |= dict.fromkeys(revision.cells, revision)
+        content |= revision.data
+    for name, revision in kept.items():
+        cell = now.get(name)
+        if cell is None or cell.key != revision.cells[name]:
+            yield Message("{cell} has other settings or data than in the plan that was kept elsewhere", cell=name)
+        elif cell.trials < revision.trials or cell.seeds < revision.seeds:
+            yield Message("{cell} has fewer trainings than in the plan that was kept elsewhere", cell=name)
+    latest = {name: held for revision in manifest.revisions for name, held in revision.data.items()}
+    for dataset, held in content.items():
+        if latest[dataset] != held:
+            yield Message("{dataset} had other rows or features in the plan that was kept elsewhere", dataset=dataset)
 
 
 def refuse_short(kept: str, name: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mmbench import fingerprint, paths
-from mmbench.audit.findings import Said, same
+from mmbench.audit.findings import Doubt, Said, same
 from mmbench.audit.recorded import Recorded
 from mmbench.data.conditions import control_statistics
 from mmbench.data.recdata import make_recdata
@@ -23,7 +23,7 @@ from mmbench.sealing.score_test import evaluator_of_test, stored_rankings, views
 from mmbench.store import bounds
 from mmbench.store.files import State, read_state
 from mmbench.store.records import CellStore, frame_fingerprint, ranking_frames, table_fingerprint
-from mmbench.store.schema import CLOSED_FORM, DataPrint, Stage, Training
+from mmbench.store.schema import CLOSED_FORM, DataPrint, Seal, Stage, Training, unscored
 from mmbench.training.fit import baseline, evaluator_of_validation, offset_of, popularity_score, rebuild
 from mmbench.training.loop import validation_scores
 from mmbench.training.stopping import SELECTION_METRIC
@@ -51,8 +51,10 @@ def rescore(recorded: Recorded, planned: DataPrint, graph_dir: Path) -> Said:
     for store, training in recorded.trainings():
         yield from again.training(store, training)
     finals = [training for store, training in recorded.trainings() if training.stage == Stage.FINAL]
-    if recorded.store.failure() is not None and again.ranks and len(finals) >= recorded.cell.effort.seeds:
-        yield paths.failure_file(recorded.store.folder), "reason", Message("all of its trainings rank the test split")
+    failed = recorded.store.failure() is not None
+    if failed and again.ranks and len(finals) >= recorded.cell.effort.seeds:
+        why = Message("all of its trainings rank the test split; it is not confirmed")
+        yield paths.failure_file(recorded.store.folder), "reason", Doubt(why)
 
 
 class _Again:
@@ -117,7 +119,8 @@ class _Again:
             rankings = stored_rankings(task, store, training, self.test, self.graph_dir, model, self.views)
         except DegenerateScores as error:
             self.ranks = False
-            if self.seal is not None and f"trial {training.index}: {error}" not in self.seal.unscored:
+            names = {unscored(training), f"trial {training.index}"}  # the second one stood for both in earlier versions
+            if self.seal is not None and names.isdisjoint(_said_of(self.seal, str(error))):
                 yield file, "state", Message("its scores rank nothing: {error}", error=error)
             return
         if self.seal is None:
@@ -132,6 +135,11 @@ class _Again:
         for modality in paths.shuffled_modalities(store.folder, unit.number) if unit.stage == Stage.FINAL else ():
             if (ending := paths.shuffled_ranks(modality)) not in expected:
                 yield store.training_file(unit, ending), "file", Message("no such ranks belong to it")
+
+
+def _said_of(seal: Seal, error: str) -> list[str]:
+    """Trials that a seal says to have such scores."""
+    return [name for name, _, why in (line.partition(": ") for line in seal.unscored) if why == error]
 
 
 def _table(store: CellStore, training: Training, ending: str, expected: pd.DataFrame) -> Said:

@@ -13,16 +13,26 @@ import numpy as np
 from mmbench import fingerprint, paths
 from mmbench.audit.findings import Finding, folder_of
 from mmbench.audit.recorded import Recorded, Sources
-from mmbench.messages import Message
-from mmbench.store import ledger, records
+from mmbench.data.recdata import make_recdata
+from mmbench.evaluation.metrics import per_user
+from mmbench.evaluation.ranking import DegenerateScores
+from mmbench.messages import Message, Refusal
+from mmbench.messages.refused import told
+from mmbench.sealing.score_test import evaluator_of_test, ranked
+from mmbench.store import crashes, ledger, records
+from mmbench.store.records import read_ranking
 from mmbench.store.schema import Manifest, PlannedCell, Stage, Training, Unit
-from mmbench.training.fit import machine
+from mmbench.training import allocation
+from mmbench.training.fit import machine, rebuild
 from mmbench.training.settings import check_machine
-from mmbench.tuning.study import train
+from mmbench.training.stopping import SELECTION_METRIC
+from mmbench.tuning.study import Trained, train
 
 #: Where the bits of a result are another machine's, validation scores may differ by this share of the best one: the
-#: mean over the epochs that both trainings ran, and the best score.
+#: mean over the epochs that both trainings ran, and the best score. So may the score on test.
 TOLERANCE = 0.05
+#: Begins the reason of a failure that another machine, or the same one an hour later, need not have.
+OF_THE_MACHINE = (allocation.SHORT, crashes.CRASHED)
 #: Share of altered trainings that the printed probability speaks of.
 ALTERED = 0.1
 
@@ -43,11 +53,19 @@ class Retrained:
         place: which.
         finding: what differs; None where nothing does.
         exact: whether it was compared bit for bit; otherwise within :data:`TOLERANCE`.
+        confirmed: whether it could be compared; not one that failed for want of memory or with its worker and does not
+            here, nor one whose state is that of another epoch here.
     """
 
     place: Place
     finding: Finding | None
     exact: bool
+    confirmed: bool = True
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it was compared, and nothing differs."""
+        return self.confirmed and self.finding is None
 
 
 def all_trainings(sweep_dir: Path) -> list[Place]:
@@ -86,20 +104,37 @@ def retrain(sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path) ->
         graph_dir: where large item graphs are kept; never in the sweep.
 
     Raises:
-        ValueError: as :meth:`mmbench.audit.recorded.Recorded.read`, and if this machine cannot train what it did.
+        ValueError: as :meth:`mmbench.audit.recorded.Recorded.read`, and if this machine cannot train what it did, for
+            want of memory too.
     """
     recorded = Recorded.read(sweep_dir, place.planned, sources)
     training = _training(recorded, place)
     settings = recorded.task.recipe(training.configuration)[1]
     # Otherwise it would fail here, as if its record were not true.
     check_machine(settings.accelerator, settings.precision, compiled=settings.compile)
-    again = train(recorded.task, recorded.store, place.unit, training.configuration, graph_dir).record
-    exact = again.versions_hash == training.versions_hash and machine(settings) == _machine(sweep_dir, training)
+    trained = train(recorded.task, recorded.store, place.unit, training.configuration, graph_dir)
+    again = trained.record
+    if training.succeeded and again.failure is not None and again.failure.reason.startswith(allocation.SHORT):
+        raise Refusal(told(MemoryError(again.failure.reason.removeprefix(allocation.SHORT))))
+    if training.failure is not None and training.failure.reason.startswith(OF_THE_MACHINE):
+        same = again.failure is not None and again.failure.reason.startswith(allocation.SHORT)
+        return Retrained(place, None, exact=False, confirmed=same)
+    # The machine is the ledger's word, which no hash covers: whoever writes another one has the training counted as
+    # loose, and the same bits are the same bits whatever it says.
+    here = again.versions_hash == training.versions_hash and machine(settings) == _machine(sweep_dir, training)
+    exact = here or again.hash == training.hash
+    file = recorded.store.training_file(place.unit, paths.RECORD)
     field = _differs(training, again) if exact else _strays(training, again)
-    file = recorded.store.training_file(place.unit, paths.RECORD).relative_to(sweep_dir).as_posix()
+    confirmed = True
+    if field is None and not exact and training.course is not None and again.course is not None:
+        # Of two epochs that are nearly as good another machine may keep the other one, whose ranks are others.
+        confirmed = again.course.best_epoch == training.course.best_epoch
+        if confirmed and _strays_on_test(recorded, training, trained, graph_dir):
+            file, field = recorded.store.training_file(place.unit, paths.RANKS), SELECTION_METRIC
     reason = Message("trained again from its seed it comes out otherwise")
-    finding = None if field is None else Finding(place.planned.name, file, field, reason)
-    return Retrained(place, finding, exact)
+    name = file.relative_to(sweep_dir).as_posix()
+    finding = None if field is None else Finding(place.planned.name, name, field, reason)
+    return Retrained(place, finding, exact, confirmed)
 
 
 def _training(recorded: Recorded, place: Place) -> Training:
@@ -129,6 +164,23 @@ def _strays(training: Training, again: Training) -> str | None:
     best = max(training.course.best, again.course.best)
     apart = max(float(np.abs(curves[0] - curves[1]).mean()), abs(training.course.validated - again.course.validated))
     return "course.history" if apart > TOLERANCE * best else None
+
+
+def _strays_on_test(recorded: Recorded, training: Training, trained: Trained, graph_dir: Path) -> bool:
+    """Whether the model that was trained again scores too far from the ranks of test that were stored."""
+    file = recorded.store.training_file(training.unit, paths.RANKS)
+    if not file.exists():
+        return False
+    task = recorded.task
+    build, settings = task.recipe(training.configuration)
+    data = make_recdata(task.train, task.inputs(training.seed))
+    model = rebuild(build, data, trained.state, settings, training.seed, graph_dir=graph_dir)
+    try:
+        ranking = ranked(evaluator_of_test(task, recorded.split), model, trained.record)
+    except DegenerateScores:
+        return True
+    before, now = (float(per_user(pairs, SELECTION_METRIC).mean()) for pairs in (read_ranking(file), ranking.pairs))
+    return abs(before - now) > TOLERANCE * max(before, now)
 
 
 def chance(n: int, drawn: int) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmbench import paths
 from mmbench.audit.findings import Finding
-from mmbench.messages import Message
+from mmbench.messages import Message, clauses
 from mmbench.store import files
 from mmbench.store.schema import CellName
 
@@ -30,9 +30,11 @@ class Standing:
         level: the highest level that they passed.
         root: their root.
         at: when that was found out, UTC; empty for what every report finds out anew.
-        retrained: trainings that were run again and agree.
+        retrained: trainings that were run again and agree, bit for bit but for ``loose``.
         trainings: trainings in all.
         findings: what is wrong.
+        unconfirmed: trainings whose failure the run again has not shown, and that nothing is known of.
+        loose: those of ``retrained`` that were compared within a tolerance, as the bits of another machine are others.
     """
 
     level: Level
@@ -41,15 +43,27 @@ class Standing:
     retrained: int = 0
     trainings: int = 0
     findings: list[Finding] = field(default_factory=list)
+    unconfirmed: int = 0
+    loose: int = 0
 
     @property
     def words(self) -> Message:
         """The level in words."""
         if self.level is Level.RETRAINED:
-            return Message("re-trained {k} of {n} ({at})", k=self.retrained, n=self.trainings, at=self.at)
+            return Message("re-trained {k} of {n} ({at})", k=self.retrained, n=self.trainings, at=self._how)
         if self.level is Level.RESCORED:
             return Message("re-scored ({at})", at=self.at)
         return Message("consistent") if self.level is Level.CONSISTENT else Message("stated")
+
+    @property
+    def _how(self) -> str:
+        """When, and how trainings were compared where that was not bit for bit for all."""
+        parts = []
+        if self.loose:
+            parts += [Message("{n} bit for bit", n=self.retrained - self.loose), Message("{n} loosely", n=self.loose)]
+        if self.unconfirmed:
+            parts.append(Message("{n} not confirmed", n=self.unconfirmed))
+        return clauses([*parts, self.at])
 
 
 #: Of records that nobody has looked at.
@@ -73,20 +87,35 @@ def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = Tr
         findings: what the first level finds now.
         audited: whether what is kept beside the records counts.
     """
-    if findings:
+    if any(not finding.doubt for finding in findings):
         return Standing(Level.STATED, root, findings=findings)
     file = paths.audit_file(sweep_dir)
     if audited and file.exists():
         document = files.read_document(file)
+        known = {(finding.file, finding.field) for finding in findings}
         kept = [
-            Finding(_cell(f["cell"]), f["file"], f["field"], Message("found by an audit: {said}", said=f["reason"]))
+            Finding(
+                _cell(f["cell"]),
+                f["file"],
+                f["field"],
+                Message("found by an audit: {said}", said=f["reason"]),
+                f.get("doubt", False),
+            )
             for f in document["findings"]
+            if (f["file"], f["field"]) not in known  # found now, too
         ]
         if document["root"] == root:
             return Standing(
-                Level(document["level"]), root, document["at"], document["retrained"], document["trainings"], kept
+                Level(document["level"]),
+                root,
+                document["at"],
+                document["retrained"],
+                document["trainings"],
+                [*findings, *kept],
+                document.get("unconfirmed", 0),
+                document.get("loose", 0),
             )
-    return Standing(Level.CONSISTENT, root)
+    return Standing(Level.CONSISTENT, root, findings=findings)
 
 
 def _cell(name: list[str] | None) -> CellName | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,7 +53,7 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retrain", type=int, default=0, metavar="K", help="trainings to run again from their seeds")
     parser.add_argument("--seed", type=int, help="your own number, which they are drawn with; fresh by default")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data sets, where they lie elsewhere")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes, by default one per core")
+    parser.add_argument("--workers", type=int, help="processes, by default one per core, as far as the memory goes")
 
 
 def how_far(asked: argparse.Namespace) -> Asked:
@@ -64,7 +63,7 @@ def how_far(asked: argparse.Namespace) -> Asked:
         ValueError: naming the option.
     """
     for name, value, least in (("--retrain", asked.retrain, 0), ("--workers", asked.workers, 1)):
-        if value < least:
+        if value is not None and value < least:
             raise Refusal(
                 "{key}={value} must be a whole number of at least {least}", key=name, value=value, least=least
             )

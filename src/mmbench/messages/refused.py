@@ -31,7 +31,7 @@ def reading(place: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (Refusal, OSError):
+    except (Refusal, OSError, MemoryError):
         raise
     except Exception as error:
         raise Refusal(

@@ -313,7 +313,9 @@ def verify(
     if report.is_dir():
         report.rename(packed / REPORT)
     packed /= REPORT
-    findings += [Finding(f.file, False, f"{f.field}: {f.reason}") for f in consistency.check(folder)]
+    findings += [
+        Finding(f.file, None if f.doubt else False, f"{f.field}: {f.reason}") for f in consistency.check(folder)
+    ]
     write_report(folder, trust=trust, audited=False)
     for name in TABLES:
         if not (packed / name).is_file():

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mmbench.audit.condition_names import meant_by
 from mmbench.audit.further_tries import Tries, read_tries
 from mmbench.audit.standing import Standing
+from mmbench.data.conditions import ModalityCondition
 from mmbench.data.held_out import AIMS
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves
@@ -22,7 +24,7 @@ from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, rea
 from mmbench.report.draws import Draws, read_draws, subject
 from mmbench.report.table import DELTA, SweepTable, given_from, not_tuned_here
 from mmbench.store import ledger
-from mmbench.store.schema import Cell, LedgerRow, Stage, Unit, training_rule
+from mmbench.store.schema import ID_ONLY, Cell, LedgerRow, Stage, Unit, training_rule
 from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.space import configuration_hash
 
@@ -109,6 +111,7 @@ def check(cells: Sequence[CellEffort], delta: float = DELTA, draws: Draws | None
         _configurations(cells),
         _proposals(cells),
         _looks(cells),
+        _names(cells),
         _draws(cells, draws),
         _seeds(cells),
         _choices(cells),
@@ -243,6 +246,20 @@ def _opened(cell: CellEffort) -> Message:
     times = [Message("with T {trials} and S {seeds}", trials=look.trials, seeds=look.seeds) for look in cell.looks]
     each = functools.reduce(lambda first, rest: Message("{first}, then {rest}", first=first, rest=rest), times)
     return Message.counted("once, {each}", "{n} times, {each}", len(times), each=each)
+
+
+def _names(cells: Sequence[CellEffort]) -> Check | None:
+    """Which conditions have a name of the user's own, whose meaning only the record says?"""
+    own = {
+        c.modality: series([f"{name} {state}" for name, state in sorted(c.cell.states.items())])
+        for c in cells
+        if c.modality != ID_ONLY
+        and meant_by(c.modality, ModalityCondition(**c.cell.config.get("modality", {}))) is None
+    }
+    if not own:
+        return None
+    each = clauses([Message("{name} is {states}", name=name, states=states) for name, states in own.items()])
+    return Check(Message("conditions"), PASS, Message("names that mmbench does not know: {each}", each=each))
 
 
 def _draws(cells: Sequence[CellEffort], draws: Draws | None) -> Check | None:

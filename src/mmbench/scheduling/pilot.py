@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Barrier
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -229,9 +229,9 @@ def alone(jobs: Sequence[Job], devices: str) -> tuple[str, int, list[Pilot | Non
     Returns:
         Name of the device, bytes of it that were free before, and the pilots; None for a model that failed.
     """
-    with _started(devices, [(_alone, (jobs,), ())]) as ends:
-        name, free = _received(ends[0]) or ("", 0)
-        pilots = [_received(ends[0]) for _ in jobs]
+    with _started(devices, [(_alone, (jobs,), ())]) as (one,):
+        name, free = _received(one) or ("", 0)
+        pilots = [_received(one) for _ in jobs]
     return name, free, pilots
 
 
@@ -254,41 +254,59 @@ def together(job: Job, devices: str, count: int, epochs: int) -> float | None:
     """
     context = pinned.server(pinned.__name__)
     barrier = context.Barrier(count)
-    with _started(devices, [(_beside, (job, epochs), (barrier,))] * count) as ends:
-        seconds = [_received(end) for end in ends]
-    return None if None in seconds else count * epochs / max(seconds)
+    seconds: list[float] = []
+    with _started(devices, [(_beside, (job, epochs), (barrier,))] * count) as waiting:
+        while waiting:
+            ready = connection.wait([sign for one in waiting for sign in one.signs])
+            for one in [one for one in waiting if not one.signs.isdisjoint(ready)]:
+                # Whom the system killed aborts no barrier; the others would wait for it, and end with this block.
+                if (took := _received(one)) is None:
+                    return None
+                seconds.append(took)
+                waiting.remove(one)
+    return count * epochs / max(seconds)
+
+
+class _Started(NamedTuple):
+    """A process, and where it sends what it found."""
+
+    process: ForkServerProcess
+    end: connection.Connection
+
+    @property
+    def signs(self) -> frozenset[Any]:
+        """What is ready once it has sent something or is gone."""
+        return frozenset((self.end, self.process.sentinel))
 
 
 @contextlib.contextmanager
 def _started(
     devices: str, calls: Sequence[tuple[Callable[..., None], tuple[Any, ...], tuple[Any, ...]]]
-) -> Iterator[list[connection.Connection]]:
-    """Run functions in pinned processes; yields where each of them sends what it found."""
+) -> Iterator[list[_Started]]:
+    """Run functions in pinned processes, which end with the block."""
     context = pinned.server(pinned.__name__)
-    processes: list[ForkServerProcess] = []
-    ends: list[connection.Connection] = []
+    started: list[_Started] = []
     try:
         for call, given, shared in calls:
             receives, sends = context.Pipe(duplex=False)
             process = pinned.process(context, devices, call, *given, shared=(*shared, sends))
             process.start()
             sends.close()
-            processes.append(process)
-            ends.append(receives)
-        yield ends
+            started.append(_Started(process, receives))
+        yield list(started)
     finally:
-        for process in processes:
-            process.kill()
-            process.join()
-        for end in ends:
-            end.close()
+        for one in started:
+            one.process.kill()
+            one.process.join()
+            one.end.close()
 
 
-def _received(end: connection.Connection) -> Any:
+def _received(one: _Started) -> Any:
     """What a process sent; None if it failed or is gone."""
+    connection.wait(one.signs)
     try:
-        return end.recv()
-    except EOFError:
+        return one.end.recv() if one.end.poll() else None
+    except (EOFError, OSError):
         return None
 
 

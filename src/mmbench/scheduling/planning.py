@@ -183,7 +183,14 @@ def _merged(
     cells = {cell.name: cell for cell in known}
     data = {} if earlier is None else dict(earlier.data)
     before = {cell.name: (cell.key, cell.trials, cell.seeds) for cell in known}
+    revisions = [] if earlier is None else list(earlier.revisions)
+    # The last of each.
+    read = {name: content for revision in revisions for name, content in revision.data.items()}
+    code = {name: version for revision in revisions for name, version in revision.versions.items()}
+    versions = {str(plan.task.cell): plan.task.versions_hash for plan in planned}
+    afresh = config.study.resume == "force"
     revised: dict[tuple[int, int], dict[str, str]] = {}
+    seals: dict[str, str] = {}
     for plan in planned:
         name, budget = plan.task.cell, plan.job.config.budget
         cells[name] = cell = PlannedCell(
@@ -199,11 +206,16 @@ def _merged(
             asked=asked,
         )
         data[name.dataset] = print_of(plan.job.dataset())
-        if before.get(name) != (cell.key, cell.trials, cell.seeds):
+        # Other test rows, or content that no condition so far reads, leave the key as it was.
+        changed = read.get(name.dataset) != _content(data[name.dataset])
+        changed |= afresh and code.get(str(name)) != versions[str(name)]
+        if changed or before.get(name) != (cell.key, cell.trials, cell.seeds):
             revised.setdefault((cell.trials, cell.seeds), {})[str(name)] = cell.key
-    versions = {str(plan.task.cell): plan.task.versions_hash for plan in planned}
+            key, trials, seeds = before.get(name, ("", 0, 0))
+            raised = key == cell.key and (trials, seeds) != (cell.trials, cell.seeds)
+            if raised and not afresh and (seal := plan.store.last_seal()) is not None:
+                seals[str(name)] = seal.hash  # whoever looked and goes on has looked
     statistics = dict(config.plain["statistics"])
-    revisions = [] if earlier is None else list(earlier.revisions)
     previous = fixed(config.statistics.delta, config.statistics.contrasts, config.report.primary, statistics)
     for (trials, seeds), keys in revised.items():
         named = {name.partition("/")[0] for name in keys}
@@ -211,11 +223,12 @@ def _merged(
             trials=trials,
             seeds=seeds,
             cells=dict(sorted(keys.items())),
-            data={name: fingerprint.of_json(msgspec.to_builtins(data[name])) for name in sorted(named)},
+            data={name: _content(data[name]) for name in sorted(named)},
             versions={name: versions[name] for name in sorted(keys)},
             command=list(overrides),
             planned_at=ledger.now(),
             previous=revisions[-1].hash if revisions else previous,
+            seals={name: seals[name] for name in sorted(keys) if name in seals},
         )
         revisions.append(hashed(revision))
     shared = {name: config.plain[name] for name in ("budget", "optimizer", "statistics")}
@@ -239,6 +252,11 @@ def _merged(
         statistics=statistics,
         device_sharing={} if earlier is None else dict(earlier.device_sharing),
     )
+
+
+def _content(data: DataPrint) -> str:
+    """What a revision holds of a dataset."""
+    return fingerprint.of_json(msgspec.to_builtins(data))
 
 
 def write_sharing(sweep_dir: Path, sharing: Sharing) -> None:

@@ -359,7 +359,7 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
             cell.watch.check()
         task, choice = cell.planned(), cell.store.choice()
         if step is not None and len(crashed) >= MAX_CRASHES:
-            give_up(task, cell.store, step, f"its worker crashed {len(crashed)} times: {', '.join(crashed)}")
+            give_up(task, cell.store, step, crashes.why(crashed))
         elif step is not None:
             run_unit(task, cell.store, step)
         elif choice is not None and is_outdated(task, choice):

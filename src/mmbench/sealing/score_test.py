@@ -26,7 +26,7 @@ from mmbench.nn.recommender import Recommender
 from mmbench.store import mending
 from mmbench.store.files import read_state
 from mmbench.store.records import CellStore, read_looks
-from mmbench.store.schema import Seal, Stage, Training, Unit, hashed
+from mmbench.store.schema import Seal, Stage, Training, Unit, hashed, unscored
 from mmbench.training.fit import rebuild
 from mmbench.tuning.cell import CellTask
 from mmbench.tuning.space import configuration_hash
@@ -65,7 +65,7 @@ def score_test(
     trainings = store.finished_trainings()
     evaluator, graph_dir = evaluator_of_test(task, split), paths.graph_dir(store.sweep_dir)
     views = views_of_test(task, split)
-    unscored: list[str] = []
+    without: list[str] = []
     written: dict[str, str] = {}
     for _, training in sorted(trainings.items()):
         if training.cell_key != store.key:
@@ -78,7 +78,7 @@ def score_test(
         except DegenerateScores as error:
             if training.stage == Stage.FINAL:
                 raise
-            unscored.append(f"trial {training.index}: {error}")
+            without.append(f"{unscored(training)}: {error}")
     _repeat_lost_looks(task, store, evaluator, graph_dir, views)
     export(store)
     faults.reach("sealing")
@@ -95,7 +95,7 @@ def score_test(
         finals=finals,
         runs=[trainings[Unit(Stage.FINAL, number)].hash for number in finals],
         files=written,
-        unscored=unscored,
+        unscored=without,
     )
     seal, earlier = hashed(seal), store.last_seal()
     if earlier is not None and earlier.finals != seal.finals:
@@ -164,20 +164,32 @@ def stored_rankings(
         ValueError: if features are not those that the training saw.
     """
     model = model or stored_model(task, store, training, graph_dir)
-    final, offset = training.stage == Stage.FINAL, None if training.course is None else training.course.offset
-    if isinstance(evaluator, CommonLists):
-        evaluator = evaluator.with_offset(offset)
-    rankings = {paths.RANKS: evaluator.rank(model, LIST_LENGTH if final else 0)}
+    final = training.stage == Stage.FINAL
+    rankings = {paths.RANKS: ranked(evaluator, model, training)}
     for candidates, among in views.items() if final else ():
         with contextlib.suppress(DegenerateScores):  # what ranks the target may rank nothing else
-            ranked = among.with_offset(offset) if isinstance(among, CommonLists) else among
-            rankings[paths.ranks_among(candidates)] = ranked.rank(model)
+            rankings[paths.ranks_among(candidates)] = _calibrated(among, training).rank(model)
     if final and training.state_hash:
         for name, condition in inference_shuffles(task).items():
             shuffled = stored_model(task, store, training, graph_dir, task.inputs(training.seed, condition))
             with contextlib.suppress(DegenerateScores):  # nothing is left to rank by; the absent file says so
-                rankings[paths.shuffled_ranks(name)] = evaluator.rank(shuffled)
+                rankings[paths.shuffled_ranks(name)] = _calibrated(evaluator, training).rank(shuffled)
     return rankings
+
+
+def ranked(evaluator: Evaluator | CommonLists, model: Scorer, training: Training) -> Ranking:
+    """What a model ranks for its target, with the lists of a final run.
+
+    Raises:
+        DegenerateScores: if the scores are NaN, infinite or constant.
+    """
+    return _calibrated(evaluator, training).rank(model, LIST_LENGTH if training.stage == Stage.FINAL else 0)
+
+
+def _calibrated(evaluator: Evaluator | CommonLists, training: Training) -> Evaluator | CommonLists:
+    """What ranks with the offset that validation chose for a training, where its lists have new and other items."""
+    offset = None if training.course is None else training.course.offset
+    return evaluator.with_offset(offset) if isinstance(evaluator, CommonLists) else evaluator
 
 
 def stored_model(

@@ -6,12 +6,22 @@ The notes lie in the folder of the sweep whatever keeps the leases.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmbench import paths
 
 #: A training that crashed so many workers counts as failed instead of crashing workers for ever.
 MAX_CRASHES = 3
+
+
+#: Begins the reason of a training that was given up.
+CRASHED = "its worker crashed "
+
+
+def why(crashed: Sequence[str]) -> str:
+    """The reason of a training that was given up, from those of its crashes."""
+    return f"{CRASHED}{len(crashed)} times: {', '.join(crashed)}"
 
 
 def note(sweep_dir: Path, training: str, reason: str) -> None:

@@ -181,7 +181,7 @@ class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
         device: where the training ran.
         peak_rss_mb: largest resident memory of the process so far, in MiB.
         machine: processor and instruction set that the numbers were computed with.
-        energy_kwh: energy; None where no meter is installed.
+        energy_kwh: energy; None where no meter is installed or works.
     """
 
     seconds: float | None = None
@@ -346,7 +346,7 @@ class Seal(Record, frozen=True, tag="seal"):
         finals: numbers of the final runs, from 1.
         runs: hash of every final run, in the order of ``finals``.
         files: fingerprint of every file of test ranks and lists, by its path in the cell.
-        unscored: trials whose scores on test were degenerate, and why.
+        unscored: trials whose scores on test were degenerate, and why; see :func:`unscored`.
         hash: hash of all of this.
     """
 
@@ -360,6 +360,11 @@ class Seal(Record, frozen=True, tag="seal"):
     files: dict[str, str]
     unscored: list[str] = []
     hash: str = ""
+
+
+def unscored(training: Training) -> str:
+    """How :attr:`Seal.unscored` names a trial or a proposal; earlier versions called a proposal a trial too."""
+    return f"{'proposal' if training.stage == Stage.PROPOSAL else 'trial'} {training.index}"
 
 
 class Effort(Value, frozen=True):
@@ -506,7 +511,7 @@ class PlannedCell(Value, frozen=True):
         return self.dataset, self.model, self.rule
 
 
-class Revision(Value, frozen=True):
+class Revision(Value, frozen=True, omit_defaults=True):
     """A command that planned new cells, or more trials or final runs for all conditions of earlier ones.
 
     Attributes:
@@ -518,6 +523,8 @@ class Revision(Value, frozen=True):
         command: its overrides.
         planned_at: when, UTC.
         previous: hash of the revision before; that of the first one is what the plan fixes for good.
+        seals: hash of the seal of every cell whose effort it raised, where the test split had been opened by then; it
+            stands in no file of earlier versions.
         hash: hash of all of this but the time; that of the last revision is the hash of the plan.
     """
 
@@ -529,6 +536,7 @@ class Revision(Value, frozen=True):
     command: list[str]
     planned_at: str
     previous: str
+    seals: dict[str, str] = {}
     hash: str = ""
 
     @property

@@ -21,6 +21,8 @@ TRIM_BYTES = 1 << 30
 LARGE_BYTES = 1 << 30
 #: What torch says where its allocators or those of its libraries have no memory left; not all have their own exception.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "ALLOC_FAILED")
+#: Begins the reason of a training that failed for want of memory.
+SHORT = "out of memory: "
 
 
 def keep_freed_memory() -> bool:
@@ -77,7 +79,7 @@ def reason(error: BaseException) -> str:
     if wanting is None:
         return f"{type(error).__name__}: {error}"
     # What follows counts the bytes of other processes; it stays in the traceback, which no hash covers.
-    return f"out of memory: {type(wanting).__name__}: {str(wanting).partition(' GPU ')[0]}"
+    return f"{SHORT}{type(wanting).__name__}: {str(wanting).partition(' GPU ')[0]}"
 
 
 def release() -> None:

@@ -78,17 +78,21 @@ class Graphs:
         """Return lists of at least ``k`` neighbours, read from a file or computed while other processes wait."""
         if self.folder is None or len(features) ** 2 * features.shape[1] < KEPT_ABOVE:
             return self._compute(features, present, k, shrink)
-        self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{key}.npz"
         # A lease and no lock: one worker that is stopped must not stop all others.
         leases = FileLeases(self.folder)
         while (lists := _read(file, k)) is None:
-            if leases.claim(key):
+            try:
+                claimed = leases.claim(key)
+            except OSError:  # a full disk: the file only spares other processes what this one computes
+                return self._compute(features, present, k, shrink)
+            if claimed:
                 with holding(leases, key):
                     lists = _read(file, k)  # another process may have written it just before
                     if lists is None:
                         lists = self._compute(features, present, k, shrink)
-                        _write(file, lists)
+                        with contextlib.suppress(OSError):  # as above
+                            _write(file, lists)
                 return lists
             time.sleep(POLL)
         return lists

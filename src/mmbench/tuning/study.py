@@ -165,6 +165,9 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
         unit: which training.
         configuration: what it tries.
         graph_dir: where large item graphs are kept.
+
+    Raises:
+        OSError: for what is wrong with the disk or the system and not with the training; want of memory is none of it.
     """
     seed = task.seed(unit)
     features = task.inputs(seed)
@@ -174,8 +177,9 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
         settings = replace(settings, rungs=_rungs(task, store))
     data = make_recdata(task.train, features)
     began = time.perf_counter()
-    try:
-        with energy.metered() as meter:
+    fitted, failure = None, None
+    with energy.metered() as meter:
+        try:
             fitted = _with_one_retry(
                 lambda: fit(
                     build,
@@ -190,8 +194,12 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
                     common_lists=task.lists_new_items(unit.stage),
                 )
             )
-    except Exception as error:
-        failure = Failure(reason=allocation.reason(error), traceback=traceback.format_exc())
+        except Exception as error:
+            # A full disk or a lost share is not the configuration's fault, and a failure would stand for good.
+            if isinstance(error, OSError) and not allocation.is_out_of_memory(error):
+                raise
+            failure = Failure(reason=allocation.reason(error), traceback=traceback.format_exc())
+    if fitted is None:
         return Trained(begun.ended(failure=failure), Cost(machine=machine(settings), energy_kwh=meter.kwh))
     validation = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
     record = begun.ended(

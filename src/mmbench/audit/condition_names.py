@@ -1,0 +1,75 @@
+"""What the name of a condition says, and whether the condition of a record is that one.
+
+Tables, verdicts and contrasts go by names, so that two conditions with exchanged names would turn a result round.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+import yaml
+
+from mmbench import paths
+from mmbench.data.conditions import ModalityCondition
+
+#: Begins a word of the command line that follows the name of a condition in that of a cell.
+_WORD = re.compile(r"_(?=(?:default|seed|missing_rule|missing_slice|(?:states|missing)\.\w+)=)")
+
+#: Ends a name that had to change, see :func:`mmbench.paths.slug`.
+_SHORTENED = re.compile(r"-[0-9a-f]{6}$")
+
+
+@functools.cache
+def _shipped() -> Mapping[str, dict[str, Any]]:
+    """The conditions that come with the package, as they are written."""
+    files = sorted((paths.config_dir() / "modality").glob("*.yaml"))
+    return {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in files}
+
+
+def meant_by(name: str, condition: ModalityCondition) -> ModalityCondition | None:
+    """The condition that the name of a cell stands for; None for a name of the user's own.
+
+    Args:
+        name: name of a condition that comes with the package, or one with the words that change it.
+        condition: what the record says it was; a name that had to be shortened is that of the words that lead to it.
+    """
+    for stem, section in _shipped().items():
+        if name.startswith(stem) and name == paths.slug([stem, *_words(section, condition)]):
+            return condition
+    stem, *words = _WORD.split(name)  # the same values may be written in other ways
+    if stem not in _shipped() or (words and _SHORTENED.search(name)):
+        return None
+    section = dict(_shipped()[stem])
+    for word in words:
+        path, _, value = word.partition("=")
+        _set(section, path, yaml.safe_load(value))
+    return ModalityCondition(**section)
+
+
+def effect(condition: ModalityCondition, modalities: Collection[str]) -> dict[str, Any]:
+    """What of a condition the results of a data set with these modalities depend on."""
+    missing = {name: rate for name, rate in condition.missing.items() if rate}
+    rule = [condition.missing_rule, condition.missing_slice] if missing else []
+    states = {name: condition.state(name) for name in sorted(modalities)}
+    return {"states": states, "missing": missing, "rule": rule, "seed": condition.seed}
+
+
+def _set(section: dict[str, Any], path: str, value: Any) -> None:
+    whole, _, part = path.partition(".")
+    section[whole] = {**section.get(whole, {}), part: value} if part else value
+
+
+def _words(section: Mapping[str, Any], condition: ModalityCondition) -> list[str]:
+    """The words that lead from a condition of the package to another one, in the order in which a name has them."""
+    before, now = (asdict(one) for one in (ModalityCondition(**section), condition))
+    words = []
+    for name in (field.name for field in fields(ModalityCondition) if field.name != "missing_items"):
+        if isinstance(now[name], Mapping):
+            words += [f"{name}.{m}={v}" for m, v in now[name].items() if before[name].get(m) != v]
+        elif now[name] != before[name]:
+            words.append(f"{name}={now[name]}")
+    return sorted(words)

@@ -1,0 +1,74 @@
+"""The name of a condition says what it does, or that it is the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmbench import paths
+from mmbench.audit.condition_names import effect, meant_by
+from mmbench.cli.compose import compose
+from mmbench.data.conditions import ModalityCondition
+from mmbench.report.fairness_checks import read_groups
+from mmbench.report.reading import read_sweep
+from tests.audit.conftest import run
+from tests.audit.test_honest import passes
+from tests.tiny import TINY
+
+MODALITIES = ("image", "text")
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (paths.config_dir() / "modality").glob("*.yaml")))
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("+modality.missing.image=0.5",),
+        ("+modality.missing.image=0.50", "modality.missing_rule=tail"),
+        ("modality.missing_slice=popularity:6-20", "modality.missing_rule=slice", "+modality.missing.image=1"),
+        ("++modality.states.image=shuffle", "modality.seed=3"),
+        ("++modality.states.image=gaussian_cov",),
+    ],
+)
+def test_what_a_command_asks_for_has_its_name(name: str, words: tuple[str, ...]) -> None:
+    job = compose([*TINY, "model=vbpr", f"modality={name}", *words]).job()
+    condition = job.config.modality
+    meant = meant_by(job.asked_modality, condition)
+    assert meant is not None
+    assert effect(meant, MODALITIES) == effect(condition, MODALITIES)
+
+
+@pytest.mark.parametrize(
+    ("name", "section"),
+    [
+        ("fused", {"default": "real", "states": {"image": "shuffle"}}),
+        ("text", {"default": "drop", "states": {"image": "real"}}),
+        ("fused_missing.image=0.5", {"missing": {"image": 0.9}}),
+        ("fused_seed=3", {}),
+    ],
+)
+def test_another_condition_under_a_known_name_is_seen(name: str, section: dict[str, Any]) -> None:
+    condition = ModalityCondition(**section)
+    meant = meant_by(name, condition)
+    assert meant is not None
+    assert effect(meant, MODALITIES) != effect(condition, MODALITIES)
+
+
+@pytest.mark.parametrize("name", ["mine", "fused2", "fused_mine", "text_missing.image=0.5_and_more-0a1b2c"])
+def test_a_name_of_the_users_own_stands_for_nothing(name: str) -> None:
+    assert meant_by(name, ModalityCondition(missing={"image": 0.25})) is None
+
+
+def test_the_page_says_which_names_are_the_users_own(tmp_path: Path) -> None:
+    folder = tmp_path / "conf" / "modality"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("default: real\nstates: {image: shuffle}\n", encoding="utf-8")
+    (tmp_path / "conf" / "model").mkdir()
+    cells = (("vbpr", "fused", "complementary"), ("vbpr", "mine", "complementary"))
+    sweep = run(tmp_path, "s", "budget.trials=1", "budget.seeds=1", cells=cells)
+    passes(sweep)
+    (group,) = read_groups(read_sweep(sweep), sweep)
+    (said,) = (check for check in group.checks if check.name == "conditions")
+    assert said.reason == "names that mmbench does not know: mine is image shuffle, text real"
