@@ -150,6 +150,16 @@ def test_a_text_that_shares_nothing_in_a_large_corpus_is_missing(
     assert not feature.present[-1]
 
 
+def test_texts_that_are_equal_or_share_nothing() -> None:
+    """Their spectrum has many equal values, of which the routine that looks for the leading ones finds none."""
+    texts = ["00", "00", "4150515053", "334044235", "03031322", "10112021", "00", "00"]
+    rows = encode_texts(texts, dim=2)
+    assert rows.shape == (8, 2)
+    same = rows[[0, 1, 6, 7]]
+    np.testing.assert_allclose(same, same[:1].repeat(4, axis=0), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(same, axis=1), 1.0, rtol=1e-6)
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=12), st.integers(1, 20))
 def test_any_text_is_encoded(texts: list[str], dim: int) -> None:

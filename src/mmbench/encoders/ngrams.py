@@ -173,7 +173,10 @@ def _dense(matrix: scipy.sparse.csr_array, dim: int) -> tuple[Matrix, Matrix]:
     """Leading right singular vectors ``(n_grams, k)`` and their scales, from the Gram matrix of the shorter side."""
     wide = matrix.shape[0] <= matrix.shape[1]
     gram = (matrix @ matrix.T if wide else matrix.T @ matrix).toarray()
-    squares, vectors = scipy.linalg.eigh(gram, subset_by_index=[max(len(gram) - dim, 0), len(gram) - 1])
+    asked = min(dim, len(gram))
+    squares, vectors = scipy.linalg.eigh(gram, subset_by_index=[len(gram) - asked, len(gram) - 1])
+    if len(squares) < asked:  # LAPACK may lose a part of a spectrum with many equal values
+        squares, vectors = (part[..., -asked:] for part in scipy.linalg.eigh(gram))
     scales = np.sqrt(np.maximum(squares, 0))
     if not wide:
         return vectors, scales
