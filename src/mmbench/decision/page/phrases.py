@@ -85,11 +85,11 @@ WORDS = {
     Verdict.WORSE_SMALL: Message("worse, but by less than break-even"),
     Verdict.UNDECIDED: Message("neither a difference nor its absence is shown"),
 }
+#: Metrics of the order of a list.
+OF_ORDER = ("ndcg", "mrr", "map")
 #: What a metric measures, by its name; one of somebody's own has no words here.
 QUALITIES = {
-    "ndcg": Template("the quality of the order"),
-    "mrr": Template("the quality of the order"),
-    "map": Template("the quality of the order"),
+    **dict.fromkeys(OF_ORDER, Template("the quality of the order")),
     "recall": Template("the share of purchases that are among the first {k}"),
     "precision": Template("the share of the first {k} recommendations that were bought"),
     "hr": Template("the share of customers with a purchase among the first {k}"),
@@ -97,9 +97,9 @@ QUALITIES = {
 OWN_QUALITY = Template("the chosen metric")
 #: The same for the list of words.
 METRICS = {
-    "ndcg": Template("{metric}: quality of the order of the first {k} recommendations, 1 is perfect."),
-    "mrr": Template("{metric}: quality of the order of the first {k} recommendations, 1 is perfect."),
-    "map": Template("{metric}: quality of the order of the first {k} recommendations, 1 is perfect."),
+    **dict.fromkeys(
+        OF_ORDER, Template("{metric}: quality of the order of the first {k} recommendations, 1 is perfect.")
+    ),
     "recall": Template(
         "{metric}: share of a customer's purchases in the test that are among the first {k} recommendations."
     ),

@@ -128,9 +128,8 @@ def _differences(
 ) -> list[Interval]:
     """Mean differences ``d`` of the slices, linear in the pairs: each pair's part is what it differs by from d."""
     sizes = np.array([rows.sum() for rows in members])
-    residuals = [((a - b) - d[i]) * members[i] for i in map(int, np.flatnonzero(told))]
-    half = np.full(len(d), np.inf)
-    half[told] = resampled.half_widths(residuals, 1.0 / sizes[told])
+    residuals = [((a - b) - mean) * rows for mean, rows in zip(d, members, strict=True)]
+    half = resampled.half_widths(residuals, 1.0 / sizes, told)
     return [_around(mean, width, resampled.level) for mean, width in zip(d, half, strict=True)]
 
 
@@ -146,10 +145,9 @@ def _relative(
     """Relative gains by slice where both find something, linearised at the ratio of the means (delta method)."""
     compared = np.flatnonzero((base > 0) & (top > 0))
     sizes = np.array([rows.sum() for rows in members])
-    ratio, of_base, bounded = top[compared] / base[compared], 1.0 / (sizes * base)[compared], told[compared]
-    residuals = [(a - r * b) * members[int(i)] for r, i in zip(ratio[bounded], compared[bounded], strict=True)]
-    half = np.full(len(compared), np.inf)
-    half[bounded] = resampled.half_widths(residuals, of_base[bounded])
+    ratio, of_base = top[compared] / base[compared], 1.0 / (sizes * base)[compared]
+    residuals = [(a - r * b) * members[int(i)] for r, i in zip(ratio, compared, strict=True)]
+    half = resampled.half_widths(residuals, of_base, told[compared])
     return {int(i): _around(r - 1.0, width, resampled.level) for i, r, width in zip(compared, ratio, half, strict=True)}
 
 
@@ -166,13 +164,21 @@ class _Resampled:
     replicas: int
     seed: int
 
-    def half_widths(self, residuals: Sequence[Matrix], scale: Vector) -> Vector:
-        """One half-width per slice from its residuals ``(n_pairs, n_seeds)``, whose sum is zero, times its scale."""
-        if not len(residuals):
-            return np.empty(0)
+    def half_widths(self, residuals: Sequence[Matrix], scale: Vector, told: NDArray[np.bool_]) -> Vector:
+        """One half-width per slice, infinite where it is not ``told``.
+
+        Args:
+            residuals: of each slice, ``(n_pairs, n_seeds)``, whose sum is zero.
+            scale: what they are multiplied by, ``(n_slices,)``.
+            told: slices that have bounds, ``(n_slices,)``.
+        """
+        half = np.full(len(residuals), np.inf)
+        if not told.any():
+            return half
         n_users = int(self.users.max()) + 1
-        tables = np.stack([sums_by_user(residual, self.users, n_users) for residual in residuals])
-        drawn = pigeonhole_means(tables, self.replicas, self.seed) * n_users * scale
-        spread: Vector = drawn.std(axis=0)
+        tables = np.stack([sums_by_user(residuals[i], self.users, n_users) for i in map(int, np.flatnonzero(told))])
+        drawn = pigeonhole_means(tables, self.replicas, self.seed) * n_users * scale[told]
+        spread = drawn.std(axis=0)
         studentised = np.divide(np.abs(drawn), spread, out=np.zeros_like(drawn), where=spread > 0)
-        return spread * np.quantile(studentised.max(axis=1), self.level)
+        half[told] = spread * np.quantile(studentised.max(axis=1), self.level)
+        return half
