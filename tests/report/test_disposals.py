@@ -16,6 +16,7 @@ from mmbench.inference.tuned_gain import NoWord
 from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals
 from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
+from mmbench.report.layout import markdown_table
 from mmbench.report.pooled import pool, pooled_tables
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import disposal_sentence
@@ -154,6 +155,19 @@ def test_it_is_pooled_over_data_sets(tmp_path: Path) -> None:
         "all data sets, NDCG@20: random effects of log(1 + gain)",
         "all data sets, NDCG@20 among new items themselves: random effects of log(1 + gain)",
     ]
+
+
+def test_pooling_takes_no_look_back(tmp_path: Path) -> None:
+    """A second look has its words at 97.5 %, also where another data set was looked at once."""
+    one, other = cells(gain=100), cells(gain=60)
+    table = read_sweep(write_sweep(tmp_path / "s", {**one, **{("e", *name[1:]): cell for name, cell in other.items()}}))
+    found = [d for d in read_disposals(table, read_groups(table, table.folder)) if d.model == "m" and d.tuned]
+    looked = [replace(d, tuned=replace(d.tuned, level=0.975)) if d.dataset == "e" and d.tuned else d for d in found]
+    once, twice = (pool(of)["m", "free_disposal_of_image", ""] for of in (found, looked))
+    assert (once.effect.level, twice.effect.level) == (0.95, 0.975)
+    assert twice.effect.mean == once.effect.mean
+    assert twice.effect.hi > once.effect.hi
+    assert "] at 97.5 %" in "".join(map(markdown_table, pooled_tables(looked, "ndcg@20")))
 
 
 def test_late_external_and_thinned_cells_are_on_neither_side(tmp_path: Path) -> None:

@@ -51,11 +51,16 @@ def studies(compared: Sequence[Judged]) -> dict[Contrasted, list[Judged]]:
 
 
 def pool(compared: Sequence[Judged]) -> dict[Contrasted, PooledEffect]:
-    """Random-effects mean over data sets by model, contrast and target, where there are at least two data sets."""
-    return {
-        key: pooled_gain([c.tuned.log_gain for c in members if c.tuned and c.tuned.log_gain])
-        for key, members in studies(compared).items()
-    }
+    """Random-effects mean over data sets by model, contrast and target, where there are at least two data sets.
+
+    The level is that of the data set that was looked at most often: pooling takes no look back.
+    """
+    pooled = {}
+    for key, members in studies(compared).items():
+        tuned = [c.tuned for c in members if c.tuned is not None]
+        gains = [gain.log_gain for gain in tuned if gain.log_gain is not None]
+        pooled[key] = pooled_gain(gains, max(gain.level for gain in tuned))
+    return pooled
 
 
 def pooled_tables(compared: Sequence[Judged], metric: str) -> list[Table[tuple[Contrasted, PooledEffect]]]:
