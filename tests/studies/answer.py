@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from mmbench.report.sentences import percents
 from mmbench.store import files
 from tests.benchmarks.performance import table, with_section
 from tests.studies import kept
-from tests.studies.data_sets import title_of
+from tests.studies.data_sets import part_of, title_of
 from tests.studies.sweeps import ROOT
 
 STUDIES = ROOT / "studies"
@@ -84,19 +85,64 @@ MARGIN = 2.0
 REACH = 30.0
 
 
+def folders_of(data: str) -> list[Path]:
+    """The published studies of a data set: the main one, then those of one model alone."""
+    models = sorted(folder for folder in STUDIES.iterdir() if (part_of(folder.name) or ("",))[0] == data)
+    return [folder for folder in (STUDIES / data, *models) if (folder / kept.VERDICTS).exists()]
+
+
 def judged() -> pd.DataFrame:
-    """Every verdict of every study that was published: a row for each, with its question and its study."""
+    """Every verdict of every study that was published: a row for each, with its question and its data set.
+
+    Where models of a data set have studies of their own, free use over all models is computed from all of them.
+    """
     parts = []
     for name in DOMAINS:
-        file = STUDIES / name / "verdicts.csv"
-        if file.exists():
-            rows = pd.read_csv(file)
+        folders = folders_of(name)
+        said = [rows for folder in folders if len(rows := pd.read_csv(folder / kept.VERDICTS))]
+        if said:  # an empty table says nothing of the types of its columns
+            rows = pd.concat(said, ignore_index=True)
             asked = {contrast: q for q, contrast in {**QUESTIONS, **FUSED_WITH.get(name, {})}.items()}
-            free = rows.contrast.str.startswith("free_disposal")
+            free = rows.contrast.str.startswith(FREE)
             rows = rows[rows.contrast.isin(asked) & (~free | (rows.model == ALL_MODELS))]
-            if len(rows):  # an empty table says nothing of the types of its columns
-                parts.append(rows.assign(study=name, question=rows.contrast.map(asked)))
+            if len(folders) > 1:
+                rows = over_parts(kept.Kept(*folders), rows)
+            parts.append(rows.assign(study=name, question=rows.contrast.map(asked)))
     return pd.concat(parts, ignore_index=True)
+
+
+def over_parts(joined: kept.Kept, rows: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts of several studies of a data set, with free use over all models of all of them in place of each one's.
+
+    Args:
+        joined: what is kept of them.
+        rows: their verdicts.
+    """
+    own = rows[rows.model != ALL_MODELS]
+    free = []
+    for _, each in rows[rows.model == ALL_MODELS].groupby("contrast", sort=True):
+        first = each.iloc[0].copy()
+        pairs = [
+            pair
+            for real, control in zip(each.real, each.control, strict=True)
+            for pair in zip(real.split(), control.split(), strict=True)
+        ]
+        # Models that read no content are on both sides, also those whose study has nothing to dispose of.
+        pairs += [(kept_.name,) * 2 for kept_ in joined.conditions.values() if not kept_.modalities]
+        # Equal scores are decided by this order, which is that of one sweep of all models.
+        ordered = sorted(
+            dict.fromkeys(pairs),
+            key=lambda pair: (joined.conditions[first.dataset, pair[0]].modalities, *pair[0].split("/")[::-1]),
+        )
+        first["real"], first["control"] = (" ".join(side) for side in zip(*ordered, strict=True))
+        _, tuned, judgement = joined.judge(first)
+        log, interval = tuned.log_gain, tuned.interval
+        first["gain"], first["log_ratio"], first["verdict"] = tuned.gain, tuned.log_ratio, str(judgement)
+        first["lo"], first["hi"] = (np.nan, np.nan) if interval is None else (interval.lo, interval.hi)
+        first["se"], first["df"] = (np.nan, np.nan) if log is None else (log.se, log.df)
+        first["n"], first["trials"], first["gain_of_all"] = tuned.n, tuned.trials, tuned.curve.mean[-1]
+        free.append(first.to_dict())
+    return pd.concat([own, pd.DataFrame(free)], ignore_index=True)
 
 
 def trusted(rows: pd.DataFrame) -> pd.DataFrame:
@@ -220,7 +266,7 @@ class Panel:
 
 def panels_of(study: str, rows: pd.DataFrame) -> list[Panel]:
     """What the first modality adds, what another adds to it, and the free choice to use each, over all models."""
-    study_kept, title = kept.Kept(STUDIES / study), title_of(study)
+    study_kept, title = kept.Kept(*folders_of(study)), title_of(study)
     gains = {place: study_kept.judge(row).tuned for place, row in zip(rows.index, rows.itertuples(), strict=True)}
     panels = []
     for contrasts in (("text_vs_none", "image_vs_none"), ("fused_vs_text", "fused_vs_image")):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tests.studies.sweeps import ROOT
+
 MINILM = "all-MiniLM-L6-v2, 384 numbers of unit norm"
 LITE0 = "EfficientNet-lite0"
 MOVIELENS = (
@@ -121,12 +123,29 @@ VARIANTS = {
 }
 
 
+#: A study of one model alone has its name at the end.
+MODELS = frozenset(file.stem for file in (ROOT / "conf" / "model").glob("*.yaml"))
+
+
+def part_of(study: str) -> tuple[str, str] | None:
+    """Data set and model of a study that runs one model of the main one; None for any other study.
+
+    >>> part_of("uci_retail_vbpr")
+    ('uci_retail', 'vbpr')
+    >>> part_of("uci_retail")
+    """
+    data, _, model = study.rpartition("_")
+    return (data, model) if data in DATA_SETS and model in MODELS else None
+
+
 def data_of(study: str) -> DataSet:
     """The data set of a study.
 
     Raises:
         KeyError: for a data set that is not known.
     """
+    if part := part_of(study):
+        return DATA_SETS[part[0]]
     for ending in VARIANTS:
         study = study.removesuffix(ending)
     return DATA_SETS[study]
@@ -137,6 +156,9 @@ def title_of(study: str) -> str:
 
     >>> title_of("ml100k_draws")
     'MovieLens 100K, several draws of the whole tuning'
+    >>> title_of("ml100k_vbpr")
+    'MovieLens 100K, vbpr'
     """
     said = [words for ending, words in VARIANTS.items() if study.endswith(ending)]
-    return ", ".join([data_of(study).title, *said])
+    part = part_of(study)
+    return ", ".join([data_of(study).title, *said, *([part[1]] if part else [])])

@@ -39,9 +39,10 @@ from mmbench.report.sentences import percents
 from mmbench.report.table import SweepTable
 from mmbench.report.together import Repetitions, judge_together, read_repetitions, without_word
 from mmbench.store import files, records
+from mmbench.store.schema import DataPrint, Manifest
 from tests.studies.sweeps import ROOT
 
-RANKS, TUNING, VERDICTS = "ranks.parquet", "tuning.json", "verdicts.csv"
+RANKS, TUNING, VERDICTS, PLAN = "ranks.parquet", "tuning.json", "verdicts.csv", "plan.json"
 #: A page of the ranks holds all of a condition, whose pairs are alike: that halves the file.
 PAGE_BYTES = 1 << 26
 
@@ -182,24 +183,38 @@ class Judged(NamedTuple):
 
 
 class Kept:
-    """What is kept of a study.
+    """What is kept of a study, or of several whose models are compared with one another.
 
     Args:
-        folder: of the study.
+        folders: of the studies.
+
+    Raises:
+        ValueError: if they are not alike in data, effort, metric or margin.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.scores = msgspec.convert(files.read_document(folder / TUNING), Scores)
-        self.conditions = {(kept.dataset, kept.name): kept for kept in self.scores.conditions}
-        self.ranks = pq.read_table(folder / RANKS)
-        self.repeated = [Repetitions(r.kind, r.data, tuple(r.datasets)) for r in self.scores.repeating]
+    def __init__(self, *folders: Path) -> None:
+        self.folders = folders
+        parts = {folder: msgspec.convert(files.read_document(folder / TUNING), Scores) for folder in folders}
+        first = parts[folders[0]]
+        for folder, scores in list(parts.items())[1:]:
+            if (scores.metric, scores.delta, *_terms(folder)) != (first.metric, first.delta, *_terms(folders[0])):
+                raise ValueError(f"{folder.name} and {folders[0].name} differ in data, effort, metric or margin")
+        self.metric, self.delta = first.metric, first.delta
+        self.doubts = {name: said for scores in parts.values() for name, said in scores.doubts.items()}
+        self.conditions = {(kept.dataset, kept.name): kept for scores in parts.values() for kept in scores.conditions}
+        self._homes = {
+            (kept.dataset, kept.name): folder for folder, scores in parts.items() for kept in scores.conditions
+        }
+        self.repeated = [
+            Repetitions(r.kind, r.data, tuple(r.datasets)) for scores in parts.values() for r in scores.repeating
+        ]
+        self._ranks = functools.cache(lambda folder: pq.read_table(folder / RANKS))
         self._cells: dict[tuple[str, str], KeptCell] = {}
 
     @property
     def verdicts(self) -> pd.DataFrame:
         """The published verdicts."""
-        return pd.read_csv(self.folder / VERDICTS)
+        return pd.concat([pd.read_csv(folder / VERDICTS) for folder in self.folders], ignore_index=True)
 
     def judged(self) -> Iterator[Judged]:
         """Every published verdict that has a gain, computed again."""
@@ -224,7 +239,7 @@ class Kept:
                 continue
             if row.dataset == own.name:
                 said = {name: self._said(name, sides, row.level) for name in own.datasets}
-                return Judged(row, *judge_together(own, said, self.scores.delta))
+                return Judged(row, *judge_together(own, said, self.delta))
             if row.dataset in own.datasets:
                 tuned, judgement = self._said(row.dataset, sides, row.level)
                 return Judged(row, tuned, without_word(own, judgement))
@@ -237,11 +252,11 @@ class Kept:
         return tuned, self._word(dataset, tuned, {cell.condition.name: cell for cell in real + control})
 
     def _word(self, dataset: str, tuned: TunedGain, cells: dict[str, KeptCell]) -> Judgement:
-        delta = self.scores.delta
+        delta = self.delta
         if tuned.refusal is NoWord.MORE_SEARCH:  # there never is a word, whatever else speaks against one
             return verdict(tuned, delta)
         models = {cell.condition.model for cell in cells.values()}
-        doubts = [reason for model in models for reason in self.scores.doubts.get(f"{dataset}/{model}", ())]
+        doubts = [reason for model in models for reason in self.doubts.get(f"{dataset}/{model}", ())]
         tunings = {name: cell.tuning for name, cell in cells.items()}
         marked = {name: cell.marked for name, cell in cells.items()}
         sides = [soundness(side, tunings, marked) for side in (tuned.a, tuned.b)]
@@ -264,10 +279,11 @@ class Kept:
 
     def _read(self, dataset: str, name: str) -> KeptCell:
         condition = self.conditions[dataset, name]
-        rows = self.ranks.filter(pc.equal(self.ranks["dataset"].cast(pa.string()), dataset))
+        ranks = self._ranks(self._homes[dataset, name])
+        rows = ranks.filter(pc.equal(ranks["dataset"].cast(pa.string()), dataset))
         users, positions = np.unique(rows["user"].to_numpy(), return_inverse=True)
         new = rows["new"].to_numpy() if "new" in rows.column_names else None
-        metric = self.scores.metric
+        metric = self.metric
         below = metrics.check_name(metric)[1] + 1
         test = np.full((len(condition.validation), len(users)), np.nan)
         if name in rows.column_names:  # else no trial of it could be tested
@@ -277,6 +293,12 @@ class Kept:
                     pairs = RankedPairs(positions, np.where(ranks == 0, below, ranks), len(users), new=new)
                     test[slot] = metrics.per_user(pairs, metric)
         return KeptCell(condition, test, users)
+
+
+def _terms(folder: Path) -> tuple[dict[str, DataPrint], dict[str, Any]]:
+    """Data and effort of a study."""
+    plan = records.read(folder / PLAN, Manifest)
+    return plan.data, plan.budget
 
 
 def write(table: SweepTable, groups: Sequence[Group], folder: Path) -> None:

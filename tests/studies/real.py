@@ -142,7 +142,7 @@ class Published:
         groups = read_groups(table, self.sweep)
         report = paths.report_dir(self.sweep)
         self._copy(self.folder, [file for pattern in KEPT for file in report.glob(pattern)])
-        shutil.copyfile(paths.manifest_file(self.sweep), self.folder / "plan.json")
+        shutil.copyfile(paths.manifest_file(self.sweep), self.folder / kept.PLAN)
         mmbench.read(str(self.sweep)).trials().to_csv(self.folder / "trials.csv", index=False)
         kept.write(table, groups, self.folder)
         judged = worded(pd.read_csv(self.folder / kept.VERDICTS))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.pooling import pooled_gain
+from mmbench.store import files, records
+from mmbench.store.schema import Manifest
 from tests.studies import answer
+from tests.studies.kept import Kept
 
 GAINS = {"ml100k": 0.02, "ml1m": 0.03, "lfm2k": 0.05, "baby": 0.04}
 
@@ -120,6 +125,61 @@ def test_curves_over_trials_pass_through_the_published_gains() -> None:
         assert bool(second.gains) == (study != "uci_retail")  # which has text alone
         assert list(free.gains) == sorted(free.gains)
     assert first.title == "UCI Online Retail: text beside interactions"
+
+
+def split_off(whole: Path, folder: Path, models: set[str]) -> None:
+    """What a study of some of the models of a published one keeps."""
+    folder.mkdir()
+    for file in ("ranks.parquet", "plan.json"):
+        shutil.copyfile(whole / file, folder / file)
+    scores = files.read_document(whole / "tuning.json")
+    own = [condition for condition in scores["conditions"] if condition["model"] in models]
+    files.write_document(folder / "tuning.json", {**scores, "conditions": own})
+    rows = pd.read_csv(whole / "verdicts.csv")
+    for side in ("real", "control"):
+        sides = rows[side].str.split(expand=False)
+        rows[side] = [" ".join(c for c in x if c.split("/")[0] in models) if x == x else x for x in sides]
+    # Over all models a study says something of the models that it has.
+    rows = rows[rows.model.isin(models) | ((rows.model == "all models") & rows.real.str.contains("/fused"))]
+    rows.loc[rows.model == "all models", ["gain", "lo", "hi", "log_ratio", "se", "df"]] = 0.5
+    rows.to_csv(folder / "verdicts.csv", index=False)
+
+
+def test_studies_of_single_models_are_judged_as_one_sweep_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = answer.judged()
+    published = published[published.study == "ml100k"]
+    whole, models = answer.STUDIES / "ml100k", set(published.model) | {"ials", "itemknn", "popularity"}
+    for part in ({"l3ae"}, {"ease"}):
+        split_off(whole, tmp_path / f"ml100k_{next(iter(part))}", part)
+    split_off(whole, tmp_path / "ml100k", models - {"l3ae", "ease", "all models"})
+    monkeypatch.setattr(answer, "STUDIES", tmp_path)
+    assert [folder.name for folder in answer.folders_of("ml100k")] == ["ml100k", "ml100k_ease", "ml100k_l3ae"]
+    found = answer.judged()
+    told = ["question", "model", "real", "control", "verdict", "n", "trials"]
+    numbers = ["gain", "lo", "hi", "log_ratio", "se", "df", "gain_of_all"]
+    expected, found = (rows.sort_values(["question", "model"]).reset_index(drop=True) for rows in (published, found))
+    pd.testing.assert_frame_equal(found[told], expected[told], check_dtype=False)
+    np.testing.assert_allclose(found[numbers], expected[numbers], rtol=1e-9)
+    *_, free = answer.panels_of("ml100k", found)
+    assert {name: gain.gain for name, gain in free.gains.items()} == pytest.approx(
+        {
+            row.contrast.removeprefix("free_disposal_of_"): row.gain
+            for row in found.itertuples()
+            if "free" in row.contrast
+        }
+    )
+
+
+def test_studies_of_other_data_or_effort_are_not_joined(tmp_path: Path) -> None:
+    whole = answer.STUDIES / "ml100k"
+    for part in ("l3ae", "ease"):
+        split_off(whole, tmp_path / part, {part})
+    plan = records.read(tmp_path / "ease" / "plan.json", Manifest)
+    records.write(tmp_path / "ease" / "plan.json", msgspec.structs.replace(plan, budget={**plan.budget, "trials": 8}))
+    with pytest.raises(ValueError, match="ease and l3ae differ in data, effort, metric or margin"):
+        Kept(tmp_path / "l3ae", tmp_path / "ease")
 
 
 def test_the_figure_of_effort_has_a_row_of_panels_for_each_study() -> None:

@@ -68,7 +68,7 @@ def test_what_is_kept_of_a_sweep_gives_its_verdicts(
     write_report(shop_sweep)
     (tmp_path / "studies").mkdir()
     study, _ = keep(shop_sweep, tmp_path / "studies" / "shop")
-    shutil.copyfile(paths.report_dir(shop_sweep) / kept.VERDICTS, study.folder / kept.VERDICTS)
+    shutil.copyfile(paths.report_dir(shop_sweep) / kept.VERDICTS, study.folders[0] / kept.VERDICTS)
     found = list(study.judged())
     assert len(found) == study.verdicts.gain.notna().sum() > 0
     for judged in found:
@@ -88,7 +88,7 @@ def test_what_repetitions_say_together_is_computed_again(made: Cells, together: 
     write_candidates(sweep, made)
     write_report(sweep)
     study, _ = keep(sweep, tmp_path / "kept")
-    shutil.copyfile(paths.report_dir(sweep) / kept.VERDICTS, study.folder / kept.VERDICTS)
+    shutil.copyfile(paths.report_dir(sweep) / kept.VERDICTS, study.folders[0] / kept.VERDICTS)
     found = list(study.judged())
     assert [judged.row.Index for judged in found] == list(study.verdicts[study.verdicts.gain.notna()].index)
     joined = [judged for judged in found if judged.row.dataset == together]
@@ -126,8 +126,8 @@ def test_trials_of_other_held_out_items_are_not_kept(shop_sweep: Path, tmp_path:
 def test_a_trial_that_was_cut_off_is_not_trusted(shop_sweep: Path, tmp_path: Path) -> None:
     write_report(shop_sweep)
     study, _ = keep(shop_sweep, tmp_path / "kept")
-    shutil.copyfile(paths.report_dir(shop_sweep) / kept.VERDICTS, study.folder / kept.VERDICTS)
+    shutil.copyfile(paths.report_dir(shop_sweep) / kept.VERDICTS, study.folders[0] / kept.VERDICTS)
     row = next(judged.row for judged in study.judged() if str(judged.judgement) != "no word")
-    for condition in study.scores.conditions:
+    for condition in study.conditions.values():
         condition.marked["cut off"] = list(range(len(condition.validation)))
     assert str(study.judge(row).judgement) == "measurement not trusted"
