@@ -76,9 +76,29 @@ def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
     return table(header, lines)
 
 
+def levels(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """NDCG@20 of the chosen configurations by model and condition, mean and standard deviation over draws."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for result in results.values():
+        for name, mean in result["means"].items():
+            _, model, condition = name.split("/")
+            values.setdefault(model, {}).setdefault(condition, []).append(mean)
+    conditions = CONDITIONS.split(",")
+    lines = [
+        [model, *(f"{np.mean(found[c]):.4f} ± {np.std(found[c], ddof=1):.4f}" for c in conditions)]
+        for model, found in values.items()
+    ]
+    return table(["model", *conditions], lines if len(results) > 1 else [])
+
+
+def tables(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Both tables of docs/results.md."""
+    return f"{rows(results)}\n\n{levels(results)}"
+
+
 def main() -> None:
-    """Run what is missing, and write the table of what has run."""
-    run_into_page(STUDIES, "draws", rows)
+    """Run what is missing, and write the tables of what has run."""
+    run_into_page(STUDIES, "draws", tables)
 
 
 if __name__ == "__main__":

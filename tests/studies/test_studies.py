@@ -218,7 +218,7 @@ def test_the_page_has_the_table_of_what_has_run() -> None:
     page = sweeps.PAGE.read_text(encoding="utf-8")
     assert with_section(page, "planted", planted.rows(PLANTED, documented())) == page
     assert with_section(page, "new items", new_items.rows(NEW_ITEMS)) == page
-    assert with_section(page, "draws", draws.rows(DRAWN)) == page
+    assert with_section(page, "draws", draws.tables(DRAWN)) == page
     assert with_section(page, "touch", touch.rows(TOUCHED)) == page
 
 
@@ -273,6 +273,16 @@ def test_draws_are_told_apart_by_the_name_of_their_data_set() -> None:
     (row,) = draws.rows(results).splitlines()[2:]
     assert row == "| vbpr | text_vs_none | +1.0 *undecided*, +3.0 *undecided* | 1.4 | 2.0 | 1.4 |"
     assert draws.rows({"first": drawn("ml100k", 0.01)}).count("\n") == 1  # one draw tells no spread
+
+
+def test_levels_of_draws_are_those_of_the_chosen_configurations() -> None:
+    conditions = draws.CONDITIONS.split(",")
+    drawn = {
+        f"draw {draw}": {"means": {f"ml100k-draw{draw}/vbpr/{c}": 0.25 + 0.01 * draw for c in conditions}}
+        for draw in (1, 2)
+    }
+    (row,) = draws.levels(drawn).splitlines()[2:]
+    assert row == f"| vbpr | {' | '.join(['0.2650 ± 0.0071'] * len(conditions))} |"
 
 
 def test_every_word_of_a_study_is_a_verdict() -> None:
