@@ -160,7 +160,7 @@ def test_every_page_says_so_in_both_languages(
     for page in ("fairness.html", "report.html", "table.tex"):
         assert "35 of 60 users" in (folder / page).read_text(encoding="utf-8"), page
     assert SAID in read_sweep(tmp_path / "s").proof
-    japanese = "の検証: 60人のうち35人(どの条件でも同じ)"
+    japanese = "の検証用データ: 60人のうち35人(どの条件でも同じ)"
     monkeypatch.setattr("sys.argv", ["mmbench", "report", str(tmp_path / "s"), "lang=ja"])
     main()
     assert japanese in capsys.readouterr().out
