@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from mmbench.inference.intervals import LogGain
+from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.pooling import PooledEffect, pooled_gain
 from mmbench.inference.tuned_gain import TunedGain
 from mmbench.messages import points
@@ -31,7 +31,7 @@ from mmbench.report.sentences import percents
 from mmbench.store import files
 from tests.benchmarks.performance import table, with_section
 from tests.studies import kept
-from tests.studies.data_sets import part_of, title_of
+from tests.studies.data_sets import MODELS, title_of
 from tests.studies.sweeps import ROOT
 
 STUDIES = ROOT / "studies"
@@ -87,8 +87,8 @@ REACH = 30.0
 
 def folders_of(data: str) -> list[Path]:
     """The published studies of a data set: the main one, then those of one model alone."""
-    models = sorted(folder for folder in STUDIES.iterdir() if (part_of(folder.name) or ("",))[0] == data)
-    return [folder for folder in (STUDIES / data, *models) if (folder / kept.VERDICTS).exists()]
+    names = (data, *(f"{data}_{model}" for model in sorted(MODELS)))
+    return [STUDIES / name for name in names if (STUDIES / name / kept.VERDICTS).exists()]
 
 
 def judged() -> pd.DataFrame:
@@ -128,7 +128,7 @@ def over_parts(joined: kept.Kept, rows: pd.DataFrame) -> pd.DataFrame:
             for pair in zip(real.split(), control.split(), strict=True)
         ]
         # Models that read no content are on both sides, also those whose study has nothing to dispose of.
-        pairs += [(kept_.name,) * 2 for kept_ in joined.conditions.values() if not kept_.modalities]
+        pairs += [(alone.name, alone.name) for alone in joined.conditions.values() if not alone.modalities]
         # Equal scores are decided by this order, which is that of one sweep of all models.
         ordered = sorted(
             dict.fromkeys(pairs),
@@ -156,7 +156,8 @@ def pooled(rows: pd.DataFrame) -> PooledEffect | None:
     each = usable.groupby(usable.study.map(DOMAINS), sort=False).first()
     if len(each) < LEAST_DOMAINS:
         return None
-    return pooled_gain([LogGain(*gain) for gain in zip(each.log_ratio, each.se, each.df, strict=True)])
+    gains = [LogGain(*gain) for gain in zip(each.log_ratio, each.se, each.df, strict=True)]
+    return pooled_gain(gains, float(each.level.max()))
 
 
 def over_domains(rows: pd.DataFrame) -> str:
@@ -174,7 +175,7 @@ def over_domains(rows: pd.DataFrame) -> str:
 
 def cell(row: pd.Series) -> str:
     """Gain in percent with its interval, and its word."""
-    return f"{points(row.gain)} [{points(row.lo)}, {points(row.hi)}] *{row.verdict}*"
+    return f"{points(row.gain)} {percents(Interval(row.gain, row.lo, row.hi, row.level))} *{row.verdict}*"
 
 
 def answers(rows: pd.DataFrame) -> str:

@@ -15,7 +15,7 @@ from mmbench.inference.pooling import pooled_gain
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest
 from tests.studies import answer
-from tests.studies.kept import Kept
+from tests.studies.kept import PLAN, RANKS, TUNING, VERDICTS, Kept
 
 GAINS = {"ml100k": 0.02, "ml1m": 0.03, "lfm2k": 0.05, "baby": 0.04}
 
@@ -30,7 +30,15 @@ def verdicts(gain: float, **changed: object) -> pd.DataFrame:
         ("all models", "free_disposal_of_text"),
     ]
     log = np.log1p(gain)
-    numbers = {"gain": gain, "lo": gain - 0.01, "hi": gain + 0.01, "log_ratio": log, "se": 0.004, "df": 20.0}
+    numbers = {
+        "gain": gain,
+        "lo": gain - 0.01,
+        "hi": gain + 0.01,
+        "log_ratio": log,
+        "se": 0.004,
+        "df": 20.0,
+        "level": 0.95,
+    }
     frame = pd.DataFrame(rows, columns=["model", "contrast"]).assign(verdict="better", **numbers)
     return frame.assign(**changed)
 
@@ -93,6 +101,17 @@ def test_the_figure_has_every_gain(kept: Path) -> None:
     }
 
 
+def test_a_later_look_has_its_level(kept: Path) -> None:
+    once = answer.pooled(answer.judged()[lambda rows: rows.question == "text beside interactions"])
+    verdicts(0.05, level=0.975).to_csv(kept / "lfm2k" / "verdicts.csv", index=False)
+    rows = answer.judged()
+    twice = answer.pooled(rows[rows.question == "text beside interactions"])
+    assert once is not None
+    assert twice is not None
+    assert (once.effect.level, twice.effect.level) == (0.95, 0.975)
+    assert "| +5.0 [+4.0, +6.0] at 97.5 % *better* |" in answer.answers(rows)
+
+
 def test_a_gain_of_exactly_nothing_is_named_where_it_is_not_pooled(kept: Path) -> None:
     rows = answer.judged()
     free = rows[rows.question == "free use of text, all models"]
@@ -130,19 +149,20 @@ def test_curves_over_trials_pass_through_the_published_gains() -> None:
 def split_off(whole: Path, folder: Path, models: set[str]) -> None:
     """What a study of some of the models of a published one keeps."""
     folder.mkdir()
-    for file in ("ranks.parquet", "plan.json"):
+    for file in (RANKS, PLAN):
         shutil.copyfile(whole / file, folder / file)
-    scores = files.read_document(whole / "tuning.json")
+    scores = files.read_document(whole / TUNING)
     own = [condition for condition in scores["conditions"] if condition["model"] in models]
-    files.write_document(folder / "tuning.json", {**scores, "conditions": own})
-    rows = pd.read_csv(whole / "verdicts.csv")
+    files.write_document(folder / TUNING, {**scores, "conditions": own})
+    rows = pd.read_csv(whole / VERDICTS)
     for side in ("real", "control"):
-        sides = rows[side].str.split(expand=False)
-        rows[side] = [" ".join(c for c in x if c.split("/")[0] in models) if x == x else x for x in sides]
+        names = rows[side].fillna("").str.split()
+        rows[side] = [" ".join(name for name in each if name.split("/")[0] in models) for each in names]
     # Over all models a study says something of the models that it has.
-    rows = rows[rows.model.isin(models) | ((rows.model == "all models") & rows.real.str.contains("/fused"))]
-    rows.loc[rows.model == "all models", ["gain", "lo", "hi", "log_ratio", "se", "df"]] = 0.5
-    rows.to_csv(folder / "verdicts.csv", index=False)
+    over_all = rows.model == answer.ALL_MODELS
+    rows = rows[rows.model.isin(models) | (over_all & rows.real.str.contains("/fused"))]
+    rows.loc[rows.model == answer.ALL_MODELS, ["gain", "lo", "hi", "log_ratio", "se", "df"]] = 0.5
+    rows.to_csv(folder / VERDICTS, index=False)
 
 
 def test_studies_of_single_models_are_judged_as_one_sweep_of_all(
@@ -153,7 +173,7 @@ def test_studies_of_single_models_are_judged_as_one_sweep_of_all(
     whole, models = answer.STUDIES / "ml100k", set(published.model) | {"ials", "itemknn", "popularity"}
     for part in ({"l3ae"}, {"ease"}):
         split_off(whole, tmp_path / f"ml100k_{next(iter(part))}", part)
-    split_off(whole, tmp_path / "ml100k", models - {"l3ae", "ease", "all models"})
+    split_off(whole, tmp_path / "ml100k", models - {"l3ae", "ease", answer.ALL_MODELS})
     monkeypatch.setattr(answer, "STUDIES", tmp_path)
     assert [folder.name for folder in answer.folders_of("ml100k")] == ["ml100k", "ml100k_ease", "ml100k_l3ae"]
     found = answer.judged()
@@ -176,8 +196,8 @@ def test_studies_of_other_data_or_effort_are_not_joined(tmp_path: Path) -> None:
     whole = answer.STUDIES / "ml100k"
     for part in ("l3ae", "ease"):
         split_off(whole, tmp_path / part, {part})
-    plan = records.read(tmp_path / "ease" / "plan.json", Manifest)
-    records.write(tmp_path / "ease" / "plan.json", msgspec.structs.replace(plan, budget={**plan.budget, "trials": 8}))
+    plan = records.read(tmp_path / "ease" / PLAN, Manifest)
+    records.write(tmp_path / "ease" / PLAN, msgspec.structs.replace(plan, budget={**plan.budget, "trials": 8}))
     with pytest.raises(ValueError, match="ease and l3ae differ in data, effort, metric or margin"):
         Kept(tmp_path / "l3ae", tmp_path / "ease")
 
