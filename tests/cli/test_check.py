@@ -46,7 +46,7 @@ def test_nothing_found_ends_with_0(bare: Path, check: Check) -> None:
     said = "Nothing was found that would spoil a study.\n0 blocking, 0 warnings\n\n"
     words = f"plan dataset=folder dataset.name=bare dataset.path={bare}"
     assert check(str(bare), "gain=5") == (0, f"{said}next: python -m mmbench {words} modality=none\n", "")
-    assert check(str(bare), "gain=5", "lang=ja")[1].startswith("調査の妨げになる問題は見つかりませんでした。")
+    assert check(str(bare), "gain=5", "lang=ja")[1].startswith("実験の妨げになる問題は見つかりませんでした。")
 
 
 def test_warnings_end_with_0(bare: Path, check: Check) -> None:

@@ -101,7 +101,7 @@ def test_harmonic_folds_are_held_too(tmp_path: Path) -> None:
 SAID = [
     ("en", "cold", "in lists of new items alone. What share of all recommendations new items are is not known"),
     ("en", "harmonic", "in a harmonic mean that counts new items as much as all others"),
-    ("ja", "cold", "新商品だけのリストで測定したものです。推薦全体に占める新商品の割合が分からない"),
+    ("ja", "cold", "新商品だけのリストで測定したものです。おすすめ全体に占める新商品の割合がわからない"),
     ("ja", "harmonic", "同じ重みで数える調和平均"),
 ]
 

@@ -150,7 +150,7 @@ def test_what_the_company_gave_stands_as_it_was_given(tmp_path: Path, lang: str)
     assert [shown[f"value.{name}"] for name in ("margin", "conversion")] == ["12.5%", "0.04%"]
     assert shown["value.recommendations_year"].startswith("20,123,456,789")
     assert (shown["transfer"], shown["discount"], shown["cost.engineers"][:5]) == ("0.375", "3.75%", "0.125")
-    assert rows[s(INPUT_NAMES["items.with_images"])]["range"] == "11.5% – 12.5%"
+    assert rows[s(INPUT_NAMES["items.with_images"])]["range"] == {"en": "11.5% to 12.5%", "ja": "11.5%〜12.5%"}[lang]
     said = " ".join([*sections._flips(s), sections._price(s)])
     assert "37.5%" in said
     assert yen[1] in said
@@ -228,7 +228,8 @@ def test_items_without_an_image_have_a_guard_rail_on_page_and_checklist(
     names = {part: speaker(name) for part, name in RAIL_NAMES.items()}
     lacking = rails[names["recall of items without image"]]
     assert lacking["word"] == worse
-    assert lacking["change"] == f"{speaker.gain(-0.4)} ({speaker.gain(-0.5)} … {speaker.gain(-0.3)})"
+    changes = {"en": "{} ({} to {})", "ja": "{}({}〜{})"}
+    assert lacking["change"] == changes[lang].format(*map(speaker.gain, (-0.4, -0.5, -0.3)))
     assert rails[names["tail share"]]["word"] == open_
     assert rails[names["cold recall"]]["word"] == unmeasured
     assert all(name in shown.by_id["rails"] for name in (*names.values(), worse, open_, unmeasured))

@@ -350,7 +350,7 @@ def test_the_report_of_a_cold_sweep_is_written_in_both_languages(report: Path) -
         assert english_sentences(japanese, *names) == [], name
         assert len(english_sentences(english, *names)) > 2, name
     new = (report / "new_items.ja.md").read_text()
-    assert "候補は新商品40, 40, 40点。調整の対象: 新商品どうし" in new
+    assert "候補は新商品40, 40, 40点。調整の目標: 新商品どうし" in new
     assert "| 正解に基づく人気順" in new
     page = (report / "report.html").read_text()
     assert english_sentences(visible(page), *names) == []

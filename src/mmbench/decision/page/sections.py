@@ -147,7 +147,7 @@ def as_html(
         examples=examples,
         serving=_serving(speaker, serving),
         machine_hour=speaker.given_price(economics.machine_hour),
-        requests=speaker.translator.number(economics.likely["value.recommendations_year"] / LIST),
+        requests=speaker.count(economics.likely["value.recommendations_year"] / LIST),
         command=command,
         proof=speaker(table.proof),
         per_thousand=read.evidence.per_thousand,
@@ -325,7 +325,7 @@ def _tornado(speaker: Speaker) -> Markup | None:
     lines = [
         Line(
             _name(speaker, swing.name).partition("(")[0].strip(),
-            f"{speaker.money(swing.low)} … {speaker.money(swing.high)}",
+            speaker.span(speaker.money(swing.low), speaker.money(swing.high)),
             (swing.low, swing.high),
         )
         for swing in speaker.decision.swings[:MOST_SWINGS]
@@ -465,7 +465,7 @@ def _new(speaker: Speaker, read: Read) -> str:
         lines.append(Message("Mean over {n} groups of new items.", n=speaker.translator.number(folds)))
     else:
         lines.append(Message("One draw of new items: others may differ, so this is no proof."))
-    return " ".join(map(speaker, lines))
+    return speaker.joined(map(speaker, lines))
 
 
 def _repeat(speaker: Speaker, facts: Sequence[Fact]) -> str:
@@ -486,7 +486,13 @@ def guard_rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:
     """
     measured = {
         fact.part.removeprefix("relative change of "): {
-            "change": "{} ({} … {})".format(*map(speaker.gain, (fact.value, fact.interval.lo, fact.interval.hi))),
+            "change": speaker(
+                Message(
+                    "{value} ({range})",
+                    value=speaker.gain(fact.value),
+                    range=speaker.span(speaker.gain(fact.interval.lo), speaker.gain(fact.interval.hi)),
+                )
+            ),
             "word": speaker(RAILS[Rail(fact.word)]),
             "status": fact.word.replace(" ", "-"),
         }
@@ -539,7 +545,7 @@ def _inputs(speaker: Speaker) -> list[Mapping[str, Any]]:
         ends = [speaker.input(name, end) for end in (given.low, given.high)]
         rows.append({
             "name": _name(speaker, name), "likely": speaker.input(name, given.likely),
-            "range": " – ".join(ends) if given.low < given.high else "", **_source(speaker, name),
+            "range": speaker.span(*ends) if given.low < given.high else "", **_source(speaker, name),
         })  # fmt: skip
     for name, value in (("years", speaker.years), ("discount", speaker.given_share(speaker.economics.discount))):
         rows.append({"name": _name(speaker, name), "likely": value, "range": "", **_source(speaker, name)})

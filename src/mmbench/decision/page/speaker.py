@@ -207,7 +207,10 @@ class Speaker:
 
     def closed(self) -> str:
         """The checks that stand in the way of an answer; empty where none does."""
-        names = [f"{gate.name} ({self(phrases.QUESTIONS[gate.name])})" for gate in self.decision.barred]
+        names = [
+            self(Message("{gate} ({question})", gate=gate.name, question=self(phrases.QUESTIONS[gate.name])))
+            for gate in self.decision.barred
+        ]
         if not names:
             return ""
         return self(
@@ -617,8 +620,16 @@ class Speaker:
         if name in phrases.PERCENT:
             return self.given_share(value)
         digits = digits_given(value)
-        number = self.translator.large(value) if value >= phrases.MANY else self.translator.number(value, digits)
+        number = self.count(value, digits)
         return self(Message(phrases.UNITS[name], n=number)) if name in phrases.UNITS else number
+
+    def count(self, value: float, digits: int = 0) -> str:
+        """A number, easy to read where it is large."""
+        return self.translator.large(value) if value >= phrases.MANY else self.translator.number(value, digits)
+
+    def span(self, low: str, high: str) -> str:
+        """A range between two numbers as they are written."""
+        return self(Message("{lo} to {hi}", lo=low, hi=high))
 
     def modality(self, name: str) -> str:
         """A modality by name; one of the user's own keeps it."""
@@ -648,5 +659,5 @@ class Speaker:
         if first == "no":
             return self(Message("without {modality}", modality=self.modality(rest)))
         if counts := re.fullmatch(r"(\d+)-(\d+)", part):
-            return self(Message("{lo} to {hi}", lo=counts[1], hi=counts[2]))
+            return self.span(counts[1], counts[2])
         return self(phrases.LENGTHS[first]) if first in phrases.LENGTHS else part
