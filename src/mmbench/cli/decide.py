@@ -211,7 +211,8 @@ def write(
     write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups, lang)
     if tracker is not None:
         mirror(table, tracker)
-    lines = [f"{s.badge}: {s.joined((s.action, s.sentence()))}", s.sure(), s.range(), s.cost(), *s.opens(), s.next_step()]
+    answer = f"{s.badge}: {s.joined((s.action, s.sentence()))}"
+    lines = [answer, s.sure(), s.range(), s.cost(), *s.opens(), s.next_step()]
     lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
     lines += [s.measured(), s.sums()]

@@ -1,4 +1,4 @@
-"""MMGCN: Wei et al., "MMGCN: Multi-modal Graph Convolution Network for Personalized Recommendation ...", ACM Multimedia 2019."""
+"""MMGCN: Wei et al., "MMGCN: Multi-modal Graph Convolution Network for Personalized ...", ACM Multimedia 2019."""
 
 from __future__ import annotations
 

@@ -325,7 +325,7 @@ def _tornado(speaker: Speaker) -> Markup | None:
     lines = [
         Line(
             _name(speaker, swing.name).partition("(")[0].strip(),
-            speaker.span(speaker.money(swing.low), speaker.money(swing.high)),
+            f"{speaker.money(swing.low)} → {speaker.money(swing.high)}",  # of a cost the second is the lower one
             (swing.low, swing.high),
         )
         for swing in speaker.decision.swings[:MOST_SWINGS]
