@@ -243,6 +243,8 @@ def test_the_committed_results_are_those_of_this_estimator() -> None:
         coverage.path_of(r.regime).name for r in found.values()
     }
     assert len({coverage.path_of(regime) for regime in REGIMES}) == len(REGIMES)
+    assert list(found) == [regime.name for regime in REGIMES]
+    assert all(tally.replicas >= coverage.REPLICAS for result in found.values() for tally in result.tallies.values())
     for result in found.values():
         assert result.is_of(coverage.signature_of(result.regime)), result.regime.name
 
