@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as distributions
 
-from mmbench.inference import intervals, power, tuning_curves
-from mmbench.inference.intervals import CrossedInterval, MeanSquares
+from mmbench.inference import intervals, power
+from mmbench.inference.best_of_n import Side, TunedCell, Tuning, Vector
+from mmbench.inference.intervals import CrossedInterval, LogGain, MeanSquares
 from tests.inference.test_intervals import RENAMED, known_answers
 
 CLOSE = {"rtol": 1e-9, "atol": 0.0}
@@ -22,16 +23,13 @@ CLOSE = {"rtol": 1e-9, "atol": 0.0}
 NONINFERIORITY_MARGIN = 0.10
 
 
-def interval(mean: float, se: float, df: float = 20.0, seeds: int = 3) -> CrossedInterval:
-    """An interval of which only what tests look at is filled in."""
-    return CrossedInterval(mean, math.nan, math.nan, se=se, df=df, p=math.nan, seeds=seeds)
-
-
 @pytest.mark.parametrize("answer", known_answers("tost"))
 def test_known_answer_tost(answer: Mapping[str, Any]) -> None:
-    gain = interval(answer["point"], answer["se"], answer["df"])
-    equivalence = intervals.tost(gain, answer["margin"]).equivalence_p
-    noninferiority = intervals.tost(gain, NONINFERIORITY_MARGIN).noninferiority_p
+    """Known on a linear scale: a margin there is the lower one, -log(1 - margin), of a logarithm on either side."""
+    gain = LogGain(answer["point"], answer["se"], answer["df"])
+    sides = [replace(gain, log_ratio=sign * gain.log_ratio) for sign in (1, -1)]
+    equivalence = max(side.tost(-math.expm1(-answer["margin"])).noninferiority_p for side in sides)
+    noninferiority = gain.tost(-math.expm1(-NONINFERIORITY_MARGIN)).noninferiority_p
     expected = [answer["expected_p"], answer["noninferior_p"]]
     np.testing.assert_allclose([equivalence, noninferiority], expected, **CLOSE)
     assert (equivalence < 0.05) == answer["expected_equivalent"]
@@ -53,22 +51,47 @@ def test_known_answer_mde_relative(answer: Mapping[str, Any]) -> None:
     np.testing.assert_allclose(power.mde_relative(**arguments), answer["expected"], **CLOSE)
 
 
+def side(validation: Vector, test: Vector | None = None) -> Side:
+    """Trials that are all drawn, since the default failed: n of them are n + 1 with the default."""
+    metric = (validation if test is None else test)[:, None]
+    slots = [str(slot) for slot in range(len(validation) + 1)]
+    trials = np.concatenate([[-np.inf], validation]), np.concatenate([[[np.nan]], metric])
+    cell = TunedCell("model", "none", 0, Tuning(*trials, np.arange(1), slots, None), "runs")
+    return Side([cell], {"model": len(slots)})
+
+
+def expected_validation_performance(validation: Vector, n: Sequence[int]) -> Vector:
+    """Of n random trials, by the estimator of the product."""
+    trials = side(validation)
+    return np.asarray(trials.chances([count + 1 for count in n]) @ trials.validation)
+
+
 @pytest.mark.parametrize("answer", known_answers("expected_validation_performance"))
 def test_known_answer_expected_validation_performance(answer: Mapping[str, Any]) -> None:
-    found = [tuning_curves.expected_validation_performance(np.array(answer["validation"]), n) for n in answer["n"]]
+    found = expected_validation_performance(np.array(answer["validation"]), answer["n"])
     np.testing.assert_allclose(found, answer["expected"], **CLOSE)
 
 
 @pytest.mark.parametrize("answer", known_answers("expected_tuned_test_performance"))
 def test_known_answer_expected_tuned_test_performance(answer: Mapping[str, Any]) -> None:
-    validation, test = np.array(answer["validation"]), np.array(answer["test"])
-    found = [tuning_curves.expected_tuned_test_performance(validation, test, n) for n in answer["n"]]
+    trials = side(np.array(answer["validation"]), np.array(answer["test"]))
+    found = trials.chances([n + 1 for n in answer["n"]]) @ trials.test
     np.testing.assert_allclose(found, answer["expected"], **CLOSE)
 
 
 @pytest.mark.parametrize("answer", known_answers("saturation"))
 def test_known_answer_saturation(answer: Mapping[str, Any]) -> None:
-    np.testing.assert_allclose(tuning_curves.saturation(np.array(answer["validation"])), answer["expected"], **CLOSE)
+    """The share that the second half of the trials found, which the fairness report prints."""
+    validation = np.array(answer["validation"])
+    half, whole = expected_validation_performance(validation, [math.ceil(len(validation) / 2), len(validation)])
+    np.testing.assert_allclose((whole - half) / whole, answer["expected"], **CLOSE)
+
+
+def test_expected_validation_performance_is_unbiased() -> None:
+    draws = np.random.default_rng(2).gamma(2.0, 1.0, (4000, 20))
+    found = np.mean([expected_validation_performance(row, [5]) for row in draws])
+    truth = np.random.default_rng(3).gamma(2.0, 1.0, (400_000, 5)).max(axis=1).mean()
+    assert found == pytest.approx(truth, rel=0.005)
 
 
 # Calibration: intervals depend on a table only through its mean and mean squares, whose law is known.
@@ -166,11 +189,10 @@ def test_an_effect_at_the_margin_is_rarely_found_equivalent(
     setting, found, _ = replicas
     margin = 4 * setting.true_se  # wide enough for equivalence to be found at all
     moved = [replace(i, mean=i.mean + side * margin) for i in found]
-    assert np.mean([intervals.tost(i, margin).equivalence_p < 0.05 for i in moved]) <= at_most(0.05)
-    if side < 0:
-        assert np.mean([intervals.tost(i, margin).noninferiority_p < 0.05 for i in moved]) <= at_most(0.05)
+    inside = [[-margin < i.lo and i.hi < margin for i in (one.at(0.9) for one in some)] for some in (moved, found)]
+    assert np.mean(inside[0]) <= at_most(0.05)
     if setting.s >= 5:
-        assert np.mean([intervals.tost(i, margin).equivalence_p < 0.05 for i in found]) >= 0.9
+        assert np.mean(inside[1]) >= 0.9
 
 
 def test_three_seeds_that_dominate_are_the_weakest_case() -> None:
@@ -181,32 +203,10 @@ def test_three_seeds_that_dominate_are_the_weakest_case() -> None:
 # The functions at their edges.
 
 
-def test_tost_is_the_90_percent_interval_within_the_margins() -> None:
-    for mean in np.linspace(-0.03, 0.03, 25):
-        gain = interval(float(mean), 0.006, 11.3)
-        lo, hi = gain.at(0.9).lo, gain.at(0.9).hi
-        assert (intervals.tost(gain, 0.02).equivalence_p < 0.05) == (lo > -0.02 and hi < 0.02)
-        smallest = intervals.smallest_equivalence_margin(gain)
-        assert smallest == max(-lo, hi)
-        assert intervals.tost(gain, smallest).equivalence_p == pytest.approx(0.05)
-
-
 def test_bounds_are_those_of_the_interval() -> None:
     found = intervals.crossed_interval(np.random.default_rng(4).normal(0.2, 1, (30, 4)), 0.95)
     again = found.at(0.95)
     assert (again.lo, again.hi) == pytest.approx((found.lo, found.hi), rel=1e-12)
-
-
-def test_an_effect_without_noise_is_equivalent_or_not() -> None:
-    assert intervals.tost(interval(0.01, 0.0), 0.02) == (0.0, 0.0)
-    assert intervals.tost(interval(0.03, 0.0), 0.02) == (1.0, 0.0)
-    assert intervals.tost(interval(-0.03, 0.0), 0.02) == (1.0, 1.0)
-
-
-@pytest.mark.parametrize("margin", [0.0, -0.1, math.nan])
-def test_a_margin_must_be_positive(margin: float) -> None:
-    with pytest.raises(ValueError, match="margin must be positive"):
-        intervals.tost(interval(0.0, 1.0), margin)
 
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=12)

@@ -255,37 +255,18 @@ class Tost(NamedTuple):
     noninferiority_p: float
 
 
-def tost(gain: CrossedInterval, margin: float) -> Tost:
-    r"""Two one-sided t tests (Schuirmann 1987).
-
-    Non-inferiority: :math:`t = (\rho + \delta)/se`. Equivalence: the larger p of that and of
-    :math:`t = (\delta - \rho)/se`; below .05 exactly where the 90 % interval lies within
-    :math:`(-\delta, \delta)`.
-
-    Args:
-        gain: the effect, its standard error and degrees of freedom.
-        margin: :math:`\delta`, fixed before the data were seen.
-
-    Raises:
-        ValueError: for a margin that is not positive.
-    """
-    _checked_margin(margin)
-    noninferior, nonsuperior = (_one_sided_p(distance, gain) for distance in (margin + gain.mean, margin - gain.mean))
-    return Tost(max(noninferior, nonsuperior), noninferior)
-
-
 def _checked_margin(margin: float) -> None:
     if not margin > 0:
         raise ValueError(f"an equivalence margin must be positive, not {margin}")
 
 
-def _one_sided_p(distance: float, gain: CrossedInterval | LogGain) -> float:
+def _one_sided_p(distance: float, gain: LogGain) -> float:
     if gain.se == 0.0:
         return 0.0 if distance > 0 else 1.0
     return float(special.stdtr(gain.df, -distance / gain.se))
 
 
-def smallest_equivalence_margin(gain: CrossedInterval | LogGain, level: float = 0.9) -> float:
+def smallest_equivalence_margin(gain: LogGain, level: float = 0.9) -> float:
     """The smallest margin at which the effect counts as equivalent: the larger end of its interval."""
     interval = gain.at(level)
     return max(abs(interval.lo), abs(interval.hi))

@@ -1,14 +1,10 @@
-"""What a number of trials was worth: expected performance after tuning, saturation, edges.
+"""What trials were worth: bands of curves, the gain over the default, edges of ranges, learning curves that cross.
 
-Dodge et al. 2019 introduced the curves, Tang et al. 2020 the unbiased estimator.
-
-Trials are i.i.d. random draws, all conditions of a comparison share their slots, and slot 0 may be the default
-configuration, which is always tried. A failed trial has the validation score minus infinity and counts as a trial.
+:mod:`mmbench.inference.best_of_n` estimates the curves.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -18,129 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
 
 #: Which trials are near the top, and how near a bound is its edge (``docs/protocol.md``, Fairness report).
 TOP_SHARE, EDGE_WIDTH, EDGE_WARNING = 0.2, 0.05, 0.5
-
-
-@functools.lru_cache(maxsize=512)
-def _rank_weights(trials: int, n: int) -> Vector:
-    r"""Chance that the j-th smallest of ``trials`` is the largest of ``n`` drawn without replacement, ``(trials,)``.
-
-    :math:`\binom{j-1}{n-1} / \binom{T}{n}` by log-gamma (Tang et al. 2020), zero for j < n.
-    """
-    if not 1 <= n <= trials:
-        raise ValueError(f"n={n} must lie between 1 and the {trials} trials; nothing is extrapolated")
-    whole = _log_binomial(trials, n)
-    weights = [math.exp(_log_binomial(j - 1, n - 1) - whole) if j >= n else 0.0 for j in range(1, trials + 1)]
-    return np.array(weights)
-
-
-def _log_binomial(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-
-
-def chance_of_choice(validation: Matrix, n: int, *, default_first: bool = False) -> Matrix:
-    """Chance that each trial is the one chosen when only ``n`` of the trials had been run.
-
-    The choice is the best validation score, ties go to the lower slot.
-
-    Args:
-        validation: validation score of each slot, ``(..., n_trials)``.
-        n: number of trials that had been run.
-        default_first: slot 0 is always among them, the other n - 1 are random; otherwise all are random.
-
-    Returns:
-        ``(..., n_trials)``, each row adds up to one.
-
-    Raises:
-        ValueError: if ``n`` is not between 1 and the number of trials, or a score is NaN.
-    """
-    if np.isnan(validation).any():
-        raise ValueError("a validation score is NaN; a failed trial has the score minus infinity")
-    drawn = validation[..., 1:] if default_first else validation
-    trials = validation.shape[-1]
-    if not 1 <= n <= trials:
-        raise ValueError(f"n={n} must lie between 1 and the {trials} trials; nothing is extrapolated")
-    chances = np.zeros_like(validation, dtype=np.float64)
-    if default_first and n == 1:
-        chances[..., 0] = 1.0
-        return chances
-    # A stable sort of the reversed slots puts the lower slot of a tie last, where it is the larger one.
-    order = drawn.shape[-1] - 1 - np.argsort(drawn[..., ::-1], axis=-1, kind="stable")
-    weights = np.broadcast_to(_rank_weights(drawn.shape[-1], n - default_first), order.shape)
-    if not default_first:
-        np.put_along_axis(chances, order, weights, axis=-1)
-        return chances
-    np.put_along_axis(chances, order + 1, weights, axis=-1)
-    beaten = validation[..., 1:] <= validation[..., :1]
-    chances[..., 0] = (chances[..., 1:] * beaten).sum(axis=-1)
-    chances[..., 1:][beaten] = 0.0
-    return chances
-
-
-def expected_validation_performance(validation: Vector, n: int, *, default_first: bool = False) -> float:
-    r"""Expected best validation score of ``n`` trials, unbiased for ``n`` up to T (Dodge 2019, Tang 2020).
-
-    :math:`EVP(n) = \sum_{j=n}^{T} \binom{j-1}{n-1}/\binom{T}{n}\, v_{(j)}`; with ``default_first``
-    :math:`E \max(v_0, \text{n - 1 random others})`.
-
-    Args:
-        validation: validation score of each slot, ``(n_trials,)``.
-        n: number of trials.
-        default_first: slot 0 is always tried.
-    """
-    chances = chance_of_choice(validation, n, default_first=default_first)
-    return float(_expected(chances, validation))
-
-
-def expected_tuned_test_performance(
-    validation: Vector, test: Matrix, n: int, *, default_first: bool = False
-) -> float | Vector:
-    r"""Expected test score of the trial chosen on validation among ``n``, :math:`\sum_j w_j(n)\, test_{(j)}`.
-
-    EVP minus ETP is the optimism of choosing.
-
-    Args:
-        validation: validation score of each slot, ``(n_trials,)``.
-        test: test score of each slot ``(n_trials,)``, or of each slot and user ``(n_trials, n_users)``.
-        n: number of trials.
-        default_first: slot 0 is always tried.
-
-    Returns:
-        A number, or one number per user ``(n_users,)``.
-
-    Raises:
-        ValueError: if validation and test hold different numbers of trials.
-    """
-    if len(test) != len(validation):
-        raise ValueError(f"{len(validation)} validation scores and {len(test)} test scores are not of the same trials")
-    chances = chance_of_choice(validation, n, default_first=default_first)
-    if test.ndim == 1:
-        return float(_expected(chances, test))
-    possible = chances > 0
-    result: Vector = chances[possible] @ test[possible]
-    return result
-
-
-def _expected(chances: Matrix, scores: Matrix) -> Matrix:
-    """Sum over trials where the chance is positive: a failed trial that cannot be chosen does not count."""
-    total: Matrix = (chances * np.where(chances > 0, scores, 0.0)).sum(axis=-1)
-    return total
-
-
-def saturation(validation: Vector, *, default_first: bool = False) -> float:
-    r"""Share of the best score that the second half of the trials found.
-
-    :math:`[EVP(T) - EVP(\lceil T/2 \rceil)] / EVP(T)`; 5 to 10 % is usual at 30 trials.
-    """
-    trials = len(validation)
-    half, whole = (
-        expected_validation_performance(validation, n, default_first=default_first)
-        for n in (math.ceil(trials / 2), trials)
-    )
-    return (whole - half) / whole
 
 
 def tuning_gain(validation: Vector) -> float:
