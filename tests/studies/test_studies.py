@@ -39,24 +39,32 @@ def test_a_wrong_rate_is_one_that_five_per_cent_cannot_explain() -> None:
     assert [too_many(wrong, 20) for wrong in (1, 4, 5, 6)] == [False, False, False, True]
 
 
-@pytest.mark.parametrize("name", PLANTED)
+def world_of(name: str) -> str:
+    """World of a planted study."""
+    return name.removeprefix("planted_").rpartition("_")[0]
+
+
+@pytest.mark.parametrize("name", [name for name in PLANTED if TRUTH[world_of(name)].image_helps])
 def test_no_word_contradicts_what_was_planted(name: str) -> None:
-    truth = TRUTH[name.removeprefix("planted_").rpartition("_")[0]]
-    if truth.image_helps:
-        for judged in PLANTED[name]["contrasts"]:
-            if judged["name"].endswith("/fused_vs_text") and judged["word"]:
-                assert judged["word"] in truth.words, judged["name"]
+    said = [judged for judged in PLANTED[name]["contrasts"] if judged["name"].endswith("/fused_vs_text")]
+    assert len(said) > 1
+    for judged in said:
+        assert judged["word"] in {*TRUTH[world_of(name)].words, None}, judged["name"]
 
 
 @pytest.mark.parametrize("contrast", ["fused_vs_text", "free_disposal_of_image"])
 def test_useless_images_are_not_called_useful(contrast: str) -> None:
     said = spoken(PLANTED, contrast=contrast, helping=False)
+    if not too_many(len(said), len(said)):
+        pytest.skip("not even if all verdicts were wrong were they too many: make study")
     wrong = [one for one in said if one[1] in GAINS]
     assert not too_many(len(wrong), len(said)), wrong
 
 
 def test_what_may_be_disposed_of_does_not_harm() -> None:
     said = spoken(PLANTED, contrast="free_disposal_of_image")
+    if not too_many(len(said), len(said)):
+        pytest.skip("not even if all verdicts were wrong were they too many: make study")
     wrong = [one for one in said if one[1] in LOSSES]
     assert not too_many(len(wrong), len(said)), wrong
 
@@ -72,7 +80,6 @@ def test_undecided_is_no_more_frequent_than_the_power_table_predicts() -> None:
 def over_folds(name: str) -> dict[tuple[str, ...], str]:
     """Words over all folds by model and contrast, of those that have a verdict on their gain."""
     judged = {tuple(one["name"].split("/")[1:]): one["word"] for one in new_items.over_folds(NEW_ITEMS[name])}
-    assert {model for model, _ in judged} >= {"contentknn", "hybridknn", "addease"}
     return {who: word for who, word in judged.items() if word in SPOKEN}
 
 
@@ -81,11 +88,13 @@ def test_real_content_of_new_items_is_never_worse_than_shuffled_or_none(name: st
     real = ("fused_vs_shuffled", "text_vs_none", "image_vs_none")
     found = {who: word for who, word in over_folds(name).items() if who[1] in real}
     assert len(found) > 5
+    assert {who[0] for who in over_folds(name)} >= {"contentknn", "hybridknn", "addease"}
     assert {who for who, word in found.items() if word in LOSSES} == set()
 
 
 @pytest.mark.xfail(
     strict=True,
+    raises=AssertionError,
     reason="equivalent or worse: models weigh a modality for all items alike, or eight trials are few for two of them",
 )
 @pytest.mark.parametrize("name", NEW_ITEMS)
@@ -169,21 +178,31 @@ def test_the_page_states_what_was_planted_in_every_study() -> None:
     assert [reading["fused_vs_text"] for reading in documented()["complementary", 0]] == [0.584, 0.063]
 
 
-@pytest.mark.parametrize("name", PLANTED)
+#: Whether images and text each predict something that the other does not.
+PREDICTED_ALONE = {
+    "complementary": (True, True),
+    "text_only": (False, True),
+    "useless_image": (False, True),
+    "no_signal": (False, False),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in PLANTED if world_of(name) in {*PREDICTED_ALONE, "redundant"}])
 def test_the_pre_test_finds_what_was_planted(name: str) -> None:
     """M4: what the image alone predicts of the item factors lies above every shuffle only where it was planted."""
-    world, signal = name.removeprefix("planted_").rpartition("_")[0], PLANTED[name]["signal"]
+    world, signal = world_of(name), PLANTED[name]["signal"]
     above = {m: signal["unique"][m]["lo"] > max(signal["null_unique"][m]) for m in ("image", "text")}
-    planted_here = {"complementary": (True, True), "text_only": (False, True), "useless_image": (False, True)}
-    if world in planted_here:
-        assert (above["image"], above["text"]) == planted_here[world]
-    if world == "redundant":
+    if world != "redundant":
+        assert (above["image"], above["text"]) == PREDICTED_ALONE[world]
+    else:
         assert signal["r2"]["image"] > 0.1
         assert signal["common"] > 0.8 * signal["r2"]["image"]
 
 
-@pytest.mark.parametrize("name", [name for name in PLANTED if "cold_image" in name])
+@pytest.mark.parametrize("name", [study.name for study in planted.STUDIES if "cold_image" in study.name])
 def test_images_help_new_items_and_no_others(name: str) -> None:
+    if name not in PLANTED:
+        pytest.skip(f"{name} has not been recorded: make study")
     facts = [f for f in PLANTED[name]["facts"] if f["subject"] == "fused_vs_text" and f["model"] == "fusion"]
     place = "item's training interactions: "
     slices = {f["part"].removeprefix(place): f["bounds"] for f in facts if f["part"].startswith(place)}
@@ -191,13 +210,15 @@ def test_images_help_new_items_and_no_others(name: str) -> None:
 
 
 def test_nothing_that_is_untrained_is_called_worse() -> None:
-    for result in PLANTED.values():
-        for judged in result["contrasts"]:
-            dataset, model, contrast = judged["name"].split("/")
-            if judged["word"] in LOSSES:
-                for side in contrast.split("_vs_"):
-                    weights = result["untrained"][f"{dataset}/{model}/{side}"]
-                    assert sum(weights.values()) <= UNTRAINED_WEIGHT, judged["name"]
+    worse = [
+        (result, one["name"]) for result in PLANTED.values() for one in result["contrasts"] if one["word"] in LOSSES
+    ]
+    if not worse:
+        pytest.skip("nothing is called worse in the planted studies that were recorded")
+    for result, name in worse:
+        dataset, model, contrast = name.split("/")
+        for side in contrast.split("_vs_"):
+            assert sum(result["untrained"][f"{dataset}/{model}/{side}"].values()) <= UNTRAINED_WEIGHT, name
 
 
 def test_a_record_of_another_command_or_version_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +253,7 @@ JUDGED = [f"{model}/{contrast}" for model in ("fusion", "vbpr") for contrast in 
 
 def known(failing: set[str], reason: str) -> list[Any]:
     """Every contrast of the draws, those that fail as known failures."""
-    failed = pytest.mark.xfail(reason=reason)
+    failed = pytest.mark.xfail(reason=reason, raises=AssertionError)
     return [pytest.param(name, marks=failed) if name in failing else name for name in JUDGED]
 
 
@@ -334,6 +355,7 @@ def test_images_that_pay_are_bought_in_three_worlds_of_four(business: str, seeds
 
 @pytest.mark.xfail(
     strict=True,
+    raises=AssertionError,
     reason="GO in none of four: 3,000 steps cut trainings off (G1), and 1,500 users do not show the tail's share (G4)",
 )
 def test_fusion_shows_within_its_budget_that_images_pay() -> None:
