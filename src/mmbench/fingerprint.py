@@ -31,11 +31,17 @@ def of_named_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
 def of_source(*places: Path) -> str:
     """Fingerprint Python source: single files, and folders with everything below them. Read once per process."""
     files = {
-        str(file.relative_to(place.parent)): hashlib.sha256(file.read_bytes()).hexdigest()
+        str(file.relative_to(place.parent)): of_file(file)
         for place in places
         for file in ([place] if place.is_file() else place.rglob("*.py"))
     }
     return of_json(files)
+
+
+def of_file(path: Path) -> str:
+    """Fingerprint the bytes of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def of_json(value: Any) -> str:

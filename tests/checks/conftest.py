@@ -29,7 +29,7 @@ def write_feature(folder: Path, name: str, values: np.ndarray, **about: object) 
         "modality": name.split("_")[0],
         "encoder": "toy",
         "d": values.shape[1],
-        "sha256": encoded.file_hash(path),
+        "sha256": fingerprint.of_file(path),
         "row_ids_sha256": fingerprint.of_strings(ids),
     }
     files.write_document(encoded.sidecar_file(path), {**said, **about})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import msgspec
@@ -56,7 +55,7 @@ def _hash(file: Path, kind: type[Record]) -> str:
     try:
         record = records.read(file, kind)
     except Refusal:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return fingerprint.of_file(file)
     return record.reason if isinstance(record, CellFailure) else str(getattr(record, "hash", ""))
 
 

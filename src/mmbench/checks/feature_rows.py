@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench import fingerprint
 from mmbench.checks import Finding, blocking, warning
 from mmbench.data import encoded
 from mmbench.data.features import ItemFeature, read_matrix
@@ -125,7 +126,7 @@ def _mixed_up(path: Path, modality: str, about: Mapping[str, Any]) -> Finding | 
             said=str(about.get("modality")),
             encoder=maker,
         )
-    if about["sha256"] != encoded.file_hash(path):
+    if about["sha256"] != fingerprint.of_file(path):
         return blocking(
             "other_file",
             Template(

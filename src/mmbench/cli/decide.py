@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from mmbench import paths
+from mmbench import fingerprint, paths
 from mmbench.cli.compose import tracker as asked_tracker
 from mmbench.cli.errors import printable
 from mmbench.cli.plain_yaml import plain_yaml
@@ -152,7 +151,7 @@ def load_economics(name: str) -> Economics:
         )
         default = completed(next(alike, {}), default)
     changed_at = datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="seconds")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = fingerprint.of_file(file)
     return replace(read_economics(own, default), digest=digest, changed_at=changed_at)
 
 

@@ -7,7 +7,6 @@ which file it describes and in which order its rows are.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -133,7 +132,7 @@ def proved_sidecar(matrix: Path, ids: Sequence[str]) -> dict[str, Any] | None:
     sidecar = read_sidecar(matrix)
     if sidecar is None:
         return None
-    if sidecar["sha256"] != file_hash(matrix):
+    if sidecar["sha256"] != fingerprint.of_file(matrix):
         raise Refusal(
             "{path} is not the file that {sidecar} describes; encode again, or remove the sidecar",
             path=matrix,
@@ -146,9 +145,3 @@ def proved_sidecar(matrix: Path, ids: Sequence[str]) -> dict[str, Any] | None:
             path=matrix,
         )
     return sidecar
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -264,7 +264,7 @@ def _write(
             "encoded": len(lengths),
             "missing": dict(sorted(Counter(str(problem) for problem in vectors.problems.values()).items())),
         },
-        "sha256": encoded.file_hash(temporary),
+        "sha256": fingerprint.of_file(temporary),
         "row_ids_sha256": fingerprint.of_strings(list(ids)),
     }
     files.sync([temporary])

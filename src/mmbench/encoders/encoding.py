@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmbench.data.encoded import file_hash
+from mmbench import fingerprint
 from mmbench.encoders import Encoder, Matrix
 from mmbench.encoders.cache import VectorCache
 from mmbench.encoders.image_files import Problem, read_image
@@ -53,7 +53,7 @@ def image_content(path: Path | None, *, max_megapixels: float, convert: bool) ->
     if path.stat().st_size == 0:
         return Problem.EMPTY
     load: Callable[[], Image | Problem] = partial(read_image, path, max_megapixels=max_megapixels, convert=convert)
-    return Content(bytes.fromhex(file_hash(path)), load)
+    return Content(bytes.fromhex(fingerprint.of_file(path)), load)
 
 
 @dataclass(frozen=True)

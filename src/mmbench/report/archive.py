@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from mmbench import paths
+from mmbench import fingerprint, paths
 from mmbench.audit import consistency
 from mmbench.messages import LANGUAGES, Message, Refusal
 from mmbench.report.write import write_report
@@ -117,7 +117,7 @@ def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: 
         made[page] = without.read_bytes().replace(paths.WITHOUT_TITLES.encode(), paths.DECISION.encode())
     _check_amount(sweep_dir, len(there), sum(path.stat().st_size for path in there.values()))
     made[READ_ME] = _read_me(table.name, target.name, sorted({*there, *made})).encode()
-    hashes = {name: _sha256(path) for name, path in there.items()}
+    hashes = {name: fingerprint.of_file(path) for name, path in there.items()}
     hashes |= {name: hashlib.sha256(content).hexdigest() for name, content in made.items()}
     made[HASHES] = _json(dict(sorted(hashes.items())))
 
@@ -151,11 +151,6 @@ def _check_amount(place: Path, members: int, size: int) -> None:
             most=MOST_MEMBERS,
             limit=MOST_BYTES >> 30,
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _files(sweep_dir: Path) -> Iterator[Path]:

@@ -18,7 +18,6 @@ from mmbench.report.results import COUNTED
 from mmbench.report.sentences import metric_among, metric_name, percents
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import UNMARKED, draws_of_new_items, read_repetitions
-from mmbench.store.schema import ID_ONLY
 
 SAME = "="
 SIGNIFICANT, EQUIVALENT, UNDECIDED, FAILED, WORDLESS = "†", "≈", "?", "✗", "°"
@@ -99,20 +98,14 @@ def _text(label: str, by_model: Mapping[str, Comparison], get: Callable[[Compari
 
 
 def _condition(table: SweepTable, dataset: str, condition: str, marks: Mapping[tuple[str, str], int]) -> Column[str]:
-    first = condition == table.conditions[0]
-
-    def repeated(model: str) -> bool:
-        result = table.result(dataset, model, condition)
-        return result is not None and result.modality == ID_ONLY and not first
-
     def text(model: str) -> str:
         result = table.result(dataset, model, condition)
         if result is None:
             return NOTHING
-        return SAME if repeated(model) else _value(result, table.primary)
+        return SAME if table.repeats(dataset, model, condition) else _value(result, table.primary)
 
     def rank(model: str) -> int:
-        return 0 if repeated(model) else marks.get((condition, model), 0)
+        return 0 if table.repeats(dataset, model, condition) else marks.get((condition, model), 0)
 
     return Column(condition, condition, text, rank=rank)
 

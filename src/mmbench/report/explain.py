@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from mmbench import paths
+from mmbench import fingerprint, paths
 from mmbench.inference import intervals
 from mmbench.inference.intervals import CrossedInterval, LogGain
 from mmbench.inference.repetitions import RepeatedGain
@@ -130,17 +129,13 @@ def _records(table: SweepTable, label: str, cell: CellResult) -> Iterator[str]:
         file = paths.final_file(cell.folder, seed, paths.RANKS)
         features = records.read(paths.final_file(cell.folder, seed, paths.RECORD), FinalRun).feature_hash
         yield f"  seed {seed}: {file.relative_to(table.folder)}, {pairs.n_users} users, {len(pairs.ranks)} test pairs"
-        yield f"    {metric} {mean:.10g}; file {_sha256(file)}; features {features}"
+        yield f"    {metric} {mean:.10g}; file {fingerprint.of_file(file)}; features {features}"
     total = " + ".join(f"{mean:.10g}" for mean in per_seed)
     yield f"  mean = ({total}) / {len(per_seed)} = {cell.mean(metric):.10g}"
 
 
 def _settings(configuration: Mapping[str, Any]) -> str:
     return ", ".join(f"{path}={value}" for path, value in configuration.items()) or "nothing to choose"
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _gain(table: SweepTable, of: Comparison | Disposal, groups: Sequence[Group]) -> Iterator[str]:

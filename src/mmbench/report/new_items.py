@@ -344,10 +344,11 @@ def _title(data: str, rows: Sequence[Row]) -> str:
 
 
 def _measure_column(name: str, label: str | None, part: int = 1) -> Column[Row]:
-    return Column(None, label, lambda row: row.over(name), _with_spread, part=part)
+    return Column(None, label, lambda row: row.over(name), mean_and_spread, part=part)
 
 
-def _with_spread(value: tuple[float, float | None]) -> str:
+def mean_and_spread(value: tuple[float, float | None]) -> str:
+    """A mean with its standard deviation over seeds or folds, where there are several."""
     mean, spread = value
     return f"{mean:.4f}" + ("" if spread is None else f" ± {spread:.4f}")
 

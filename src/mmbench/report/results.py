@@ -11,10 +11,9 @@ from mmbench.messages import Message, Template, points, series
 from mmbench.report.cell_effort import REMEDIES
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import NOTHING, Column, Document, Table
-from mmbench.report.new_items import floor_lines, target_lines
+from mmbench.report.new_items import floor_lines, mean_and_spread, target_lines
 from mmbench.report.table import LATE, CellResult, SweepTable, condition_columns
 from mmbench.report.together import UNMARKED, draws_of_new_items, read_repetitions
-from mmbench.store.schema import ID_ONLY
 
 SAME, LOW = "=", Message("(below popularity)")
 #: What stands for a cell without a result, and what a page counts.
@@ -90,19 +89,14 @@ def _models(table: SweepTable, dataset: str, metric: str, marks: Marks, *, ranke
 
 
 def _condition(table: SweepTable, dataset: str, condition: str, metric: str, marks: Marks, ranked: bool) -> Column[str]:
-    first = condition == table.conditions[0]
     best = table.ranked(dataset, condition, metric)[:2] if ranked else []
     ranks = {model: place for place, model in enumerate(best, 1)}
-
-    def repeated(model: str) -> bool:
-        result = table.result(dataset, model, condition)
-        return result is not None and result.modality == ID_ONLY and not first
 
     def text(model: str) -> str | None:
         result = table.result(dataset, model, condition)
         if result is None:
             return None
-        if repeated(model):
+        if table.repeats(dataset, model, condition):
             return SAME
         if result.status != "done":
             return STATUSES[result.status]
@@ -113,13 +107,9 @@ def _condition(table: SweepTable, dataset: str, condition: str, metric: str, mar
             value = Message("{value} {mark}", value=value, mark=word)
         return value
 
-    return Column(None, condition, text, rank=lambda model: 0 if repeated(model) else ranks.get(model, 0))
-
-
-def mean_and_spread(value: tuple[float, float | None]) -> str:
-    """A mean with its standard deviation over seeds, where there are several."""
-    mean, spread = value
-    return f"{mean:.4f}" + ("" if spread is None else f" ± {spread:.4f}")
+    return Column(
+        None, condition, text, rank=lambda model: 0 if table.repeats(dataset, model, condition) else ranks.get(model, 0)
+    )
 
 
 def _cells(table: SweepTable, marks: Marks) -> Table[Measured]:

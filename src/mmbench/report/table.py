@@ -225,6 +225,11 @@ class SweepTable:
         """The cell of a condition; a model that ignores content has its one result under every condition."""
         return self.cells.get((dataset, model, ID_ONLY)) or self.cells.get((dataset, model, condition))
 
+    def repeats(self, dataset: str, model: str, condition: str) -> bool:
+        """Whether the result is that of the first condition, because the model ignores content."""
+        result = self.result(dataset, model, condition)
+        return result is not None and result.modality == ID_ONLY and condition != self.conditions[0]
+
     def done(self, dataset: str, model: str, condition: str) -> CellResult | None:
         """The cell of a condition if it has a result."""
         result = self.result(dataset, model, condition)
