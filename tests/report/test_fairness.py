@@ -22,7 +22,7 @@ from mmbench.report.fairness import as_markdown, budget_table, write_fairness
 from mmbench.report.fairness_checks import check, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.store import records
-from mmbench.store.schema import Control, Failure, Stage, Trial
+from mmbench.store.schema import Control, Effort, Failure, Stage, Trial
 from mmbench.tuning.space import configuration_hash
 from tests import records as valid
 
@@ -121,6 +121,54 @@ def test_other_configurations_in_the_same_slots() -> None:
         third = msgspec.structs.replace(text.trials[3], configuration=other, configuration_hash=mark)
         trials = [*text.trials[:3], third, *text.trials[4:]]
         assert raised([none, replace_keeping(text, trials=trials)]) == {"configurations": "FAIL"}
+
+
+def failing(cells: list[CellEffort]) -> list[tuple[str, str]]:
+    """Name and reason of every check that fails."""
+    return [(str(c.name), str(c.reason)) for c in check(cells) if c.level == "FAIL"]
+
+
+def test_a_configuration_that_was_tried_twice() -> None:
+    cells = []
+    for made in fair():
+        repeated = made.trials[0].configuration
+        again = msgspec.structs.replace(
+            made.trials[3], configuration=repeated, configuration_hash=configuration_hash(repeated)
+        )
+        cells.append(replace_keeping(made, trials=[*made.trials[:3], again, *made.trials[4:]]))
+    assert failing(cells) == [("configurations", "a configuration was tried twice")]
+
+
+def test_more_proposals_for_one_condition() -> None:
+    none, text = fair()
+    proposed = replace_keeping(text, proposals=[valid.trial(0, 0.01, Stage.PROPOSAL)])
+    reason = "TPE proposed more to some conditions than to others (none 0, text 1)"
+    assert failing([none, proposed]) == [("proposals", reason)]
+
+
+@pytest.mark.parametrize("stage", ["trials", "finals"])
+def test_another_seed_under_one_condition(stage: str) -> None:
+    none, text = fair()
+    first, *rest = getattr(text, stage)
+    other = replace_keeping(text, **{stage: [msgspec.structs.replace(first, seed=77), *rest]})
+    assert failing([none, other]) == [("seeds", "conditions ran with different seeds")]
+
+
+def test_a_final_run_of_another_configuration() -> None:
+    none, text = fair()
+    *finals, last = text.finals
+    other = msgspec.structs.replace(last, configuration={"model.reg_weight": 0.5})
+    reason = "text: a final run did not use the chosen configuration"
+    assert failing([none, replace_keeping(text, finals=[*finals, other])]) == [("choice", reason)]
+
+
+def test_another_budget_for_one_condition() -> None:
+    none, text = fair()
+    longer = {**text.cell.config, "budget": {**text.cell.config["budget"], "max_steps": 6000}}
+    reason = "conditions differ in their budget: what was compared is not the same task"
+    for changes in ({"config": longer}, {"effort": Effort(trials=1, proposals=0, seeds=2)}):
+        other = msgspec.structs.replace(text.cell, **changes)
+        assert failing([none, replace_keeping(text, cell=other)]) == [("budget", reason)]
 
 
 def test_a_choice_that_is_not_the_best_on_validation() -> None:
