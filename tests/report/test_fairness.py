@@ -22,7 +22,7 @@ from mmbench.report.fairness import as_markdown, budget_table, write_fairness
 from mmbench.report.fairness_checks import check, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.store import records
-from mmbench.store.schema import Control, Effort, Failure, Stage, Trial
+from mmbench.store.schema import Control, Cost, Effort, Failure, Stage, Trial
 from mmbench.tuning.space import configuration_hash
 from tests import records as valid
 
@@ -318,6 +318,41 @@ def test_a_condition_that_found_nothing_in_any_trial_has_its_row() -> None:
     table = budget_table([nothing], 0.02)
     shown = {name: entry.text for name, entry in zip(table.header, table.entries[0], strict=True)}
     assert (shown["gain over default"], shown["last half of trials"]) == ("-", "-")
+
+
+def test_a_row_of_the_budget_table_by_hand() -> None:
+    """Five trials that each beat the one before; of three, two are drawn from four, so .5, .4 and .3 win 3, 2, 1 of 6.
+
+    A test user has .04 less than validation, and the best trial lies near the upper bound.
+    """
+    validation = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
+    made = cell("text", validation, np.tile(validation[:, None] - 0.04, USERS), [0.1, 0.2, 0.3, 0.05, 0.99])
+    made = with_courses(made, [1], popularity=0.9)
+    for slot in (2, 3):
+        made = with_courses(made, [slot], stop_reason="max_steps", **rising(validation[slot]))
+    stalled, cut = made.trials[1].course, made.trials[2].course
+    finals = [msgspec.structs.replace(f, course=c) for f, c in zip(made.finals, (stalled, stalled, cut), strict=True)]
+    trials = [msgspec.structs.replace(made.trials[0], n_parameters=1200), *made.trials[1:]]
+    costs = [Cost(seconds=40.0, energy_kwh=0.001), Cost(seconds=2.0, energy_kwh=0.0005)]
+    ledger = [valid.row(t, cost) for t, cost in zip(trials, costs, strict=False)]
+    table = budget_table([replace_keeping(made, trials=trials, finals=finals, ledger=ledger)], 0.02)
+    assert {name: entry.text for name, entry in zip(table.header, table.entries[0], strict=True)} == {
+        "condition": "text",
+        "trials (failed)": "5 (0)",
+        "searched": "1",
+        "epochs, median": "20",
+        "stalled, trials + finals": "1 + 2",
+        "cut off": "2 + 1",
+        "seconds": "42",
+        "energy, Wh": "1.5",
+        "validation, best": "0.5000",
+        "gain over default": "+400.0 %",
+        "last half of trials": f"{100 * (1 - (3 * 0.5 + 2 * 0.4 + 0.3) / 6 / 0.5):.1f} %",
+        "optimism": "+0.0400",
+        "parameters": "7, 1,200",
+        "at an edge": "model.reg_weight",
+        "chosen": "reg_weight=0.99",
+    }
 
 
 def test_a_bar_in_a_name_does_not_end_its_cell(sweep_dir: Path) -> None:
