@@ -325,6 +325,12 @@ def test_after_raising_words_need_more_and_earlier_ones_are_listed(tmp_path: Pat
     assert (first.tuned.level, first.earlier) == (0.95, ())
     assert (second.tuned.level, second.tuned.trials, second.tuned.n) == (0.975, 16, 6)
     assert (first.word, second.word) == ("better but small", "equivalent")
+    # Six users lose their hit, 994 keep it and 16 gain one; 1 - .025 is the level of one side, 1 - .0125 of one of two.
+    variance = (6 * 2.0**2 + 994 * (1 / 0.505 - 2.0) ** 2 + 16 * (1 / 0.505) ** 2) / (USERS - 1)
+    se, t = math.sqrt(variance / USERS), distributions.t(USERS - 1)
+    assert second.inference is not None
+    assert second.inference.margin == pytest.approx(1.01 * math.exp(t.ppf(0.975) * se) - 1)
+    assert second.inference.mde == pytest.approx(math.exp((t.ppf(0.9875) + t.ppf(0.8)) * se) - 1)
     (look,) = second.earlier
     assert (look.number, look.trials, look.seeds, look.judgement) == (1, 8, 3, first.judgement)
     assert look.tuned is not None
