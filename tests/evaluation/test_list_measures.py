@@ -156,13 +156,17 @@ def test_cold_recall() -> None:
 
 
 def test_summary_of_a_list() -> None:
-    found = list_measures.summary(LISTS, COUNTS, 10, USERS, ITEMS, 2)
-    top = LISTS[:, :2]
-    assert found["coverage@2"] == list_measures.coverage(top, 5)
-    assert found["aplt@2"] == list_measures.tail_share(top, list_measures.long_tail(COUNTS))
-    assert found["novelty@2"] == list_measures.novelty(top, COUNTS, 10)
-    assert set(found) == {
-        f"{m}@2" for m in ["coverage", "gini", "effective_catalogue", "novelty", "arp", "aplt", "aclt", "poplift"]
-    }
+    # The first two of each list show item 0 once, 1 three times and 3 once, which alone is in the tail.
+    bits = -np.log2(np.array([6, 3, 1]) / 10)
+    assert list_measures.summary(LISTS, COUNTS, 10, USERS, ITEMS, 2) == pytest.approx({
+        "coverage@2": 3 / 5,
+        "gini@2": (2 * 1 + 4 * 3) / (5 * 5),
+        "effective_catalogue@2": math.exp(-2 * 0.2 * math.log(0.2) - 0.6 * math.log(0.6)),
+        "novelty@2": ((bits[0] + bits[1]) / 2 + bits[1] + (bits[2] + bits[1]) / 2) / 3,
+        "arp@2": ((6 + 3) / 2 + 3 + (0 + 3) / 2) / 3,
+        "aplt@2": (0 + 0 + 1 / 2) / 3,
+        "aclt@2": (0 + 0 + 1) / 3,
+        "poplift@2": 3 / (((6 + 1) / 2 + 6 + 3) / 3) - 1,
+    })  # fmt: skip
     with pytest.raises(ValueError, match="lists hold 3 items, fewer than 4"):
         list_measures.summary(LISTS, COUNTS, 10, USERS, ITEMS, 4)
