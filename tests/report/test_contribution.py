@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import rel_entr
 
 from mmbench import paths
 from mmbench.cli.compose import compose
@@ -365,6 +366,34 @@ def test_measures_of_the_lists(ran: Path) -> None:
         a, b = tail.split("_vs_")
         ratio = beyond[a]["aplt@20"] / beyond[b]["aplt@20"] - 1
         assert rails[tail, "relative change of tail share"].value == pytest.approx(ratio)
+
+
+def test_new_items_and_calibration_of_the_lists_by_hand(ran: Path) -> None:
+    table = read_sweep(ran, Trust(places=(ran.parent,)))
+    (facts,) = measured(table)
+    dataset = catalogue(table).dataset
+    train = dataset.split.train
+    known = np.unique(train.items)
+    kinds = [int(name[1:]) % 4 for name in dataset.item_ids]
+    genres = np.array([[0.5, 0.5, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]])[kinds]
+    recalls = {}
+    for condition in ENDS:
+        recall, distance = [], []
+        for seed in (1, 2):
+            folder = ran / "shop/vbpr" / condition
+            ranks = pd.read_parquet(paths.final_file(folder, seed, paths.RANKS))
+            cold = ranks[~ranks["item"].isin(known)]
+            recall.append((cold["rank"] <= 20).groupby(cold["user"]).mean().mean())
+            lists = pd.read_parquet(paths.final_file(folder, seed, paths.LISTS))
+            for user, items in zip(lists["user"], lists["items"], strict=True):
+                p, q = genres[train.items[train.users == user]].sum(axis=0), genres[items[:20]].sum(axis=0)
+                distance.append(rel_entr(p / p.sum(), 0.99 * q / q.sum() + 0.01 * p / p.sum()).sum())
+        found = {f.part: f.value for f in facts.facts if (f.measure, f.subject) == ("beyond accuracy", condition)}
+        assert found["miscalibration@20"] == pytest.approx(np.mean(distance))
+        assert found["cold recall@20"] == pytest.approx(np.mean(recall))
+        recalls[condition] = np.mean(recall)
+    change = by_name(facts)["guard-rails", "fused_vs_text", "relative change of cold recall"]
+    assert change.value == pytest.approx(recalls["fused"] / recalls["text"] - 1)
 
 
 def test_items_without_what_is_added_have_a_guard_rail(ran: Path) -> None:
