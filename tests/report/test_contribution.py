@@ -530,6 +530,14 @@ def test_coverage_change_by_hand() -> None:
         coverage_change(half, np.full_like(half, -1), 10)
 
 
+def test_a_sample_that_covers_less_does_not_move_the_change_of_coverage() -> None:
+    """Every user has an item of his own under A and one of four under B: a sample covers 64 % of A and all of B."""
+    own = np.arange(40).reshape(1, 40, 1)
+    change = coverage_change(own, own % 4, 40)
+    assert change.mean == pytest.approx(40 / 4 - 1)
+    assert change.lo < change.mean < change.hi
+
+
 def test_columns_that_would_be_empty_are_left_out(made: Facts) -> None:
     headers = {table.title.split(": ")[1]: table.header for table in tables(made)}
     assert headers["M1 value"] == ["", "measured", "value", "95 %"]
