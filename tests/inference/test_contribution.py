@@ -203,7 +203,9 @@ def test_unpaired_tables_are_refused() -> None:
         shapley.contributions({EMPTY: np.ones((4, 2)), TEXT: np.ones((3, 2))})
 
 
-def test_the_pigeonhole_spread_is_that_of_users_and_seeds() -> None:
+@pytest.mark.parametrize("block", [bootstrap.BLOCK_NUMBERS, 400 * 1500])
+def test_the_pigeonhole_spread_is_that_of_users_and_seeds(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "BLOCK_NUMBERS", block)
     rng = np.random.default_rng(1)
     table = rng.normal(size=(400, 1)) + 0.3 * rng.normal(size=(1, 5)) + rng.normal(size=(400, 5))
     drawn = bootstrap.pigeonhole_means(table[None], replicas=4000)[:, 0]
@@ -220,9 +222,7 @@ def test_the_pigeonhole_spread_is_that_of_users_and_seeds() -> None:
     np.testing.assert_array_equal(both, again)
 
 
-def test_samples_that_fit_one_block_are_drawn_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_samples_that_fit_one_block_are_drawn_once() -> None:
     table = np.random.default_rng(1).random((2, 30, 3))
     ((users, seeds),) = bootstrap.resamples(30, 3, replicas=70)
     assert next(bootstrap.resamples(30, 3, replicas=70))[0] is users
@@ -232,6 +232,16 @@ def test_samples_that_fit_one_block_are_drawn_once(
         users[0, 0] = 1
     at_once = bootstrap.pigeonhole_means(table, replicas=70)
     assert (at_once == bootstrap.pigeonhole_means(table, replicas=70)).all()
+
+
+def test_samples_of_several_blocks_are_as_many_as_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "BLOCK_NUMBERS", 30 * 32)
+    blocks = list(bootstrap.resamples(30, 3, replicas=70))
+    assert [(users.shape, seeds.shape) for users, seeds in blocks] == [((n, 30), (n, 3)) for n in (32, 32, 6)]
+    users, seeds = map(np.concatenate, zip(*blocks, strict=True))
+    assert {*users.sum(axis=1)} == {30}
+    assert {*seeds.sum(axis=1)} == {3}
+    assert len(np.unique(users, axis=0)) == 70  # no block repeats another
 
 
 def test_an_estimate_without_samples_knows_nothing() -> None:
