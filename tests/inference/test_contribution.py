@@ -244,6 +244,11 @@ def test_samples_of_several_blocks_are_as_many_as_were_asked_for(monkeypatch: py
     assert len(np.unique(users, axis=0)) == 70  # no block repeats another
 
 
+def test_an_estimate_ends_at_the_outer_percentiles() -> None:
+    found = bootstrap.estimate(60.0, np.array([*np.random.default_rng(0).permutation(101), np.nan]), level=0.8)
+    assert found == intervals.Interval(60.0, pytest.approx(10.0), pytest.approx(90.0), 0.8)
+
+
 def test_an_estimate_without_samples_knows_nothing() -> None:
     found = bootstrap.estimate(0.3, np.array([np.nan, np.nan]))
     assert (found.lo, found.hi) == (-np.inf, np.inf)
