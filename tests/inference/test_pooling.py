@@ -121,3 +121,16 @@ def test_ranks_over_enough_data_sets() -> None:
     assert found.pairwise_p[2, 0] < 0.01
     assert found.pairwise_p[1, 3] == found.pairwise_p[0, 0] == 1.0
     np.testing.assert_array_equal(found.pairwise_p, found.pairwise_p.T)
+
+
+def test_known_answer_of_the_pairwise_tests() -> None:
+    """Two data sets on which a and b are equal count half for each; above 13 the law with zeros is the normal one."""
+    b_minus_a = np.array([13, 0, 0, *range(1, 12)])
+    c_minus_b = np.array([-1, *range(2, 15)])  # c - a is 12, 2, 3, 5, 7, ..., 25
+    found = pooling.compare_ranks(np.stack([0 * b_minus_a, b_minus_a, b_minus_a + c_minus_b], axis=1))
+    # All of 14 signs are one side's, or all but that of rank 1: 1 and 2 of 2^14 patterns, on two sides.
+    c_over_a, c_over_b = 3 * 2 / 2**14, 2 * 4 / 2**14
+    # Ranks 3 to 14 and half of 1.5 + 1.5 are 103.5, 52.5 expected; 14 * 15 * 29 less half of 2^3 - 2 for the tie.
+    b_over_a = 2 * distributions.norm.sf((103.5 - 52.5) / math.sqrt((14 * 15 * 29 - 3) / 24))
+    expected = [[1, b_over_a, c_over_a], [b_over_a, 1, c_over_b], [c_over_a, c_over_b, 1]]
+    np.testing.assert_allclose(found.pairwise_p, expected, rtol=1e-9)
