@@ -47,3 +47,13 @@ def test_the_edge_rule_rounds_the_top_up_and_needs_a_range() -> None:
     assert tuning_curves.edge_share([1.0, 5.0, 5, 5, 5, 5, 5], validation, 1.0, 9.0, log=False) == 0.5
     with pytest.raises(ValueError, match="the range from 3 to 3 is empty"):
         tuning_curves.edge_share([3.0], validation[:1], 3, 3, log=False)
+
+
+def test_known_answer_of_crossing_curves() -> None:
+    steady, late, early = [0.3, 0.3, 0.3], [0.1, 0.4, 0.2], [0.35, 0.2, 0.2]
+    # After the first epoch late is behind both, which it overtakes in the second; early stays above steady: the best
+    # epoch so far counts, not the last.
+    assert tuning_curves.crossings([1, 2], [steady, None, late, early]) == pytest.approx(2 / 6)
+    assert tuning_curves.crossings([2], [steady, late, early]) == 0.0
+    assert tuning_curves.crossings([1], [[0.1, 0.2], [0.1, 0.3]]) == 0.0  # equal so far is no order
+    assert tuning_curves.crossings([1], [steady, None]) is None

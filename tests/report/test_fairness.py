@@ -252,6 +252,21 @@ def test_trainings_that_stalled_or_were_cut_off_are_told_with_the_remedy() -> No
         assert check_.reason.endswith(f"(text cut off): raise {remedy}")
 
 
+@pytest.mark.parametrize(
+    ("early", "level"), [([1, 0, 3, 2, 4], "PASS"), ([2, 1, 0, 3, 4], "WARN")], ids=["2 of 10 cross", "3 of 10 cross"]
+)
+def test_rungs_are_suspect_where_more_than_a_fifth_of_the_pairs_cross(early: list[int], level: str) -> None:
+    none, text = fair()
+    for slot, place in zip(np.argsort(text.validation[:5]), early, strict=True):
+        (*_, score) = sorted(text.trials[slot].course.history)
+        text = with_courses(text, [slot], history=[0.001 * (1 + place), score], best_epoch=2)
+    budget = {**none.cell.config["budget"], "rungs": [1]}
+    cut = msgspec.structs.replace(none.cell, config={**none.cell.config, "budget": budget})
+    (rungs,) = [c for c in check([replace_keeping(none, cell=cut), text]) if c.name == "rungs"]
+    assert rungs.level == level
+    assert rungs.reason.startswith(f"order of {20 if level == 'PASS' else 30} % of the pairs")
+
+
 def test_what_is_never_chosen_may_stall() -> None:
     none, text = fair()
     beaten = [slot for slot in range(1, T) if text.validation[slot] <= text.validation[0]]
