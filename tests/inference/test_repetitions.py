@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats as distributions
 
-from mmbench.inference.intervals import LogGain
-from mmbench.inference.repetitions import Repeated, over_folds, over_splits, repeated_gain
+from mmbench.inference.intervals import CrossedInterval, LogGain
+from mmbench.inference.repetitions import Repeated, over_folds, over_repetitions, over_splits, repeated_gain
 from mmbench.inference.tuned_gain import Estimate, NoWord, SeedTerm, TrialTerm, TunedGain
 from mmbench.inference.verdicts import Verdict, verdict
 from tests.gains import tuned
@@ -40,6 +40,28 @@ def test_folds_are_a_sample_of_five() -> None:
     for wrong in ([0.01], [0.01, math.nan]):
         with pytest.raises(ValueError, match="at least two folds"):
             over_folds(wrong)
+
+
+@pytest.mark.parametrize(
+    ("kind", "variance", "df"),
+    [
+        (SPLIT, (0.01**2 + 0.02**2) / 2 + math.log(1.1) ** 2 / 4, 4.0),  # errors of .011 / 1.1 and .0242 / 1.21
+        (FOLD, math.log(1.1) ** 2 / 4, 1.0),
+    ],
+)
+def test_gains_of_chosen_configurations_are_joined_by_hand(kind: Repeated, variance: float, df: float) -> None:
+    bounds = {"lo": math.nan, "hi": math.nan, "level": 0.95, "p": math.nan}
+    gains = [
+        CrossedInterval(0.1, se=0.011, df=9.0, seeds=5, **bounds),
+        CrossedInterval(0.21, se=0.0242, df=4.0, seeds=3, **bounds),
+    ]
+    found = over_repetitions(kind, gains)
+    log, se, law = 1.5 * math.log(1.1), math.sqrt(variance), distributions.t(df)
+    assert (found.level, found.df, found.seeds) == (0.95, df, 3)
+    assert found.mean == pytest.approx(1.1**1.5 - 1)
+    assert found.se == pytest.approx(1.1**1.5 * se)
+    assert [found.lo, found.hi] == pytest.approx(np.expm1([log - law.ppf(0.975) * se, log + law.ppf(0.975) * se]))
+    assert found.p == pytest.approx(2 * law.sf(log / se))
 
 
 def gains(*points: float, half95: float = 0.02, **said: object) -> list[TunedGain]:
@@ -124,8 +146,20 @@ def test_it_depends_on_tuning_where_all_trials_say_something_else_on_average() -
     assert not repeated_gain(SPLIT, [*steady, *steady[:1], *moving]).depends_on_tuning
 
 
-def test_it_depends_on_tuning_where_fewer_trials_lie_on_the_other_side_of_zero() -> None:
+@pytest.mark.parametrize(("kind", "points"), [(SPLIT, (0.01, 0.01)), (FOLD, (0.010, 0.012))])
+def test_it_depends_on_tuning_where_fewer_trials_lie_on_the_other_side_of_zero(
+    kind: Repeated, points: Sequence[float]
+) -> None:
     (loss,) = gains(-0.08)
-    parts = [replace(part, early=loss.estimate) for part in gains(0.01, 0.01)]
-    assert repeated_gain(SPLIT, parts).depends_on_tuning
-    assert not repeated_gain(SPLIT, gains(0.01, 0.01)).depends_on_tuning
+    parts = [replace(part, early=loss.estimate) for part in gains(*points)]
+    assert repeated_gain(kind, parts).depends_on_tuning
+    assert not repeated_gain(kind, gains(*points)).depends_on_tuning
+
+
+def test_fewer_trials_need_bounds_in_each_split_and_a_ratio_in_each_fold() -> None:
+    (wide,) = gains(-0.08, half95=3.0)
+    nothing = replace(wide.estimate, log_ratio=math.nan)
+    for early, depends in (((wide.estimate, wide.estimate), True), ((wide.estimate, nothing), False)):
+        parts = [replace(part, early=one) for part, one in zip(gains(0.010, 0.012), early, strict=True)]
+        assert repeated_gain(FOLD, parts).depends_on_tuning == depends
+        assert not repeated_gain(SPLIT, parts).depends_on_tuning
