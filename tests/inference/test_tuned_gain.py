@@ -354,6 +354,13 @@ def test_a_space_without_further_configurations_limits_nobody_and_draws_nothing(
     assert tuned_gain(a, replace(finite, exhausted=False), between_models=True).trials == 3
 
 
+@pytest.mark.parametrize(("n", "drawn"), [(3, ["a", "b"]), (4, ["a"])])
+def test_a_space_of_four_configurations_is_a_census_from_four_trials_on(n: int, drawn: list[str]) -> None:
+    finite = replace(first(realistic(12, 2), 4), exhausted=True, configurations=["w", "x", "y", "z"])
+    found = tuned_gain(realistic(12, 1), finite, n, between_models=True)
+    assert [term.model for term in found.estimate.trial_terms] == drawn
+
+
 # What gives no bounds, and what just does.
 
 
