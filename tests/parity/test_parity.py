@@ -44,8 +44,14 @@ def all_users(case: Case) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("file", golden.MAPPING_FILES)
-def test_a_mapping_can_be_read(file: str) -> None:
-    assert golden.mapping_of(file).reference in MAPPINGS
+def test_a_mapping_can_be_read_and_is_the_only_one_of_its_model(file: str) -> None:
+    mapping = golden.mapping_of(file)
+    assert MAPPINGS[mapping.reference] is mapping
+
+
+def test_mappings_and_golden_files_are_of_the_same_models() -> None:
+    """A further folder of ``$MMBENCH_PARITY`` may hold models that are not mapped; their cases are skipped."""
+    assert set(MAPPINGS) == {case.meta["model"] for case in CASES if not case.prefix}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
