@@ -57,6 +57,20 @@ def test_a_missing_score_of_a_nullable_column_is_refused(tmp_path: Path) -> None
         read_recommendations(tmp_path / "a.parquet", USERS, ITEMS)
 
 
+@pytest.mark.parametrize("header", ["user,item", "user,score", "item,rank"])
+def test_a_table_without_one_of_the_columns_is_refused(header: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", f"{header}\n7,12\n")
+    columns = header.replace(",", ", ")
+    with pytest.raises(ValueError, match=rf"a.csv needs columns user, item and score or rank; it has {columns}$"):
+        read_recommendations(path, USERS, ITEMS)
+
+
+@pytest.mark.parametrize("name, kind", [("a.tsv", ".tsv"), ("a", "CSV")])
+def test_a_file_that_is_no_table_is_one_line(name: str, kind: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"^\S*{name} is not readable as {kind}: No columns to parse from file$"):
+        read_recommendations(write(tmp_path / name, ""), USERS, ITEMS)
+
+
 def test_a_broken_parquet_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^\S*a.parquet is not a readable parquet file: [^\n]*$"):
         read_recommendations(write(tmp_path / "a.parquet", b"PAR1"), USERS, ITEMS)
