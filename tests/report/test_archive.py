@@ -165,6 +165,13 @@ def test_a_file_that_is_gone_or_too_many(archive: Path, tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("hashes", ["[]", '{"manifest.json": 1}'])
+def test_hashes_that_are_none_are_refused(archive: Path, tmp_path: Path, hashes: str) -> None:
+    bad = changed(archive, tmp_path / "s.zip", lambda f: f.update({"hashes.json": hashes.encode()}), honest=True)
+    with pytest.raises(ValueError, match=r"^hashes\.json is no list of hashes$"):
+        verify(bad, tmp_path / "out", holds)
+
+
 @pytest.mark.parametrize("name", ["../out.txt", "/tmp/out.txt", "a/../../out.txt", "a\\b"])
 def test_a_name_that_leads_out_of_the_folder(archive: Path, tmp_path: Path, name: str) -> None:
     bad = changed(archive, tmp_path / "s.zip", lambda files: files.update({name: b"x"}), honest=False)
