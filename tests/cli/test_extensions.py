@@ -183,6 +183,15 @@ def test_a_wrong_importer_or_reader_is_refused(installed: Path, tmp_path: Path) 
         assert not (tmp_path / "out").exists()
 
 
+def test_a_reader_that_gives_no_table_is_refused(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("shop_extension.read_pairs", lambda path: [path])
+    (tmp_path / "log.pairs").touch()
+    with pytest.raises(mmbench.Refusal, match=r"^the reader of pairs files gave list and no pandas\.DataFrame$"):
+        prepare.main([str(tmp_path / "log.pairs"), "--out", str(tmp_path / "out")])
+
+
 def test_configurations_are_added_to_mmbench_alone(installed: Path) -> None:
     from hydra._internal.utils import create_config_search_path
 
