@@ -15,6 +15,7 @@ import pytest
 from mmbench.data.divisions import categories
 from mmbench.data.readers.formats import READERS, Options, detected, read_source
 from mmbench.data.readers.journal import Journal
+from mmbench.data.readers.lists import read_lists
 from mmbench.data.readers.mmrec import read_mmrec, write_mmrec
 from mmbench.data.sources import Source, read_folder, write_folder
 from tests.data.readers.files import write
@@ -396,6 +397,11 @@ def test_lightgt_arrays_with_and_without_offset(tmp_path: Path, offset: int) -> 
     told = ("items: their numbers begin behind the 2 users, so 2 is taken off each",)
     assert source.notices == (told if offset else ())
     there_and_back(source, tmp_path / "out")
+
+
+def test_a_folder_without_lists_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"^{tmp_path} must hold train\.npy, or 5-core/train\.npy$"):
+        read_lists(tmp_path, Journal(), ".npy")
 
 
 def test_any_other_columns_are_a_table(tmp_path: Path) -> None:
