@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -91,6 +93,15 @@ def test_a_missing_library_is_told(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ValueError, match=message):
         run(asked(tmp_path), place)
+
+
+def test_a_cluster_of_ray_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**named: Any) -> None:
+        raise ConnectionError("timed out")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with pytest.raises(ValueError, match=r"^hydra/launcher=ray: no cluster at 10\.0\.0\.1:6379: timed out$"):
+        run(asked(tmp_path), Ray(1, "10.0.0.1:6379", 1, 0, False))
 
 
 def test_an_option_that_submitit_does_not_know_is_told(tmp_path: Path) -> None:
