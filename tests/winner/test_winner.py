@@ -295,6 +295,7 @@ def test_commands(
     is_one_line(run("--users", str(users)), "no user is asked for; give at least one id")
     users.write_bytes(b"\xff\xfe\xff")
     assert "records do not go together" not in run("--users", str(users)).err
+    is_one_line(run("--users", str(users), "--new-users", str(new)), "--users and --new-users exclude each other")
     is_one_line(run("--seed", "9"), "final run 9 does not exist; there are 1, 2")
     is_one_line(run("--top", "0"), "--top=0 must be a whole number of at least 1")
     new.write_text("user,item\n", encoding="utf-8")
