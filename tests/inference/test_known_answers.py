@@ -226,11 +226,6 @@ def test_adjusted_p_follow_the_raw_ones(p: list[float]) -> None:
     assert (intervals.holm(p) < 0.05).sum() == (kept.index(True) if True in kept else len(p))
 
 
-def test_adjusted_p_of_scipy() -> None:
-    p = np.random.default_rng(0).random(40) ** 2
-    np.testing.assert_allclose(intervals.benjamini_hochberg(p), distributions.false_discovery_control(p), rtol=1e-12)
-
-
 @pytest.mark.parametrize("p", [[0.5, 1.2], [-0.1], [math.nan], [[0.1, 0.2]]])
 def test_what_is_no_p_value_is_refused(p: list[float]) -> None:
     with pytest.raises(ValueError, match="p-values must be a vector of numbers in"):
