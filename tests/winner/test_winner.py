@@ -220,6 +220,13 @@ def test_a_model_of_known_users_refuses_new_ones(sweep: Path) -> None:
         recommend_to_new(winner_of(sweep, "vbpr"), histories, Asked(5, [1]))
 
 
+def test_a_user_who_has_every_item_is_recommended_nothing(sweep: Path) -> None:
+    winner = winner_of(sweep, "ease")
+    histories = pd.DataFrame({"user": "x", "item": winner.dataset.item_ids})
+    with pytest.raises(ValueError, match=r"^the model recommends nothing: "):
+        recommend_to_new(winner, histories, Asked(5, [1]))
+
+
 def test_what_is_loaded_scores_by_raw_ids(sweep: Path) -> None:
     loaded = mmbench.load(sweep, f"{DATA}/vbpr/fused", seed=2)
     user = loaded.user_index[str(loaded.user_ids[5])]
