@@ -399,6 +399,13 @@ def test_rank_biased_overlap_of_its_definition(seed: int, k: int, p: float) -> N
     assert rankings.rbo_ext(a, a, p) == pytest.approx(np.ones(5))
 
 
+def test_rank_biased_overlap_of_more_lists_than_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rankings, "BLOCK_LISTS", 2)
+    a, b = np.random.default_rng(0).permuted(np.tile(np.arange(12), (2, 5, 1)), axis=2)[:, :, :6]
+    expected = [rbo_by_its_definition(list(x), list(y), 0.9) for x, y in zip(a, b, strict=True)]
+    assert rankings.rbo_ext(a, b).tolist() == pytest.approx(expected)
+
+
 def test_lists_that_ran_out_match_nothing_where_they_are_empty() -> None:
     empty = np.full((1, 5), -1)
     assert rankings.rbo_ext(empty, empty).tolist() == [0.0]
@@ -504,6 +511,18 @@ def test_item_factors_tell_blocks_apart(block_world: BlockWorld) -> None:
         signal.item_factors(Interactions(np.array([0, 1]), np.array([0, 4]), 2, 5))
 
 
+def test_item_factors_of_the_dense_decomposition() -> None:
+    """Users of one to five items, items of two to four users; factors are known up to signs, which products lack."""
+    taken = np.array([[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 1], [0, 1, 1, 0, 0], [1, 0, 0, 1, 1]], float)
+    users, items = np.nonzero(taken)
+    found = signal.item_factors(Interactions(users, items, 5, 5), rank=2)
+    scaled = taken / np.sqrt(np.outer(taken.sum(axis=1), taken.sum(axis=0)))
+    _, scales, directions = np.linalg.svd(scaled)
+    factors = directions[:2].T * scales[:2]
+    factors /= np.linalg.norm(factors, axis=1, keepdims=True)
+    np.testing.assert_allclose(found @ found.T, factors @ factors.T, rtol=1e-9, atol=1e-12)
+
+
 def test_ridge_is_that_of_the_rows_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ridge, "PENALTIES", np.array([0.3]))
     rng = np.random.default_rng(7)
@@ -568,6 +587,34 @@ def test_neighbour_recall_counts_common_neighbours() -> None:
     assert without.recall[TEXT] == pytest.approx(0.5)
     with pytest.raises(ValueError, match="no two items were bought together"):
         signal.neighbour_recall({"text": alike}, {"text": everywhere}, train.select(users > 3), k=2)
+
+
+@pytest.mark.parametrize(("popular", "recall"), [(36, 2 / 3), (64, 1.0)])
+def test_co_purchases_of_few_users_are_damped_by_ten(popular: int, recall: float) -> None:
+    """Item 0 of 4 users shares 1 with item 1 of 1 user and 2 with a popular item, both of which are next to item 0.
+
+    1 / (sqrt(4) + 10) is less than 2 / (sqrt(4 * 36) + 10) and more than 2 / (sqrt(4 * 64) + 10). By content items 0
+    and 1 are next to each other, and item 0 is next to item 2.
+    """
+    users = np.r_[np.arange(4), 0, np.arange(popular) + 2]
+    train = Interactions(users, np.repeat([0, 1, 2], [4, 1, popular]), popular + 2, 3)
+    text = np.array([[1.0, 0.0], [2.0, 1.0], [-3.0, -1.0]])
+    found = signal.neighbour_recall({"text": text}, {"text": np.ones(3, bool)}, train, k=1)
+    assert found.recall[TEXT] == pytest.approx(recall)
+
+
+def test_modalities_side_by_side_have_a_mean_square_length_of_one() -> None:
+    features = {
+        "image": np.array([[0.0], [3.0], [6.0]]),
+        "text": np.array([[44.0, 0.0], [40.0, 0.0], [9.0, 9.0]]),
+        "still": np.full((3, 1), 7.0),
+    }
+    everywhere = np.ones(3, bool)
+    present = {"image": everywhere, "text": np.array([True, True, False]), "still": everywhere}
+    joined, somewhere = signal._joined(features, present, ["image", "text", "still"])
+    side = math.sqrt(1.5)  # 3 / sqrt((9 + 0 + 9) / 3)
+    np.testing.assert_allclose(joined, [[-side, 1, 0, 0], [0, -1, 0, 0], [side, 0, 0, 0]], atol=1e-12)
+    assert somewhere.all()
 
 
 def naive_hsic(k: np.ndarray, m: np.ndarray) -> float:
@@ -683,6 +730,23 @@ def test_slices_tell_where_the_gain_lives() -> None:
     lost = slices.slice_gains(0 * b, b, users, slicing)
     assert lost["warm"].gain is None
     assert lost["warm"].difference.hi < 0
+
+
+def test_half_widths_of_two_slices_of_different_users() -> None:
+    """Independent slices hold at once with the chance p = .95 where each does with the chance sqrt(p)."""
+    rng = np.random.default_rng(15)
+    b = rng.gamma(4.0, 0.1, (800, 1))
+    a = 1.1 * b + 0.2 * rng.normal(size=(800, 1))
+    slicing = divisions.Slicing(np.repeat([0, 1], [500, 300]), ("many", "few"))
+    found = slices.slice_gains(a, b, np.arange(800), slicing, replicas=5000)
+    reach = 2.2365  # quantile (1 + sqrt(.95)) / 2 of the normal distribution
+    for slice_, rows in zip(found.values(), (slice(500), slice(500, 800)), strict=True):
+        top, base = a[rows], b[rows]
+        assert slice_.gain is not None
+        half = [interval.hi - interval.mean for interval in (slice_.difference, slice_.gain)]
+        of_ratio = (top - top.mean() / base.mean() * base).std() / base.mean()
+        assert half == pytest.approx(reach / math.sqrt(len(top)) * np.array([(top - base).std(), of_ratio]), rel=0.05)
+        assert slice_.difference.mean - slice_.difference.lo == pytest.approx(half[0])
 
 
 def test_slice_intervals_hold_for_all_slices_at_once() -> None:
