@@ -97,20 +97,6 @@ def begun(begun_once: Path, fresh: Fresh, command: Command, tmp_path: Path) -> P
     return tmp_path
 
 
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Note every training from here on."""
-    noted: list[Any] = []
-    original = study.fit
-
-    def noting(*args: Any, **named: Any) -> Any:
-        noted.append(args)
-        return original(*args, **named)
-
-    monkeypatch.setattr(study, "fit", noting)
-    return noted
-
-
 # Raising
 
 

@@ -15,24 +15,10 @@ from mmbench import paths
 from mmbench.report.reading import read_sweep
 from mmbench.store import records
 from mmbench.store.schema import Cell, CellFailure, Manifest
-from mmbench.tuning import study
 from tests.cli.conftest import Command, Here
 from tests.tiny import digests, write_broken_model
 
 SWEEP = ("-m", "sweep.name=s", "model=popularity,vbpr", "modality=none,fused")
-
-
-def fits(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Note every training."""
-    noted: list[Any] = []
-    original = study.fit
-
-    def noting(*args: Any, **named: Any) -> Any:
-        noted.append(args)
-        return original(*args, **named)
-
-    monkeypatch.setattr(study, "fit", noting)
-    return noted
 
 
 @pytest.fixture(scope="session")
@@ -117,9 +103,8 @@ def test_the_plan_is_written_down(finished: dict[str, str], tmp_path: Path) -> N
 
 
 def test_the_same_command_again_has_nothing_to_do(
-    finished: dict[str, str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: dict[str, str], command: Command, tmp_path: Path, trained: list[Any]
 ) -> None:
-    trained = fits(monkeypatch)
     again = command(*SWEEP)
     assert again.code == 0
     assert "6 done before, 0 to go" in again.out
@@ -201,10 +186,9 @@ def test_conditions_tuned_otherwise_are_not_compared(
 
 
 def test_a_deleted_cell_is_run_again_and_counted(
-    finished: dict[str, str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: dict[str, str], command: Command, tmp_path: Path, trained: list[Any]
 ) -> None:
     shutil.rmtree(cell(tmp_path, "vbpr", "none"))
-    trained = fits(monkeypatch)
     said = command(*SWEEP)
     assert len(trained) == 2
     after = results(tmp_path)
@@ -212,9 +196,7 @@ def test_a_deleted_cell_is_run_again_and_counted(
     assert "4 done before, 2 to go" in said.out
 
 
-def test_another_test_split_is_scored_without_training(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_test_split_is_scored_without_training(command: Command, tmp_path: Path, trained: list[Any]) -> None:
     """Which a folder of the user can come to; here its rows of the test part change items."""
     from mmbench.data.planted import make_world
     from mmbench.data.sources import write_folder
@@ -229,7 +211,7 @@ def test_another_test_split_is_scored_without_training(
     test = log["split"] == "test"
     log.loc[test, "item_id"] = log.loc[test, "item_id"].to_numpy()[::-1]
     log.drop_duplicates(["user_id", "item_id"]).to_parquet(shop / "interactions.parquet")
-    trained = fits(monkeypatch)
+    trained.clear()
     said = command(*words)
     assert said.code == 0
     assert trained == []
@@ -251,10 +233,9 @@ def test_never_refuses_where_records_are(finished: dict[str, str], command: Comm
 
 
 def test_force_begins_afresh_and_keeps_the_old(
-    finished: dict[str, str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: dict[str, str], command: Command, tmp_path: Path, trained: list[Any]
 ) -> None:
     old = {condition: digests(cell(tmp_path, "vbpr", condition)) for condition in ("none", "fused")}
-    trained = fits(monkeypatch)
     said = command(*SWEEP, "study.resume=force")
     assert said.code == 0
     assert len(trained) == 6
@@ -293,7 +274,7 @@ def test_a_name_with_blanks_is_one_folder(command: Command, tmp_path: Path) -> N
 
 
 def test_a_cell_that_fails_leaves_its_reason_and_the_others_run(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, tmp_path: Path, trained: list[Any]
 ) -> None:
     write_broken_model(tmp_path / "conf")
     words = (f"--config-dir={tmp_path / 'conf'}", "-m", "sweep.name=s", "model=broken,vbpr", "modality=text")
@@ -313,7 +294,7 @@ def test_a_cell_that_fails_leaves_its_reason_and_the_others_run(
     }
     # The same command fails again, from the records and without training.
     before = digests(tmp_path)
-    trained = fits(monkeypatch)
+    trained.clear()
     again = command(*words)
     assert (again.code, again.err) == (1, said.err)
     assert trained == []
