@@ -102,7 +102,7 @@ def test_lists_of_messages_are_joined_as_the_language_does() -> None:
     )
     assert (clauses(names[::2]), JAPANESE(clauses(names[::2]))) == (
         "stale; no score yet",
-        "別の設定の記録; 値はまだありません",
+        "別の設定の記録 / 値はまだありません",
     )
     assert (conjoined(["a"]), series(["a"])) == ("a", "a")
 
