@@ -5,10 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from mmbench.data.recdata import RecData
 from mmbench.models.contentknn import ContentKNN
 from mmbench.models.popularity import Popularity
 from tests.conftest import BlockWorld
+
+
+def unit_rows(features: Tensor) -> NDArray[np.float64]:
+    """Rows of length one."""
+    rows = features.numpy().astype(float)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("names", [("text",), ("audio", "image", "text")])
@@ -17,7 +26,7 @@ def test_known_answer_against_numpy(block_world: BlockWorld, names: tuple[str, .
     """The k largest of each row of the history's items, itself included, negative ones too."""
     data = block_world.data(names)
     weights = {"audio": 0.375, "image": 0.75, "text": 1.875} if len(names) == 3 else {"text": 1.0}
-    features = np.concatenate([weights[name] * data.features[name].numpy().astype(float) for name in names], axis=1)
+    features = np.concatenate([weights[name] * unit_rows(data.features[name]) for name in names], axis=1)
     norms = np.linalg.norm(features, axis=1)
     similarity = features @ features.T / (np.outer(norms, norms) + 5.0)
     k = 25
@@ -49,7 +58,7 @@ def test_what_an_item_lacks_is_absent_against_numpy(block_world: BlockWorld) -> 
     products, one, two, shrinks = (np.zeros((n, n)) for _ in range(4))
     lengths = {}
     for name, weight in weights.items():
-        features = weight * whole.features[name].numpy().astype(float)
+        features = weight * unit_rows(whole.features[name])
         squares, both = (features**2).sum(1), np.outer(masks[name], masks[name])
         lengths[name] = squares[masks[name]].mean()
         products += features @ features.T * both
@@ -82,3 +91,17 @@ def test_an_item_without_any_content_scores_zero(block_world: BlockWorld) -> Non
     assert not matrix[:, 8].any()
     assert matrix[3].any()
     assert not model.score(torch.arange(data.n_users))[:, 8].any()
+
+
+def test_the_unit_of_an_encoder_has_no_effect(block_world: BlockWorld) -> None:
+    """Image vectors twenty times as long say what they said; as the reference takes them, they are all that counts."""
+    data = block_world.data(("image", "text"))
+    loud = replace(data, features={**data.features, "image": 20 * data.features["image"]})
+
+    def scores(of: RecData, *, as_reference: bool) -> Tensor:
+        model = ContentKNN(of, k=5, shrink=0.0, as_reference=as_reference)
+        model.fit(of)
+        return model.score(torch.arange(of.n_users))
+
+    torch.testing.assert_close(scores(loud, as_reference=False), scores(data, as_reference=False))
+    assert not torch.allclose(scores(loud, as_reference=True), scores(data, as_reference=True))

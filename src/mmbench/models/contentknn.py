@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.content_features import concatenated
+from mmbench.nn.content_features import concatenated, of_length_one
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.item_graphs import transposed, weighted, weighted_sum
 from mmbench.nn.item_neighbours import common_knn, seen_and_unseen, unseen_common_knn
@@ -20,23 +20,24 @@ from mmbench.nn.sparse import history_scores, interaction_matrix
 class ContentKNN(ClosedForm):
     r"""Similarity of content to a user's history, :math:`\hat y_{uj} = \sum_{i \in R_u : j \in N_k(i)} s_{ij}`.
 
-    :math:`s_{ij} = \langle f_i, f_j\rangle / (\|f_i\|\|f_j\| + \text{shrink})`, :math:`f_i` the raw features of all
-    present modalities in name order, each times :math:`a_m`; :math:`N_k(i)` are the k items most similar to i, itself
-    included. Two items are compared by the modalities that both have
+    :math:`s_{ij} = \langle f_i, f_j\rangle / (\|f_i\|\|f_j\| + \text{shrink})`; :math:`f_i` joins the features of all
+    present modalities in name order, each of length :math:`a_m`; :math:`N_k(i)` are the k items most similar to i,
+    itself included. Two items are compared by the modalities that both have
     (:func:`~mmbench.nn.item_neighbours.common_knn`). Interactions do not shape the similarity, so that this model shows
     what content alone is worth. Lists hold items of the training log alone. An unseen item j would be in few lists of
     the whole catalogue: it is scored through its own, :math:`i \in N_k(j)`. An item without any content has no
-    neighbours. Without any modality, or with
-    ``content_weight`` 0, there is nothing to compare, and the score is the popularity of the item.
+    neighbours. Without any modality, or with ``content_weight`` 0, there is nothing to compare, and the score is the
+    popularity of the item. The reference takes features as they are; ``as_reference`` does.
 
     Args:
         data: training data.
         k: neighbours per item, itself included.
-        shrink: damps similarities of items with small features.
+        shrink: damps similarities of items that share few modalities; without effect where all items have all of them.
         content_weight: 0 leaves content out; any other weight of the only thing that scores gives the same ranking.
         first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
             of them out.
         modality_weights: relative weights of more than two modalities by name, 1 where none is given; 0 leaves one out.
+        as_reference: reproduce the numbers of the reference implementation.
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
@@ -54,9 +55,10 @@ class ContentKNN(ClosedForm):
         content_weight: float = 1.0,
         first_modality_weight: float = 0.5,
         modality_weights: Mapping[str, float] | None = None,
+        as_reference: bool = False,
     ) -> None:
         super().__init__()
-        self.k, self.shrink = k, shrink
+        self.k, self.shrink, self.as_reference = k, shrink, as_reference
         _, self.weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         for name in ("history", "similarity", "counts"):
             self.register_buffer(name, torch.empty(0), persistent=False)
@@ -67,6 +69,7 @@ class ContentKNN(ClosedForm):
             self.counts = torch.bincount(data.edge_index[1], minlength=data.n_items).to(self.counts.dtype)
             return
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
+        data = data if self.as_reference else of_length_one(data)
         present, warm = [data.present[name] for name in self.weights], data.warm
         if all(torch.equal(mask, present[0]) for mask in present):
             features = concatenated(data, self.weights)

@@ -5,5 +5,6 @@ MAPPING = Mapping(
     reference="ItemKNNCBF",
     model=ContentKNN,
     hyper_parameters={"k": "knn_k", "shrink": "shrink"},
+    fixed={"as_reference": True},
     graphs={"similarity": lambda case: case.arrays["graph/item_sim_topk"]},
 )
