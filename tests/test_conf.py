@@ -227,7 +227,11 @@ def test_conditions_do_what_they_are_called() -> None:
         "shuffled_image": ("drop", "shuffle", "drop"),
         "shuffled_text": ("drop", "drop", "shuffle"),
         "text_shuffled_image": ("drop", "shuffle", "real"),
+        "text_shuffled_audio": ("shuffle", "drop", "real"),
         "image_shuffled_text": ("drop", "real", "shuffle"),
+        "image_shuffled_audio": ("shuffle", "real", "drop"),
+        "audio_shuffled_text": ("real", "drop", "shuffle"),
+        "audio_shuffled_image": ("real", "shuffle", "drop"),
         "paper_noise": ("noise", "noise", "noise"),
         "paper_ones": ("ones", "ones", "ones"),
     }

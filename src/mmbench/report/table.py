@@ -26,7 +26,8 @@ from mmbench.store.schema import ID_ONLY, Cell, Sample
 #: The row that no cell runs: averaged ranks of the single-modality conditions.
 LATE = "late"
 CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "shuffled_text", "shuffled_image",
-              "shuffled_audio", "text_shuffled_image", "image_shuffled_text")  # fmt: skip
+              "shuffled_audio", "text_shuffled_image", "text_shuffled_audio", "image_shuffled_text",
+              "image_shuffled_audio", "audio_shuffled_text", "audio_shuffled_image")  # fmt: skip
 #: Planned contrasts, A against B, of a manifest that names none.
 CONTRASTS: tuple[Contrast, ...] = (
     Contrast("fused", "text"),
