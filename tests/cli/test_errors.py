@@ -178,7 +178,7 @@ def is_one_line(said: object, message: str) -> None:
         (["budget.trial=3"], "budget.trial is not a key of the configuration; did you mean trials?"),
         (["model=vbpx"], "model=vbpx is unknown; did you mean vbpr? accepted: "),
         (["dataset=ml10k"], "dataset=ml10k is unknown; did you mean ml100k? accepted: baby, baby_titled, "),
-        (["modality=txet"], "modality=txet is unknown; did you mean text? accepted: audio, fused, image, "),
+        (["modality=txet"], "modality=txet is unknown; did you mean text? accepted: audio, audio_shuffled_image, "),
         (["budget=huge"], "budget=huge is unknown; accepted: paper, small, smoke, standard, touch"),
         (["-m", "model=vbpr,fusoin"], "model=fusoin is unknown; did you mean fusion?"),
         (["vbpr"], "'vbpr' is not of the form key=value"),
