@@ -36,8 +36,12 @@ format: $(STAMP) ## mend what ruff can mend
 messages: $(STAMP) ## bring the sentences of the code into the translations and name what is to be translated
 	$(BIN)/python -m tests.messages.catalogue --update
 
-test: $(STAMP) ## the test suite with coverage of src, two processes
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --cov --cov-report=term --cov-fail-under=90
+# Tracing takes half of the time of the tests.
+COVERAGE ?=
+
+test: $(STAMP) ## the test suite, two processes; COVERAGE=1 asks that it runs 90 % of src
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" \
+		$(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=90)
 
 test-all: $(STAMP) ## the test suite and the slow end-to-end checks
 	$(BIN)/python -m pytest -n 2 --dist worksteal

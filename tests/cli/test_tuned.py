@@ -43,6 +43,7 @@ def chosen(sweep: Path, modality: str) -> Choice:
     return records.read(paths.choice_file(paths.cell_dir(sweep, DATA, "vbpr", modality)), Choice)
 
 
+@pytest.mark.slow
 def test_a_table_is_made_again_without_tuning_and_says_so(
     tuned: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def manifest_of(sweep: Path) -> Manifest:
     return records.read(paths.manifest_file(sweep), Manifest)
 
 
+@pytest.mark.slow
 def test_every_condition_and_model_gets_the_same_users_and_test_gets_all(command: Command, tmp_path: Path) -> None:
     said = command("run", *CELLS, "sweep.name=s", SAMPLED)
     assert said.code == 0, said.err
@@ -149,6 +150,7 @@ def test_the_audit_passes_and_another_set_of_users_fails(tmp_path: Path) -> None
     assert again() == [f"{file.name}: user"]
 
 
+@pytest.mark.slow
 def test_every_page_says_so_in_both_languages(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,6 +179,7 @@ def test_every_page_says_so_in_both_languages(
     assert SAID in (tmp_path / "out" / "card.md").read_text()
 
 
+@pytest.mark.slow
 def test_as_many_as_there_are_is_everybody_and_says_so(command: Command, tmp_path: Path) -> None:
     assert command("run", *CELLS, "sweep.name=s").code == 0
     before = digests(tmp_path / "s" / DATA)

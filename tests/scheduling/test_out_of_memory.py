@@ -63,12 +63,13 @@ def check(sweep: Path, said: str) -> None:
     assert "out of memory" in records.read(paths.failure_file(hungry), CellFailure).reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("of", "at", "said"),
     [
         ("torch", "fit", "RuntimeError: "),
-        pytest.param("numpy", "fit", "MemoryError: Unable to allocate ", marks=pytest.mark.slow),
-        pytest.param("torch", "build", "RuntimeError: ", marks=pytest.mark.slow),
+        ("numpy", "fit", "MemoryError: Unable to allocate "),
+        ("torch", "build", "RuntimeError: "),
     ],
 )
 def test_eleven_of_twelve_cells_are_done(of: str, at: str, said: str, command: Command, tmp_path: Path) -> None:
@@ -98,6 +99,7 @@ def test_the_workers_of_a_pool_live_on(tmp_path: Path) -> None:
     check(tmp_path / "s", "RuntimeError: ")
 
 
+@pytest.mark.slow
 def test_data_that_do_not_fit_end_their_cell_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command could read them, the worker cannot: features of 200 MB under a limit of 100 MB."""
     wide = ("dataset.name=planted-wide", "dataset.world_options.image_dim=600000")

@@ -100,6 +100,7 @@ def begun(begun_once: Path, fresh: Fresh, command: Command, tmp_path: Path) -> P
 # Raising
 
 
+@pytest.mark.slow
 def test_raised_trials_end_as_if_they_had_been_planned_at_once(
     begun: Path, fresh: Fresh, command: Command, trained: list[Any]
 ) -> None:
@@ -173,6 +174,7 @@ def test_raised_final_runs_join_those_that_were_trained(
         assert after[f"looks/1/{paths.seal_file(Path()).name}"] == files[paths.seal_file(Path()).name]
 
 
+@pytest.mark.slow
 def test_looks_add_up(begun: Path, fresh: Fresh, command: Command) -> None:
     for trials, seeds in ((2, 3), (4, 3), (4, 4)):
         assert command(*fresh.sweep, f"budget.trials={trials}", f"budget.seeds={seeds}").code == 0

@@ -316,6 +316,7 @@ def test_a_failed_trial_is_a_record_and_counts(tmp_path: Path) -> None:
     assert all((row.score is None) == (row.status == "failed") for row in rows)
 
 
+@pytest.mark.slow
 def test_failures_give_the_same_bytes_too(tmp_path: Path) -> None:
     one, other = (worked(*moody(tmp_path / name, [*REASONS, "good"])) for name in ("one", "other"))
     assert digests(one.folder) == digests(other.folder)
