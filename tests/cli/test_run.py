@@ -17,6 +17,7 @@ from mmbench.cli import compose, run
 from mmbench.cli.compose import Composed
 from mmbench.cli.tiers import TIERS, models_of
 from tests.cli.conftest import Command
+from tests.cli.test_errors import is_one_line
 
 
 @pytest.fixture
@@ -48,6 +49,34 @@ def test_with_m_there_is_a_job_per_combination(command: Command, asked: list[Com
         ("vbpr", "text"),
     ]
     assert {"model=vbpr", "modality=text", "sweep.name=s"} <= set(asked[-1].overrides)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["model=bpr,vbpr"], "model=bpr,vbpr has several values, and only a sweep tries them one after the other: add"),
+        (["model=bpr,vbpr", "--cfg", "job"], "model=bpr,vbpr has several values"),
+        (["report", "--help"], "'report' is not of the form key=value"),
+        (["--info", "all", "model=[bpr"], "'model=[bpr' is not of the form key=value"),
+        (["nonsense=1", "--help"], "nonsense is not a key of the configuration"),
+        (["model=bpx", "--cfg", "job"], "model=bpx is unknown; did you mean bpr?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_hydra_would_tell_in_many_lines_is_one_line(words: list[str], message: str, command: Command) -> None:
+    is_one_line(command("run", *words), message)
+
+
+def test_a_preset_is_swept_over_several_values_without_m(command: Command, asked: list[Composed]) -> None:
+    assert command("experiment=planted_demo", "model=bpr,vbpr", "hydra.sweeper.params.modality=none").code == 0
+    assert [job.choices["model"] for job in asked] == ["bpr", "vbpr"]
+
+
+def test_what_may_not_run_is_still_shown(command: Command) -> None:
+    """A configuration is looked at to see what is missing."""
+    said = command("model=external", "budget.trials=-3", "--cfg", "job")
+    assert said.code == 0, said.err
+    assert "recommendations: ???" in said.out
 
 
 def test_every_job_is_composed_once(command: Command, asked: list[Composed], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,7 @@ class Composed:
         overrides: the job's own overrides.
         sweeper_params: what a preset sweeps over, as overrides.
         folders: where configurations lie, the package's last.
+        swept: whether a preset makes it the first job of a sweep without ``-m``.
     """
 
     config: Mapping[str, Any]
@@ -72,6 +73,7 @@ class Composed:
     overrides: tuple[str, ...] = ()
     sweeper_params: tuple[str, ...] = ()
     folders: tuple[Path, ...] = ()
+    swept: bool = False
 
     def job(self) -> Job:
         """The job, its sections checked.
@@ -160,7 +162,12 @@ def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
     job = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
     sources = [source.path for source in hydra.runtime.config_sources if source.schema == "file"]
     return Composed(
-        _plain(job), choices, tuple(hydra.overrides.task), _sweeper_params(hydra), tuple(map(Path, reversed(sources)))
+        _plain(job),
+        choices,
+        tuple(hydra.overrides.task),
+        _sweeper_params(hydra),
+        tuple(map(Path, reversed(sources))),
+        swept=hydra.mode == RunMode.MULTIRUN,
     )
 
 
@@ -186,11 +193,43 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Compo
     Raises:
         ValueError: for an unknown key or choice, with the nearest name and the accepted ones.
     """
+    with _by_hydra(overrides, config_dirs) as config:
+        return resolved(config, config.hydra)
+
+
+def check_shown(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> None:
+    """Refuse what Hydra cannot compose, before it is asked to show it; what is missing or out of range may be shown.
+
+    Raises:
+        ValueError: as :func:`check_single`, and for an unknown key or choice as :func:`compose`.
+    """
+    check_single(overrides, config_dirs)
+    with _by_hydra(overrides, config_dirs):
+        pass
+
+
+def check_single(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> None:
+    """Refuse a key with several values where there is no sweep.
+
+    Raises:
+        ValueError: as :func:`parse`, and for such a key.
+    """
+    for override in parse(overrides, config_dirs):
+        if override.is_sweep_override():
+            raise Refusal(
+                "{word} has several values, and only a sweep tries them one after the other: add -m, or leave one of "
+                "them",
+                word=override.input_line,
+            )
+
+
+@contextlib.contextmanager
+def _by_hydra(overrides: Sequence[str], config_dirs: Sequence[Path]) -> Iterator[DictConfig]:
+    """The configuration as Hydra composes it, while Hydra is there; its errors in our words."""
     words = [*overrides, *_search_path(config_dirs)]
     with _hydra():
         try:
-            config = hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
-            return resolved(config, config.hydra)
+            yield hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             raise Refusal(_explained(str(error), overrides)) from error
 

@@ -38,9 +38,9 @@ SHOWING_FLAGS = (
     "-c",
     "--info",
     "-i",
-    "--shell-completion",
-    "-sc",
 )
+#: Flags whose words are no overrides: what a shell completes.
+COMPLETING_FLAGS = ("--shell-completion", "-sc")
 
 #: Overrides that say where or how a sweep runs and not what.
 PLACE_OR_MANNER = (
@@ -74,8 +74,12 @@ def main(argv: Sequence[str]) -> None:
         return
     _check_flags(flags)
     multirun = not {"-m", "--multirun"}.isdisjoint(flags)
-    if any(flag.split("=")[0] in SHOWING_FLAGS for flag in flags):
+    plain = {flag.split("=")[0] for flag in flags}
+    if not plain.isdisjoint(COMPLETING_FLAGS):
+        pass
+    elif not plain.isdisjoint(SHOWING_FLAGS):
         overrides = habits.ours(overrides, multirun)
+        compose.check_shown(overrides, _config_dirs(flags))
     else:
         overrides, job = asked(flags, overrides, multirun=multirun)
         _check_writable(job.sweep_dir)
@@ -92,7 +96,10 @@ def asked(flags: Sequence[str], overrides: Sequence[str], *, multirun: bool) -> 
     words, folders = habits.ours(overrides, multirun), _config_dirs(flags)
     if multirun:
         words = named(words, folders)
-    return words, compose.check_overrides(words, folders).job()
+    composed = compose.check_overrides(words, folders)
+    if not (multirun or composed.swept):
+        compose.check_single(words, folders)
+    return words, composed.job()
 
 
 def named(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[str]:
