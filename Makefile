@@ -40,10 +40,10 @@ messages: $(STAMP) ## bring the sentences of the code into the translations and 
 COVERAGE ?=
 
 test: $(STAMP) ## the test suite, two processes; COVERAGE=1 asks that it runs 90 % of src
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" \
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not thorough and not slow" \
 		$(if $(COVERAGE),--cov --cov-report=term --cov-fail-under=90)
 
-test-all: $(STAMP) ## the test suite and the slow end-to-end checks
+test-all: $(STAMP) ## the test suite with its thorough and slow checks
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 study: $(STAMP) ## planted worlds and repeated tunings end to end, hours; continues where it stopped

@@ -123,6 +123,7 @@ def check_edit(words: str, forger: Forger, everything: bool) -> None:
     assert seen_by(forger, plan, words, everything) == expected(rehashed, everything)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("LedgerRow", "Cost")])
 def test_a_changed_field_is_seen_whatever_is_hashed(kind: str, honest: Path) -> None:
     check_fields(kind, honest, (fields.REHASHED,), everything=False)

@@ -44,6 +44,7 @@ def test_the_page_names_the_card() -> None:
         assert gpu.section(json.loads(gpu.RESULTS.read_text(encoding="utf-8"))) in page
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_nothing_is_timed() -> None:
     done = subprocess.run([sys.executable, "-m", "tests.benchmarks.gpu"], capture_output=True, text=True, check=False)

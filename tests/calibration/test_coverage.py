@@ -62,6 +62,7 @@ def holds_what_it_says(tally: Tally, highest: float = HIGHEST) -> None:
         assert tally.rate("equivalent", gain) <= at_most(0.05)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", [("T = 8, S = 3", FEW), ("T = 8, S = 3", MANY)], ids=str)
 def test_exchangeable_conditions(key: tuple[str, int]) -> None:
     holds_what_it_says(tallies(PAIRS[key])["tuned gain"])

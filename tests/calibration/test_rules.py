@@ -13,6 +13,7 @@ from tests.studies.sweeps import ROOT
 PAGE = ROOT / "docs" / "decisions" / "0019-training-rule.md"
 
 
+@pytest.mark.thorough
 def test_the_page_has_the_tables_of_the_packed_curves() -> None:
     page, frame = PAGE.read_text(encoding="utf-8"), packed()
     assert len(frame) > 0
@@ -21,6 +22,7 @@ def test_the_page_has_the_tables_of_the_packed_curves() -> None:
     assert rules.printed(rules.ends(frame)) in page
 
 
+@pytest.mark.thorough
 def test_the_rule_in_use_is_the_cheapest_that_passes() -> None:
     frame = packed()
     assert len(frame) == len(list(subjects()))

@@ -43,6 +43,7 @@ def own_code(installed: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "own_code"
 
 
+@pytest.mark.thorough
 def test_a_model_a_condition_a_state_and_a_metric_of_a_package(
     installed: Path, command: Command, tmp_path: Path
 ) -> None:

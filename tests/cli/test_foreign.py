@@ -487,6 +487,7 @@ def test_names_are_shown_not_obeyed(honest: Files, tmp_path: Path) -> None:
 # Faults by chance
 
 
+@pytest.mark.thorough
 def test_forty_faults_by_chance(honest: Files, tmp_path: Path) -> None:
     ends = []
     for told, said in read_by_chance(honest, 40, 17, tmp_path):

@@ -44,7 +44,7 @@ def test_a_sweep_runs_prints_and_returns_its_results(
     "wrong",
     [
         "model=vpbr",
-        "study.storage=nowhere",
+        pytest.param("study.storage=nowhere", marks=pytest.mark.thorough),
         *(
             pytest.param(word, marks=pytest.mark.slow)
             for word in ("epochs=5", "statistics.delta=-1", "+dataset.path=x")

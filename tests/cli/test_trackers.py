@@ -83,6 +83,7 @@ def report(monkeypatch: pytest.MonkeyPatch, sweep: Path, *words: str) -> None:
     main()
 
 
+@pytest.mark.thorough
 def test_csv_holds_the_curves_of_every_training(command: Command, tmp_path: Path) -> None:
     run(command, "tracking=csv", "tracking.curves=all")
     sweep = tmp_path / "s"
@@ -121,6 +122,7 @@ def events(folder: Path) -> Any:
     return held
 
 
+@pytest.mark.thorough
 def test_tensorboard_holds_the_curves_of_the_final_runs(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

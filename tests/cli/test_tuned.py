@@ -113,6 +113,7 @@ def test_a_name_with_an_encoder_is_found(tuned: Path, command: Command, tmp_path
     assert group.cells[0].cell.name.modality == "text"
 
 
+@pytest.mark.thorough
 def test_configurations_of_other_records_are_replaced_only_when_that_is_asked_for(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +155,7 @@ def test_configurations_of_two_sweeps_are_not_compared(tuned: Path, command: Com
     assert "text_vs_none: measurement not trusted" in said.out
 
 
+@pytest.mark.thorough
 def test_nothing_is_decided_about_what_was_tuned_elsewhere(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ def course(training: Training) -> Course:
     return training.course
 
 
+@pytest.mark.thorough
 def test_tpe_proposes_after_the_random_trials_and_is_left_out_of_the_curves(command: Command, tmp_path: Path) -> None:
     said = command(*SWEEP, "budget.trials=3", "budget.tpe=2")
     assert said.code == 0, said.err
@@ -54,6 +55,7 @@ def test_proposals_are_the_same_on_another_day(command: Command, tmp_path: Path)
     assert [digests(cell) for cell in cells(tmp_path / "again")] == first
 
 
+@pytest.mark.thorough
 def test_trials_below_the_median_of_the_pilots_stop_at_the_rung(command: Command, tmp_path: Path) -> None:
     said = command(*SWEEP, "budget.trials=9", "budget.least_epochs=4", "budget.max_steps=3", "budget.rungs=[2]")
     assert said.code == 0, said.err

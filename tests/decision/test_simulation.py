@@ -22,6 +22,7 @@ def holds_what_it_promises(shares: Rates) -> None:
     assert max(share[Action.NO_GO] for truth, share in shares.items() if truth >= 1.5) <= 0.01
 
 
+@pytest.mark.thorough
 def test_many_users() -> None:
     holds_what_it_promises(rates(700, MANY, seed=1))
 
@@ -31,6 +32,7 @@ def test_three_hundred_worlds_of_each_truth() -> None:
     holds_what_it_promises(rates(WORLDS, MANY))
 
 
+@pytest.mark.thorough
 def test_few_users_are_no_evidence_of_smallness() -> None:
     shares = rates(210, FEW, seed=2)
     assert shares[0.0][Action.NO_GO] <= 0.15

@@ -207,6 +207,7 @@ def holder(folder: Path, workers: Sequence[subprocess.Popen[bytes]], rng: random
     raise AssertionError("no worker took a training any more")
 
 
+@pytest.mark.thorough
 def test_a_worker_that_is_told_to_stop_gives_its_training_back(tmp_path: Path) -> None:
     planned(tmp_path, "budget.least_epochs=100000", "budget.patience_steps=1000000", "sweep.grace=1")
     process = start(tmp_path)
@@ -293,6 +294,7 @@ def test_a_torn_file_of_every_kind_is_made_again_and_nothing_else(
     assert "moved to" not in capsys.readouterr().out
 
 
+@pytest.mark.thorough
 def test_damage_in_the_middle_of_a_file_is_mended_when_it_is_read(
     looked_at_twice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

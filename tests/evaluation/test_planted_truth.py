@@ -53,6 +53,7 @@ def known(world: str, condition: str, **options: Any) -> Known:
     return Known(dataset, choices, content, told_by_log(choices, dataset.split.train, content))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("world", "nothing"),
     [
@@ -82,6 +83,7 @@ def test_the_truth_is_what_was_planted(world: str, nothing: set[str]) -> None:
     assert truth.as_record()["factors_known"]["ndcg@20"] > truth.value(CONTENT_AND_LOG, "fused")
 
 
+@pytest.mark.thorough
 def test_the_sharpened_world_adds_more_to_a_log() -> None:
     sharpened, first = (planted_truth(configured(world)) for world in ("complementary", "complementary@1"))
     assert sharpened.gain(CONTENT_AND_LOG, "fused_vs_text") > 0.05
@@ -153,6 +155,7 @@ def test_the_scores_are_the_share_of_items_that_users_take(world: str) -> None:
         assert (np.abs(seen - said) < 4 * np.sqrt(said) + 0.1 * said).all(), (world, knows_log, said, seen)
 
 
+@pytest.mark.thorough
 def test_no_other_use_of_the_same_knowledge_is_better() -> None:
     of = known("complementary", "text", n_users=1500, n_items=600)
     best = of.ndcg(of.both, knows_log=True)

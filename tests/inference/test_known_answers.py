@@ -164,6 +164,7 @@ def at_most(rate: float) -> float:
     return rate + 3 * math.sqrt(rate * (1 - rate) / REPLICAS)
 
 
+@pytest.mark.thorough
 def test_intervals_cover_and_are_hardly_wider_than_the_oracles(
     replicas: tuple[Setting, list[CrossedInterval], CrossedInterval],
 ) -> None:

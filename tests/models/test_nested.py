@@ -181,6 +181,7 @@ CELLS = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model_class", WITH_CONTENT, ids=lambda model: model.__name__)
 def test_a_training_of_a_sweep(model_class: Model, tmp_path: Any) -> None:
     """The state as it is stored and the score of every user are the same."""

@@ -108,12 +108,14 @@ def test_no_language_of_a_page_takes_titles_out_of_the_house(tmp_path: Path) -> 
         assert opened.read("report/decision.ja.html") == b'<a href="decision.html">'
 
 
+@pytest.mark.thorough
 @pytest.mark.charts
 def test_the_same_sweep_gives_the_same_bytes(archive: Path, tmp_path: Path) -> None:
     pack(archive.parent / "s", tmp_path / "s.zip")
     assert (tmp_path / "s.zip").read_bytes() == archive.read_bytes()
 
 
+@pytest.mark.thorough
 @pytest.mark.charts
 def test_copies_and_what_was_damaged_stay_out_of_an_archive(archive: Path, tmp_path: Path) -> None:
     sweep = Path(shutil.copytree(archive.parent / "s", tmp_path / "s"))

@@ -32,6 +32,7 @@ def report(shop_sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sweep / "report"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [*(f"{page}.{{}}html" for page in PAGES), *TEXTS])
 def test_a_japanese_page_holds_no_english_sentence(report: Path, name: str) -> None:
     english, japanese = (visible((report / name.format(lang)).read_text()) for lang in ("", "ja."))

@@ -403,6 +403,7 @@ def test_gains_are_pooled_over_data_sets_and_never_over_splits_of_one(tmp_path: 
     assert pool([c for c in compared if c.a.data == "a"]) == {}
 
 
+@pytest.mark.thorough
 def test_ranks_only_from_ten_data_sets_on(tmp_path: Path) -> None:
     """Text is the best everywhere, and images beat nothing in seven data sets and lose in three by as much."""
     found = {(i, c): end for i in range(10) for c, end in (("none", 1000), ("text", 1100), ("image", 1050))}

@@ -94,6 +94,7 @@ def test_a_draw_is_a_whole_number(value: str, command: Command) -> None:
     assert (said.code, said.err) == (2, f"error: study.draw={shown} must be a whole number of at least 0\n")
 
 
+@pytest.mark.thorough
 def test_a_sweep_holds_its_draws_and_lists_them(command: Command, tmp_path: Path) -> None:
     words = ("-m", "model=popularity,vbpr", "modality=none")
     said = command(*words, "sweep.name=s", "study.draw=0,2")

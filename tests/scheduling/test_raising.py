@@ -134,6 +134,7 @@ def test_raised_trials_end_as_if_they_had_been_planned_at_once(
         assert final.configuration == first.choice.configuration != second.choice.configuration
 
 
+@pytest.mark.thorough
 def test_the_plan_keeps_its_revisions_and_the_report_tells_the_looks(
     begun: Path, fresh: Fresh, command: Command
 ) -> None:
@@ -189,6 +190,7 @@ def test_looks_add_up(begun: Path, fresh: Fresh, command: Command) -> None:
     assert [(r.trials, r.seeds) for r in manifest(begun).revisions] == [(2, 2), (2, 3), (4, 3), (4, 4)]
 
 
+@pytest.mark.thorough
 def test_the_raised_command_again_has_nothing_to_do(
     begun: Path, fresh: Fresh, command: Command, trained: list[Any]
 ) -> None:
@@ -202,6 +204,7 @@ def test_the_raised_command_again_has_nothing_to_do(
     assert (digests(begun / "s" / "planted-complementary"), manifest(begun)) == before
 
 
+@pytest.mark.thorough
 def test_rungs_allow_more_trials(tmp_path: Path) -> None:
     """The pilots are the first five slots however many follow, so their median is the same."""
     rungs = (
@@ -231,6 +234,7 @@ def test_a_space_without_further_configurations_is_not_looked_at_again(command: 
     assert manifest(tmp_path).cells[0].trials == 4
 
 
+@pytest.mark.thorough
 def test_a_derived_name_does_not_depend_on_how_often(command: Command, tmp_path: Path) -> None:
     for words in (["budget.trials=1"], ["budget.trials=2"], ["budget.seeds=2", "budget.trials=2"], ["study.draw=1"]):
         assert command("-m", "model=popularity", "modality=none", *words).code == 0
@@ -297,6 +301,7 @@ def test_effort_that_would_not_be_equal_or_grow_is_refused(
     assert recorded(begun) == before
 
 
+@pytest.mark.thorough
 def test_proposals_fix_the_number_of_trials_but_not_of_final_runs(command: Command, tmp_path: Path) -> None:
     words = ("sweep.name=s", "modality=fused", "budget.tpe=1")
     assert command(*words, *BEGUN).code == 0
@@ -319,6 +324,7 @@ def test_another_training_rule_is_another_plan(begun: Path, fresh: Fresh, comman
     assert told(read_looks(cell(begun, fresh.changed))) == [(1, 1, 1)]
 
 
+@pytest.mark.thorough
 def test_a_condition_may_be_added_at_the_effort_of_the_others(begun: Path, fresh: Fresh, command: Command) -> None:
     said = command("-m", "sweep.name=s", "model=vbpr", "modality=image_shuffled_text", *BEGUN)
     assert said.code == 0, said.err
@@ -331,6 +337,7 @@ def test_a_condition_may_be_added_at_the_effort_of_the_others(begun: Path, fresh
 # While workers are at it
 
 
+@pytest.mark.thorough
 def test_a_sweep_that_is_being_raised_has_no_result_yet(
     begun: Path, fresh: Fresh, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,6 +419,7 @@ def undisturbed(fresh: Fresh, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return digests(store.folder)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("point", [*faults.RAISING[1:], "chosen", "record", "ledger", "sealing"])
 @pytest.mark.parametrize("time", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_kill_while_effort_is_raised_costs_at_most_the_training_it_hit(

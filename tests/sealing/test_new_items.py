@@ -59,6 +59,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[str, str], 
     }
 
 
+@pytest.mark.thorough
 def test_the_target_is_part_of_the_name_unless_it_is_the_usual_one(cells: Mapping[tuple[str, str], Cell]) -> None:
     names = [cells[target, "none"][0].cell.dataset for target in TARGETS]
     assert names == [f"planted-complementary-fold1{end}" for end in ("", "-warm", "-harmonic")]
@@ -357,6 +358,7 @@ def test_a_target_can_choose_another_configuration(tmp_path: Path) -> None:
     assert chosen == {"cold": 1.0, "warm": 300.0}
 
 
+@pytest.mark.thorough
 def test_slots_are_drawn_anew_for_every_fold_and_target(tmp_path: Path) -> None:
     """All conditions of a fold try the same configurations, other folds and targets their own after the default."""
 

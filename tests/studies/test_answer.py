@@ -130,6 +130,7 @@ def test_a_gain_of_exactly_nothing_is_named_where_it_is_not_pooled(kept: Path) -
     assert answer.over_domains(doubled) == pooled  # the films of MovieLens 100K count
 
 
+@pytest.mark.thorough
 def test_curves_over_trials_pass_through_the_published_gains() -> None:
     rows = answer.judged()
     for study in ("ml100k", "lfm2k", "uci_retail"):
@@ -165,6 +166,7 @@ def split_off(whole: Path, folder: Path, models: set[str]) -> None:
     rows.to_csv(folder / VERDICTS, index=False)
 
 
+@pytest.mark.thorough
 def test_studies_of_single_models_are_judged_as_one_sweep_of_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +204,7 @@ def test_studies_of_other_data_or_effort_are_not_joined(tmp_path: Path) -> None:
         Kept(tmp_path / "l3ae", tmp_path / "ease")
 
 
+@pytest.mark.thorough
 def test_the_figure_of_effort_has_a_row_of_panels_for_each_study() -> None:
     rows = answer.judged()
     axes = answer.effort(rows).figure().axes

@@ -39,6 +39,7 @@ def test_a_row_has_a_place_for_every_condition() -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_a_process_of_its_own_is_measured(shared_data: Path) -> None:
     command = [sys.executable, "-m", "tests.studies.price", "--one", "ml100k", "popularity", "-"]
     environment = {**os.environ, "MMBENCH_DATA": str(shared_data)}

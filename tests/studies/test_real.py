@@ -59,6 +59,7 @@ def study(shop_sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return real.Published("shop")
 
 
+@pytest.mark.thorough
 def test_a_study_is_published_with_what_its_tables_need(study: real.Published, asked: list[tuple[str, ...]]) -> None:
     study.publish()
     assert [words[0] for words in asked] == ["audit", "report", "bundle"]  # the audit first: every table says how far
@@ -102,6 +103,7 @@ def test_a_page_says_commits_commands_and_data_as_the_records_do(
     assert f"{recorded.versions['commit']} ({n - 1} conditions); {'f' * 40} (1 condition)" in again
 
 
+@pytest.mark.thorough
 def test_configurations_of_other_records_are_not_replaced(study: real.Published, asked: list[tuple[str, ...]]) -> None:
     study.publish()
     study.publish()  # its own

@@ -106,7 +106,7 @@ def trained(
         pytest.param(
             *(model, options, precision),
             id=f"{model.__name__}-{precision}{options or ''}",
-            marks=[] if model is BPR and precision == "32-true" else pytest.mark.slow,
+            marks=pytest.mark.thorough if model is BPR and precision == "32-true" else pytest.mark.slow,
         )
         for model, variants in COMPARED.items()
         for options in variants
@@ -181,6 +181,7 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         cache.cache_clear()
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("no_compiler")
 def test_without_a_compiler_nothing_begins(command: Command, tmp_path: Path) -> None:
     said = command("-m", "sweep.name=s", "model=bpr", "training.compile=true")

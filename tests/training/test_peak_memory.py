@@ -229,6 +229,7 @@ def test_a_short_training_on_fifty_thousand_items(model: str, measured: Callable
     assert gigabytes < SHORT_LIMIT_GB
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", CROWDED)
 def test_all_pairs_of_fifty_thousand_items_are_refused(
     model: str, measured: Callable[[str], tuple[float, str]]

@@ -113,6 +113,7 @@ def test_mixed_precision_trains(block_world: BlockWorld, model: type[FactorModel
     )
 
 
+@pytest.mark.thorough
 def test_the_records_say_the_precision(tmp_path: Path) -> None:
     keys = set()
     for precision in ("32-true", "64-true", "bf16-mixed"):

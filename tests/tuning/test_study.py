@@ -541,6 +541,7 @@ def test_a_kill_costs_at_most_the_training_it_hit(
     goes_on(job, undisturbed, monkeypatch)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ending", [paths.RECORD, paths.STATE, paths.VALIDATION, paths.RANKS])
 def test_a_kill_while_a_file_is_half_written(
     ending: str, undisturbed: CellStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
