@@ -77,6 +77,12 @@ def test_a_packaged_file_is_nobodys_own() -> None:
         assert (packaged.digest, packaged.changed_at) == ("", "")
 
 
+def test_readers_of_japanese_get_yen_unless_they_name_other_sums() -> None:
+    assert decide.read_settings(["lang=ja"])["economics"] == "yen"
+    assert decide.read_settings([])["economics"] == "default"
+    assert decide.read_settings(["economics=default", "lang=ja"])["economics"] == "default"
+
+
 def test_a_file_starts_from_the_prices_of_its_currency(tmp_path: Path) -> None:
     own = tmp_path / "my.yaml"
     own.write_text("currency: JPY\nvalue: {order_value: 5000}\nitems: {stock: 300, new_year: 20}\n")

@@ -144,6 +144,8 @@ CASES = {
         promising(evidence(0.0, 0.027)), Action.HOLD, Why.PROMISING, "", "partial"),
     "small but for one encoder, and a part promises to pay": (
         promising(evidence(0.0, 0.027, G6=FAIL)), Action.HOLD, Why.PROMISING, "G6", "partial"),
+    "whatever is best leaves images out, and a part of another configuration gained": (
+        promising(evidence(0.0, 0.0)), Action.NO_GO, Why.NONE, "", "wait"),
     "a part promises less than it costs": (
         promising(evidence(0.0, 0.027), 0.03), Action.NO_GO, Why.NONE, "", "wait"),
     "no gain that could pay, whatever a part promises": (

@@ -358,6 +358,12 @@ CLAIMS = [
     ),
     claim(phrases.NOT_TO_PAY[Confidence.VERY_LIKELY], lambda s: likely(s, 0.95), n="t", years="n"),
     claim(phrases.NOT_TO_PAY[Confidence.LIKELY], lambda s: likely(s, 0.8, 0.95), n="t", years="n"),
+    claim(
+        phrases.BARRED[Why.PROMISING],
+        lambda s: of_hundred(s) and s.d.promise is not None and s.d.action is Action.HOLD,
+        n="t",
+        years="n",
+    ),
     claim(phrases.BARRED[Why.BARRED_GO], lambda s: of_hundred(s) and paying(s) >= s.s.economics.go, n="t", years="n"),
     claim(
         phrases.BARRED[Why.BARRED_NO_GO], lambda s: of_hundred(s) and paying(s) <= s.s.economics.no_go, n="t", years="n"

@@ -38,9 +38,9 @@ def main(argv: Sequence[str]) -> None:
         "settings",
         nargs="*",
         metavar="key=value",
-        help="economics=FILE or a name in conf/economics (default), lang=en or ja, dataset=NAME, model=NAME whose "
-        "lists and guard-rails are looked at (the gain is that of all models), serving=false to measure no latency, "
-        "tracking=wandb to show the decision in W&B, or any other tracking word of a sweep",
+        help="economics=FILE or a name in conf/economics (default, with lang=ja yen), lang=en or ja, dataset=NAME, "
+        "model=NAME whose lists and guard-rails are looked at (the gain is that of all models), serving=false to "
+        "measure no latency, tracking=wandb to show the decision in W&B, or any other tracking word of a sweep",
     )
     parser.add_argument(
         "--template",
@@ -90,7 +90,7 @@ def read_settings(words: Sequence[str]) -> dict[str, str]:
     Raises:
         ValueError: naming the word, and what is accepted.
     """
-    settings = {"economics": "default", "lang": "en", "serving": "true"}
+    settings = {"lang": "en", "serving": "true"}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or key not in KEYS:
@@ -99,7 +99,12 @@ def read_settings(words: Sequence[str]) -> dict[str, str]:
     Translator(settings["lang"])  # refuses a language without a catalogue
     if settings["serving"] not in ("true", "false"):
         raise Refusal("{key}={value} must be true or false", key="serving", value=settings["serving"])
-    return settings
+    return {"economics": economics_in(settings["lang"]), **settings}
+
+
+def economics_in(lang: str) -> str:
+    """The name in ``conf/economics`` of the sums, of no particular company, that readers of a language know."""
+    return "yen" if lang == "ja" else "default"
 
 
 def write_template(name: str, translator: Translator) -> str:

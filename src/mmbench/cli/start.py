@@ -259,7 +259,7 @@ class Guide:
             return str(self.given.economics)
         from mmbench.cli import decide
 
-        name = "yen" if self.translator.lang == "ja" else "default"
+        name = decide.economics_in(self.translator.lang)
         file = decide.template_file(name)
         if not file.exists():
             self._run(["decide", "--template", name, *self._spoken()])

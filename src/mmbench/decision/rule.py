@@ -30,7 +30,7 @@ from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Refusal
 
 #: Raised whenever the same inputs may give another answer.
-RULE_VERSION = 4
+RULE_VERSION = 5
 #: NO-GO by money alone: probability of paying, and level of the bounds of the gain whose upper end is looked at.
 HARDLY, FAVOURABLE = 0.01, 0.99
 
@@ -218,7 +218,13 @@ def _pays(economics: Economics, gain: LogGain, n_draws: int) -> bool:
 
 
 def _promise(evidence: Evidence, economics: Economics) -> Promise | None:
-    """The first of the promising slices whose images would pay if nothing else changed."""
+    """The first of the promising slices whose images would pay if nothing else changed.
+
+    None where the gain has no range: whatever is best leaves images out, and a slice gained with a configuration that
+    nobody would choose.
+    """
+    if evidence.gain is None or evidence.gain.se == 0.0:
+        return None
     paying = (one for one in evidence.promising if one.gain >= breakeven(of_part(economics, one.part)))
     return next(paying, None)
 

@@ -248,6 +248,8 @@ def _sides_of_part(
 def _promises(table: SweepTable, whole: Read, disposal: Disposal, measured: Collection[str]) -> tuple[Promise, ...]:
     """Slices of items that gained, by bounds that hold for all slices of their division, and were not measured alone.
 
+    A slice holds less than half of the images: what holds more is hardly a part of the items.
+
     Args:
         table: the sweep.
         whole: what was read of images for all items.
@@ -270,7 +272,7 @@ def _promises(table: SweepTable, whole: Read, disposal: Disposal, measured: Coll
         except Refusal:  # all other categories together are no slice
             continue
         present = data.dataset.features[IMAGE].present
-        if name not in measured and 0 < (present & inside).sum() < present.sum() and total > 0:
+        if name not in measured and 0 < (present & inside).sum() < present.sum() / 2 and total > 0:
             gain = fact.value * (fact.n or 0) / total
             found.append(Promise(_part(name, inside), float(gain), _command_of_part(table, disposal, name)))
     return tuple(sorted(found, key=lambda one: (-one.gain, one.part.slice)))

@@ -108,8 +108,12 @@ METRICS = {
 }
 #: How many of the calculated cases; other languages count them.
 CASES = Template("{n}", context="calculated cases")
-#: How likely it pays where a gate bars the answer; below, where none does, and where the answer is NO-GO.
+#: How likely it pays where a gate bars the answer or a part is to be measured; below, where nothing does, and where the
+#: answer is NO-GO.
 BARRED = {
+    Why.PROMISING: Template(
+        "With images for all items it would pay for itself within {years} years in {n} of 100 calculated cases."
+    ),
     Why.BARRED_GO: Template(
         "Unclear: as measured it would pay for itself within {years} years in {n} of 100 calculated cases, but a "
         "check is missing."
