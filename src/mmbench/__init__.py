@@ -56,7 +56,7 @@ def sweep(*words: str, progress: bool = True) -> Results:
         return run_sweep(words, progress=progress)
 
 
-def read(folder: str | Path, *, allow: tuple[str, ...] = ()) -> Results:
+def read(folder: str | Path, *, allow: str | tuple[str, ...] = ()) -> Results:
     """Read the results of a sweep from its records, finished or not.
 
     Args:
@@ -75,7 +75,7 @@ def read(folder: str | Path, *, allow: tuple[str, ...] = ()) -> Results:
 
 
 def load(
-    sweep: str | Path, cell: str, seed: int = 1, *, data: str | Path | None = None, allow: tuple[str, ...] = ()
+    sweep: str | Path, cell: str, seed: int = 1, *, data: str | Path | None = None, allow: str | tuple[str, ...] = ()
 ) -> Loaded:
     """The model of a final run of a finished cell, with the raw ids of its users and items.
 

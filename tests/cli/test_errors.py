@@ -181,7 +181,21 @@ def is_one_line(said: object, message: str) -> None:
         (["modality=txet"], "modality=txet is unknown; did you mean text? accepted: audio, audio_shuffled_image, "),
         (["budget=huge"], "budget=huge is unknown; accepted: paper, small, smoke, standard, touch"),
         (["-m", "model=vbpr,fusoin"], "model=fusoin is unknown; did you mean fusion?"),
-        (["vbpr"], "'vbpr' is not of the form key=value"),
+        (["rpeort"], "rpeort is no command of mmbench; did you mean report? accepted: audit, bundle, "),
+        (["model=bpr", "vbpr"], "'vbpr' is not of the form key=value, with brackets and quotes closed"),
+        (["model=[bpr,vbpr]"], "model takes exactly one name; several are a sweep: -m model=A,B"),
+        (["modality=[none]"], "modality takes exactly one name; several are a sweep: -m modality=A,B"),
+        (["budget=[touch]"], "budget takes exactly one name; several are a sweep: -m budget=A,B"),
+        (["model="], "model= is unknown; accepted: addease, "),
+        (["+experiment=planted_demo"], "experiment is chosen twice; write it once, without a plus sign"),
+        (["-m", "sweep.name=a,b"], "sweep.name=a,b would be several sweeps; give one value"),
+        (["-m", "experiment=demo,company"], "experiment=demo,company would be several sweeps; give one value"),
+        (
+            ["search.optimizer.lr={choices: [0.005, 0.01]}"],
+            "search.optimizer.lr has another form already; write ~search.optimizer.lr to drop it and "
+            "'+search.optimizer.lr={choices: [A, B]}', the default among them",
+        ),
+        (["training.devices=9999"], "training.devices=9999, but this machine has "),
         (["model=vbpr,"], "'model=vbpr,' is not of the form key=value"),
         (["--config-dir", "no/such/folder"], "--config-dir no/such/folder is not a folder"),
         (["budget.trials=0"], "budget.trials=0 must be a whole number of at least 1"),
@@ -372,7 +386,8 @@ def is_one_line(said: object, message: str) -> None:
             ([f"~{key}"], f"{key} is missing")
             for key in ("training.precision", "budget.trials", "dataset.name", "report.primary")
         ),
-        *(([f"~{section}"], f"{section}=None must hold keys and values") for section in ("model", "search", "study")),
+        *(([f"~{section}"], f"{section}=None must hold keys and values") for section in ("search", "study")),
+        *(([f"~{group}"], f"{group} takes exactly one name; several are a sweep") for group in ("model", "modality")),
         (["dataset.name=${nothing}"], "Interpolation key 'nothing' not found"),
         (["dataset.name=${dataset.name}"], "Recursive interpolation detected"),
         (["=5"], "Config group override must be a string"),

@@ -305,6 +305,7 @@ def test_a_model_is_measured_before_it_is_built(honest: Files, tmp_path: Path) -
 def test_what_a_command_can_vouch_for(tmp_path: Path) -> None:
     trust = Trust.of(["mine.Mine", str(tmp_path), "world"])
     assert trust == Trust(frozenset({"mine.Mine"}), (tmp_path,), large_worlds=True)
+    assert Trust.of("world") == Trust(large_worlds=True)
     for word in ("Mine", "no/such/folder", "a-b.C", ""):
         with pytest.raises(ValueError, match="is neither the dotted name of a class"):
             Trust.of([word])

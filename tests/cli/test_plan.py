@@ -8,7 +8,7 @@ import pytest
 
 from mmbench.cli import plan
 from mmbench.cli.compose import compose
-from mmbench.messages import Translator
+from mmbench.messages import Refusal, Translator
 from mmbench.report.disposals import read_disposals
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
@@ -41,6 +41,22 @@ def test_the_plan_in_japanese(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "\nセル1個、うち0個は終了\nこれから行う学習は2回です(1回につき1スレッド)\n" in said
     assert "モデル(最も重い条件)" in said
     assert "planted-complementary/bpr (-)" in said
+
+
+def test_models_of_the_user_are_planned_with_the_words_of_the_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "conf"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "mine.yaml").write_text(
+        "# @package _global_\nmodel: {_target_: mmbench.models.bpr.BPR}\nsearch: {}\n"
+    )
+    plan.main(["-m", "--config-dir", str(folder), *TINY, f"paths.multirun={tmp_path / 'runs'}", "model=mine"])
+    said = capsys.readouterr().out
+    assert "1 cell, 0 of them finished" in said
+    assert f"next: python -m mmbench -m --config-dir {folder} " in said
+    with pytest.raises(Refusal, match="--cfg is no override; write the overrides of the sweep alone"):
+        plan.main(["--cfg", "job"])
 
 
 def test_a_preset_is_planned_as_it_runs() -> None:

@@ -59,6 +59,8 @@ def test_with_m_there_is_a_job_per_combination(command: Command, asked: list[Com
         (["report", "--help"], "'report' is not of the form key=value"),
         (["--info", "all", "model=[bpr"], "'model=[bpr' is not of the form key=value"),
         (["nonsense=1", "--help"], "nonsense is not a key of the configuration"),
+        (["--cfg", "nope"], "--cfg takes one of job, hydra, all, not 'nope'"),
+        (["--info=nope"], "--info takes one of all, config, "),
         (["model=bpx", "--cfg", "job"], "model=bpx is unknown; did you mean bpr?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -196,6 +198,15 @@ def test_models_of_the_user_need_no_fork(command: Command, asked: list[Composed]
     said = command("-m", f"--config-dir={folder}", "sweep.name=s", "model=mine,vbpr")
     assert said.code == 0, said.err
     assert [job.choices["model"] for job in asked] == ["mine", "vbpr"]
+
+
+def test_a_file_of_the_user_that_is_no_yaml_is_named_with_its_line(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    file = tmp_path / "model" / "mine.yaml"
+    file.write_text("# @package _global_\nmodel: {_target_: a.B\nsearch: {}\n")
+    is_one_line(
+        command("run", "--config-dir", str(tmp_path), "model=mine"), f"{file}, line 3: no YAML: expected ',' or"
+    )
 
 
 def test_looking_at_the_configuration_loads_no_library_that_is_slow() -> None:

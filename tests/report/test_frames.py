@@ -102,6 +102,11 @@ def test_what_is_not_there_is_refused_in_one_line(results: mmbench.Results, tmp_
         assert "\n" not in str(refused.value)
 
 
+def test_a_call_that_lacks_an_argument_blames_no_record(results: mmbench.Results) -> None:
+    with pytest.raises(TypeError, match="missing a required argument: 'name'"):
+        results.contrast()  # type: ignore[call-arg]
+
+
 def test_records_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "s", {("d", "m", "text"): TEXT["better"], ("d", "m", "none"): NONE})
     results = mmbench.read(folder)

@@ -311,6 +311,9 @@ def test_commands(
     is_one_line(run("--new-users", str(new)), "has no column user; it needs user and item")
     wrong = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fuse", "--out", str(tmp_path / "out"))
     is_one_line(wrong, f"--cell {DATA}/vbpr/fuse is not in this sweep; did you mean {DATA}/vbpr/fused?")
+    (tmp_path / "file").write_text("")
+    wrong = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fused", "--out", str(tmp_path / "file"))
+    assert (wrong.code, wrong.err) == (2, f"error: --out {tmp_path / 'file'} is a file; name a folder to write into\n")
     done = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fused", "--out", str(tmp_path / "out"))
     assert done.code == 0, done.err
     assert "item_vectors.npy" in done.out

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 from mmbench.cli.errors import one_line_errors
+from mmbench.messages import Refusal
+from mmbench.messages.hints import did_you_mean
 
 #: Sub-commands of ``python -m mmbench`` with the module of this package and the function that runs each.
 COMMANDS = {
@@ -31,8 +34,15 @@ COMMANDS = {
 def main() -> None:
     """``mmbench`` and ``python -m mmbench``: a sub-command by its name; anything else is what ``run`` takes."""
     words = sys.argv[1:]
-    name = words.pop(0) if words and words[0] in COMMANDS else "run"
+    first = words[0] if words else ""
+    name = words.pop(0) if first in COMMANDS else "run"
     with one_line_errors(words):
+        if first not in COMMANDS and re.fullmatch(r"\w+", first):  # a setting holds a sign, and a flag begins with one
+            raise Refusal(
+                "{word} is no command of mmbench; {hint}; settings are written key=value",
+                word=first,
+                hint=did_you_mean(first, COMMANDS),
+            )
         run_command([name, *words])
 
 

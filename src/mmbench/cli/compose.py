@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
     from mmbench.store.trackers import Tracker
 
 CONFIG_NAME = "config"
+#: Groups of which a job has one choice.
+GROUPS = ("model", "dataset", "modality", "budget")
+#: Keys of which a sweep has one value.
+OF_SWEEP = ("sweep.name", "sweep.dir", "paths.multirun", "experiment")
 # Hydra's own folder of a sweep must be the one that the sweep uses, whatever its name is made of.
 OmegaConf.register_new_resolver("slug", lambda name: paths.slug([str(name)]), replace=True)
 OmegaConf.register_new_resolver("models_of", lambda tier: ",".join(models_of(tier)), replace=True)
@@ -84,6 +89,9 @@ class Composed:
         from mmbench.scheduling.configuration import JobConfig
         from mmbench.scheduling.job import Job
 
+        for group in GROUPS:
+            if group not in self.choices:  # it was dropped, or is a list, whose files Hydra merges
+                raise Refusal("{group} takes exactly one name; several are a sweep: -m {group}=A,B", group=group)
         config = JobConfig.of({**self.config, "given": None})
         self._check_made_up(config.dataset)
         _check_own(config)
@@ -132,7 +140,7 @@ def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Ov
         config_dirs: folders whose files ``glob(...)`` finds besides those of the package.
 
     Raises:
-        ValueError: for a word that is no override.
+        ValueError: for a word that is no override, and for several values of what a sweep has one of.
     """
     places = create_config_search_path(str(paths.config_dir()))
     for folder in config_dirs:
@@ -145,8 +153,12 @@ def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Ov
             override = parser.parse_override(word)
         except HydraException as error:
             raise Refusal(
-                "{word} is not of the form key=value: {error}", word=repr(word), error=str(error).splitlines()[0]
+                "{word} is not of the form key=value, with brackets and quotes closed and a value that holds other "
+                "signs in quotes: key='value'",
+                word=repr(word),
             ) from error
+        if override.key_or_group in OF_SWEEP and override.is_sweep_override():
+            raise Refusal("{word} would be several sweeps; give one value", word=word)
         override.config_loader = loader
         parsed.append(override)
     return parsed
@@ -232,6 +244,8 @@ def _by_hydra(overrides: Sequence[str], config_dirs: Sequence[Path]) -> Iterator
             yield hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             raise Refusal(_explained(str(error), overrides)) from error
+        except yaml.MarkedYAMLError as error:
+            raise Refusal(_misspelt(error)) from error
 
 
 def _search_path(config_dirs: Sequence[Path]) -> list[str]:
@@ -289,6 +303,8 @@ class Composer:
                 OmegaConf.copy_cache(from_config=self.master, to_config=job)
         except (HydraException, OmegaConfBaseException) as error:
             raise Refusal(_explained(str(error), words)) from error
+        except yaml.MarkedYAMLError as error:
+            raise Refusal(_misspelt(error)) from error
         places = [source.path for source in self.loader.get_search_path().get_path()]
         # Hydra's own entry point names the folder of the package without a scheme.
         files = [place for place in reversed(places) if place and re.match(r"file://|(?!\w+:)", place)]
@@ -390,9 +406,7 @@ def single_values(override: Override) -> list[str]:
 
 def _explained(message: str, overrides: Sequence[str]) -> Message:
     """Hydra's messages in our words: the nearest name first, then what is accepted."""
-    missing = re.search(r"Could not find '([^']+)/([^'/]+)'", message) or re.search(
-        r"In '[^']+': Could not find '([^']+)/([^'/]+)'", message
-    )
+    missing = re.search(r"Could not find '([^']+)/([^'/]*)'", message)
     if missing:
         group, name = missing.groups()
         options = re.findall(r"^\t(\S+)$", message, flags=re.MULTILINE)
@@ -407,8 +421,27 @@ def _explained(message: str, overrides: Sequence[str]) -> Message:
     if unknown:
         key = unknown.group(1)
         word, names = _unknown_part(key, overrides)
+        if not names and key.startswith("search."):  # Hydra would merge both
+            return Message(
+                "{key} has another form already; write ~{key} to drop it and '+{key}={{choices: [A, B]}}', the default "
+                "among them",
+                key=key,
+            )
         return Message("{key} is not a key of the configuration; {hint}", key=key, hint=did_you_mean(word, names))
+    if twice := re.match(r"Multiple values for (\S+)\. To override", message):
+        return Message("{key} is chosen twice; write it once, without a plus sign", key=twice.group(1))
     return Message(FOREIGN, error=message.strip().splitlines()[0])
+
+
+def _misspelt(error: yaml.MarkedYAMLError) -> Message:
+    """Where a file of the configuration is no YAML."""
+    mark = error.problem_mark
+    return Message(
+        "{file}, line {line}: no YAML: {error}",
+        file=mark.name if mark else "",
+        line=mark.line + 1 if mark else 0,
+        error=error.problem or "",
+    )
 
 
 def _unknown_part(key: str, overrides: Sequence[str]) -> tuple[str, list[str]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from mmbench import paths
 from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
-from mmbench.cli.run import named, own_trust
+from mmbench.cli.run import CONFIG_DIR_FLAGS, config_dirs, named, own_trust, separated
 from mmbench.cli.words import next_line, take_language
 from mmbench.decision.gates import IMAGE
 from mmbench.inference.tuned_gain import Gain, TunedGain
@@ -55,12 +56,13 @@ def main(argv: Sequence[str]) -> None:
     if {"-h", "--help"} & set(argv):
         print(translator(HELP), end="")
         return
-    words = [word for word in argv if word not in ("-m", "--multirun")]
-    flags = [word for word in words if word.startswith("-")]
-    if flags:
-        raise Refusal("{flag} is no override; write the overrides of the sweep alone", flag=flags[0])
-    overrides = named(habits.ours(words, multirun=True))
-    composed = expand(overrides)
+    flags, words = separated([word for word in argv if word not in ("-m", "--multirun")])
+    folders = config_dirs(flags)
+    others = [flag for flag in flags if flag.startswith("-") and flag.partition("=")[0] not in CONFIG_DIR_FLAGS]
+    if others:
+        raise Refusal("{flag} is no override; write the overrides of the sweep alone", flag=others[0])
+    overrides = named(habits.ours(words, multirun=True), folders)
+    composed = expand(overrides, folders)
     torch.set_num_threads(1)
     sweep = Sweep.plan([job.job() for job in composed], overrides, translator)
     sweep.check()
@@ -88,16 +90,21 @@ def main(argv: Sequence[str]) -> None:
         print(translator(line))
     print(expected(table, translator), end="")
     if waiting:
-        print("\n" + next_line(["-m", *words], translator))
+        print("\n" + next_line(["-m", *flags, *words], translator))
 
 
-def expand(overrides: Sequence[str]) -> list[Composed]:
-    """Compose every job of a sweep, in Hydra's order."""
-    compose.check_overrides(overrides)
-    defaults = compose.compose([word for word in overrides if word.startswith("experiment=")])
+def expand(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Composed]:
+    """Compose every job of a sweep, in Hydra's order.
+
+    Args:
+        overrides: the words of the sweep.
+        folders: where configurations lie besides those of the package.
+    """
+    compose.check_overrides(overrides, folders)
+    defaults = compose.compose([word for word in overrides if word.startswith("experiment=")], folders)
     chosen = [*defaults.sweeper_params, *overrides]
-    variants = [compose.single_values(override) for override in compose.parse(chosen)]
-    return compose.compose_all(itertools.product(*variants))
+    variants = [compose.single_values(override) for override in compose.parse(chosen, folders)]
+    return compose.compose_all(itertools.product(*variants), folders)
 
 
 def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Message]:

@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> None:
         pass
     elif not plain.isdisjoint(SHOWING_FLAGS):
         overrides = habits.ours(overrides, multirun)
-        compose.check_shown(overrides, _config_dirs(flags))
+        compose.check_shown(overrides, config_dirs(flags))
     else:
         overrides, job = asked(flags, overrides, multirun=multirun)
         _check_writable(job.sweep_dir)
@@ -93,7 +93,7 @@ def asked(flags: Sequence[str], overrides: Sequence[str], *, multirun: bool) -> 
     Raises:
         ValueError: for an override that is not accepted.
     """
-    words, folders = habits.ours(overrides, multirun), _config_dirs(flags)
+    words, folders = habits.ours(overrides, multirun), config_dirs(flags)
     if multirun:
         words = named(words, folders)
     composed = compose.check_overrides(words, folders)
@@ -113,11 +113,23 @@ def named(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[st
 
 def _check_flags(flags: Sequence[str]) -> None:
     """Refuse a flag that Hydra does not have."""
-    known = [flag for action in get_args_parser()._actions for flag in action.option_strings]
-    for flag in (word.split("=")[0] for word in flags if word.startswith("-")):
+    actions = get_args_parser()._actions
+    known = [flag for action in actions for flag in action.option_strings]
+    for at, (flag, _, given) in enumerate(word.partition("=") for word in flags):
+        if not flag.startswith("-"):
+            continue
         if not any(other.startswith(flag) for other in known):
             habits.check([flag.lstrip("-").replace("-", "_")])
             raise Refusal("{flag} is no flag of this command; settings are written key=value", flag=flag)
+        choices = next((action.choices for action in actions if flag in action.option_strings and action.choices), ())
+        value = given or next((word for word in flags[at + 1 : at + 2] if not word.startswith("-")), "")
+        if value not in choices and ((value and choices) or flag in ("--cfg", "-c")):
+            raise Refusal(
+                "{flag} takes one of {accepted}, not {value}",
+                flag=flag,
+                accepted=", ".join(map(str, choices)),
+                value=repr(value),
+            )
 
 
 def _check_writable(folder: Path) -> None:
@@ -223,7 +235,12 @@ def separated(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, overrides
 
 
-def _config_dirs(flags: Sequence[str]) -> list[Path]:
+def config_dirs(flags: Sequence[str]) -> list[Path]:
+    """Folders of configurations that the flags of a command name.
+
+    Raises:
+        ValueError: for one that is no folder.
+    """
     folders = [Path(flags[i + 1]) for i, flag in enumerate(flags[:-1]) if flag in CONFIG_DIR_FLAGS]
     folders += [Path(f.split("=", 1)[1]) for f in flags if f.startswith("--config-dir=")]
     for folder in folders:

@@ -362,9 +362,8 @@ def _pairs(
                 known=", ".join(known),
             )
         raise Refusal(
-            "{folder}: no results of {asked} with and without images; run at least modality=text,fused",
+            "{folder}: no model has results with and without images; run at least modality=text,fused",
             folder=table.folder,
-            asked=asked,
         )
     splits: dict[str, set[tuple[str, str]]] = {}
     for a, _ in kept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -38,6 +39,7 @@ def _read(method: Callable[Concatenate[Results, P], R]) -> Callable[Concatenate[
     """A method that reads records, whose errors are all of one class."""
 
     def read(self: Results, /, *args: P.args, **options: P.kwargs) -> R:
+        inspect.signature(method).bind(self, *args, **options)  # a mistake of the caller is none of the records
         with refusing(), reading(self.folder):
             return method(self, *args, **options)
 
@@ -225,7 +227,9 @@ def _unplanned(name: str, known: Iterable[str]) -> Refusal:
 
 
 def _nothing(name: str, known: Iterable[str]) -> Refusal:
-    return Refusal("{name} has nothing to draw; {near}", name=name or "-", near=did_you_mean(name, known))
+    if not (names := list(known)):
+        return Refusal("nothing to draw: no gain of this sweep has an interval")
+    return Refusal("{name} has nothing to draw; {near}", name=name, near=did_you_mean(name, names))
 
 
 def _of_training(training: Training, cost: LedgerRow | None) -> dict[str, Any]:

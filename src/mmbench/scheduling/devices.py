@@ -118,6 +118,10 @@ class Machine:
         """
         accelerator, each = training["accelerator"], training["devices"]
         if accelerator == "cpu" or (accelerator == "auto" and not names):
+            if each > cores:
+                raise Refusal(
+                    "training.devices={devices}, but this machine has {cores} processors", devices=each, cores=cores
+                )
             return Machine(cores, (), each, whole)
         if not names:
             raise Refusal("training.accelerator=gpu, but there is no GPU for a worker; use cpu or auto")

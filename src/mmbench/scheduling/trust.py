@@ -47,14 +47,14 @@ class Trust:
     large_worlds: bool = False
 
     @staticmethod
-    def of(words: Iterable[str]) -> Trust:
-        """What the values of ``--allow`` vouch for: :data:`WORLD`, a file or folder that exists, or a class.
+    def of(words: str | Iterable[str]) -> Trust:
+        """What the values of ``--allow``, or a single one, vouch for: :data:`WORLD`, a file or folder, or a class.
 
         Raises:
             ValueError: for a word that is none of them.
         """
         classes, places, large = set(), [], False
-        for word in words:
+        for word in [words] if isinstance(words, str) else words:
             if word == WORLD:
                 large = True
             elif word and Path(word).exists():

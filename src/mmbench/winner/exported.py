@@ -17,6 +17,7 @@ from torch.nn import functional
 from mmbench.data.sources import read_items, read_meta
 from mmbench.evaluation.counting import top_items
 from mmbench.inference.intervals import crossed_interval
+from mmbench.messages import Refusal
 from mmbench.nn.recommender import ClosedForm, Recommender
 from mmbench.nn.sparse import interaction_matrix
 from mmbench.report.layout import md
@@ -54,6 +55,8 @@ def export(winner: Winner, seed: int, folder: Path, *, with_ids: bool, trust: Tr
     Returns:
         Names of the files.
     """
+    if folder.exists() and not folder.is_dir():
+        raise Refusal("--out {folder} is a file; name a folder to write into", folder=folder)
     model = winner.model(seed)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
