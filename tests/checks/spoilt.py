@@ -141,6 +141,10 @@ SPOILT: dict[str, tuple[Spoil, str, Severity, int | None]] = {
     ),
     "one row of the future": (log(first_rows(1, timestamp=1_900_000_000)), "future", Severity.WARNING, 1),
     "a future": (log(first_rows(20, timestamp=1_900_000_000)), "future", Severity.BLOCKING, 20),
+    "a zero for a time": (log(first_rows(1, timestamp=0)), "past", Severity.WARNING, 1),
+    "days of a spreadsheet": (
+        log(lambda t: t.assign(timestamp=25_569 + t["timestamp"] // 86_400)), "past", Severity.BLOCKING, 480
+    ),
     "one time for all": (log(lambda t: t.assign(timestamp=1_700_000_000)), "one_time", Severity.WARNING, None),
     "no time": (log(lambda t: t.drop(columns="timestamp")), "no_time_column", Severity.WARNING, None),
     "a till": (log(with_a_till), "user_dominance", Severity.WARNING, 40),

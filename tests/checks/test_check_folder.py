@@ -121,6 +121,12 @@ def test_times_as_moments_and_as_text_are_checked(write: Callable[[pd.Series], p
     assert (found.name, found.count) == ("written_later", 1)
 
 
+def test_times_before_any_log_are_shown_as_written_and_as_a_day(shop: Path) -> None:
+    log(lambda t: t.assign(timestamp=[45_314, *t["timestamp"][1:]]))(shop)
+    (found,) = check_folder(shop, GAIN, NOW)
+    assert sentence(found, Translator("en")).startswith("1 of 480 times lies before 1990 (45314 is 1970-01-01)")
+
+
 def test_words_for_times_beside_dates_of_the_texts(shop: Path) -> None:
     items(lambda t: t.assign(updated_at="2030-01-01"))(shop)
     log(lambda t: t.assign(timestamp=t["timestamp"].astype(str).where(t.index > 1, "soon")))(shop)

@@ -24,7 +24,7 @@ def bare(tmp_path: Path) -> Path:
     bought = np.hstack([rng.permutation(30)[:6] for _ in range(40)])
     log = pd.DataFrame({"user_id": np.repeat([f"u{u}" for u in range(40)], 6), "item_id": [f"i{i}" for i in bought]})
     (tmp_path / "bare").mkdir()
-    log.assign(timestamp=range(240)).to_parquet(tmp_path / "bare" / "interactions.parquet")
+    log.assign(timestamp=range(1_700_000_000, 1_700_000_240)).to_parquet(tmp_path / "bare" / "interactions.parquet")
     return tmp_path / "bare"
 
 

@@ -15,6 +15,8 @@ from mmbench.messages import Template
 DAY = 86_400
 #: Share of rows in the future from which a split by time means nothing.
 FUTURE_LIMIT = 0.01
+#: 1990-01-01, before which no shop or site kept a log; share of rows before it from which the times are something else.
+FIRST_TIME, PAST_LIMIT = 631_152_000, 0.01
 #: Share of the log from which one user, or one item, outweighs the rest; it must also be so many equal shares.
 USER_SHARE, ITEM_SHARE, TIMES_EQUAL = 0.05, 0.2, 10.0
 _USER_DOMINANCE = Template(
@@ -116,6 +118,25 @@ def _times(log: pd.DataFrame, now: datetime, *, given: bool) -> Iterator[Finding
             int(future.sum()),
             total=len(log),
             example=example,
+        )
+    past = times < FIRST_TIME
+    if past.any():
+        first = times[past][0]
+        yield graded(
+            float(past.mean()),
+            PAST_LIMIT,
+            "past",
+            Template(
+                "{n} of {total} times lies before 1990 ({example} is {day}): is it a day of a spreadsheet, a year, the "
+                "number of an order, or a zero for a time that nobody knows? Write seconds since 1970.",
+                "{n} of {total} times lie before 1990 (for example {example}, which is {day}): are they days of a "
+                "spreadsheet, years, numbers of orders, or zeros for times that nobody knows? Write seconds since "
+                "1970.",
+            ),
+            int(past.sum()),
+            total=len(log),
+            example=f"{first:.0f}",
+            day=str(np.datetime64(int(first), "s"))[:10],
         )
     if len(times) > 1 and times.min() == times.max() and not given:
         yield warning(

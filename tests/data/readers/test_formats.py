@@ -213,11 +213,15 @@ def test_ducho(tmp_path: Path) -> None:
 
 
 def test_ducho_with_parts(tmp_path: Path) -> None:
-    for name, row in (("train", "1\t2\t5\t100"), ("val", "1\t3\t5\t200"), ("test", "1\t4\t5\t300")):
+    for name, row in (
+        ("train", "1\t2\t5\t1390000100"),
+        ("val", "1\t3\t5\t1390000200"),
+        ("test", "1\t4\t5\t1390000300"),
+    ):
         write(tmp_path / f"{name}_indexed.tsv", row + "\n")
     source = read(tmp_path, "ducho")
     assert source.log["split"].tolist() == ["train", "valid", "test"]
-    assert source.log["timestamp"].tolist() == [100, 200, 300]
+    assert source.log["timestamp"].tolist() == [1390000100, 1390000200, 1390000300]
 
 
 def test_microlens(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ GOOD: dict[str, bytes] = {
     "rb.inter": b"user_id:token\titem_id:token\trating:float\n1\t2\t3\n",
     "train.json": b'{"0": [1, 2], "1": [0]}',
     "train.txt": b"0 1 2\n1 0\n",
-    "reviews.tsv": b"u\ti\t5\t100\nv\tj\t4\t200\n",
+    "reviews.tsv": b"u\ti\t5\t1390176000\nv\tj\t4\t1390176001\n",
     "train.npy": _saved(np.array([[0, 1], [1, 0]])),
     "Toys.train.csv": b"user_id,parent_asin,rating,timestamp,history\nA,B,5.0,1602133857705,x\n",
     "Toys.csv": b"AFKZENTNBQ7A7V7UXW5JJI6UGRYQ,B00YQ6X8EO,5.0,1602133857705\n",

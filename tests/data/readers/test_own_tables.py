@@ -17,7 +17,7 @@ from mmbench.data.readers.text_table import Table
 from mmbench.data.readers.times import unix_seconds
 from tests.data.readers.files import write
 
-LOG = "user_id,item_id,rating,timestamp\nu1,007,5,30\nu1,08,,10\nu2,007,4.5,20\n"
+LOG = "user_id,item_id,rating,timestamp\nu1,007,5,1700000030\nu1,08,,1700000010\nu2,007,4.5,1700000020\n"
 ITEMS = "item_id,title,description\n007,赤い靴,革の靴\n08,青い帽子,\n9,Lamp,LED lamp\n"
 
 
@@ -32,7 +32,7 @@ def test_a_log_and_its_items(tmp_path: Path) -> None:
     assert source.log["user_id"].tolist() == ["u1", "u1", "u2"]
     assert source.log["item_id"].tolist() == ["007", "08", "007"]
     np.testing.assert_array_equal(source.log["rating"], [5, np.nan, 4.5])
-    assert source.log["timestamp"].tolist() == [30, 10, 20]
+    assert source.log["timestamp"].tolist() == [1700000030, 1700000010, 1700000020]
     assert source.items["item_id"].tolist() == ["007", "08", "9"]
     assert source.items["title"].tolist() == ["赤い靴", "青い帽子", "Lamp"]
     assert source.texts == ("title", "description")
@@ -77,9 +77,9 @@ def test_a_log_alone(tmp_path: Path) -> None:
 )
 def test_columns_are_guessed_or_named(tmp_path: Path, header: str, columns: Columns) -> None:
     separator = ";" if ";" in header else ","
-    path = write(tmp_path / "log.csv", f"{header}\n{separator.join(['u', 'i', '5'])}\n")
+    path = write(tmp_path / "log.csv", f"{header}\n{separator.join(['u', 'i', '1700000005'])}\n")
     log = read_tabular(path, columns).log
-    assert log.to_dict("list") == {"user_id": ["u"], "item_id": ["i"], "timestamp": [5]}
+    assert log.to_dict("list") == {"user_id": ["u"], "item_id": ["i"], "timestamp": [1700000005]}
 
 
 def test_optional_columns_can_be_left_out_and_parts_are_read(tmp_path: Path) -> None:
@@ -114,13 +114,13 @@ def test_columns_that_are_not_there(tmp_path: Path, columns: Columns, message: s
 
 
 def test_rows_without_an_id_are_dropped_and_counted(tmp_path: Path) -> None:
-    content = "user,item,time\n u1 ,a,1\n,b,x\nu2,NULL,2\nu2, b,3\nNA,b,4\n"
+    content = "user,item,time\n u1 ,a,2024/1/1\n,b,x\nu2,NULL,2024/1/1\nu2, b,2024/1/2\nNA,b,2024/1/3\n"
     path = write(tmp_path / "log.csv", content)
     source = read_tabular(path)
     assert source.log.to_dict("list") == {
         "user_id": ["u1", "u2", "NA"],
         "item_id": ["a", "b", "b"],
-        "timestamp": [1, 3, 4],
+        "timestamp": [1704067200, 1704153600, 1704240000],
     }
     assert source.notices[1] == f"log: 2 rows without user+item are left out (first: {path}, line 3)"
     with pytest.raises(ValueError, match=r"every row lacks user\+item"):
@@ -275,7 +275,10 @@ def test_unreadable_files(tmp_path: Path) -> None:
         ("1704412800999999", 1704412800),
         ("1704412800500000000", 1704412800),
         ("1.7044128e9", 1704412800),
-        ("0", 0),
+        ("202401050930", 1704447000),
+        ("45296", 1704412800),
+        ("45296.395833333336", 1704447000),
+        ("45314.52", 1706012928),
     ],
 )
 def test_times(value: str, second: int) -> None:
@@ -285,18 +288,33 @@ def test_times(value: str, second: int) -> None:
 def test_units_are_told() -> None:
     assert times(["1704412800000", "1704412801000"])[1] == ["t: taken as milliseconds and divided by 1000"]
     assert times(["20240105", "20240106"])[1] == ["t: numbers of 8 digits are read as dates"]
-    assert times(["1704412800", "2024"])[1] == []
+    assert times(["202401050930", "202401050931"])[1] == ["t: numbers of 12 digits are read as dates"]
+    assert times(["45296.5", "45297"])[1] == [
+        "t: numbers are read as days of a spreadsheet (45296.5 as 2024-01-05 12:00:00); if they are none, leave the "
+        "column out"
+    ]
+    assert times(["789652009", "1704412800"]) == ([789652009, 1704412800], [])
     assert times(["令和6年1月5日", "2024-01-05", "R6.1.5"])[1] == [
         "t: 2 dates of a Japanese era are read as those of our calendar (first: 令和6年1月5日)"
     ]
-    assert times(["20240105", "20249905"])[0] == [20240105, 20249905]
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         (["1704412800000", "1704412800000", "1704412800"], "row 3: t is '1704412800'; most rows are in milliseconds"),
-        (["1", "2", "1704412800000"], "row 3: t is '1704412800000'; most rows are in seconds, and units must not"),
+        (["1704412800", "1704412801", "1704412800000"], "row 3: t is '1704412800000'; most rows are in seconds, and"),
+        (["1704412800", "0", "1704412801"], "row 2: t is '0'; most rows are in seconds, and units must not be mixed"),
+        (["1704412800", "2024", "1704412801"], "row 2: t is '2024'; most rows are in seconds"),
+        (["0", "0"], r"row 1: t is '0'; no time is so small a number. Write seconds since 1970 .* \(2 such rows\)"),
+        (["2024", "2023"], "row 1: t is '2024'; no time is so small a number"),
+        (["202401", "202402"], "row 1: t is '202401'; no time is so small a number"),
+        (["240105", "240106"], "row 1: t is '240105'; no time is so small a number"),
+        ([str(number) for number in range(1, 100_000)], "row 1: t is '1'; no time is so small .* order"),
+        (["45296", "0", "45297"], "row 2: t is '0'; no time is so small a number"),
+        (["20240105", "20249905"], "row 2: t is '20249905'; most rows are dates of 8 digits, and all must be"),
+        (["202401051230", "202401059930"], "row 2: t is '202401059930'; most rows are dates of 12 digits"),
+        (["20240105", "0"], "row 2: t is '0'; most rows are dates of 8 digits"),
         (["1", "2", "soon"], "row 3: t is 'soon'; it must be a number"),
         (["1", ""], "row 2: t is ''; every row needs a time, or leave the column out"),
         (["2024-01-05", "NaN"], "row 2: t is 'NaN'; every row needs a time"),

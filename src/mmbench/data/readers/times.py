@@ -12,12 +12,19 @@ from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.text_table import MISSING_WORDS, Table, plain_digits
 from mmbench.messages import Message
 
-#: Least magnitude of a number that counts milliseconds, micro- or nanoseconds; 1e11 seconds are the year 5138.
+#: Least magnitude of a number that counts nano-, micro-, milliseconds or seconds: each is March 1973. A number below is
+#: a day of a spreadsheet, a month, a year or the number of an order; 1e11 seconds are the year 5138.
 UNITS = (
     (1e17, 1_000_000_000, Message("nanoseconds")),
     (1e14, 1_000_000, Message("microseconds")),
     (1e11, 1_000, Message("milliseconds")),
-    (0.0, 1, Message("seconds")),
+    (1e8, 1, Message("seconds")),
+)
+#: Days of a spreadsheet from 1954 to 2119, and the one that is 1970-01-01.
+_FIRST_DAY, _LAST_DAY, _DAY_OF_1970 = 20_000, 80_000, 25_569
+_NO_TIME = Message(
+    "no time is so small a number. Write seconds since 1970 (1704412800), 2024-01-05, 2024/1/5, 20240105, 202401051230 "
+    "or 20240105123000; for the number of an order or a year, leave the column out"
 )
 _DATE = (
     r"^(?P<year>[12]\d{3})[-/.年]\s*(?P<month>\d{1,2})[-/.月]\s*(?P<day>\d{1,2})日?(?:\s*\([月火水木金土日]\))?"
@@ -32,20 +39,22 @@ _BEFORE_ERA = {"令和": 2018, "平成": 1988, "昭和": 1925, "R": 2018, "H": 1
 _NUMBER = r"[-+]?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?"
 #: Nothing larger is a time in any unit.
 MAX_NUMBER = 1e19
-_PACKED_DATES = ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S"))
+_PACKED_DATES = ((8, "%Y%m%d"), (12, "%Y%m%d%H%M"), (14, "%Y%m%d%H%M%S"))
 _CHUNK_ROWS = 1 << 15
 
 
 def unix_seconds(table: Table, column: str, journal: Journal) -> NDArray[np.int64]:
     """Read a column of times as seconds since 1970.
 
-    Numbers are seconds, or milliseconds and finer where they are too large for seconds; eight or fourteen digits that
-    are a date (20240105, 20240105123000) are read as one. Other times are dates with the year first: 2024-01-05,
-    2024/1/5, 2024年1月5日, 令和6年1月5日, R6.1.5, with or without a weekday, a time of day (12:30, 12時30分) and a
-    zone; without a zone they count as UTC.
+    Numbers are seconds, or milliseconds and finer where they are too large for seconds; eight, twelve or fourteen
+    digits that are a date (20240105, 202401051230, 20240105123000) are read as one, numbers from 20,000 to 80,000
+    as days of a spreadsheet (45296 is 2024-01-05). Others are dates with the year first: 2024-01-05, 2024/1/5,
+    2024年1月5日, 令和6年1月5日, R6.1.5, with or without a weekday, a time of day (12:30, 12時30分) and a zone; without
+    one they count as UTC.
 
     Raises:
-        ValueError: for an empty cell, another way to write dates or mixed units, with the line.
+        ValueError: for an empty cell, another way to write dates, mixed units or numbers that are no times, with the
+            line.
     """
     text = plain_digits(table.frame[column]).str.strip()
     table = table.with_frame(table.frame.assign(**{column: text}))
@@ -53,13 +62,17 @@ def unix_seconds(table: Table, column: str, journal: Journal) -> NDArray[np.int6
         ~text.isin(MISSING_WORDS).to_numpy(bool), column, Message("every row needs a time, or leave the column out")
     )
     for digits, form in _PACKED_DATES:
-        if text.str.fullmatch(rf"[12][0-9]{{{digits - 1}}}").all():
-            dates = pd.to_datetime(text, format=form, errors="coerce")
-            if dates.dt.year.between(1900, 2100).all():
-                journal.tell(
-                    Message("{column}: numbers of {digits} digits are read as dates", column=column, digits=digits)
-                )
-                return _seconds(dates)
+        packed = text.where(text.str.fullmatch(rf"[12][0-9]{{{digits - 1}}}"))
+        dates = pd.to_datetime(packed, format=form, errors="coerce")
+        good = dates.dt.year.between(1900, 2100).to_numpy(bool)
+        if good.mean() >= 0.5:
+            table.require(
+                good, column, Message("most rows are dates of {digits} digits, and all must be", digits=digits)
+            )
+            journal.tell(
+                Message("{column}: numbers of {digits} digits are read as dates", column=column, digits=digits)
+            )
+            return _seconds(dates)
     if text.str.fullmatch(_NUMBER).mean() >= 0.5:
         return _from_numbers(table, column, journal)
     return _from_dates(table, column, journal)
@@ -78,15 +91,14 @@ def share_of_dates(texts: pd.Series) -> float:
     return float(good.mean())
 
 
-def unit_of(numbers: NDArray[np.float64]) -> tuple[float, int, Message]:
-    """Least magnitude, number per second and name of the unit that most of ``numbers`` ``(n,)`` are in."""
-    middle = np.median(np.abs(numbers))
-    return next(entry for entry in UNITS if middle >= entry[0])
-
-
 def _from_numbers(table: Table, column: str, journal: Journal) -> NDArray[np.int64]:
     numbers = table.numbers(column)
-    least, factor, unit = unit_of(numbers)
+    middle = np.median(np.abs(numbers))
+    if _FIRST_DAY <= middle <= _LAST_DAY:
+        return _from_days(table, column, numbers, journal)
+    if middle < UNITS[-1][0]:
+        table.require(np.abs(numbers) >= UNITS[-1][0], column, _NO_TIME)
+    least, factor, unit = next(entry for entry in UNITS if middle >= entry[0])
     above = next((entry[0] for entry in reversed(UNITS) if entry[0] > least), MAX_NUMBER)
     alike = (np.abs(numbers) >= least) & (np.abs(numbers) < above)
     table.require(alike, column, Message("most rows are in {unit}, and units must not be mixed", unit=unit))
@@ -95,6 +107,21 @@ def _from_numbers(table: Table, column: str, journal: Journal) -> NDArray[np.int
             Message("{column}: taken as {unit} and divided by {factor}", column=column, unit=unit, factor=factor)
         )
     return np.asarray(np.floor(numbers / factor).astype(np.int64))
+
+
+def _from_days(table: Table, column: str, numbers: NDArray[np.float64], journal: Journal) -> NDArray[np.int64]:
+    table.require((numbers >= _FIRST_DAY) & (numbers <= _LAST_DAY), column, _NO_TIME)
+    seconds = np.rint((numbers - _DAY_OF_1970) * 86_400).astype(np.int64)
+    journal.tell(
+        Message(
+            "{column}: numbers are read as days of a spreadsheet ({example} as {moment}); if they are none, leave the "
+            "column out",
+            column=column,
+            example=table.frame[column].iloc[0],
+            moment=str(seconds[:1].astype("datetime64[s]")[0]).replace("T", " "),
+        )
+    )
+    return np.asarray(seconds)
 
 
 def _from_dates(table: Table, column: str, journal: Journal) -> NDArray[np.int64]:
