@@ -127,6 +127,20 @@ def test_rows_without_an_id_are_dropped_and_counted(tmp_path: Path) -> None:
         read_tabular(write(tmp_path / "log.csv", "user,item\n,a\nu,\n"))
 
 
+@pytest.mark.parametrize("error", ["#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"])
+def test_errors_of_a_spreadsheet_are_missing_cells(error: str, tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", f"user,item,rating\nu,a,{error}\nu,{error},1\n{error},a,1\nv,b,2\n")
+    items = write(tmp_path / "items.csv", f"item,title,category\na,{error},shoes\n{error},lamp,home\nb,hat,{error}\n")
+    source = read_tabular(log, items=items)
+    assert source.log["user_id"].tolist() == ["u", "v"]
+    np.testing.assert_array_equal(source.log["rating"], [np.nan, 2])
+    assert source.items.to_dict("list") == {"item_id": ["a", "b"], "title": ["", "hat"], "category": ["shoes", ""]}
+    assert f"log: 2 rows without user+item are left out (first: {log}, line 3)" in source.notices
+    assert f"items: 1 row without item is left out (first: {items}, line 3)" in source.notices
+    with pytest.raises(ValueError, match=r"line 3: time is '.*'; every row needs a time"):
+        read_tabular(write(tmp_path / "times.csv", f"user,item,time\nu,a,2024/1/5\nu,b,{error}\n"))
+
+
 def test_items_are_cleaned_and_completed(tmp_path: Path) -> None:
     log = write(tmp_path / "log.csv", "user,item\nu,a\nu,z\nu,y\n")
     items = write(tmp_path / "items.tsv", "id\tname\n b \tlamp\n\tlost\na\tshoe\nb\tagain\na\tagain\n")

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from mmbench.messages import Message, Refusal
 
-#: What stands for a missing cell in exports of databases and of pandas.
-MISSING_WORDS = ("", "NULL", "null", "None", "NaN", "nan", "\\N")
+#: What stands for a missing cell in exports of databases, of pandas and of spreadsheets.
+MISSING_WORDS = (
+    "", "NULL", "null", "None", "NaN", "nan", "\\N",
+    "#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!",
+)  # fmt: skip
 _CHUNK_ROWS = 1 << 18
 _SHOWN_NAMES = 30
 
