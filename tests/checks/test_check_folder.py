@@ -121,6 +121,13 @@ def test_times_as_moments_and_as_text_are_checked(write: Callable[[pd.Series], p
     assert (found.name, found.count) == ("written_later", 1)
 
 
+def test_ids_that_differ_in_characters_nobody_sees_are_written_out(shop: Path) -> None:
+    log(lambda t: t.assign(item_id=t["item_id"].where(t["item_id"] != "i7", "i\u200b7")))(shop)
+    (found,) = check_folder(shop, GAIN, NOW)
+    assert (found.name, found.severity, found.count) == ("ids_differ", Severity.BLOCKING, 1)
+    assert r"('i\u200b7' in the log, i7 in items.parquet)" in sentence(found, Translator("en"))
+
+
 def test_times_before_any_log_are_shown_as_written_and_as_a_day(shop: Path) -> None:
     log(lambda t: t.assign(timestamp=[45_314, *t["timestamp"][1:]]))(shop)
     (found,) = check_folder(shop, GAIN, NOW)

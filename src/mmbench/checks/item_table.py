@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench.checks import Finding, blocking, graded, warning
+from mmbench.checks.ids import plain, shown
 from mmbench.data.interactions import seconds
 from mmbench.encoders.ngrams import normalised
 from mmbench.messages import Template
@@ -71,8 +71,8 @@ def _ids(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
     listed = pd.Index(items["item_id"].unique())
     unlisted = bought.difference(listed)
     if len(unlisted):
-        plain = {_plain(item): item for item in listed}
-        meant = [(item, plain[_plain(item)]) for item in unlisted if _plain(item) in plain]
+        by_plain = {plain(item): item for item in listed}
+        meant = [(item, by_plain[plain(item)]) for item in unlisted if plain(item) in by_plain]
         if meant:
             yield blocking(
                 "ids_differ",
@@ -83,11 +83,11 @@ def _ids(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
                     "the log, {items} in items.parquet). Write ids alike in both.",
                 ),
                 len(meant),
-                log=meant[0][0],
-                items=meant[0][1],
+                log=shown(meant[0][0]),
+                items=shown(meant[0][1]),
             )
         if len(meant) < len(unlisted):
-            strangers = [item for item in unlisted if _plain(item) not in plain]
+            strangers = [item for item in unlisted if plain(item) not in by_plain]
             share = len(strangers) / len(bought)
             yield graded(
                 share,
@@ -121,8 +121,8 @@ def _ids(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
 
 def _spelled_twice(bought: pd.Index, idle: pd.Index) -> Iterator[Finding]:
     """Items that stand in the catalogue twice, once as the log writes them and once as somebody else does."""
-    plain = {_plain(item): item for item in idle}
-    pairs = [(item, plain[_plain(item)]) for item in bought if _plain(item) in plain]
+    by_plain = {plain(item): item for item in idle}
+    pairs = [(item, by_plain[plain(item)]) for item in bought if plain(item) in by_plain]
     if pairs:
         yield graded(
             len(pairs) / len(bought),
@@ -137,15 +137,9 @@ def _spelled_twice(bought: pd.Index, idle: pd.Index) -> Iterator[Finding]:
                 "one: prepare again with --restore-zeros, or write ids alike.",
             ),
             len(pairs),
-            log=pairs[0][0],
-            items=pairs[0][1],
+            log=shown(pairs[0][0]),
+            items=shown(pairs[0][1]),
         )
-
-
-def _plain(item: str) -> str:
-    """An id without what programs add or take away: leading zeros, a decimal point, case, spaces, full width."""
-    folded = unicodedata.normalize("NFKC", item).casefold().strip()
-    return re.sub(r"[\s_-]", "", folded.removesuffix(".0")).lstrip("0")
 
 
 def _same_texts(items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:

@@ -127,6 +127,21 @@ def test_rows_without_an_id_are_dropped_and_counted(tmp_path: Path) -> None:
         read_tabular(write(tmp_path / "log.csv", "user,item\n,a\nu,\n"))
 
 
+def test_invisible_characters_around_ids_are_taken_away_and_counted(tmp_path: Path) -> None:
+    rows = "u1,a\nu1\u200b,\ufeffa\n\u200e u2,b\u00ad\n\u2060,b\nu2,靴\u200d箱\n"
+    log = write(tmp_path / "log.csv", "user,item\n" + rows)
+    items = write(tmp_path / "items.csv", "item,title\na\u200b,shoe\nb,hat\n")
+    source = read_tabular(log, items=items)
+    assert source.log.to_dict("list") == {"user_id": ["u1", "u1", "u2", "u2"], "item_id": ["a", "a", "b", "靴\u200d箱"]}
+    assert source.items["item_id"].tolist() == ["a", "b", "靴\u200d箱"]
+    assert source.notices[1:4] == (
+        r"user: 3 ids are read without the invisible characters around them (first: 'u1\u200b')",
+        r"item: 2 ids are read without the invisible characters around them (first: '\ufeffa')",
+        f"log: 1 row without user+item is left out (first: {log}, line 5)",
+    )
+    assert r"item: 1 id is read without the invisible characters around it ('a\u200b')" in source.notices
+
+
 @pytest.mark.parametrize("error", ["#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"])
 def test_errors_of_a_spreadsheet_are_missing_cells(error: str, tmp_path: Path) -> None:
     log = write(tmp_path / "log.csv", f"user,item,rating\nu,a,{error}\nu,{error},1\n{error},a,1\nv,b,2\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -183,7 +184,7 @@ def _with_returns_cancelled(log: pd.DataFrame, journal: Journal) -> pd.DataFrame
 
 
 def with_ids(table: Table, names: Mapping[str, str], what: str, journal: Journal) -> Table:
-    """Add the ids as columns, without white space around them, and drop rows that lack one.
+    """Add the ids as columns, without white space and invisible characters around them; drop rows that lack one.
 
     Args:
         table: cells.
@@ -195,13 +196,13 @@ def with_ids(table: Table, names: Mapping[str, str], what: str, journal: Journal
         ValueError: if no row has its ids, or an id is a rounded number or holds a control character.
     """
     ids = {target: table.frame[name].str.strip() for target, name in names.items()}
+    for target, column in ids.items():
+        if not column.str.isascii().all():
+            ids[target] = _plain_ids(column, names[target], journal)
     missing = np.logical_or.reduce([column.isin(MISSING_WORDS).to_numpy(bool) for column in ids.values()])
     columns = "+".join(names.values())
     if missing.all():
         raise Refusal("{path}: every row lacks {columns}", path=table.path, columns=columns)
-    for target, column in ids.items():
-        if not column.str.isascii().all():
-            ids[target] = _plain_ids(column, names[target], journal)
     table = table.with_frame(table.frame.assign(**ids))
     if missing.any():
         first = table.where(int(missing.argmax()))
@@ -221,6 +222,10 @@ def with_ids(table: Table, names: Mapping[str, str], what: str, journal: Journal
 
 
 def _plain_ids(column: pd.Series, name: str, journal: Journal) -> pd.Series:
+    """Ids with plain letters for full-width ones, and without byte order marks, zero-width spaces and the like around.
+
+    Within an id such a character may belong to a word of its script, so it stays.
+    """
     wide = column.str.contains(_WIDE_PATTERN)
     if wide.any():
         journal.tell(
@@ -233,6 +238,22 @@ def _plain_ids(column: pd.Series, name: str, journal: Journal) -> pd.Series:
             )
         )
         column = column.str.translate(_WIDE)
+    letters = set().union(*column.unique())
+    unseen = [letter for letter in letters if unicodedata.category(letter) == "Cf"]
+    if unseen:
+        bare = column.str.strip("".join(filter(str.isspace, letters)) + "".join(unseen))
+        framed = bare != column
+        if framed.any():
+            journal.tell(
+                Message.counted(
+                    "{column}: 1 id is read without the invisible characters around it ({example})",
+                    "{column}: {n} ids are read without the invisible characters around them (first: {example})",
+                    int(framed.sum()),
+                    column=name,
+                    example=repr(column[framed].iloc[0]),
+                )
+            )
+            column = bare
     return column
 
 
