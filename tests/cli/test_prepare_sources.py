@@ -148,7 +148,7 @@ def test_texts_that_are_all_empty_are_told(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "a.inter").write_text("user_id:token\titem_id:token\n1\t2\n")
     (tmp_path / "a.item").write_text("item_id:token\tname:token_seq\n2\t\n")
     run(tmp_path, "--out", tmp_path / "out")
-    assert "name are empty for every item; there is no modality text" in capsys.readouterr().out
+    assert "name is empty for every item; there is no modality text" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"column 'title' \(--text\) is not there; columns are item_id"):
         run(tmp_path / "a.inter", "--format", "recbole", "--text", "title", "--out", tmp_path / "n")
 

@@ -165,7 +165,12 @@ def _with_texts(source: Source, given: argparse.Namespace, journal: Journal) -> 
         return source, {}
     if given.format != "table" and not (source.items[list(columns)] != "").to_numpy().any():
         journal.tell(
-            Message("{columns} are empty for every item; there is no modality text", columns=", ".join(columns))
+            Message.counted(
+                "{columns} is empty for every item; there is no modality text",
+                "{columns} are empty for every item; there is no modality text",
+                len(columns),
+                columns=", ".join(columns),
+            )
         )
         return source, {}
     encoder = {"text": {"encoder": "character n-grams, TF-IDF, SVD", "columns": list(columns), "dim": given.text_dim}}

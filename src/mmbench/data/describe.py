@@ -57,7 +57,7 @@ def coverage(source: Source) -> dict[str, dict[str, int]]:
     counts = {name: feature.counts() for name, feature in sorted(source.features.items())}
     for column in (*source.texts, *CONTENT):
         if column in source.items:
-            counts[f"items.{column}"] = {"present": int((source.items[column].fillna("") != "").sum())}
+            counts[f"items.{column}"] = {"present": int((source.items[column].fillna("").str.strip() != "").sum())}
     return counts
 
 

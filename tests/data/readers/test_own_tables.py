@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmbench.data.describe import coverage
 from mmbench.data.divisions import categories
 from mmbench.data.readers.columns import Columns
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.own_tables import read_tabular
 from mmbench.data.readers.text_table import Table
 from mmbench.data.readers.times import unix_seconds
+from mmbench.data.sources import Source
 from tests.data.readers.files import write
 
 LOG = "user_id,item_id,rating,timestamp\nu1,007,5,1700000030\nu1,08,,1700000010\nu2,007,4.5,1700000020\n"
@@ -167,6 +169,30 @@ def test_items_are_cleaned_and_completed(tmp_path: Path) -> None:
         "items: 2 items of the log are not listed and have no text",
         "items: 1 listed item has no interaction",
     )
+
+
+def test_a_blank_cell_takes_what_a_later_row_of_the_item_has(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "user,item\nu,a\nu,b\nu,c\n")
+    rows = "a, ,NULL\nb,hat,head\na,,shoes\na,red shoe,boots\nb,cap,home\nc, ,NULL\nc,,\n"
+    items = write(tmp_path / "items.csv", "item,title,category\n" + rows)
+    source = read_tabular(log, items=items)
+    assert source.items.to_dict("list") == {
+        "item_id": ["a", "b", "c"],
+        "title": ["red shoe", "hat", ""],
+        "category": ["shoes", "head", ""],
+    }
+    assert source.notices[2:] == (
+        "items: 4 repeated items, the first row of each counts (first: 'a')",
+        "items: 2 cells that are blank in the first rows of their items are taken from later rows (first: title of "
+        "'a')",
+    )
+    assert coverage(source) == {"items.title": {"present": 2}}
+
+
+def test_a_cell_of_spaces_is_no_content() -> None:
+    items = pd.DataFrame({"item_id": ["a", "b", "c"], "title": [" ", "\u3000", "hat"], "image_url": ["", " ", "x"]})
+    source = Source(pd.DataFrame({"user_id": ["u"], "item_id": ["a"]}), items, {}, texts=("title",))
+    assert coverage(source) == {"items.title": {"present": 1}, "items.image_url": {"present": 1}}
 
 
 def test_texts_are_joined_in_the_order_asked(tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def _plain_ids(column: pd.Series, name: str, journal: Journal) -> pd.Series:
 
 
 def first_of_each(items: pd.DataFrame, journal: Journal) -> pd.DataFrame:
-    """The first row of each item."""
+    """The first row of each item, whose blank cells take what a later row of the item has."""
     repeated = items["item_id"].duplicated().to_numpy(bool)
     if repeated.any():
         first = items["item_id"][repeated].iloc[0]
@@ -270,7 +270,29 @@ def first_of_each(items: pd.DataFrame, journal: Journal) -> pd.DataFrame:
                 example=repr(first),
             )
         )
-    return items[~repeated].reset_index(drop=True)
+    kept, taken = items[~repeated].copy(), 0
+    example = ("", "")
+    for name in items.columns.drop("item_id") if repeated.any() else ():
+        filled = ~items[name].fillna("").str.strip().isin(MISSING_WORDS)
+        given = items[filled].drop_duplicates("item_id").set_index("item_id")[name]
+        later = ~filled & items["item_id"].isin(given.index) & ~repeated
+        if later.any():
+            example = example if taken else (repr(items["item_id"][later].iloc[0]), str(name))
+            taken += int(later.sum())
+            kept[name] = kept[name].where(~later, kept["item_id"].map(given))
+    if taken:
+        journal.tell(
+            Message.counted(
+                "items: 1 cell that is blank in the first row of its item is taken from a later row ({column} of "
+                "{example})",
+                "items: {n} cells that are blank in the first rows of their items are taken from later rows (first: "
+                "{column} of {example})",
+                taken,
+                example=example[0],
+                column=example[1],
+            )
+        )
+    return kept.reset_index(drop=True)
 
 
 def without_zeros(unlisted: pd.Index, listed: pd.Series) -> dict[str, str]:

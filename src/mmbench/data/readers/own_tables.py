@@ -187,5 +187,5 @@ def _items(
     table = source.read([item_column, *texts, *kept], names=names)
     frame = with_ids(table, {"item_id": item_column}, "items", journal).frame[["item_id", *texts, *kept]]
     frame = first_of_each(frame, journal)
-    cleaned = {name: frame[name].where(~frame[name].isin(MISSING_WORDS), "") for name in [*texts, *kept]}
+    cleaned = {name: frame[name].where(~frame[name].str.strip().isin(MISSING_WORDS), "") for name in [*texts, *kept]}
     return frame.assign(**cleaned).rename(columns=kept), texts
