@@ -419,6 +419,13 @@ def test_counts_as_shops_write_them(tmp_path: Path) -> None:
     assert not any("are read as numbers" in line for line in quantities(tmp_path, ["1", "2.5", "-1"])[1])
 
 
+def test_rows_without_a_quantity_are_counted(tmp_path: Path) -> None:
+    kept, notices = quantities(tmp_path, ["1", "", " ", "NULL", "-1"])
+    np.testing.assert_array_equal(kept, [1, np.nan, np.nan, np.nan])
+    assert f"log: 3 rows without a 数量 count as purchases (first: {tmp_path / 'log.csv'}, line 3)" in notices
+    assert not any("without a" in line for line in quantities(tmp_path, ["1", "-1"])[1])
+
+
 @pytest.mark.parametrize("cell", ["1個2", "約3", "1,20", "二個", "1,200,3", "3ダースくらい"])
 def test_what_is_no_count_is_refused(tmp_path: Path, cell: str) -> None:
     with pytest.raises(ValueError, match=rf"line 3: 数量 is '{cell}'; it must be a number"):
@@ -449,6 +456,7 @@ def test_returns_cancel_their_purchase(tmp_path: Path) -> None:
     assert log["quantity"].tolist() == [1, 1, 2, 1]  # a return takes units of the latest earlier purchase
     assert source.notices[1:] == (
         "数量: 2 cells are read as numbers (first: ▲1 as -1)",
+        f"log: 1 row without a 数量 counts as a purchase ({path}, line 15)",
         f"log: 1 row with a 数量 of zero is left out ({path}, line 14)",
         "log: 6 returns; purchases that they cancel and that are left out: 4, purchases with fewer units: 2, returns "
         "without an earlier purchase: 1",

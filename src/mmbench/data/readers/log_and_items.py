@@ -109,6 +109,17 @@ def _bought(table: Table, column: str, journal: Journal, *, with_returns: bool) 
     quantity = table.numbers(column)
     if not (~(quantity <= 0)).any():
         raise Refusal("{path}: no row has a {column} above zero", path=table.path, column=column)
+    unknown = np.isnan(quantity)
+    if unknown.any():
+        journal.tell(
+            Message.counted(
+                "log: 1 row without a {column} counts as a purchase ({where})",
+                "log: {n} rows without a {column} count as purchases (first: {where})",
+                int(unknown.sum()),
+                column=column,
+                where=table.where(int(unknown.argmax())),
+            )
+        )
     returned = quantity == 0 if with_returns else quantity <= 0
     if returned.any() and with_returns:
         journal.tell(
