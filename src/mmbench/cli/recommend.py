@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
         table = TableFile(asked.new_users, encoding="auto")
         if missing := {"user", "item"} - {*table.header().frame}:
             raise Refusal("{file} has no column {column}; it needs user and item", file=table.path, column=min(missing))
-        histories = table.read(["user", "item"]).frame
+        histories = table.read(["user", "item"], ids=["user", "item"]).frame
     with reading(asked.sweep):
         winner = winner_of(asked)
         seeds = sorted(winner.finals) if asked.seed == MEAN else [int(asked.seed)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,26 @@ def test_json_lines_as_a_table(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_cells_of_json(value: Any, text: str) -> None:
     assert cell_text(value) == text
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize(("value", "said"), [({"id": "x"}, "{'id': 'x'}"), ([7, 8], "[7")])
+def test_lists_and_objects_are_no_ids(value: Any, said: str, kind: str, tmp_path: Path) -> None:
+    def table(name: str, **columns: list[Any]) -> Path:
+        path, frame = tmp_path / f"{name}.{kind}", pd.DataFrame(columns)
+        frame.to_parquet(path) if kind == "parquet" else frame.to_json(path, orient="records", lines=True)
+        return path
+
+    place = "row 2" if kind == "parquet" else "line 2"
+    rule = r".*; an id is a text or a number, no list and no object; write the id alone into the column"
+    log = table("log", user=["u", "v"], item=["a", "b"])
+    for column in ("user", "item"):
+        wrong = table("wrong", **{"user": ["u", "v"], "item": ["a", "b"], column: [None, value]})
+        with pytest.raises(ValueError, match=rf"wrong.{kind}, {place}: {column} is .{re.escape(said)}{rule}"):
+            read_tabular(wrong)
+    items = table("items", item=[None, value], title=["x", "y"])
+    with pytest.raises(ValueError, match=rf"items.{kind}, {place}: item is .{re.escape(said)}{rule}"):
+        read_tabular(log, items=items)
 
 
 def test_unneeded_columns_are_not_read_and_still_checked(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def read_tabular(
     header = source.header(_LOOKED_AT)
     names = columns.chosen(header)
     _tell_of_file(source, header, journal)
-    log = log_of(source.read(list(names.values())), names, journal, cancel_returns=cancel_returns)
+    table = source.read(list(names.values()), ids=[names["user"], names["item"]])
+    log = log_of(table, names, journal, cancel_returns=cancel_returns)
     unused = [name for name in header.names if name not in names.values()]
     if unused:
         journal.tell(Message("columns of the log that are not used: {columns}", columns=", ".join(unused)))
@@ -184,7 +185,7 @@ def _items(
     if unused:
         journal.tell(Message("columns of the items that are not used: {columns}", columns=", ".join(unused)))
     names = [name for name, role in kept.items() if role == "category"]
-    table = source.read([item_column, *texts, *kept], names=names)
+    table = source.read([item_column, *texts, *kept], names=names, ids=[item_column])
     frame = with_ids(table, {"item_id": item_column}, "items", journal).frame[["item_id", *texts, *kept]]
     frame = first_of_each(frame, journal)
     cleaned = {name: frame[name].where(~frame[name].str.strip().isin(MISSING_WORDS), "") for name in [*texts, *kept]}

@@ -25,13 +25,16 @@ from mmbench.data.readers.columns import header_at
 from mmbench.data.readers.delimited import TITLE_ROWS, encoding_of, read_delimited, read_header
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines, refuse_pickle
 from mmbench.data.readers.text_table import Table
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 
 DELIMITED, PARQUET, EXCEL = (".csv", ".tsv", ".tab", ".txt"), (".parquet", ".pq"), (".xlsx", ".xlsm")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 TABLES = (*DELIMITED, *PARQUET, *EXCEL, *JSON_LINES)
 #: Objects of a JSON lines file whose keys are its columns.
 _SAMPLE_ROWS = 1000
+#: What JSON and Parquet call lists and objects, and what is said where one stands for an id.
+_NESTED = (dict, list, np.ndarray)
+_NO_ID = Message("an id is a text or a number, no list and no object; write the id alone into the column")
 #: A number format of zeros alone pads with zeros.
 _PADDED = re.compile(r"0{2,}")
 
@@ -81,12 +84,13 @@ class TableFile:
         """The encoding in which a text table is read; None for other files."""
         return encoding_of(self.path, self.encoding) if self._kind() in DELIMITED else None
 
-    def read(self, columns: Sequence[str], *, names: Sequence[str] = ()) -> Table:
+    def read(self, columns: Sequence[str], *, names: Sequence[str] = (), ids: Sequence[str] = ()) -> Table:
         """Some columns of all rows.
 
         Args:
             columns: which; lists in their cells are joined by spaces.
             names: those of ``columns`` that hold names of categories, see :func:`names_text`.
+            ids: those of ``columns`` that hold ids, which are no lists or objects.
 
         Raises:
             ValueError: for a fault of the file, with its line.
@@ -95,10 +99,10 @@ class TableFile:
         if kind in DELIMITED:
             return read_delimited(self.path, encoding=self.encoding, columns=columns)
         if kind in PARQUET:
-            return self._from_parquet(columns, names)
+            return self._from_parquet(columns, names, ids)
         if kind not in TABLES:
             return Table(self.path, self._own_frame[list(columns)])
-        return self._from_sheet(columns) if kind in EXCEL else self._from_json(columns, names)
+        return self._from_sheet(columns) if kind in EXCEL else self._from_json(columns, names, ids)
 
     def _kind(self) -> str:
         if not is_table(self.path):
@@ -121,16 +125,24 @@ class TableFile:
             raise Refusal("{path} has no rows", path=self.path)
         return _as_texts(given.reset_index(drop=True))
 
-    def _from_parquet(self, columns: Sequence[str], names: Sequence[str]) -> Table:
+    def _from_parquet(self, columns: Sequence[str], names: Sequence[str], ids: Sequence[str]) -> Table:
         frame = read_parquet(self.path, columns)
         if frame.empty:
             raise Refusal("{path} has no rows", path=self.path)
+        for name in ids:
+            if frame[name].dtype == object:
+                nested = frame[name].map(lambda cell: isinstance(cell, _NESTED)).to_numpy(bool)
+                Table(self.path, frame).require(~nested, name, _NO_ID)
         lists = {name: frame[name].map(names_text) for name in names if _holds_lists(frame[name])}
         return Table(self.path, _as_texts(frame[list(columns)].assign(**lists)))
 
-    def _from_json(self, columns: Sequence[str], names: Sequence[str]) -> Table:
+    def _from_json(self, columns: Sequence[str], names: Sequence[str], ids: Sequence[str]) -> Table:
         rows = Gathered({**dict.fromkeys(columns, TEXT), "line": pa.int64()})
         for line, row in json_lines(self.path):
+            for name in ids:
+                if isinstance(row.get(name), _NESTED):
+                    nested = pd.DataFrame({name: [row[name]]}, index=[line - 1])
+                    Table(self.path, nested, lambda place: place + 1).require(np.array([False]), name, _NO_ID)
             rows.add(*((names_text if name in names else cell_text)(row.get(name)) for name in columns), line)
         frame = rows.frame()
         if frame.empty:
