@@ -148,6 +148,7 @@ SPOILT: dict[str, tuple[Spoil, str, Severity, int | None]] = {
     "one time for all": (log(lambda t: t.assign(timestamp=1_700_000_000)), "one_time", Severity.WARNING, None),
     "no time": (log(lambda t: t.drop(columns="timestamp")), "no_time_column", Severity.WARNING, None),
     "a till": (log(with_a_till), "user_dominance", Severity.WARNING, 40),
+    "a user in two spellings": (log(first_rows(1, user_id="U０")), "user_spellings", Severity.BLOCKING, 1),
     "an item twice": (
         items(lambda t: pd.concat([t, t[:1].assign(title="a further title")])), "item_repeated", Severity.BLOCKING, 1
     ),

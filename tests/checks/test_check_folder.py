@@ -13,6 +13,7 @@ import pytest
 
 from mmbench.checks import Finding, Severity
 from mmbench.checks.check_folder import check_folder
+from mmbench.checks.log import findings as log_findings
 from mmbench.cli.check import sentence
 from mmbench.data import encoded
 from mmbench.encoders.encode_folder import Options, encode_folder, parse_choice
@@ -126,6 +127,19 @@ def test_ids_that_differ_in_characters_nobody_sees_are_written_out(shop: Path) -
     (found,) = check_folder(shop, GAIN, NOW)
     assert (found.name, found.severity, found.count) == ("ids_differ", Severity.BLOCKING, 1)
     assert r"('i\u200b7' in the log, i7 in items.parquet)" in sentence(found, Translator("en"))
+
+
+@pytest.mark.parametrize(("column", "name"), [("user_id", "user_spellings"), ("item_id", "item_spellings")])
+@pytest.mark.parametrize(("n", "severity"), [(100, Severity.BLOCKING), (101, Severity.WARNING)])
+def test_spellings_within_the_log(column: str, name: str, n: int, severity: Severity) -> None:
+    """One further spelling blocks where it is more than one of a hundred; 1-11 and 11-1 are no spellings of one id."""
+    ids = ["1-11", "11-1", *(f"a{k}" for k in range(n - 4)), "A\u200b０ ", "0a1"]
+    frame = pd.DataFrame({"user_id": "u", "item_id": "i"}, index=range(n)).assign(**{column: ids})
+    found = [f for f in log_findings(frame, NOW) if f.name.endswith("_spellings")]
+    assert [(f.name, f.severity, f.count) for f in found] == [(name, Severity.BLOCKING, 2)]
+    (one,) = (f for f in log_findings(frame[:-1], NOW) if f.name.endswith("_spellings"))
+    assert (one.severity, one.count) == (severity, 1)
+    assert r"(a0 and 'A\u200b０ ')" in sentence(one, Translator("en"))
 
 
 def test_times_before_any_log_are_shown_as_written_and_as_a_day(shop: Path) -> None:

@@ -6,12 +6,20 @@ import re
 import unicodedata
 
 
-def plain(identifier: str) -> str:
-    """An id without leading zeros, a decimal point, case, spaces, hyphens, full width and characters nobody sees."""
+def respelled(identifier: str) -> str:
+    """An id without leading zeros, a decimal point, case, spaces, full width and characters that nobody sees."""
     folded = unicodedata.normalize("NFKC", identifier).casefold()
     if not folded.isascii():
         folded = "".join(letter for letter in folded if unicodedata.category(letter) != "Cf")
-    return re.sub(r"[\s_-]", "", folded.strip().removesuffix(".0")).lstrip("0")
+    return re.sub(r"\s", "", folded.strip().removesuffix(".0")).lstrip("0")
+
+
+def plain(identifier: str) -> str:
+    """As :func:`respelled`, and without hyphens: what two tables may write for one id.
+
+    Within one table ``1-11`` and ``11-1`` are two ids.
+    """
+    return re.sub("[_-]", "", respelled(identifier)).lstrip("0")
 
 
 def shown(identifier: str) -> str:

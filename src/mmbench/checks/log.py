@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mmbench.checks import Finding, blocking, graded, warning
+from mmbench.checks.ids import respelled, shown
 from mmbench.data.interactions import MOST_SECONDS, seconds
 from mmbench.messages import Template
 
@@ -19,6 +20,20 @@ FUTURE_LIMIT = 0.01
 FIRST_TIME, PAST_LIMIT = 631_152_000, 0.01
 #: Share of the log from which one user, or one item, outweighs the rest; it must also be so many equal shares.
 USER_SHARE, ITEM_SHARE, TIMES_EQUAL = 0.05, 0.2, 10.0
+#: Share of the users, or of the items, that are a further spelling of another one.
+SPELLINGS_LIMIT = 0.01
+_USER_SPELLINGS = Template(
+    "{n} user of the log ({share}) differs from another one only by zeros, spaces, case, width or invisible characters "
+    "({one} and {other}). If they are one, its history is torn apart: write ids alike.",
+    "{n} users of the log ({share}) differ from another one only by zeros, spaces, case, width or invisible characters "
+    "(for example {one} and {other}). If they are one, their histories are torn apart: write ids alike.",
+)
+_ITEM_SPELLINGS = Template(
+    "{n} item of the log ({share}) differs from another one only by zeros, spaces, case, width or invisible characters "
+    "({one} and {other}). If they are one, its purchases are torn apart: write ids alike.",
+    "{n} items of the log ({share}) differ from another one only by zeros, spaces, case, width or invisible characters "
+    "(for example {one} and {other}). If they are one, their purchases are torn apart: write ids alike.",
+)
 _USER_DOMINANCE = Template(
     "User {example} alone has {n} row, {share} of the log. Is that a till or a robot? Leave it out.",
     "User {example} alone has {n} rows, {share} of the log. Is that a till or a robot? Leave it out.",
@@ -38,6 +53,8 @@ def findings(log: pd.DataFrame, now: datetime, split_column: str = "split") -> I
         split_column: column with the part of each row; where it is there, the split is settled.
     """
     yield from _repeated(log)
+    yield from _spellings(log["user_id"], "user_spellings", _USER_SPELLINGS)
+    yield from _spellings(log["item_id"], "item_spellings", _ITEM_SPELLINGS)
     given = split_column in log
     if "timestamp" in log:
         yield from _times(log, now, given=given)
@@ -70,6 +87,24 @@ def _repeated(log: pd.DataFrame) -> Iterator[Finding]:
             total=len(log),
             user=first["user_id"],
             item=first["item_id"],
+        )
+
+
+def _spellings(ids: pd.Series, name: str, template: Template) -> Iterator[Finding]:
+    known = pd.Series(ids.unique()).astype(str)
+    bare = known.map(respelled)
+    again = bare.duplicated()
+    if again.any():
+        other = known[again].iloc[0]
+        yield graded(
+            float(again.mean()),
+            SPELLINGS_LIMIT,
+            name,
+            template,
+            int(again.sum()),
+            share=float(again.mean()),
+            one=shown(known[bare == respelled(other)].iloc[0]),
+            other=shown(other),
         )
 
 
