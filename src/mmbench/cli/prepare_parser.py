@@ -200,5 +200,5 @@ def add_table_options(command: argparse.ArgumentParser, translator: Translator) 
     command.add_argument(
         "--restore-zeros",
         action="store_true",
-        help=translator(Message("give items the leading zeros that their ids have in the log")),
+        help=translator(Message("give ids of items the leading zeros that the log or the list of items has lost")),
     )

@@ -524,6 +524,36 @@ def test_leading_zeros_that_the_list_lost_are_found(tmp_path: Path) -> None:
         read_tabular(write(tmp_path / "two.csv", "user,item\nu,007\nu,08\n"), items=none)
 
 
+def test_leading_zeros_that_the_log_lost_are_found(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "user,item\nu,7\nv,7\nu,8\nu,9\nu,0010\n")
+    items = write(tmp_path / "items.csv", "item,title\n00007,red shoe\n00008,hat\n9,lamp\n10,cap\n")
+    journal = Journal()
+    read_tabular(log, items=items, journal=journal)
+    assert (
+        "2 items of the log are found in the list of items only with leading zeros (first: 7 in the log, 00007 in the "
+        "list): did a spreadsheet take them away? Save the log with its codes as text, or add --restore-zeros"
+    ) in journal.lines
+    assert any("1 item of the log is found in the list of items only without" in line for line in journal.lines)
+    assert [question.words for question in journal.questions] == [("--restore-zeros",)]
+    restored = read_tabular(log, items=items, restore_zeros=True)
+    assert restored.log["item_id"].tolist() == ["00007", "00007", "00008", "9", "0010"]
+    assert restored.items["item_id"].tolist() == ["00007", "00008", "9", "0010"]
+    assert "log: 2 items take the zeros that their ids have in the list (first: 7 becomes 00007)" in restored.notices
+    assert "items: 1 item takes the zeros that its id has in the log (10 becomes 0010)" in restored.notices
+    with pytest.raises(
+        ValueError, match=r"no item of the log occurs in it. 1 item .* only with leading .* Save the log"
+    ):
+        read_tabular(write(tmp_path / "one.csv", "user,item\nu,7\n"), items=items)
+
+
+def test_an_item_that_was_bought_under_its_own_id_keeps_it(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "user,item\nu,7\nu,007\nu,0012\nu,12\n")
+    items = write(tmp_path / "items.csv", "item,title\n7,red shoe\n0012,hat\n")
+    source = read_tabular(log, items=items, restore_zeros=True)
+    assert source.items["item_id"].tolist() == ["7", "0012", "007"]
+    assert source.log["item_id"].tolist() == ["7", "007", "0012", "0012"]
+
+
 def test_zeros_that_fit_two_items_are_not_restored(tmp_path: Path) -> None:
     log = write(tmp_path / "log.csv", "user,item\nu,007\nu,07\nu,9\nu,0012\n")
     items = write(tmp_path / "items.csv", "item,title\n7,red shoe\n9,lamp\n12,hat\n012,cap\n")

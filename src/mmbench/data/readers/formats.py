@@ -41,7 +41,7 @@ class Options:
         items_encoding: of ``items``; as ``encoding`` by default.
         items_sheet: of ``items``, if it is a workbook.
         cancel_returns: whether order lines with a negative quantity cancel purchases; else they are left out.
-        restore_zeros: whether ``items`` take the leading zeros that their ids have in the log.
+        restore_zeros: whether ids of items take the leading zeros that the log or ``items`` has lost.
     """
 
     columns: Columns = field(default_factory=Columns)

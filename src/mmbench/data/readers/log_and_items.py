@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,7 +39,13 @@ _WITHOUT_IDS = {
         "items: {n} rows without {columns} are left out (first: {where})",
     ),
 }
-_LOST_ZEROS = Template(
+_LOG_LOST_ZEROS = Template(
+    "{n} item of the log is found in the list of items only with leading zeros ({in_log} in the log, {listed} in the "
+    "list): did a spreadsheet take them away? Save the log with its codes as text, or add --restore-zeros",
+    "{n} items of the log are found in the list of items only with leading zeros (first: {in_log} in the log, {listed} "
+    "in the list): did a spreadsheet take them away? Save the log with its codes as text, or add --restore-zeros",
+)
+_LIST_LOST_ZEROS = Template(
     "{n} item of the log is found in the list of items only without leading zeros ({in_log} in the log, {listed} in "
     "the list): did a spreadsheet take them away? Save the list with its codes as text, or add --restore-zeros",
     "{n} items of the log are found in the list of items only without leading zeros (first: {in_log} in the log, "
@@ -306,41 +313,60 @@ def first_of_each(items: pd.DataFrame, journal: Journal) -> pd.DataFrame:
     return kept.reset_index(drop=True)
 
 
-def without_zeros(unlisted: pd.Index, listed: pd.Series) -> dict[str, str]:
-    """The item of the log that is meant by an item of the list, where leading zeros are all that keeps them apart.
+def zeros_lost(in_log: pd.Index, listed: pd.Series) -> tuple[dict[str, str], dict[str, str]]:
+    """Ids that lack leading zeros of the one id in the other table that is alike but for them.
 
     Args:
-        unlisted: items of the log that the list lacks.
-        listed: items of the list.
+        in_log: items of the log, each once.
+        listed: items of the list, each once.
+
+    Returns:
+        The item of the log by the item of the list that lost its zeros, and the item of the list by the item of the
+        log that lost its.
     """
     by_digits: dict[str, list[str]] = {}
-    for item in unlisted:
+    for item in in_log.difference(pd.Index(listed)):
         by_digits.setdefault(item.lstrip("0"), []).append(item)
-    meant: dict[str, str] = {}
+    pairs: list[tuple[str, str]] = []
     for item in listed:
         alike = by_digits.get(item.lstrip("0"), [])
         if len(alike) == 1 and item not in alike:
-            meant[item] = alike[0]
-    counts = pd.Series(list(meant.values()), dtype=object).value_counts()
-    return {item: other for item, other in meant.items() if counts[other] == 1}
+            pairs.append((item, alike[0]))
+    counts = Counter(other for _, other in pairs)
+    sure = [(item, other) for item, other in pairs if counts[other] == 1]
+    # An item of the list that was bought under its own id keeps it.
+    of_list = {item: other for item, other in sure if len(item) < len(other) and item not in in_log}
+    return of_list, {other: item for item, other in sure if len(item) > len(other)}
 
 
-def with_zeros_restored(log: pd.DataFrame, listed: pd.DataFrame, journal: Journal) -> pd.DataFrame:
-    """The list with the ids of the log where only leading zeros keep them apart."""
-    unlisted = pd.Index(log["item_id"].unique()).difference(pd.Index(listed["item_id"]))
-    meant = without_zeros(unlisted, listed["item_id"])
-    if meant:
-        item, other = next(iter(meant.items()))
+def with_zeros_restored(log: pd.DataFrame, listed: pd.DataFrame, journal: Journal) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The log and the list, each with the leading zeros that its ids have in the other one; none is taken away."""
+    of_list, of_log = zeros_lost(pd.Index(log["item_id"].unique()), listed["item_id"])
+    if of_list:
+        item, other = next(iter(of_list.items()))
         journal.tell(
             Message.counted(
                 "items: 1 item takes the zeros that its id has in the log ({listed} becomes {in_log})",
                 "items: {n} items take the zeros that their ids have in the log (first: {listed} becomes {in_log})",
-                len(meant),
+                len(of_list),
                 listed=item,
                 in_log=other,
             )
         )
-    return listed.assign(item_id=listed["item_id"].replace(meant))
+        listed = listed.assign(item_id=listed["item_id"].replace(of_list))
+    if of_log:
+        item, other = next(iter(of_log.items()))
+        journal.tell(
+            Message.counted(
+                "log: 1 item takes the zeros that its id has in the list ({in_log} becomes {listed})",
+                "log: {n} items take the zeros that their ids have in the list (first: {in_log} becomes {listed})",
+                len(of_log),
+                listed=other,
+                in_log=item,
+            )
+        )
+        log = log.assign(item_id=log["item_id"].map(of_log).fillna(log["item_id"]))
+    return log, listed
 
 
 def with_unlisted(log: pd.DataFrame, listed: pd.DataFrame, path: Path, journal: Journal) -> pd.DataFrame:
@@ -351,13 +377,21 @@ def with_unlisted(log: pd.DataFrame, listed: pd.DataFrame, path: Path, journal: 
     """
     in_log = pd.Index(log["item_id"].unique())
     unlisted = in_log.difference(pd.Index(listed["item_id"]))
-    meant = without_zeros(unlisted, listed["item_id"])
-    if meant:
-        item, other = next(iter(meant.items()))
-        lost = Message(_LOST_ZEROS, len(meant), listed=item, in_log=other)
+    of_list, of_log = zeros_lost(in_log, listed["item_id"])
+    lost = []
+    if of_list:
+        item, other = next(iter(of_list.items()))
+        lost.append(Message(_LIST_LOST_ZEROS, len(of_list), listed=item, in_log=other))
+    if of_log:
+        item, other = next(iter(of_log.items()))
+        lost.append(Message(_LOG_LOST_ZEROS, len(of_log), listed=other, in_log=item))
+    if lost:
         if len(unlisted) == len(in_log):
-            raise Refusal("{path}: no item of the log occurs in it. {reason}", path=path, reason=lost)
-        journal.ask(lost, "--restore-zeros")
+            reason = lost[0] if len(of_list) >= len(of_log) else lost[-1]
+            raise Refusal("{path}: no item of the log occurs in it. {reason}", path=path, reason=reason)
+        journal.ask(lost[0], "--restore-zeros")
+        for further in lost[1:]:  # the same word mends both
+            journal.tell(further)
     if len(unlisted) == len(in_log):
         listed_id = repr(listed["item_id"].iloc[0]) if len(listed) else "-"
         raise Refusal(

@@ -64,7 +64,7 @@ def read_tabular(
         items_encoding: of the table of items; ``encoding`` by default.
         items_sheet: of a workbook with the items.
         cancel_returns: see :func:`mmbench.data.readers.log_and_items.log_of`.
-        restore_zeros: give items the leading zeros that their ids have in the log.
+        restore_zeros: give ids of items the leading zeros that the log or ``items`` has lost.
         journal: where to tell; a new one by default.
 
     Raises:
@@ -89,7 +89,7 @@ def read_tabular(
         TableFile(journal.read(items), items_encoding or encoding, items_sheet), item_column, text, journal
     )
     if restore_zeros:
-        listed = with_zeros_restored(log, listed, journal)
+        log, listed = with_zeros_restored(log, listed, journal)
     catalogue = with_unlisted(log, listed, items, journal)
     return Source(log, catalogue, {}, notices=tuple(journal.lines), texts=tuple(texts))
 
