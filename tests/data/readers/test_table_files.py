@@ -100,6 +100,20 @@ def test_faults_of_a_workbook_have_their_line(tmp_path: Path) -> None:
         read_tabular(workbook(path, {"a": [["user", "item"], ["u", 49012345678901234567.0]]}))
 
 
+def test_formulas_without_values_are_named_with_their_column(tmp_path: Path) -> None:
+    rows = [["customer_id", "product_id", "price"], ["=C2", "=C2", 5], ["=C3", "=C3", 6]]
+    hint = (
+        "; if there are formulas, open the workbook in a spreadsheet program and save it, so that it holds their values"
+    )
+    with pytest.raises(ValueError, match=rf"a.xlsx: every row lacks customer_id\+product_id{hint}$"):
+        read_tabular(workbook(tmp_path / "a.xlsx", {"a": rows}))
+    rows[1][1] = "p1"
+    with pytest.raises(ValueError, match=rf"a.xlsx: every row lacks customer_id{hint}$"):
+        read_tabular(workbook(tmp_path / "a.xlsx", {"a": rows}))
+    with pytest.raises(ValueError, match=r"a.csv: every row lacks product_id$"):
+        read_tabular(write(tmp_path / "a.csv", "customer_id,product_id\nu,\n,\n"))
+
+
 def test_rows_of_blanks_in_a_workbook_are_empty(tmp_path: Path) -> None:
     rows = [[" ", "  "], ["user", "item", " "], [" ", " "], ["u", "i"]]
     source = read_tabular(workbook(tmp_path / "a.xlsx", {"a": rows}))

@@ -13,6 +13,7 @@ import pandas as pd
 from mmbench.data import splits
 from mmbench.data.readers.columns import pairs
 from mmbench.data.readers.journal import Journal
+from mmbench.data.readers.table_files import EXCEL, suffix_of
 from mmbench.data.readers.text_table import MISSING_WORDS, Table, plain_digits
 from mmbench.data.readers.times import unix_seconds
 from mmbench.messages import Message, Refusal, Template
@@ -217,10 +218,19 @@ def with_ids(table: Table, names: Mapping[str, str], what: str, journal: Journal
     for target, column in ids.items():
         if not column.str.isascii().all():
             ids[target] = _plain_ids(column, names[target], journal)
-    missing = np.logical_or.reduce([column.isin(MISSING_WORDS).to_numpy(bool) for column in ids.values()])
+    lacking = {names[target]: column.isin(MISSING_WORDS).to_numpy(bool) for target, column in ids.items()}
+    missing = np.logical_or.reduce(list(lacking.values()))
     columns = "+".join(names.values())
     if missing.all():
-        raise Refusal("{path}: every row lacks {columns}", path=table.path, columns=columns)
+        empty = "+".join(name for name, where in lacking.items() if where.all()) or columns
+        if suffix_of(table.path) in EXCEL:
+            raise Refusal(
+                "{path}: every row lacks {columns}; if there are formulas, open the workbook in a spreadsheet program "
+                "and save it, so that it holds their values",
+                path=table.path,
+                columns=empty,
+            )
+        raise Refusal("{path}: every row lacks {columns}", path=table.path, columns=empty)
     table = table.with_frame(table.frame.assign(**ids))
     if missing.any():
         first = table.where(int(missing.argmax()))
