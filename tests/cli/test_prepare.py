@@ -90,6 +90,17 @@ def test_csv_ends_in_a_dataset_with_text(shop: Path, capsys: pytest.CaptureFixtu
     assert sorted(path.name for path in shop.iterdir()) == ["items.csv", "log.csv", "shop"]
 
 
+def test_rows_of_a_value_are_left_out_and_the_folder_says_so(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = pd.read_csv(shop / "log.csv", dtype=str)
+    log.assign(状態=["取消", "返金", *["済"] * 178]).to_csv(shop / "log.csv", index=False)
+    run(shop / "log.csv", "--out", shop / "shop", "--leave-out", "状態=取消", "--leave-out", "状態=返金")
+    told = capsys.readouterr().out
+    assert "30 users, 8 items, 178 rows" in told
+    assert f"log: 1 row with 状態=取消 is left out ({shop / 'log.csv'}, line 2)" in told
+    meta = json.loads((shop / "shop" / "dataset.json").read_text(encoding="utf-8"))
+    assert meta["provenance"]["options"]["leave_out"] == ["状態=取消", "状態=返金"]
+
+
 def test_the_commands_told_run(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = pd.read_csv(shop / "log.csv", dtype=str).assign(split="train")  # parts that cannot be used as they are
     log.to_csv(shop / "log.csv", index=False)

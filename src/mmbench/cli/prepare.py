@@ -116,6 +116,7 @@ def _options(given: argparse.Namespace) -> Options:
         given.items_sheet,
         given.cancel_returns,
         given.restore_zeros,
+        tuple(given.leave_out),
     )
 
 

@@ -202,3 +202,10 @@ def add_table_options(command: argparse.ArgumentParser, translator: Translator) 
         action="store_true",
         help=translator(Message("give ids of items the leading zeros that the log or the list of items has lost")),
     )
+    command.add_argument(
+        "--leave-out",
+        metavar="COL=VALUE",
+        action="append",
+        default=[],
+        help=translator(Message("rows of a log that do not count, such as cancelled orders; may be repeated")),
+    )

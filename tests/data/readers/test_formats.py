@@ -421,6 +421,8 @@ def test_every_format_is_recognised_by_some_test() -> None:
 def test_what_is_nothing_is_not_guessed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is of no known format and holds no single table \(found: -\)"):
         detected(tmp_path)
+    with pytest.raises(ValueError, match="--leave-out is for tables and does not go with the format mmrec"):
+        read_source(tmp_path, "mmrec", Options(leave_out=("a=b",)), Journal())
     with pytest.raises(ValueError, match="--items is for tables and does not go with the format mmrec"):
         read_source(
             write(tmp_path / "a.inter", "userID\titemID\tx_label\n0\t0\t0\n"), None, Options(items=tmp_path), Journal()

@@ -505,6 +505,48 @@ def test_negative_sums_of_lines_with_a_quantity_are_asked_about(tmp_path: Path) 
     assert asked(sign)[1] == [("--cancel-returns",)]
 
 
+STATES = "user,item,state,note\nu,a,shipped,\nu,b, Cancelled ,x\nv,a,返品済,\nv,b,shipped,\nw,c,Cancelled,\n"
+
+
+def test_states_of_cancelled_orders_are_asked_about(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", STATES)
+    lines, words = asked(path)
+    assert lines[1:] == [
+        "columns of the log that are not used: state, note",
+        "state is Cancelled, 返品済 in 3 of the first 5 rows: were these purchases cancelled or given back? If so, add "
+        "--leave-out state=Cancelled --leave-out 'state=返品済', and they are left out",
+    ]
+    assert words == [("--leave-out", "state=Cancelled", "--leave-out", "state=返品済")]
+    journal = Journal()
+    log = read_tabular(path, leave_out=words[0][1::2], journal=journal).log
+    assert log.to_dict("list") == {"user_id": ["u", "v"], "item_id": ["a", "b"]}
+    assert journal.lines[:3] == [
+        f"log: 2 rows with state=Cancelled are left out (first: {path}, line 3)",
+        f"log: 1 row with state=返品済 is left out ({path}, line 4)",
+        "columns of the log: user=user, item=item",
+    ]
+    assert journal.questions == []
+    many = "".join(f"u,i{n},return number {n}\n" for n in range(21))
+    assert asked(write(tmp_path / "many.csv", f"user,item,note\n{many}"))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["status=x"],
+            r"--leave-out 'status=x': write COLUMN=VALUE with a column of .*; columns are user, item, state",
+        ),
+        (["state"], "--leave-out 'state': write COLUMN=VALUE"),
+        (["state=cancelled"], r"log.csv: no row has 'cancelled' in the column 'state' \(--leave-out\)"),
+        (["user=u", "user=v", "user=w"], r"log.csv: --leave-out leaves no row"),
+    ],
+)
+def test_rows_that_cannot_be_left_out(tmp_path: Path, words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_tabular(write(tmp_path / "log.csv", STATES), leave_out=words)
+
+
 def test_leading_zeros_that_the_list_lost_are_found(tmp_path: Path) -> None:
     log = write(tmp_path / "log.csv", "user,item\nu,007\nu,08\nu,9\n")
     items = write(tmp_path / "items.csv", "item,title\n7,red shoe\n08,hat\n9,lamp\n")

@@ -42,6 +42,7 @@ class Options:
         items_sheet: of ``items``, if it is a workbook.
         cancel_returns: whether order lines with a negative quantity cancel purchases; else they are left out.
         restore_zeros: whether ids of items take the leading zeros that the log or ``items`` has lost.
+        leave_out: ``column=value`` of rows of a log that do not count.
     """
 
     columns: Columns = field(default_factory=Columns)
@@ -54,6 +55,7 @@ class Options:
     items_sheet: str | None = None
     cancel_returns: bool = False
     restore_zeros: bool = False
+    leave_out: tuple[str, ...] = ()
 
 
 Reader = Callable[[Path, Options, Journal], Source]
@@ -72,6 +74,7 @@ def _table(path: Path, options: Options, journal: Journal) -> Source:
         items_sheet=options.items_sheet,
         cancel_returns=options.cancel_returns,
         restore_zeros=options.restore_zeros,
+        leave_out=options.leave_out,
         journal=journal,
     )
 
@@ -125,6 +128,8 @@ def read_source(path: Path, name: str | None, options: Options, journal: Journal
         raise Refusal("the format {name} is a folder of files; {path} is a file", name=name, path=path)
     if options.columns != Columns() and name != "table":
         raise Refusal("{option} is for tables and does not go with the format {name}", option="--map", name=name)
+    if options.leave_out and name != "table":
+        raise Refusal("{option} is for tables and does not go with the format {name}", option="--leave-out", name=name)
     if (options.items or options.item_column) and name not in WITH_ITEMS:
         raise Refusal("{option} is for tables and does not go with the format {name}", option="--items", name=name)
     return name, READERS[name](path, options, journal)

@@ -31,6 +31,9 @@ _MOST = 0.9
 #: A negative number, also as accountants write it or with a currency.
 _MINUS = r"^\s*[-\u2212▲△▼]"
 _NEGATIVE = r"[-\u2212▲△▼]\s*[¥\\$€]?\s*\d[\d,]*(?:\.\d+)?\s*\w{0,4}"
+#: What shops call a purchase that came to nothing, and how many values a column of such words has at most.
+_UNDONE = r"(?i)cancel|refund|return|void|キャンセル|取消|取り消|返品|返金"
+_MOST_VALUES = 20
 
 
 def read_tabular(
@@ -46,6 +49,7 @@ def read_tabular(
     items_sheet: str | None = None,
     cancel_returns: bool = False,
     restore_zeros: bool = False,
+    leave_out: Sequence[str] = (),
     journal: Journal | None = None,
 ) -> Source:
     """Read a log and optionally a table of items.
@@ -65,6 +69,7 @@ def read_tabular(
         items_sheet: of a workbook with the items.
         cancel_returns: see :func:`mmbench.data.readers.log_and_items.log_of`.
         restore_zeros: give ids of items the leading zeros that the log or ``items`` has lost.
+        leave_out: ``column=value`` of rows of the log that do not count.
         journal: where to tell; a new one by default.
 
     Raises:
@@ -76,9 +81,11 @@ def read_tabular(
     header = source.header(_LOOKED_AT)
     names = columns.chosen(header)
     _tell_of_file(source, header, journal)
-    table = source.read(list(names.values()), ids=[names["user"], names["item"]])
+    unwanted = [_unwanted(word, header) for word in leave_out]
+    kept = list(dict.fromkeys([*names.values(), *(name for name, _ in unwanted)]))
+    table = _without(source.read(kept, ids=[names["user"], names["item"]]), unwanted, journal)
     log = log_of(table, names, journal, cancel_returns=cancel_returns)
-    unused = [name for name in header.names if name not in names.values()]
+    unused = [name for name in header.names if name not in kept]
     if unused:
         journal.tell(Message("columns of the log that are not used: {columns}", columns=", ".join(unused)))
         _ask_about(header, unused, names, columns, journal)
@@ -92,6 +99,47 @@ def read_tabular(
         log, listed = with_zeros_restored(log, listed, journal)
     catalogue = with_unlisted(log, listed, items, journal)
     return Source(log, catalogue, {}, notices=tuple(journal.lines), texts=tuple(texts))
+
+
+def _unwanted(word: str, header: Table) -> tuple[str, str]:
+    """Column and value of ``column=value``; both may hold the sign."""
+    column = max((name for name in header.names if word.startswith(f"{name}=")), key=len, default=None)
+    if column is None:
+        raise Refusal(
+            "--leave-out {word}: write COLUMN=VALUE with a column of {path}; columns are {columns}",
+            word=repr(word),
+            path=header.path,
+            columns=header.names_in_short,
+        )
+    return column, word.removeprefix(f"{column}=").strip()
+
+
+def _without(table: Table, unwanted: Sequence[tuple[str, str]], journal: Journal) -> Table:
+    """The rows of a log that have none of the values that are not wanted."""
+    gone = np.zeros(len(table.frame), bool)
+    for column, value in unwanted:
+        rows = (table.frame[column].str.strip() == value).to_numpy(bool)
+        if not rows.any():
+            raise Refusal(
+                "{path}: no row has {value} in the column {column} (--leave-out)",
+                path=table.path,
+                value=repr(value),
+                column=repr(column),
+            )
+        journal.tell(
+            Message.counted(
+                "log: 1 row with {column}={value} is left out ({where})",
+                "log: {n} rows with {column}={value} are left out (first: {where})",
+                int(rows.sum()),
+                column=column,
+                value=value,
+                where=table.where(int(rows.argmax())),
+            )
+        )
+        gone |= rows
+    if gone.all():
+        raise Refusal("{path}: --leave-out leaves no row", path=table.path)
+    return table.with_frame(table.frame[~gone]) if gone.any() else table
 
 
 def _tell_of_file(source: TableFile, header: Table, journal: Journal) -> None:
@@ -113,7 +161,7 @@ def _tell_of_file(source: TableFile, header: Table, journal: Journal) -> None:
 def _ask_about(
     header: Table, unused: Sequence[str], names: Mapping[str, str], columns: Columns, journal: Journal
 ) -> None:
-    """Ask about columns that were not taken and whose cells look like times or returns."""
+    """Ask about columns that were not taken and whose cells look like times, returns or cancelled orders."""
     bought = header.frame[names["quantity"]] if "quantity" in names else None
     sold = np.ones(len(header.frame), bool) if bought is None else ~bought.str.contains(_MINUS).to_numpy(bool)
     for name in unused:
@@ -148,6 +196,26 @@ def _ask_about(
                 "--quantity",
                 name,
             )
+        elif (written := cells.str.strip()).nunique() <= _MOST_VALUES:
+            undone = plain_digits(written).str.contains(_UNDONE).to_numpy(bool)
+            values = written[undone].unique().tolist()
+            words = [word for value in values for word in ("--leave-out", f"{name}={value}")]
+            if values:
+                journal.ask(
+                    Message.counted(
+                        "{column} is {values} in 1 of the first {rows} rows: was that purchase cancelled or given "
+                        "back? If so, add {words}, and it is left out",
+                        "{column} is {values} in {n} of the first {rows} rows: were these purchases cancelled or given "
+                        "back? If so, add {words}, and they are left out",
+                        int(undone.sum()),
+                        rows=len(cells),
+                        column=name,
+                        values=", ".join(map(shortened, values)),
+                        words=" ".join(map(shlex.quote, words)),
+                    ),
+                    *words,
+                    likely=False,
+                )
 
 
 def _items(
