@@ -146,11 +146,14 @@ def test_invisible_characters_around_ids_are_taken_away_and_counted(tmp_path: Pa
 
 @pytest.mark.parametrize("error", ["#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!"])
 def test_errors_of_a_spreadsheet_are_missing_cells(error: str, tmp_path: Path) -> None:
-    log = write(tmp_path / "log.csv", f"user,item,rating\nu,a,{error}\nu,{error},1\n{error},a,1\nv,b,2\n")
+    rows = f"user,item,rating,order,on\nu,a,{error},{error},{error}\nu,{error},1,,\n"
+    log = write(tmp_path / "log.csv", f"{rows}{error},a,1,,\nv,b,2,7,2024/1/5\n")
     items = write(tmp_path / "items.csv", f"item,title,category\na,{error},shoes\n{error},lamp,home\nb,hat,{error}\n")
     source = read_tabular(log, items=items)
     assert source.log["user_id"].tolist() == ["u", "v"]
     np.testing.assert_array_equal(source.log["rating"], [np.nan, 2])
+    assert source.log["order_id"].tolist() == ["", "7"]
+    assert any(line.startswith("on holds dates (first: 2024/1/5)") for line in source.notices)
     assert source.items.to_dict("list") == {"item_id": ["a", "b"], "title": ["", "hat"], "category": ["shoes", ""]}
     assert f"log: 2 rows without user+item are left out (first: {log}, line 3)" in source.notices
     assert f"items: 1 row without item is left out (first: {items}, line 3)" in source.notices

@@ -83,7 +83,8 @@ def log_of(table: Table, names: Mapping[str, str], journal: Journal, *, cancel_r
     if "split" in names:
         log["split"] = splits.given(table.frame, names["split"])
     if "order" in names:
-        log["order_id"] = table.frame[names["order"]].str.strip()
+        orders = table.frame[names["order"]].str.strip()
+        log["order_id"] = orders.where(~orders.isin(MISSING_WORDS), "")
     if "quantity" in names:
         log["quantity"] = table.numbers(names["quantity"])
         if cancel_returns and (log["quantity"] < 0).any():

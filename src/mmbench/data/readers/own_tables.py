@@ -174,7 +174,7 @@ def _ask_about(
                         "{column} holds dates (first: {example}) and the log has no time: is it when the purchase was "
                         "made? If so, add --timestamp {word}",
                         column=name,
-                        example=shortened(cells[cells.str.strip() != ""].iloc[0]),
+                        example=shortened(cells[~cells.str.strip().isin(MISSING_WORDS)].iloc[0]),
                         word=shlex.quote(name),
                     ),
                     "--timestamp",
