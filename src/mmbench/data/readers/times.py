@@ -62,8 +62,10 @@ def unix_seconds(table: Table, column: str, journal: Journal) -> NDArray[np.int6
         ~text.isin(MISSING_WORDS).to_numpy(bool), column, Message("every row needs a time, or leave the column out")
     )
     for digits, form in _PACKED_DATES:
-        packed = text.where(text.str.fullmatch(rf"[12][0-9]{{{digits - 1}}}"))
-        dates = pd.to_datetime(packed, format=form, errors="coerce")
+        alike = text.str.fullmatch(rf"[12][0-9]{{{digits - 1}}}")
+        if alike.mean() < 0.5:
+            continue
+        dates = pd.to_datetime(text.where(alike), format=form, errors="coerce")
         good = dates.dt.year.between(1900, 2100).to_numpy(bool)
         if good.mean() >= 0.5:
             table.require(
