@@ -282,6 +282,19 @@ def test_only_what_cannot_be_found_out_is_asked(shop: Path, start: Start, ran: l
     assert again.out.count("done before") == 4
 
 
+def test_cancelled_orders_are_left_out_by_an_answer(shop: Path, start: Start, ran: list[str]) -> None:
+    log = pd.read_csv(shop / "受注.csv", encoding="cp932", dtype=str)
+    states = ["キャンセル", "返品", *["発送済"] * (len(log) - 2)]
+    log.assign(状態=states).to_csv(shop / "受注.csv", index=False, encoding="cp932")
+    # The pictures, the states, the sweep.
+    said = start("shop/受注.csv", "shop/商品マスタ.csv", *QUICK, answers=("y", "y", "n"))
+    assert said.code == 0, said.err
+    assert "Add --leave-out 状態=キャンセル --leave-out 状態=返品? [y/N]" in said.out
+    *_, last = (line for line in commands(said.out) if line.startswith("prepare"))
+    assert "--leave-out 状態=キャンセル --leave-out 状態=返品" in last
+    assert "log: 1 row with 状態=返品 is left out" in said.out
+
+
 def test_tables_are_told_apart(shop: Path, start: Start, ran: list[str]) -> None:
     require_modules("openpyxl")
     with pd.ExcelWriter(shop / "店.xlsx", engine="openpyxl") as book:
