@@ -81,6 +81,62 @@ def test_two_image_encoders_without_a_download(
     assert used[0] != used[1]  # the gate on encoders counts those that differ in their numbers
 
 
+def test_files_beside_the_pictures_hide_none_of_them(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "images").mkdir()
+    for place in range(5):
+        Image.new("RGB", (8, 8), (50 * place, 90, 200)).save(shop / "images" / f"i{place}.png")
+        (shop / "images" / f"i{place}.json").write_text("{}")
+    Image.new("RGB", (8, 8), "white").save(shop / "images" / "i2.webp")
+    assert encode(monkeypatch, shop, "image=histograms") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "image_feat.npy: histograms encoded 5 of 5 items to 712 numbers each; 0 came from the cache",
+        "  1 item has several pictures, of which the first by name counts (for example i2)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "holds"),
+    [
+        (["a/i0.png", "b/i1.png"], "{images} holds no file but 2 folders, for example 'a', which are not looked into"),
+        (["a/i0.png"], "{images} holds no file but 1 folder, 'a', which is not looked into"),
+        (["0.png", "1.png", ".DS_Store"], "{images} holds 2 files, for example '0.png'"),
+        (["i0_1.png"], "{images} holds 1 file, 'i0_1.png'"),
+        ([], "{images} is empty"),
+    ],
+)
+def test_pictures_that_are_not_found_say_what_was_looked_for(
+    shop: Path, names: list[str], holds: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images_folder = shop / "images"
+    images_folder.mkdir()
+    for name in names:
+        (images_folder / name).parent.mkdir(exist_ok=True)
+        (images_folder / name).write_bytes(b"x")
+    assert encode(monkeypatch, shop, "image=histograms") == 2
+    assert capsys.readouterr().err == (
+        "error: image=histograms: none of 5 items can be encoded (most of them: missing); item 'i0' needs a file "
+        f"i0.jpg, or with another ending of a picture; {holds.format(images=images_folder)}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("", "the column cover is empty for item 'i0'"),
+        ("pics/0.jpg", "the column cover names 'pics/0.jpg' for item 'i0', and no such file is there; paths are below"),
+    ],
+)
+def test_pictures_of_a_column_that_are_not_found_say_what_it_names(
+    shop: Path, cell: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = pd.read_parquet(shop / "items.parquet")
+    items.assign(cover=cell).to_parquet(shop / "items.parquet")
+    assert encode(monkeypatch, shop, "image=histograms", "images=cover") == 2
+    assert said in capsys.readouterr().err
+
+
 def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encode(monkeypatch, shop, "text=ngram", "text@titles=ngram", "template={title} {title}")
     encode(monkeypatch, shop, "text@ids=ngram", "template={item_id}")

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.encoders.contents import item_images, item_texts
+from mmbench.data.readers.feature_files import image_paths
+from mmbench.encoders.contents import ItemImages, item_images, item_texts
 
 
 @pytest.fixture
@@ -71,17 +73,39 @@ def test_files_are_found_by_item_id(items: pd.DataFrame, tmp_path: Path) -> None
     for name in ("1.jpg", "3.PNG", "3.txt.png", "b.jpg"):
         (tmp_path / "images" / name).write_text("x")
     found = [tmp_path / "images" / "1.jpg", None, tmp_path / "images" / "3.PNG"]
-    assert item_images(items, tmp_path) == (found, "images")
+    assert item_images(items, tmp_path) == ItemImages(found, "images", (), tmp_path / "images")
     (tmp_path / "images").rename(tmp_path / "elsewhere")
-    files, source = item_images(items, tmp_path, str(tmp_path / "elsewhere"))
-    assert (files[0], source) == (tmp_path / "elsewhere" / "1.jpg", "elsewhere")
+    moved = item_images(items, tmp_path, str(tmp_path / "elsewhere"))
+    assert (moved.files[0], moved.source) == (tmp_path / "elsewhere" / "1.jpg", "elsewhere")
+
+
+def test_a_picture_counts_before_other_files_of_its_item(tmp_path: Path) -> None:
+    items = pd.DataFrame({"item_id": ["1", "2", "3", "4"]})
+    (tmp_path / "images" / "1").mkdir(parents=True)
+    for name in ("1.json", "1.png", "2.txt", "2", "3.JPG", "3.jpeg", "3.aaa", "4.html"):
+        (tmp_path / "images" / name).write_text("x")
+    found = item_images(items, tmp_path)
+    assert [path and path.name for path in found.files] == ["1.png", "2", "3.JPG", "4.html"]
+    assert found.several == (2,)
+
+
+def test_a_name_that_a_mac_wrote_is_that_of_its_item(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "ガラス瓶") for form in ("NFC", "NFD"))
+    assert composed != decomposed
+    for of_item, of_file in ((composed, decomposed), (decomposed, composed)):
+        folder = tmp_path / of_file
+        folder.mkdir()
+        (folder / f"{of_file}.png").write_text("x")
+        found = item_images(pd.DataFrame({"item_id": [of_item]}), tmp_path, str(folder))
+        assert found.files == [folder / f"{of_file}.png"]
+        assert image_paths(folder, [of_item, "other"]) == [str(folder / f"{of_file}.png"), ""]  # of a format's images/
 
 
 def test_files_are_found_by_a_column(items: pd.DataFrame, tmp_path: Path) -> None:
     table = items.assign(cover=["pics/1.jpg", None, "https://shop.example/i/a%20b.jpg?size=2"])
     found = [tmp_path / "pics" / "1.jpg", None, tmp_path / "images" / "a b.jpg"]
-    assert item_images(table, tmp_path, "cover") == (found, "cover")
-    assert item_images(table.rename(columns={"cover": "image_path"}), tmp_path) == (found, "image_path")
+    assert item_images(table, tmp_path, "cover") == ItemImages(found, "cover")
+    assert item_images(table.rename(columns={"cover": "image_path"}), tmp_path) == ItemImages(found, "image_path")
 
 
 def test_no_images_at_all_are_refused(items: pd.DataFrame, tmp_path: Path) -> None:

@@ -146,6 +146,15 @@ def described(one: Encoded, translator: Translator) -> list[str]:
     for problem, example in one.examples.items():
         template = (_TEXTS_LEFT_OUT if one.choice.modality == "text" else _LEFT_OUT)[problem]
         lines.append(Message(template, coverage["missing"][problem], example=example))
+    if one.several:
+        lines.append(
+            Message.counted(
+                "{n} item has several pictures, of which the first by name counts (for example {example})",
+                "{n} items have several pictures each, of which the first by name counts (for example {example})",
+                len(one.several),
+                example=one.several[0],
+            )
+        )
     if one.unread:
         lines.append(
             Message.counted(

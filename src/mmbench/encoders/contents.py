@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -10,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from mmbench.data.readers.columns import guessed
+from mmbench.data.readers.feature_files import composed, files_by_item, is_picture
 from mmbench.data.readers.table_files import cell_text
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 
 #: Column that is the text where a folder has it.
 TEXT_COLUMN = "text"
@@ -87,17 +89,31 @@ def _text(value: object) -> str:
     return "" if value is None or value is pd.NA or value != value else str(value).strip()
 
 
-def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) -> tuple[list[Path | None], str]:
-    """The image file of every item, None where it has none.
+@dataclass(frozen=True)
+class ItemImages:
+    """Where the images of a catalogue are.
+
+    Args:
+        files: file of each item, None without one; one that a column names need not be there.
+        source: the column or the name of the folder they were found by.
+        several: rows of the items after which several pictures are called.
+        folder: whose files are called after the items; None where a column names them.
+    """
+
+    files: list[Path | None]
+    source: str
+    several: tuple[int, ...] = ()
+    folder: Path | None = None
+
+
+def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) -> ItemImages:
+    """The image file of every item.
 
     Args:
         items: the catalogue.
         folder: the canonical folder.
         images: a column of ``items`` with paths below ``folder`` or with addresses whose files lie in ``images/``, or a
             folder of files called after the item ids; by default the first of :data:`IMAGE_COLUMNS`, else ``images/``.
-
-    Returns:
-        The files and the column or the name of the folder they were found by.
 
     Raises:
         ValueError: if there is neither.
@@ -106,7 +122,7 @@ def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) ->
         images if images in items else next((name for name in IMAGE_COLUMNS if images is None and name in items), None)
     )
     if column is not None:
-        return [_file_of(_text(value), folder) for value in items[column]], column
+        return ItemImages([_file_of(_text(value), folder) for value in items[column]], column)
     where = Path(images) if images is not None else folder / IMAGE_FOLDER
     if not where.is_dir():
         raise Refusal(
@@ -114,10 +130,57 @@ def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) ->
             "names a column of items.parquet with their paths",
             path=where,
         )
-    files: dict[str, Path] = {}
-    for path in sorted(where.iterdir()):
-        files.setdefault(path.stem, path)
-    return [files.get(item) for item in items["item_id"]], where.resolve().name
+    held = files_by_item(where)
+    found = [held.get(composed(item), []) for item in items["item_id"]]
+    several = tuple(row for row, files in enumerate(found) if sum(map(is_picture, files)) > 1)
+    return ItemImages([next(iter(files), None) for files in found], where.resolve().name, several, where)
+
+
+def looked_for(images: ItemImages, items: pd.DataFrame) -> Message:
+    """Which file the first item without an image would have, and what there is instead."""
+    row, item = next((n, item) for n, item in enumerate(items["item_id"]) if not _is_file(images.files[n]))
+    if images.folder is None:
+        cell = _text(items[images.source].iloc[row])
+        if not cell:
+            return Message("the column {column} is empty for item {item}", column=images.source, item=repr(item))
+        return Message(
+            "the column {column} names {cell} for item {item}, and no such file is there; paths are below the data set "
+            "folder, and files of addresses in its folder images",
+            column=images.source,
+            cell=repr(cell),
+            item=repr(item),
+        )
+    inside = [path for path in sorted(images.folder.iterdir()) if not path.name.startswith(".")]
+    files = [path.name for path in inside if path.is_file()]
+    folders = [path.name for path in inside if path.is_dir()]
+    if files:
+        holds = Message.counted(
+            "{folder} holds {n} file, {example}",
+            "{folder} holds {n} files, for example {example}",
+            len(files),
+            folder=images.folder,
+            example=repr(files[0]),
+        )
+    elif folders:
+        holds = Message.counted(
+            "{folder} holds no file but {n} folder, {example}, which is not looked into",
+            "{folder} holds no file but {n} folders, for example {example}, which are not looked into",
+            len(folders),
+            folder=images.folder,
+            example=repr(folders[0]),
+        )
+    else:
+        holds = Message("{folder} is empty", folder=images.folder)
+    return Message(
+        "item {item} needs a file {name}.jpg, or with another ending of a picture; {holds}",
+        item=repr(item),
+        name=item,
+        holds=holds,
+    )
+
+
+def _is_file(path: Path | None) -> bool:
+    return path is not None and path.is_file()
 
 
 def _file_of(cell: str, folder: Path) -> Path | None:

@@ -17,7 +17,7 @@ from mmbench.data import encoded
 from mmbench.data.sources import read_items
 from mmbench.encoders import EVERY_LANGUAGE, Choice, Encoder, short_name
 from mmbench.encoders.cache import VectorCache
-from mmbench.encoders.contents import item_images, item_texts
+from mmbench.encoders.contents import item_images, item_texts, looked_for
 from mmbench.encoders.encoding import Content, Progress, Vectors, encode_contents, image_content, text_content
 from mmbench.encoders.image_files import MAX_MEGAPIXELS, MOST_MEGAPIXELS, Problem
 from mmbench.encoders.images import image_encoder
@@ -98,6 +98,7 @@ class Encoded:
         about: its sidecar.
         examples: an item id by problem.
         unread: a text in letters that the encoder does not read; empty if it reads all.
+        several: ids of the items after which several pictures are called.
     """
 
     choice: Choice
@@ -106,6 +107,7 @@ class Encoded:
     about: Mapping[str, Any]
     examples: Mapping[Problem, str]
     unread: str = ""
+    several: Sequence[str] = ()
 
 
 def parse_choice(key: str, name: str) -> Choice:
@@ -179,7 +181,7 @@ def _check_replaceable(folder: Path, choice: Choice, options: Options) -> None:
 
 def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options, progress: Progress) -> Encoded:
     ids = items["item_id"].tolist()
-    unread = ""
+    unread, images = "", None
     if choice.modality == "text":
         texts, source = item_texts(items, options.template)
         vectors, about = _texts(texts, choice.encoder, options, progress)
@@ -187,8 +189,9 @@ def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options,
         about["unread_texts"] = len(foreign)
         unread = texts[foreign[0]] if len(foreign) else ""
     else:
-        files, source = item_images(items, folder, options.images)
-        vectors, about = _images(files, choice.encoder, options, progress)
+        images = item_images(items, folder, options.images)
+        source = images.source
+        vectors, about = _images(images.files, choice.encoder, options, progress)
         if options.images is not None and options.images not in items:
             # For the pages that show pictures on this machine; a sidecar stays with the data.
             about["image_folder"] = str(Path(options.images).resolve())
@@ -199,6 +202,15 @@ def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options,
     vectors = replace(vectors, problems=problems)
     if len(problems) == len(ids):
         reason = Counter(problems.values()).most_common(1)[0][0]
+        if images is not None and reason == Problem.MISSING:
+            raise Refusal(
+                "{choice}={encoder}: none of {items} items can be encoded (most of them: {reason}); {expected}",
+                choice=choice,
+                encoder=choice.encoder,
+                items=len(ids),
+                reason=_REASONS[reason],
+                expected=looked_for(images, items),
+            )
         raise Refusal(
             "{choice}={encoder}: none of {items} items can be encoded (most of them: {reason})",
             choice=choice,
@@ -208,7 +220,8 @@ def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options,
         )
     path = encoded.feature_file(folder, choice.modality, choice.label)
     examples = {problem: ids[row] for row, problem in reversed(problems.items())}
-    return Encoded(choice, path, vectors, _write(path, choice, vectors, about, ids), examples, unread)
+    several = [ids[row] for row in images.several] if images is not None else []
+    return Encoded(choice, path, vectors, _write(path, choice, vectors, about, ids), examples, unread, several)
 
 
 def _texts(texts: Sequence[str], name: str, options: Options, progress: Progress) -> tuple[Vectors, dict[str, Any]]:

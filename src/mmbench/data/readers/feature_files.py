@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -28,7 +29,8 @@ from mmbench.messages import Refusal, Template
 RECORD = np.dtype([("asin", "S10"), ("values", "<f4", 4096)])
 _RECORDS_AT_ONCE = 512
 _BAD_VECTOR = Template("{path} must be a plain float array of one item, (d,) or (1, d), all finite: {error}")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+#: Endings of a picture, in small letters.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
 
 def read_item_feature(path: Path, ids: Sequence[str], journal: Journal) -> ItemFeature:
@@ -62,12 +64,32 @@ def read_item_feature(path: Path, ids: Sequence[str], journal: Journal) -> ItemF
 
 
 def image_paths(folder: Path, ids: Sequence[str]) -> list[str]:
-    """Path of each item's image file ``<item>.jpg``, ``.png`` or ``.webp``; empty where there is none."""
-    paths: dict[str, str] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            paths.setdefault(path.stem, str(path.resolve()))
-    return [paths.get(item, "") for item in ids]
+    """Path of each item's image file, the item and one of :data:`IMAGE_SUFFIXES`; empty where there is none."""
+    held = files_by_item(folder) if folder.is_dir() else {}
+    found = (next(iter(held.get(composed(item), ())), None) for item in ids)
+    return [str(path.resolve()) if path is not None and is_picture(path) else "" for path in found]
+
+
+def files_by_item(folder: Path) -> dict[str, list[Path]]:
+    """The files that are called after an item, by its :func:`composed` name, the one that counts first.
+
+    That is a picture, else a file without an ending, else any other; the first by name of several.
+    """
+    held: dict[str, list[Path]] = {}
+    files = (path for path in folder.iterdir() if path.is_file())
+    for path in sorted(files, key=lambda path: (not is_picture(path), path.suffix != "", path)):
+        held.setdefault(composed(path.stem), []).append(path)
+    return held
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file has the ending of a picture."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def composed(name: str) -> str:
+    """A name for comparison: a Mac writes ガ as two characters in the name of a file, a table has one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _from_folder(folder: Path, ids: Sequence[str], journal: Journal) -> ItemFeature:

@@ -127,7 +127,7 @@ class Pictures:
             return Pictures(nothing, objection=outside(outside_of))
         try:
             items = data.items.assign(item_id=data.items.index)
-            files, _ = item_images(items, data.folder, source)
+            files = item_images(items, data.folder, source).files
         except Refusal:  # no such column, and no such folder
             return Pictures(nothing)
         return Pictures(files, tuple(place.resolve() for place in (data.folder, outside_of) if place is not None))
