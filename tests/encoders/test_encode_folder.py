@@ -249,3 +249,27 @@ def test_prepare_encodes_what_it_wrote(shop: Path, tmp_path: Path, capsys: pytes
     capsys.readouterr()
     prepare([str(word) for word in [*words, *encoders, "--overwrite", "lang=ja"]])
     assert "text_feat.npy: words で商品9点中8点を" in capsys.readouterr().out
+
+
+def test_a_refused_encoding_leaves_no_folder_of_prepare(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, items, out = tmp_path / "log.csv", tmp_path / "items.csv", tmp_path / "out"
+    pd.read_parquet(shop / "interactions.parquet").to_csv(log, index=False)
+    pd.read_parquet(shop / "items.parquet").to_csv(items, index=False)
+    (shop / "empty").mkdir()
+    words = ["csv", "--interactions", log, "--items", items, "--out", out, "--encode", "image=toy", "--encode"]
+    with pytest.raises(ValueError, match=r"image=toy: none of 9 items can be encoded .*; .*/shop/empty is empty"):
+        prepare([str(word) for word in [*words, f"images={shop / 'empty'}"]])
+    with pytest.raises(ValueError, match=r"no images: items.parquet has none of the columns") as refused:
+        prepare([str(word) for word in words[:-1]])
+    assert ".new-" not in str(refused.value)  # a folder that nobody sees is not named
+    assert not list(tmp_path.glob("*out*"))
+    prepare([str(word) for word in [*words, f"images={shop / 'images'}"]])  # the corrected command needs no --overwrite
+    assert "12 users, 9 items, 60 rows" in capsys.readouterr().out
+    assert sidecar(out, "image_feat.json")["image_folder"] == str((shop / "images").resolve())
+    assert sorted(read_folder(out).features) == ["image", "text"]
+    held = sorted(path.name for path in out.iterdir())
+    with pytest.raises(ValueError, match=r"shop/empty is empty"):
+        prepare([str(word) for word in [*words, f"images={shop / 'empty'}", "--overwrite"]])
+    assert sorted(path.name for path in out.iterdir()) == held

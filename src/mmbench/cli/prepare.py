@@ -84,20 +84,20 @@ def _import(given: argparse.Namespace, translator: Translator) -> Prepared:
         log = coded(source.log)
         contents = {"statistics": statistics(source, log), "coverage": coverage(source), "texts": list(source.texts)}
         write_folder(source, folder, provenance, contents)
-    del source  # the log as text is most of the memory, and what follows takes some of its own
-    pa.default_memory_pool().release_unused()
-    _encode(given, translator)
+        del source  # the log as text is most of the memory, and what follows takes some of its own
+        pa.default_memory_pool().release_unused()
+        _encode(folder, given, translator)
     reading = _protocol(log, journal)
     print("\n".join(_summary(given.out, name, contents, journal, reading, translator)))
     return Prepared(journal.questions, reading)
 
 
-def _encode(given: argparse.Namespace, translator: Translator) -> None:
-    """Run the requested encoders on the new folder; their features replace imported ones."""
+def _encode(folder: Path, given: argparse.Namespace, translator: Translator) -> None:
+    """Run the requested encoders on the folder before it takes its place; their features replace imported ones."""
     if given.encode:
         translator, asked = take_language([f"lang={translator.lang}", *given.encode])
         pairs = [(key, value) for key, _, value in (word.partition("=") for word in asked)]
-        encode(given.out, [("overwrite", "true"), *pairs], translator)
+        encode(folder, [("overwrite", "true"), *pairs], translator)
 
 
 def _options(given: argparse.Namespace) -> Options:

@@ -124,6 +124,15 @@ def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) ->
     if column is not None:
         return ItemImages([_file_of(_text(value), folder) for value in items[column]], column)
     where = Path(images) if images is not None else folder / IMAGE_FOLDER
+    if images is None and not where.is_dir():
+        # prepare encodes in a folder that has its name only afterwards, so none is named.
+        raise Refusal(
+            "no images: items.parquet has none of the columns {columns}, and there is no folder {name} beside it; "
+            "images=FOLDER has files called after the item ids, images=COLUMN names a column of items.parquet with "
+            "their paths",
+            columns=", ".join(IMAGE_COLUMNS),
+            name=IMAGE_FOLDER,
+        )
     if not where.is_dir():
         raise Refusal(
             "no images: {path} is not a folder; images=FOLDER has files called after the item ids, images=COLUMN "
