@@ -295,6 +295,21 @@ def test_cancelled_orders_are_left_out_by_an_answer(shop: Path, start: Start, ra
     assert "log: 1 row with 状態=返品 is left out" in said.out
 
 
+def test_the_decision_reads_the_folders_that_were_named(
+    shop: Path, start: Start, ran: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    pictures = (shop / "images").rename(elsewhere / "pictures")
+    words = ["shop", "--yes", *QUICK, "--images"]
+    said = start(*words, str(pictures))
+    assert (said.code, ran[-1]) == (0, "decide"), said.err
+    assert commands(said.out)[-1] == f"decide multirun/shop economics=economics-default.yaml --allow {pictures}"
+    said = start(*words, str(pictures), "--out", str(elsewhere / "shop"))
+    assert commands(said.out)[-1].endswith(f" --allow {elsewhere / 'shop'} --allow {pictures}")
+    said = start(*words, str(pictures.rename(shop / "images")))
+    assert commands(said.out)[-1] == "decide multirun/shop economics=economics-default.yaml"  # it is read anyway
+
+
 def test_tables_are_told_apart(shop: Path, start: Start, ran: list[str]) -> None:
     require_modules("openpyxl")
     with pd.ExcelWriter(shop / "店.xlsx", engine="openpyxl") as book:

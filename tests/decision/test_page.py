@@ -377,8 +377,8 @@ def test_pictures_are_found_where_the_encoder_found_them(shop: tuple[SweepTable,
     barred = Pictures.of(encoded, Trust(places=(tmp_path / "shop",)))
     assert barred.small(0) == ""
     assert str(barred.objection) == (
-        f"{photos} lies outside the folders that this command reads, and a record is no reason to read it; "
-        f"--allow {photos} adds it"
+        f"pictures are not shown: they lie in {photos}, outside the folders that this command reads, and a record is "
+        f"no reason to read them; add --allow {photos} to show them"
     )
     photos.rename(tmp_path / "moved")
     gone = Pictures.of(encoded, Trust(places=(tmp_path,)))

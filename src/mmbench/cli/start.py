@@ -19,6 +19,7 @@ from mmbench.data.readers.journal import Question
 from mmbench.data.readers.table_files import TableFile, is_table, sheets_of
 from mmbench.data.sources import modalities_in
 from mmbench.messages import Message, Refusal, Template, Translator
+from mmbench.scheduling.trust import NOTHING
 from mmbench.store.files import read_document, write_document
 
 #: Answers that mean yes, beside the letter of the language; an empty one is the default.
@@ -244,7 +245,8 @@ class Guide:
                 )
             )
             return
-        self._step(6, ["decide", str(self._sweep_dir(sweep)), f"economics={self._economics()}", *self._spoken()])
+        economics = f"economics={self._economics()}"
+        self._step(6, ["decide", str(self._sweep_dir(sweep)), economics, *self._vouched(), *self._spoken()])
 
     def _sweep_dir(self, sweep: Sequence[str]) -> Path:
         """Folder of the sweep, as the configuration has it."""
@@ -252,6 +254,12 @@ class Guide:
 
         words = habits.ours(sweep, multirun=True)
         return compose.compose([compose.single_values(word)[0] for word in compose.parse(words)]).job().sweep_dir
+
+    def _vouched(self) -> list[str]:
+        """Words of ``decide`` for the folders that this command line named and that a record alone would not open."""
+        pictures = (word.removeprefix("images=") for word in self.progress.prepare if word.startswith("images="))
+        places = [path for path in (self.out, *map(Path, pictures)) if path.is_dir() and not NOTHING.may_read(path)]
+        return [part for path in dict.fromkeys(places) for part in ("--allow", str(path))]
 
     def _economics(self) -> str:
         """The file of the company's own sums; one to be edited is written where there is none."""

@@ -22,7 +22,7 @@ from mmbench.report.catalogue import Catalogue
 from mmbench.report.contribution_facts import coalitions
 from mmbench.report.facts import K
 from mmbench.report.table import CellResult, SweepTable
-from mmbench.scheduling.trust import Trust, outside
+from mmbench.scheduling.trust import Trust
 
 SHOWN = 6
 #: Pixels of the longer side, and formats that are opened at all.
@@ -124,7 +124,12 @@ class Pictures:
         source = _source(data)
         outside_of = Path(source) if source is not None and source not in data.items else None
         if outside_of is not None and not trust.may_read(outside_of):
-            return Pictures(nothing, objection=outside(outside_of))
+            objection = Message(
+                "pictures are not shown: they lie in {place}, outside the folders that this command reads, and a "
+                "record is no reason to read them; add --allow {place} to show them",
+                place=outside_of,
+            )
+            return Pictures(nothing, objection=objection)
         try:
             items = data.items.assign(item_id=data.items.index)
             files = item_images(items, data.folder, source).files
