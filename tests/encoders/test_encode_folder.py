@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from mmbench.cli.encode import main as encode
 from mmbench.cli.prepare import main as prepare
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.encoded import encoders_in
@@ -273,3 +275,28 @@ def test_a_refused_encoding_leaves_no_folder_of_prepare(
     with pytest.raises(ValueError, match=r"shop/empty is empty"):
         prepare([str(word) for word in [*words, f"images={shop / 'empty'}", "--overwrite"]])
     assert sorted(path.name for path in out.iterdir()) == held
+
+
+def test_the_first_example_of_the_page_runs_on_a_folder_that_prepare_made(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    items, log = (pd.read_parquet(shop / f"{name}.parquet") for name in ("items", "interactions"))
+    log.to_csv("log.csv", index=False)
+    items.to_csv("items.csv", index=False)
+    prepare(["csv", "--interactions", "log.csv", "--items", "items.csv", "--out", "data/shop"])
+    page = (Path(__file__).parents[2] / "docs" / "encoders.md").read_text(encoding="utf-8")
+    example = page.split("```")[1].replace("\\\n", "").splitlines()
+    typed = [shlex.split(line)[4:] for line in example if line.startswith("python -m mmbench encode ")]
+    assert len(typed) == 4
+    for words in typed:
+        encode(words)
+    assert {modality: sorted(files) for modality, files in encoders_in(Path("data/shop")).items()} == {
+        "image": ["clip", "default", "histograms"], "text": ["default", "minilm"],
+    }  # fmt: skip
+    (sweep,) = (shlex.split(line) for line in example if line.startswith("python -m mmbench -m "))
+    config = [word for word in sweep if word.startswith("dataset.encoder.")]
+    assert config == ["dataset.encoder.text=minilm", "dataset.encoder.image=default,histograms"]
+    message = r"text_feat.npy was made by prepare, of character n-grams; keep both with text@LABEL=words, or replace it"
+    with pytest.raises(ValueError, match=message):
+        encode(["data/shop", "text=words"])

@@ -9,7 +9,7 @@ import pandas as pd
 
 from mmbench.checks import Finding, Severity, blocking, enough_users, feature_rows, item_table, log, unread_texts
 from mmbench.data.dataset import DatasetConfig, load_dataset
-from mmbench.data.sources import read_items, read_log, read_meta
+from mmbench.data.sources import read_items, read_log, text_is_grams
 from mmbench.encoders.contents import item_texts
 from mmbench.messages import Refusal, Template, message_of
 
@@ -46,7 +46,7 @@ def check_folder(
             made_from = None if file.about is None else file.about.get("made_from")
             texts = _texts(items, made_from) if file.modality == "text" else None
             if texts is not None:
-                findings += unread_texts.findings(file, texts, by_grams=_text_is_grams(folder))
+                findings += unread_texts.findings(file, texts, by_grams=text_is_grams(folder))
     if not any(finding.severity is Severity.BLOCKING for finding in findings):
         findings += _in_use(config, gain)
     return sorted(findings, key=lambda finding: finding.severity is not Severity.BLOCKING)
@@ -57,15 +57,6 @@ def _texts(items: pd.DataFrame, template: str | None) -> list[str] | None:
         return item_texts(items, template)[0]
     except ValueError:  # no column looks like a text
         return None
-
-
-def _text_is_grams(folder: Path) -> bool:
-    """Whether ``dataset.json`` says that ``prepare`` made the text features of character n-grams."""
-    try:
-        provenance = read_meta(folder).get("provenance", {})
-        return str(provenance["text"]["encoder"]).startswith("character n-grams")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return False
 
 
 def _in_use(config: DatasetConfig, gain: float) -> list[Finding]:

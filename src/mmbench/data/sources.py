@@ -281,6 +281,15 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return dict(meta)
 
 
+def text_is_grams(folder: Path) -> bool:
+    """Whether ``dataset.json`` says that ``prepare`` made the text features of character n-grams."""
+    try:
+        provenance = read_meta(folder).get("provenance", {})
+        return str(provenance["text"]["encoder"]).startswith("character n-grams")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, notices: list[str]) -> ItemFeature:
     """Read one feature file in the order of ``items``.
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mmbench import fingerprint, paths
 from mmbench.data import encoded
-from mmbench.data.sources import read_items
+from mmbench.data.sources import read_items, text_is_grams
 from mmbench.encoders import EVERY_LANGUAGE, Choice, Encoder, short_name
 from mmbench.encoders.cache import VectorCache
 from mmbench.encoders.contents import item_images, item_texts, looked_for
@@ -165,11 +165,12 @@ def _check_replaceable(folder: Path, choice: Choice, options: Options) -> None:
         return
     sidecar = encoded.read_sidecar(path)
     if sidecar is None or sidecar["encoder"] != short_name(choice.encoder):
-        maker = (
-            Message("something that left no sidecar")
-            if sidecar is None
-            else Message("encoder {encoder}", encoder=sidecar["encoder"])
-        )
+        if sidecar is not None:
+            maker = Message("encoder {encoder}", encoder=sidecar["encoder"])
+        elif path == encoded.feature_file(folder, "text") and text_is_grams(folder):
+            maker = Message("prepare, of character n-grams")
+        else:
+            maker = Message("something that left no sidecar")
         raise Refusal(
             "{path} was made by {maker}; keep both with {modality}@LABEL={encoder}, or replace it with overwrite=true",
             path=path,
