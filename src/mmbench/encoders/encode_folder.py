@@ -19,14 +19,20 @@ from mmbench.encoders import EVERY_LANGUAGE, Choice, Encoder, short_name
 from mmbench.encoders.cache import VectorCache
 from mmbench.encoders.contents import item_images, item_texts, looked_for
 from mmbench.encoders.encoding import Content, Progress, Vectors, encode_contents, image_content, text_content
+from mmbench.encoders.histograms import NAME as HISTOGRAMS
 from mmbench.encoders.image_files import MAX_MEGAPIXELS, MOST_MEGAPIXELS, Problem
+from mmbench.encoders.images import PACKAGES as IMAGE_PACKAGES
 from mmbench.encoders.images import image_encoder
 from mmbench.encoders.languages import beyond, readable_scripts
 from mmbench.encoders.ngrams import encode_texts
 from mmbench.encoders.texts import NGRAM, text_encoder
+from mmbench.encoders.texts import PACKAGES as TEXT_PACKAGES
 from mmbench.messages import Message, Refusal
+from mmbench.messages.hints import SLIP, did_you_mean, nearest
 from mmbench.store import files
 
+#: Names of encoders that no library and no folder has.
+_OWN = {"text": (NGRAM, *TEXT_PACKAGES), "image": (HISTOGRAMS, *IMAGE_PACKAGES)}
 #: So many texts say how many of their tokens an encoder knows.
 TOKEN_SAMPLE = 500
 #: A row whose length differs from one by less has length one.
@@ -144,8 +150,8 @@ def encode_folder(
         progress: makes a listener for a choice.
 
     Raises:
-        ValueError: before anything is encoded if two choices are one file or a file was made by something else; later
-            if there is nothing to encode or an encoder cannot be loaded.
+        ValueError: before anything is encoded if two choices are one file, an encoder is misspelt or a file was made by
+            something else; later if there is nothing to encode or an encoder cannot be loaded.
     """
     options = options or Options()
     items = read_items(folder)
@@ -155,8 +161,22 @@ def encode_folder(
             "{choice} is named twice; give one of them a label, text@LABEL=NAME", choice=max(named, key=named.count)
         )
     for choice in choices:
+        _check_spelling(choice)
         _check_replaceable(folder, choice, options)
     return [_encode(folder, items, choice, options, progress(choice)) for choice in choices]
+
+
+def _check_spelling(choice: Choice) -> None:
+    """Refuse a slip in a name of ours; libraries know many other names, which show when they are loaded."""
+    name, own = choice.encoder, _OWN[choice.modality]
+    if name in own or Path(name).is_dir() or nearest(name, own, SLIP) is None:
+        return
+    raise Refusal(
+        "{choice}={encoder}: there is no such encoder; {hint}, a folder or a model that --help describes",
+        choice=choice,
+        encoder=name,
+        hint=did_you_mean(name, own),
+    )
 
 
 def _check_replaceable(folder: Path, choice: Choice, options: Options) -> None:
