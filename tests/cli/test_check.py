@@ -57,7 +57,7 @@ def test_warnings_end_with_0(bare: Path, check: Check) -> None:
     assert (code, out) == (
         0,
         f"warning: 1 of 241 rows repeats a user and an item (for example user {user}, item {item}). "
-        "Only the earliest counts.\n0 blocking, 1 warnings\n\n"
+        "Only the earliest counts.\n0 blocking, 1 warning\n\n"
         f"next: python -m mmbench plan dataset=folder dataset.name=bare dataset.path={bare} modality=none\n",
     )
 
@@ -72,7 +72,7 @@ def test_a_log_without_times_is_warned_of_unless_its_parts_are_given(bare: Path,
     log.assign(split=parts).to_parquet(bare / "interactions.parquet")
     assert "0 blocking, 0 warnings" in check(str(bare), "gain=5")[1]
     log.assign(fold=parts).to_parquet(bare / "interactions.parquet")
-    assert "1 warnings" in check(str(bare), "gain=5")[1]
+    assert "0 blocking, 1 warning\n" in check(str(bare), "gain=5")[1]
     _, out, _ = check(str(bare), "gain=5", "dataset.protocol=given", "dataset.split_column=fold")
     assert "0 blocking, 0 warnings" in out
     assert out.endswith("dataset.protocol=given dataset.split_column=fold modality=none\n")

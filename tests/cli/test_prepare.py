@@ -101,6 +101,14 @@ def test_rows_of_a_value_are_left_out_and_the_folder_says_so(shop: Path, capsys:
     assert meta["provenance"]["options"]["leave_out"] == ["状態=取消", "状態=返金"]
 
 
+def test_one_of_each_is_no_plural(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "log.csv").write_text("user,item\na,b\n")
+    run(tmp_path / "log.csv", "--out", tmp_path / "shop")
+    assert capsys.readouterr().out.splitlines()[1] == "1 user, 1 item, 1 row"
+    run(tmp_path / "log.csv", "--out", tmp_path / "shop", "--overwrite", "lang=ja")
+    assert capsys.readouterr().out.splitlines()[1] == "ユーザー1人、商品1点、1行"
+
+
 def test_the_commands_told_run(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = pd.read_csv(shop / "log.csv", dtype=str).assign(split="train")  # parts that cannot be used as they are
     log.to_csv(shop / "log.csv", index=False)

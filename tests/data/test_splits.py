@@ -147,6 +147,8 @@ def test_automatic_protocol(log: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) 
         "last_out",
         "protocol last_out: a split by time would leave 7 test users, fewer than 500",
     )
+    _, why = splits.automatic(timed([0, 0, 0, 1], [0, 1, 19, 18]), "fold")
+    assert why == "protocol last_out: a split by time would leave 1 test user, fewer than 500"
     monkeypatch.setattr(splits, "MIN_TEST_USERS", 7)
     assert splits.automatic(with_times, "fold")[0] == "time"
     monkeypatch.setattr(splits, "MIN_TEST_USERS", 8)

@@ -448,3 +448,13 @@ def test_all_files_say_the_same(tmp_path: Path) -> None:
 def test_without_a_planned_contrast_that_is_said(tmp_path: Path) -> None:
     table = write_report(write_sweep(tmp_path / "s", {("d", "m", "none"): NONE}))
     assert "this sweep holds both conditions of none of the planned contrasts (text_vs_none)" in table.text
+
+
+def test_a_budget_of_one_is_no_plural(tmp_path: Path) -> None:
+    cells = {("d", "m", "none"): NONE, ("d", "m", "text"): TEXT["undecided"]}
+    sweep = write_sweep(tmp_path / "s", cells, contrasts=["text_vs_none"])
+    table = read_sweep(sweep)
+    compared = read_contrasts(table, read_groups(table, sweep))
+    one = replace(table, budget={**table.budget, "name": "touch", "trials": 1, "seeds": 1})
+    told = "budget touch: at most 1 trial and 1 final seed of a condition (fairness.md: of each)."
+    assert notes(one, compared, [])[0] == told

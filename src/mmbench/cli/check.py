@@ -77,9 +77,9 @@ def main(argv: Sequence[str]) -> None:
     print(
         translator(
             Message(
-                "{blocking} blocking, {warnings} warnings",
+                "{blocking} blocking, {warnings}",
                 blocking=translator.number(n_blocking),
-                warnings=translator.number(len(findings) - n_blocking),
+                warnings=Message.counted("{n} warning", "{n} warnings", len(findings) - n_blocking),
             )
         )
     )

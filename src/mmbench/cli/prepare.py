@@ -33,7 +33,7 @@ from mmbench.data.readers.mmrec import kept_by, write_mmrec
 from mmbench.data.sources import Source, read_folder, write_folder
 from mmbench.data.splits import PARTS, automatic
 from mmbench.encoders.ngrams import with_text
-from mmbench.messages import Message, Refusal, Translator
+from mmbench.messages import Message, Refusal, Translator, series
 from mmbench.paths import slug
 
 #: What a prepared folder may hold; a folder with anything else is never overwritten.
@@ -223,10 +223,14 @@ def _summary(
 ) -> list[str]:
     """What was written and the command that uses it."""
     numbers, count = contents["statistics"], translator.number
-    sizes = {key: count(numbers[key]) for key in ("users", "items", "rows")}
+    sizes = [
+        Message.counted("{n} user", "{n} users", numbers["users"]),
+        Message.counted("{n} item", "{n} items", numbers["items"]),
+        Message.counted("{n} row", "{n} rows", numbers["rows"]),
+    ]
     lines = [
         translator(Message("written to {path} (format {format})", path=out, format=name)),
-        translator(Message("{users} users, {items} items, {rows} rows", **sizes)),
+        translator(series(sizes)),
     ]
     spread = {key: count(value) for key, value in numbers["per_user"].items()}
     lines.append(
@@ -249,7 +253,7 @@ def _summary(
                     Message(
                         "{column} {present}/{items} items",
                         column=part.removeprefix("items."),
-                        items=sizes["items"],
+                        items=count(numbers["items"]),
                         **values,
                     )
                 )

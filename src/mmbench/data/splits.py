@@ -287,8 +287,11 @@ def automatic(log: pd.DataFrame, column: str) -> tuple[str, Message]:
     n = len(known.intersection(tested))
     if n >= MIN_TEST_USERS:
         return "time", Message("protocol time: {n} users of the last tenth also have earlier interactions", n)
-    return "last_out", Message(
-        "protocol last_out: a split by time would leave {n} test users, fewer than {least}", n, least=MIN_TEST_USERS
+    return "last_out", Message.counted(
+        "protocol last_out: a split by time would leave {n} test user, fewer than {least}",
+        "protocol last_out: a split by time would leave {n} test users, fewer than {least}",
+        n,
+        least=MIN_TEST_USERS,
     )
 
 

@@ -20,7 +20,7 @@ from mmbench.report.comparisons import Comparison
 from mmbench.report.disposals import Disposal
 from mmbench.report.fairness_checks import PASS, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, page
-from mmbench.report.sentences import disposal_verdict, metric_name, percent
+from mmbench.report.sentences import disposal_verdict, effort, metric_name, percent
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import Pages, render, write_pages
 from mmbench.report.verdict_table import TUNING, of_contrast
@@ -292,7 +292,8 @@ def as_html(
         **pages.of(paths.FAIRNESS),
         heading=say(table.title),
         name=table.name,
-        budget=table.budget,
+        effort=effort(table),
+        steps=say.number(table.budget["max_steps"]),
         legend=say(LEGEND),
         proof=say(table.proof),
         charted=drawn is not None,

@@ -16,7 +16,7 @@ from mmbench.report.disposals import Disposal
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import Table, page
 from mmbench.report.results import COUNTED, page_table
-from mmbench.report.sentences import contrast_verdict, disposal_verdict, metric_name
+from mmbench.report.sentences import contrast_verdict, disposal_verdict, effort, metric_name
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import Pages, render, write_pages
 from mmbench.report.verdict_table import DISPOSAL_PAGE, PAGE
@@ -82,7 +82,7 @@ def as_html(
         **pages.of(paths.INDEX),
         name=table.name,
         heading=say(table.title),
-        budget=table.budget,
+        effort=effort(table),
         proof=say(table.proof),
         delta=f"{100 * table.delta:g} %",
         counts=say(series([Message("{n} {status}", n=n, status=status) for status, n in counted])) if counted else "",

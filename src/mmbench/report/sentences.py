@@ -10,6 +10,7 @@ from mmbench.inference.verdicts import WORDS, Judgement
 from mmbench.messages import Message, Template, clauses, conjoined, points, series
 from mmbench.report.comparisons import Comparison, EarlierLook
 from mmbench.report.disposals import Disposal
+from mmbench.report.table import SweepTable
 
 #: Names of metrics and modalities where a sentence does not use those of the configuration.
 METRICS = {"ndcg": "NDCG", "mrr": "MRR", "map": "MAP", "hr": "HR", "recall": "Recall", "precision": "Precision"}
@@ -47,6 +48,15 @@ def metric_among(metric: str, target: str) -> str:
     """
     name = metric_name(metric)
     return Message(AMONG[target], metric=name) if target else name
+
+
+def effort(table: SweepTable) -> dict[str, str]:
+    """Name, trials and final seeds of the budget of a sweep, which fill a sentence."""
+    return {
+        "budget": table.budget["name"],
+        "trials": Message.counted("{n} trial", "{n} trials", table.budget["trials"]),
+        "seeds": Message.counted("{n} final seed", "{n} final seeds", table.budget["seeds"]),
+    }
 
 
 def percent(share: float) -> str:

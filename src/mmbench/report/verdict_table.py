@@ -23,6 +23,7 @@ from mmbench.report.sentences import (
     disposal_sentence,
     disposal_verdict,
     earlier_verdict,
+    effort,
     metric_among,
     metric_name,
     percent,
@@ -389,14 +390,11 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
             contrasts=series([contrast.name for contrast in table.contrasts]) if table.contrasts else "",
         )
         return [line, *_free(table, disposals)]
-    budget = table.budget
     significant_ones, tested = significant(compared)
     lines: list[str] = [
         Message(
-            "budget {budget}: at most {trials} trials and {seeds} final seeds of a condition (fairness.md: of each).",
-            budget=budget["name"],
-            trials=budget["trials"],
-            seeds=budget["seeds"],
+            "budget {budget}: at most {trials} and {seeds} of a condition (fairness.md: of each).",
+            **effort(table),
         ),
         Message(
             "A_vs_B: relative gain of A over B in {metric} once both are tuned with n of their trials, best on "
