@@ -675,8 +675,17 @@ economics("key twice", "years: 1\nyears: 2", "my.yaml is no YAML file: .* duplic
 economics("NUL", "years: \0", "my.yaml is no YAML file: unacceptable character #x0000")
 economics("tab", "\tyears: 1", "my.yaml is no YAML file: while scanning")
 economics("open bracket", "years: [", "my.yaml is no YAML file: while parsing")
-economics("other encoding", "currency: 円".encode("cp932"), "my.yaml is no YAML file: 'utf-8' codec can't decode")
-economics("picture", b"\xff\xd8\xff\xe0\0\x10JFIF", "my.yaml is no YAML file: 'utf-8' codec can't decode")
+economics("other encoding", "years: 1\ncurrency: 円".encode("cp932"), "my.yaml, line 2: a byte that is not UTF-8; save")
+economics("picture", b"\xff\xd8\xff\xe0\0\x10JFIF", "my.yaml, line 1: a byte that is not UTF-8; save the file as UTF-8")
+economics(
+    "comma in a number", "value: {order_value: 3,000}", "my.yaml, line 1: 3,000 within braces, where a comma begins"
+)
+economics(
+    "commas in a number", "items:\n  stock: {low: 1,200,000, likely: 2}", "line 2: 1,200 within braces, where a comma"
+)
+economics(
+    "commas of a list", "transfer_pairs: [[0,100],[0,200],[1,300]]", "economics: transfer_pairs=.* must be at least 3 p"
+)
 economics("100 kB", "#" * 100_000, "my.yaml is larger than 65536 bytes; it must hold keys and values")
 economics("section of a number", "value: 5", "economics: value is not a key; accepted: value.recommendations_year")
 economics("step of a number", "steps: {users: 3}", "economics: steps.users is not a key; accepted: steps.repair.cost")
