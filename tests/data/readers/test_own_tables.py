@@ -482,6 +482,17 @@ def asked(path: Path, columns: Columns | None = None) -> tuple[list[str], list[t
     return list(journal.lines), [question.words for question in journal.questions]
 
 
+def test_a_column_without_a_name_is_seen_in_a_list_of_names(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "user,item,,備考\nu1,a,1,x\nu2,b,2,y\n")
+    lines, _ = asked(log)
+    assert lines[1] == "columns of the log that are not used: '', 備考"
+    journal = Journal()
+    read_tabular(log, items=write(tmp_path / "items.csv", "item,title,\na,shoe,1\nb,hat,2\n"), journal=journal)
+    assert "columns of the items that are not used: ''" in journal.lines
+    with pytest.raises(ValueError, match=r"name it with --user; columns are ''$"):
+        asked(write(tmp_path / "blank.csv", " \n \n"))
+
+
 def test_columns_that_are_not_used_are_listed_and_asked_about(tmp_path: Path) -> None:
     rows = "u1,a,▲100,令和6年1月5日,x,20240105\nu2,b,200,R6.1.6,,20240106\nu3,a,300,2024/1/7,z,20240107\n"
     path = write(tmp_path / "log.csv", "顧客ID,品番,金額 税込,出荷した日,備考,key\n" + rows)

@@ -19,7 +19,7 @@ from mmbench.data.readers.log_and_items import (
     with_zeros_restored,
 )
 from mmbench.data.readers.table_files import TableFile
-from mmbench.data.readers.text_table import MISSING_WORDS, Table, plain_digits, shortened
+from mmbench.data.readers.text_table import MISSING_WORDS, Table, named_or_empty, plain_digits, shortened
 from mmbench.data.readers.times import share_of_dates
 from mmbench.data.sources import Source
 from mmbench.messages import Message, Refusal, Template
@@ -87,7 +87,8 @@ def read_tabular(
     log = log_of(table, names, journal, cancel_returns=cancel_returns)
     unused = [name for name in header.names if name not in kept]
     if unused:
-        journal.tell(Message("columns of the log that are not used: {columns}", columns=", ".join(unused)))
+        listed_names = ", ".join(map(named_or_empty, unused))
+        journal.tell(Message("columns of the log that are not used: {columns}", columns=listed_names))
         _ask_about(header, unused, names, columns, journal)
     if items is None:
         catalogue = pd.DataFrame({"item_id": np.sort(log["item_id"].unique())})
@@ -251,7 +252,8 @@ def _items(
     journal.tell(Message("columns of the items: {pairs}", pairs=pairs(named)))
     unused = [name for name in free if name not in kept]
     if unused:
-        journal.tell(Message("columns of the items that are not used: {columns}", columns=", ".join(unused)))
+        listed_names = ", ".join(map(named_or_empty, unused))
+        journal.tell(Message("columns of the items that are not used: {columns}", columns=listed_names))
     names = [name for name, role in kept.items() if role == "category"]
     table = source.read([item_column, *texts, *kept], names=names, ids=[item_column])
     frame = with_ids(table, {"item_id": item_column}, "items", journal).frame[["item_id", *texts, *kept]]

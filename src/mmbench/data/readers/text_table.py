@@ -71,7 +71,8 @@ class Table:
     @property
     def names_in_short(self) -> str:
         """Names of the columns for a message: the first ones, shortened."""
-        shown = [name if len(name) <= 40 else f"{name[:40]}..." for name in self.names[:_SHOWN_NAMES]]
+        named = map(named_or_empty, self.names[:_SHOWN_NAMES])
+        shown = [name if len(name) <= 40 else f"{name[:40]}..." for name in named]
         return ", ".join(shown + ["..."] * (len(self.names) > _SHOWN_NAMES))
 
     def require(self, good: NDArray[np.bool_], column: str, rule: Message) -> None:
@@ -127,6 +128,11 @@ def place_of(path: Path, line: int | None, row: int) -> Message:
 def plain_digits(text: pd.Series) -> pd.Series:
     """Full-width digits, letters and signs as plain ones."""
     return text if text.str.isascii().all() else text.str.normalize("NFKC")
+
+
+def named_or_empty(name: str) -> str:
+    """The name of a column for a list of names, in which one of blanks would not be seen."""
+    return name if name.strip() else repr(name)
 
 
 def shortened(text: str) -> str:
