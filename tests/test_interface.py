@@ -14,10 +14,10 @@ import mmbench
 #: What a program may rely on. To change a line here is to break programs: say so in the changelog.
 SIGNATURES = {
     "sweep": "(*words: 'str', progress: 'bool' = True) -> 'Results'",
-    "read": "(folder: 'str | Path', *, allow: 'tuple[str, ...]' = ()) -> 'Results'",
+    "read": "(folder: 'str | Path', *, allow: 'str | tuple[str, ...]' = ()) -> 'Results'",
     "load": (
         "(sweep: 'str | Path', cell: 'str', seed: 'int' = 1, *, data: 'str | Path | None' = None, "
-        "allow: 'tuple[str, ...]' = ()) -> 'Loaded'"
+        "allow: 'str | tuple[str, ...]' = ()) -> 'Loaded'"
     ),
 }
 METHODS = {

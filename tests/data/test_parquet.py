@@ -14,7 +14,9 @@ from mmbench.data.readers.recommendations import read_recommendations
 from mmbench.data.readers.table_files import TableFile
 from mmbench.data.sources import read_folder
 
-LOG = pd.DataFrame({"user_id": ["u", "u", "v"], "item_id": ["i", "j", "i"], "timestamp": [3, 2, 1]})
+LOG = pd.DataFrame(
+    {"user_id": ["u", "u", "v"], "item_id": ["i", "j", "i"], "timestamp": [1_700_000_003, 1_700_000_002, 1_700_000_001]}
+)
 
 
 def saved(frame: pd.DataFrame, path: Path) -> Path:
