@@ -59,6 +59,7 @@ def test_with_m_there_is_a_job_per_combination(command: Command, asked: list[Com
         (["report", "--help"], "'report' is not of the form key=value"),
         (["--info", "all", "model=[bpr"], "'model=[bpr' is not of the form key=value"),
         (["nonsense=1", "--help"], "nonsense is not a key of the configuration"),
+        (["--cfg", "--resolve"], "--cfg takes one of job, hydra, all, not ''"),
         (["--cfg", "nope"], "--cfg takes one of job, hydra, all, not 'nope'"),
         (["--info=nope"], "--info takes one of all, config, "),
         (["model=bpx", "--cfg", "job"], "model=bpx is unknown; did you mean bpr?"),

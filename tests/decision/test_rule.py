@@ -146,6 +146,8 @@ CASES = {
         promising(evidence(0.0, 0.027, G6=FAIL)), Action.HOLD, Why.PROMISING, "G6", "partial"),
     "whatever is best leaves images out, and a part of another configuration gained": (
         promising(evidence(0.0, 0.0)), Action.NO_GO, Why.NONE, "", "wait"),
+    "a gain without a range, and a part promises to pay": (
+        promising(evidence(0.05, 0.0)), Action.HOLD, Why.PROMISING, "", "partial"),
     "a part promises less than it costs": (
         promising(evidence(0.0, 0.027), 0.03), Action.NO_GO, Why.NONE, "", "wait"),
     "no gain that could pay, whatever a part promises": (

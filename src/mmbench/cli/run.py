@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -74,13 +75,12 @@ def main(argv: Sequence[str]) -> None:
         return
     _check_flags(flags)
     multirun = not {"-m", "--multirun"}.isdisjoint(flags)
-    plain = {flag.split("=")[0] for flag in flags}
-    if not plain.isdisjoint(COMPLETING_FLAGS):
-        pass
-    elif not plain.isdisjoint(SHOWING_FLAGS):
+    asked_for = {flag.split("=")[0] for flag in flags}
+    if not asked_for.isdisjoint(SHOWING_FLAGS):
         overrides = habits.ours(overrides, multirun)
-        compose.check_shown(overrides, config_dirs(flags))
-    else:
+        if overrides:  # the defaults compose
+            compose.check_shown(overrides, config_dirs(flags))
+    elif asked_for.isdisjoint(COMPLETING_FLAGS):
         overrides, job = asked(flags, overrides, multirun=multirun)
         _check_writable(job.sweep_dir)
     sys.argv = [sys.argv[0], *flags, *overrides]
@@ -112,22 +112,24 @@ def named(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[st
 
 
 def _check_flags(flags: Sequence[str]) -> None:
-    """Refuse a flag that Hydra does not have."""
-    actions = get_args_parser()._actions
-    known = [flag for action in actions for flag in action.option_strings]
-    for at, (flag, _, given) in enumerate(word.partition("=") for word in flags):
+    """Refuse a flag that Hydra does not have, and a value that it does not take."""
+    actions = {flag: action for action in get_args_parser()._actions for flag in action.option_strings}
+    for word, following in itertools.pairwise([*flags, ""]):
+        flag, _, given = word.partition("=")
         if not flag.startswith("-"):
             continue
-        if not any(other.startswith(flag) for other in known):
+        if not any(known.startswith(flag) for known in actions):
             habits.check([flag.lstrip("-").replace("-", "_")])
             raise Refusal("{flag} is no flag of this command; settings are written key=value", flag=flag)
-        choices = next((action.choices for action in actions if flag in action.option_strings and action.choices), ())
-        value = given or next((word for word in flags[at + 1 : at + 2] if not word.startswith("-")), "")
-        if value not in choices and ((value and choices) or flag in ("--cfg", "-c")):
+        action = actions.get(flag)
+        if action is None or action.choices is None:
+            continue
+        value = given or ("" if following.startswith("-") else following)
+        if value not in action.choices and (value or action.nargs != "?"):
             raise Refusal(
                 "{flag} takes one of {accepted}, not {value}",
                 flag=flag,
-                accepted=", ".join(map(str, choices)),
+                accepted=", ".join(action.choices),
                 value=repr(value),
             )
 

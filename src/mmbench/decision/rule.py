@@ -220,10 +220,10 @@ def _pays(economics: Economics, gain: LogGain, n_draws: int) -> bool:
 def _promise(evidence: Evidence, economics: Economics) -> Promise | None:
     """The first of the promising slices whose images would pay if nothing else changed.
 
-    None where the gain has no range: whatever is best leaves images out, and a slice gained with a configuration that
-    nobody would choose.
+    None where the gain is exactly zero, whichever trials are drawn: whatever is best leaves images out, and a slice
+    gained with a configuration that nobody would choose.
     """
-    if evidence.gain is None or evidence.gain.se == 0.0:
+    if evidence.gain is None or evidence.gain.se == evidence.gain.log_ratio == 0.0:
         return None
     paying = (one for one in evidence.promising if one.gain >= breakeven(of_part(economics, one.part)))
     return next(paying, None)
