@@ -24,10 +24,11 @@ from tests.report.constructed import write_sweep
 from tests.report.test_new_items import write_candidates
 from tests.studies import decisions, draws, new_items, planted, sweeps, touch
 from tests.studies.decisions import CHEAP, DEAR, FAIR, parts_of
-from tests.studies.planted import GAINS, LOSSES, SPOKEN, TRUTH, more_than, spoken, too_many, undecided
+from tests.studies.planted import GAINS, LOSSES, SPOKEN, TRUTH, more_than, place_of, spoken, too_many, undecided
 from tests.studies.sweeps import finished
 
-PLANTED = finished(planted.STUDIES)
+RUN = finished(planted.STUDIES)
+PLANTED = planted.joined(RUN)
 NEW_ITEMS = finished(new_items.STUDIES)
 TOUCHED = finished(touch.STUDIES)
 DRAWN = finished(draws.STUDIES)
@@ -39,11 +40,6 @@ def test_a_wrong_rate_is_one_that_five_per_cent_cannot_explain() -> None:
     assert [too_many(wrong, 20) for wrong in (1, 4, 5, 6)] == [False, False, False, True]
 
 
-def world_of(name: str) -> str:
-    """World of a planted study."""
-    return name.removeprefix("planted_").rpartition("_")[0]
-
-
 #: The cap cut trainings of VBPR with text off, so that it has no word about images either.
 CUT_OFF = pytest.mark.xfail(raises=AssertionError, reason="12,000 steps are not enough: measurement not trusted")
 
@@ -53,14 +49,53 @@ CUT_OFF = pytest.mark.xfail(raises=AssertionError, reason="12,000 steps are not 
     [
         pytest.param(name, marks=CUT_OFF if name == "planted_complementary_2" else [])
         for name in PLANTED
-        if TRUTH[world_of(name)].image_helps
+        if TRUTH[place_of(name)[0]].image_helps
     ],
 )
 def test_no_word_contradicts_what_was_planted(name: str) -> None:
     said = [judged for judged in PLANTED[name]["contrasts"] if judged["name"].endswith("/fused_vs_text")]
-    assert len(said) > 1
+    assert said
     for judged in said:
-        assert judged["word"] in {*TRUTH[world_of(name)].words, None}, judged["name"]
+        assert judged["word"] in {*TRUTH[place_of(name)[0]].words, None}, judged["name"]
+
+
+def test_what_the_cap_took_is_run_again_with_twice_the_cap() -> None:
+    usual = [planted.study(*place).name for place in planted.WORLDS]
+    taken = {
+        (*place_of(name), judged["name"].split("/")[1])
+        for name in usual
+        if name in RUN
+        for judged in RUN[name]["contrasts"]
+        if judged["word"] == Verdict.UNTRUSTED
+    }
+    assert taken == set(planted.CUT_OFF)
+
+
+def test_a_model_with_a_study_of_its_own_stands_beside_the_others_or_in_place_of_itself() -> None:
+    def said(*names: str) -> dict[str, Any]:
+        judged = [{"name": f"d/{model}/fused_vs_text", "word": word} for model, word in (n.split() for n in names)]
+        free = [{**one, "name": one["name"].replace("fused_vs_text", "free_disposal_of_image")} for one in judged]
+        sides = {f"d/{name.split()[0]}/text": {"stalled": len(names)} for name in names}
+        return {"contrasts": judged, "disposals": free, "untrained": sides, "signal": len(names)}
+
+    several = said("fusion better", "vbpr undecided")
+    several["disposals"].append({"name": "d/all models/free_disposal_of_image", "word": "better"})
+    found = planted.joined(
+        {
+            "planted_no_signal_0": several,
+            "planted_no_signal_0_addease": said("addease equivalent"),
+            "planted_no_signal_0_fusion_24000": said("fusion worse"),
+            "planted_text_only_1_addease": said("addease better"),
+        }
+    )
+    assert list(found) == ["planted_no_signal_0", "planted_text_only_1"]
+    first = found["planted_no_signal_0"]
+    for part in ("contrasts", "disposals"):
+        words = {judged["name"].split("/")[1]: judged["word"] for judged in first[part]}
+        assert words == {"vbpr": "undecided", "addease": "equivalent", "fusion": "worse"}
+    assert first["signal"] == 2
+    assert first["untrained"]["d/fusion/text"] == {"stalled": 1}
+    assert first["untrained"]["d/vbpr/text"] == {"stalled": 2}
 
 
 @pytest.mark.parametrize("contrast", ["fused_vs_text", "free_disposal_of_image"])
@@ -83,7 +118,7 @@ def test_what_may_be_disposed_of_does_not_harm() -> None:
 #: Of its twelve verdicts all are undecided, and 5.5 are expected: no chosen configuration of VBPR, and hardly one of
 #: Fusion, ranks a new item among the first 20, so that they gain less than either reading of the truth.
 OUT_OF_REACH = "cold_image"
-WORLDS = {world_of(name) for name in PLANTED}
+WORLDS = {place_of(name)[0] for name in PLANTED}
 
 
 @pytest.mark.skipif(not PLANTED, reason="no planted study has been recorded: make study")
@@ -99,7 +134,7 @@ WORLDS = {world_of(name) for name in PLANTED}
     ids=["all", "in reach", "out of reach"],
 )
 def test_undecided_is_no_more_frequent_than_the_power_table_predicts(worlds: set[str]) -> None:
-    recorded = {name: result for name, result in PLANTED.items() if world_of(name) in worlds}
+    recorded = {name: result for name, result in PLANTED.items() if place_of(name)[0] in worlds}
     found = undecided(recorded, documented(), undecided_share)
     assert len(found) >= 6 * len(recorded) // 2  # of six contrasts and more in every world
     expected, seen = [share for _, share in found], sum(was for was, _ in found)
@@ -216,10 +251,10 @@ PREDICTED_ALONE = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in PLANTED if world_of(name) in {*PREDICTED_ALONE, "redundant"}])
+@pytest.mark.parametrize("name", [name for name in PLANTED if place_of(name)[0] in {*PREDICTED_ALONE, "redundant"}])
 def test_the_pre_test_finds_what_was_planted(name: str) -> None:
     """M4: what the image alone predicts of the item factors lies above every shuffle only where it was planted."""
-    world, signal = world_of(name), PLANTED[name]["signal"]
+    world, signal = place_of(name)[0], PLANTED[name]["signal"]
     above = {m: signal["unique"][m]["lo"] > max(signal["null_unique"][m]) for m in ("image", "text")}
     if world != "redundant":
         assert (above["image"], above["text"]) == PREDICTED_ALONE[world]
@@ -273,7 +308,7 @@ def test_a_record_of_another_command_or_version_is_none(tmp_path: Path, monkeypa
 
 def test_the_page_has_the_table_of_what_has_run() -> None:
     page = sweeps.PAGE.read_text(encoding="utf-8")
-    assert with_section(page, "planted", planted.rows(PLANTED, documented())) == page
+    assert with_section(page, "planted", planted.rows(RUN, documented())) == page
     assert with_section(page, "new items", new_items.rows(NEW_ITEMS)) == page
     assert with_section(page, "draws", draws.tables(DRAWN)) == page
     assert with_section(page, "touch", touch.rows(TOUCHED)) == page
