@@ -79,6 +79,10 @@ EXTENT = (-30.0, 100.0)
 LEVELS = (-30, -10, -2, 0, 2, 10, 30, 100)
 #: Studies of several draws of the whole tuning.
 DRAWN = ("ml100k_draws",)
+#: How the names of studies beside the main ones end, by their section of the page.
+BESIDE = {"encoders": ("_encoders",), "splits": ("_last_out", "_splits")}
+#: How ``verdicts.csv`` says that there is no word.
+NO_WORD = "no word"
 LABEL = "tuned gain in NDCG@20, %"
 MARGIN = 2.0
 #: Largest gain that the figure has room for, in percent.
@@ -301,10 +305,38 @@ def drawn() -> str:
     return table(["data", "model", "contrast", "draws", "mean, interval over draws", "intervals of the draws"], lines)
 
 
+def beside(endings: Sequence[str]) -> str:
+    """A table of studies beside the main ones: a row for each data set and contrast, a column for each model.
+
+    Where data sets are judged together, as random splits are, their common rows stand in place of those of each.
+
+    Args:
+        endings: how the names of these studies end.
+    """
+    found = {}
+    for folder in sorted(folder for ending in endings for folder in STUDIES.glob(f"*{ending}")):
+        rows = pd.read_csv(folder / kept.VERDICTS)
+        together = rows.dataset.str.contains(" over ")
+        found[folder.name] = rows[rows.contrast.isin(QUESTIONS.values()) & (together | ~together.any())]
+    models = sorted({model for rows in found.values() for model in rows.model if model != ALL_MODELS})
+    lines = []
+    for name, rows in found.items():
+        for (data, contrast), asked in rows.groupby(["dataset", "contrast"], sort=False):
+            cells = {row.model: cell(row) for _, row in asked.iterrows() if row.verdict != NO_WORD}
+            if cells:
+                page = f"[{name}](studies/{name}.md)"
+                lines.append(
+                    [page, str(data), str(contrast), *(cells.get(each, "-") for each in (*models, ALL_MODELS))]
+                )
+    return table(["study", "data", "contrast", *models, ALL_MODELS], lines)
+
+
 def main() -> None:
     """Write tables and figure."""
     rows = judged()
     page = with_section(PAGE.read_text(encoding="utf-8"), "answers", answers(rows))
+    for section, endings in BESIDE.items():
+        page = with_section(page, section, beside(endings))
     files.write_text(PAGE, with_section(page, "draws", drawn()))
     files.write_text(FIGURE, charts.forest(lines_of(rows), LABEL, MARGIN, REACH).svg)
     files.write_text(EFFORT, effort(rows).svg)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from tests.studies.sweeps import ROOT
 
@@ -24,8 +24,9 @@ class DataSet:
         interactions: what counts as one, and what was left out.
         source: where it comes from.
         licence: what may be done with it, and what to cite.
-        encoders: what each modality is and what made its vectors.
+        encoders: what each modality is and what made the vectors that the main study reads.
         remarks: what a reader has to know before a number is read.
+        further: what other vectors are that lie beside them, by modality and label (``image=lite2``).
     """
 
     title: str
@@ -34,6 +35,15 @@ class DataSet:
     licence: str
     encoders: Mapping[str, str]
     remarks: str = ""
+    further: Mapping[str, str] = field(default_factory=dict)
+
+    def encoder(self, modality: str, label: str) -> str:
+        """What made the vectors of a modality that have a label.
+
+        >>> DATA_SETS["ml100k"].encoder("text", "ngram")
+        'title, genres and overview as character n-grams (TF-IDF, then 256 principal components)'
+        """
+        return self.further.get(f"{modality}={label}", self.encoders[modality])
 
 
 DATA_SETS = {
@@ -47,6 +57,11 @@ DATA_SETS = {
             "image": f"poster (92 x 138 pixels) by {LITE0}, 1,280 numbers",
         },
         "The split is random within each user, so it may look into the future.",
+        {
+            "text=ngram": "title, genres and overview as character n-grams (TF-IDF, then 256 principal components)",
+            "image=histograms": "poster as histograms of colours, textures and oriented gradients, 712 numbers",
+            "image=lite2": "poster by EfficientNet-lite2, 1,280 numbers",
+        },
     ),
     "ml1m": DataSet(
         "MovieLens 1M",
@@ -83,6 +98,10 @@ DATA_SETS = {
             "audio": "songs by VGGish, mean over the songs of an artist, 128 numbers, not normalised, as published",
         },
         "The published split is random within each user, so it may look into the future.",
+        {
+            "text=default": f"tags of the artist, which the listeners of this log gave, so that they leak, by {MINILM}",
+            "audio=whisper": "songs by the encoder of Whisper, 512 numbers, not normalised, as published",
+        },
     ),
     "hm_sample": DataSet(
         "H&M sample",
@@ -115,11 +134,38 @@ DATA_SETS = {
         "all products and the split of BM3.",
     ),
 }
-#: What a study beside the main one does, by the end of its name.
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a study does that is not the main one of its data set.
+
+    Args:
+        title: in print.
+        beside: whether it runs conditions of the main study in another way. Then it writes no tuned configurations,
+            because those of the data set are the main study's.
+        remarks: what stands in place of the remarks of the data set; None leaves them.
+    """
+
+    title: str
+    beside: bool = False
+    remarks: str | None = None
+
+
+#: Variants by the end of a study's name.
 VARIANTS = {
-    "_draws": "several draws of the whole tuning",
-    "_cold": "folds of new items",
-    "_ids": "all products, no content",
+    "_draws": Variant("several draws of the whole tuning", beside=True),
+    "_splits": Variant("three random splits", beside=True),
+    "_last_out": Variant(
+        "the last interactions held out",
+        beside=True,
+        remarks="The last interaction of each user is the test part, the one before it that of validation.",
+    ),
+    "_text_encoders": Variant("several encoders of texts", beside=True),
+    "_image_encoders": Variant("several encoders of images", beside=True),
+    "_audio_encoders": Variant("several encoders of audio", beside=True),
+    "_cold": Variant("folds of new items"),
+    "_ids": Variant("all products, no content"),
 }
 
 
@@ -138,6 +184,16 @@ def part_of(study: str) -> tuple[str, str] | None:
     return (data, model) if data in DATA_SETS and model in MODELS else None
 
 
+def variant_of(study: str) -> Variant | None:
+    """What a study does that is not the main one of its data set, nor one of a single model.
+
+    >>> variant_of("ml100k_splits").title
+    'three random splits'
+    >>> variant_of("ml100k")
+    """
+    return next((variant for ending, variant in VARIANTS.items() if study.endswith(ending)), None)
+
+
 def data_of(study: str) -> DataSet:
     """The data set of a study.
 
@@ -146,8 +202,10 @@ def data_of(study: str) -> DataSet:
     """
     if part := part_of(study):
         return DATA_SETS[part[0]]
-    for ending in VARIANTS:
-        study = study.removesuffix(ending)
+    for ending, variant in VARIANTS.items():
+        if study.endswith(ending):
+            known = DATA_SETS[study.removesuffix(ending)]
+            return known if variant.remarks is None else replace(known, remarks=variant.remarks)
     return DATA_SETS[study]
 
 
@@ -159,6 +217,5 @@ def title_of(study: str) -> str:
     >>> title_of("ml100k_vbpr")
     'MovieLens 100K, vbpr'
     """
-    said = [words for ending, words in VARIANTS.items() if study.endswith(ending)]
-    part = part_of(study)
-    return ", ".join([data_of(study).title, *said, *([part[1]] if part else [])])
+    variant, part = variant_of(study), part_of(study)
+    return ", ".join([data_of(study).title, *([variant.title] if variant else []), *([part[1]] if part else [])])

@@ -7,7 +7,7 @@ size and hash of their archive are listed.
 
 ``--again`` writes the same from a sweep that was published before, without an audit and without its archive. Tuned
 configurations of other records, those of the same study before it went on too, are replaced with ``--replace`` alone; a
-study of several draws writes none.
+study beside the main one (further draws, splits, encoders) writes none.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import mmbench
 from mmbench import paths
 from mmbench.cli.errors import one_line_errors
 from mmbench.cli.words import command_line
+from mmbench.data import encoded
 from mmbench.report.disposals import ALL_MODELS, FREE
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
@@ -38,7 +39,7 @@ from mmbench.store import files, records
 from mmbench.store.schema import Manifest
 from tests.benchmarks import performance
 from tests.studies import kept, sweeps
-from tests.studies.data_sets import data_of, title_of
+from tests.studies.data_sets import data_of, title_of, variant_of
 from tests.studies.sweeps import ROOT
 
 #: Trainings that are run again from their seeds.
@@ -107,9 +108,10 @@ class Published:
         return records.read(paths.manifest_file(self.sweep), Manifest)
 
     @property
-    def several_draws(self) -> bool:
-        """Whether its tuning was drawn several times, so that none of its configurations is that of the data set."""
-        return len({cell.draw for cell in self.manifest.cells}) > 1
+    def beside(self) -> bool:
+        """Whether none of its configurations is that of the data set, see :class:`tests.studies.data_sets.Variant`."""
+        variant = variant_of(self.name)
+        return variant is not None and variant.beside
 
     def publish(self, *, replace: bool = False) -> None:
         """Audit the sweep and write everything that is kept of it.
@@ -120,10 +122,10 @@ class Published:
         Raises:
             ValueError: if there are such configurations that are not to be replaced, before anything is done.
         """
-        if not (replace or self.several_draws):
+        if not (replace or self.beside):
             refuse_others(read_sweep(self.sweep), self.tuned)
         sweeps.mmbench("audit", str(self.sweep), "--retrain", str(RETRAINED))
-        if not self.several_draws:
+        if not self.beside:
             sweeps.mmbench("report", str(self.sweep), "--tuned", str(self.tuned), *["--replace"] * replace)
         self.archive.parent.mkdir(exist_ok=True)
         sweeps.mmbench("bundle", str(self.sweep), str(self.archive))
@@ -215,9 +217,17 @@ class Published:
         yield "counts", "; ".join(dict.fromkeys(_sizes(found) for found in counts.values()))
         yield "test users", counted([f"{len(cell.users):,}" for cell in cells])
         yield "interactions", known.interactions
-        for modality, encoder in known.encoders.items():
-            of_items = [line.removeprefix(modality).strip() for line in read if re.match(rf"{modality} \d", line)]
-            yield modality, "; ".join([encoder, *of_items])
+        for modality in known.encoders:
+            by_label: dict[str, list[str]] = {}
+            for cell in cells:
+                label = cell.cell.config["dataset"]["encoder"].get(modality, encoded.DEFAULT)
+                lines = [
+                    line.removeprefix(modality).strip() for line in cell.cell.data if re.match(rf"{modality} \d", line)
+                ]
+                by_label.setdefault(label, [known.encoder(modality, label)]).extend(lines)
+            said = {label: "; ".join(dict.fromkeys(parts)) for label, parts in by_label.items()}
+            named = [f"`{label}`: {words}" for label, words in said.items()] if len(said) > 1 else said.values()
+            yield modality, "; ".join(named)
         others = [line for line in read if line not in counts and not re.match(r"\w+ \d+/", line)]
         if others:
             yield "also", "; ".join(others)

@@ -236,8 +236,28 @@ def test_draws_have_an_interval_of_their_own(kept: Path, monkeypatch: pytest.Mon
     assert line == (f"| films | addease | text_vs_none | +1.0, +2.0, +3.0 | +2.0 [{ends}] | +0.0 to +4.0 |")
 
 
+def test_studies_beside_the_main_ones_have_a_row_for_each_data_set_and_contrast(kept: Path) -> None:
+    for name, parts in {
+        "lfm2k_audio_encoders": ("lfm2k", "lfm2k-audio=whisper"),
+        "ml100k_splits": ("ml100k", "ml100k-split1", "ml100k over 2 split seeds"),
+    }.items():
+        (kept / name).mkdir()
+        rows = pd.concat([verdicts((place + 1) / 100, dataset=part) for place, part in enumerate(parts)])
+        rows.loc[(rows.model == "addease") & rows.contrast.str.startswith("free"), "verdict"] = "no word"
+        rows.to_csv(kept / name / "verdicts.csv", index=False)
+    lines = answer.beside(("_encoders",)).splitlines()
+    assert lines[0] == "| study | data | contrast | addease | all models |"
+    page = "[lfm2k_audio_encoders](studies/lfm2k_audio_encoders.md)"
+    assert lines[2] == f"| {page} | lfm2k | text_vs_none | +1.0 [+0.0, +2.0] *better* | - |"
+    assert f"| {page} | lfm2k-audio=whisper | free_disposal_of_text | - | +2.0 [+1.0, +3.0] *better* |" in lines
+    together = answer.beside(("_last_out", "_splits")).splitlines()[2:]
+    assert {line.split(" | ")[1] for line in together} == {"ml100k over 2 split seeds"}
+
+
 def test_the_page_has_the_answers_that_are_kept() -> None:
     page = answer.PAGE.read_text(encoding="utf-8")
     assert answer.answers(answer.judged()) in page
+    for endings in answer.BESIDE.values():
+        assert answer.beside(endings) in page
     assert answer.drawn() in page
     assert "images/studies/effort.svg" in page

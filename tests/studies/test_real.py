@@ -19,7 +19,7 @@ from mmbench.report.reading import read_sweep
 from mmbench.report.tuned import write_tuned
 from mmbench.report.write import write_report
 from mmbench.store import records
-from mmbench.store.schema import Cell, Manifest
+from mmbench.store.schema import Cell
 from tests.report.conftest import shop_sweep
 from tests.studies import real, sweeps
 from tests.studies.data_sets import DATA_SETS, DataSet, data_of, title_of
@@ -55,7 +55,11 @@ def study(shop_sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A study that is published into an empty folder."""
     monkeypatch.setattr(real, "ROOT", tmp_path)
     monkeypatch.setattr(real.Published, "sweep", Path(shutil.copytree(shop_sweep, tmp_path / "sweep")))
-    monkeypatch.setitem(DATA_SETS, "shop", DataSet("A shop", "a purchase", "a till", "none", {"text": "words"}))
+    monkeypatch.setitem(
+        DATA_SETS,
+        "shop",
+        DataSet("A shop", "a purchase", "a till", "none", {"text": "words"}, further={"text=other": "letters"}),
+    )
     return real.Published("shop")
 
 
@@ -117,24 +121,32 @@ def test_configurations_of_other_records_are_not_replaced(study: real.Published,
     assert f"\nroot: {read_sweep(study.sweep).standing.root}\n" in file.read_text(encoding="utf-8")
 
 
-def test_several_draws_write_no_configurations(
+def test_a_study_beside_the_main_one_writes_no_configurations(
     study: real.Published, asked: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(real.Published, "several_draws", True)
+    monkeypatch.setattr(real.Published, "beside", True)
     study.publish()
     assert [words[0] for words in asked] == ["audit", "bundle"]
     assert not study.tuned.exists()
 
 
-def test_several_draws_are_known_by_their_plan() -> None:
-    by_name = {name: real.Published(name) for name in ("ml100k", "ml100k_draws")}
-    plans = {name: records.read(study.folder / "plan.json", Manifest) for name, study in by_name.items()}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(real.Published, "manifest", property(lambda study: plans[study.name]))
-        assert {name: study.several_draws for name, study in by_name.items()} == {
-            "ml100k": False,
-            "ml100k_draws": True,
-        }
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [("ml100k", False), ("ml100k_vbpr", False), ("baby_ids", False), ("ml100k_draws", True), ("lfm2k_splits", True)],
+)
+def test_which_studies_stand_beside_the_main_one(name: str, beside: bool) -> None:
+    assert real.Published(name).beside is beside
+
+
+def test_a_page_names_every_encoder_that_was_read(study: real.Published, asked: list[tuple[str, ...]]) -> None:
+    study.publish()
+    groups = read_groups(read_sweep(study.sweep), study.sweep)
+    cells = [cell.cell for group in groups for cell in group.cells if any("text " in line for line in cell.cell.data)]
+    cells[0].config["dataset"]["encoder"]["text"] = "other"
+    page = study.text(read_sweep(study.sweep), groups)
+    (line,) = [line for line in page.splitlines() if line.startswith("| text | ")]
+    assert "`default`: words; " in line
+    assert "`other`: letters; " in line
 
 
 def test_what_has_no_word_is_counted_and_a_single_model_is_not_the_best_of_all() -> None:
