@@ -13,7 +13,7 @@ import mmbench
 from tests.docs.test_links import ROOT
 
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```(?:python|yaml)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_page_shows_every_name() -> None:
@@ -28,10 +28,11 @@ def test_its_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.syspath_prepend(str(tmp_path))
     names: dict[str, Any] = {}
     for block in BLOCKS:
-        file = re.match(r"# (\w+\.py)\n", block)
+        file = re.match(r"# (\S+\.(?:py|yaml))\n", block)
         if file is None:
             exec(compile(block, "docs/python.md", "exec"), names)
         else:
+            Path(file[1]).parent.mkdir(parents=True, exist_ok=True)
             Path(file[1]).write_text(block, encoding="utf-8")
     printed = capsys.readouterr().out
     assert re.search(r"^hybridknn: [+-]\d+\.\d% \[[+-]\d+\.\d%, [+-]\d+\.\d%\], \w+", printed, re.MULTILINE)
@@ -40,4 +41,7 @@ def test_its_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     metrics = names["results"].table()
     assert set(metrics["metric"]) == {"ndcg@20", "my_parts.first_hit@5"}
     assert set(metrics["status"]) == {"done"}
+    own = names["results"].verdicts()
+    assert set(own["contrast"]) >= {"fused_vs_coarse", "coarse_vs_text"}
+    assert own["gain"].notna().all()
     sys.modules.pop("my_parts", None)

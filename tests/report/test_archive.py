@@ -193,6 +193,14 @@ def test_the_commands(
         command.verify([str(bad)])
     assert stopped.value.code == 1
     assert "DIFFERS      table.md" in capsys.readouterr().out
+    command.bundle([str(archive.parent / "s"), "lang=ja"])
+    assert (archive.parent / "s.zip").is_file()  # no archive of this name
+    with pytest.raises(SystemExit):
+        command.verify([str(bad), "lang=ja"])
+    said = capsys.readouterr().out
+    assert "個のファイルを" in said
+    assert "相違あり" in said
+    assert "table.md (1文字ずつ照合)" in said
     (tmp_path / "no.zip").write_bytes(b"no archive")
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as made:
         made.writestr("a", "b")

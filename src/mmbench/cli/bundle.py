@@ -8,13 +8,17 @@ from pathlib import Path
 
 from mmbench.cli.audit import add_audit, how_far, printer
 from mmbench.cli.errors import printable
-from mmbench.cli.words import Parser, add_allow, take_language
-from mmbench.messages import Refusal
+from mmbench.cli.words import Parser, add_allow, command_line, take_language
+from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import reading
+
+#: How the output says what a check found.
+FOUND = {True: Message("same"), False: Message("DIFFERS"), None: Message("not checked")}
 
 
 def bundle(argv: Sequence[str]) -> None:
     """Pack a sweep into one archive."""
+    translator, argv = take_language(argv)
     parser = Parser(prog="python -m mmbench bundle", description="A sweep as one archive to check.")
     parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
     parser.add_argument("archive", type=Path, nargs="?", help="archive to write, by default SWEEP.zip beside it")
@@ -34,7 +38,9 @@ def bundle(argv: Sequence[str]) -> None:
         raise Refusal("{target} would lie inside the sweep that it packs; name another place", target=target)
     with reading(asked.sweep):
         n = pack(asked.sweep, target, Trust.of(asked.allow), with_titles=asked.with_titles)
-    print(f"{n} files packed into {target}; python -m mmbench verify {target} checks it")
+    check = command_line(["verify", str(target)])
+    packed = Message("{n} files packed into {target}; {command} checks it", n, target=target, command=check)
+    print(translator(packed))
 
 
 def verify(argv: Sequence[str]) -> None:
@@ -67,13 +73,15 @@ def verify(argv: Sequence[str]) -> None:
         if asked.data is not None and not any(finding.same is False for finding in findings):
             say = printer(translator)
             held = audit(Path(folder), how, Sources(trust, asked.data), say)
-    words = {True: "same", False: "DIFFERS", None: "not checked"}
+    words = {same: translator(word) for same, word in FOUND.items()}
+    width = max(map(len, words.values()))
     for finding in findings:
-        print(printable(f"{words[finding.same]:<12} {finding.file} ({finding.comparison})"))
+        said = f"{words[finding.same]:<{width}}  {finding.file} ({translator(finding.comparison)})"
+        print(printable(said))
     for wrong in [] if held is None else held.findings:
         print(printable(f"{wrong.file}: {wrong.field}: {translator(wrong.reason)}"))
     if any(finding.same is False for finding in findings) or (held is not None and held.findings):
         raise SystemExit(1)
-    print("every hash holds, and every table is what its records give")
+    print(translator(Message("every hash holds, and every table is what its records give")))
     if held is not None:
         print(translator(held.words))

@@ -31,7 +31,8 @@ settings
   download=true         fetch weights that are not on this machine (nothing is ever fetched without it)
   overwrite=true        replace features that something else made
   template='{{title}}. {{description}}'   how a text is made; default: column text, else columns with usual names
-  images=FOLDER|COLUMN  files called after the item ids, or a column with paths; default: image_path, else images/
+  images=FOLDER|COLUMN  files called after the item ids, or a column with paths; default: image_path, image or
+                        image_url, else images/
   convert=true          encode animated, CMYK, grey and palette images as RGB instead of marking them missing
   max_megapixels=64     larger images are marked missing
   batch=32  device=auto|cpu|cuda  cache=FOLDER  lang=en|ja

@@ -58,6 +58,8 @@ PAGES = {
 #: Rows of the contribution report that need no data set.
 WITHOUT_DATA = ("M1 value", "M2 hits", "M2 hits beyond the noise floor", "M3 overlap and headroom", "reliance")
 MEASURE = "measure"
+#: What a check of a file says.
+MISSING, EVERY_NUMBER = Message("missing"), Message("every number")
 #: Most files of an archive, their largest size together in bytes, and the size below which it may be packed in any
 #: ratio. A list of so many members with names as long as ours has less than MOST_DIRECTORY bytes.
 MOST_MEMBERS, MOST_BYTES, LEAST_BYTES = 100_000, 20 << 30, 64 << 20
@@ -83,7 +85,7 @@ class Finding:
 
     file: str
     same: bool | None
-    comparison: str
+    comparison: Message
 
 
 def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: bool = False) -> int:
@@ -280,9 +282,11 @@ def _hashes(found: Mapping[str, str], expected: Any) -> Iterator[Finding]:
         if name == HASHES:
             continue
         if name not in found or name not in expected:
-            yield Finding(name, False, "missing" if name not in found else "not listed in hashes.json")
+            yield Finding(
+                name, False, MISSING if name not in found else Message("not listed in {hashes}", hashes=HASHES)
+            )
         elif found[name] != expected[name]:
-            yield Finding(name, False, "its hash is another")
+            yield Finding(name, False, Message("its hash is another"))
 
 
 def verify(
@@ -309,24 +313,26 @@ def verify(
         report.rename(packed / REPORT)
     packed /= REPORT
     findings += [
-        Finding(f.file, None if f.doubt else False, f"{f.field}: {f.reason}") for f in consistency.check(folder)
+        Finding(f.file, None if f.doubt else False, Message("{name}: {reason}", name=f.field, reason=f.reason))
+        for f in consistency.check(folder)
     ]
     write_report(folder, trust=trust, audited=False)
     for name in TABLES:
         if not (packed / name).is_file():
-            findings.append(Finding(name, False, "missing"))
+            findings.append(Finding(name, False, MISSING))
         elif name.endswith(".csv"):
-            findings.append(Finding(name, _same(packed / name, report / name), "every number"))
+            findings.append(Finding(name, _same(packed / name, report / name), EVERY_NUMBER))
         else:
             same = filecmp.cmp(packed / name, report / name, shallow=False)
-            findings.append(Finding(name, same, "letter by letter"))
+            findings.append(Finding(name, same, Message("letter by letter")))
     if (packed / CONTRIBUTION).is_file():
         findings.append(_contribution(packed / CONTRIBUTION, report / CONTRIBUTION))
     if (packed / DECISION).is_file():
         record = files.read_document(packed / DECISION)
-        findings.append(Finding(DECISION, holds(record), "decided again"))
+        findings.append(Finding(DECISION, holds(record), Message("decided again")))
     if (packed / PAPER).is_file():
-        findings.append(Finding(PAPER, None, "needs the published tables, which are not in the archive"))
+        reason = Message("needs the published tables, which are not in the archive")
+        findings.append(Finding(PAPER, None, reason))
     return findings
 
 
@@ -334,9 +340,9 @@ def _contribution(packed: Path, again: Path) -> Finding:
     """Rows that need no data set always, all rows where the data set is there."""
     lengths = {sum(1 for _ in _rows(file)) for file in (packed, again)}
     if len(lengths) == 1:
-        return Finding(CONTRIBUTION, _same(packed, again), "every number")
+        return Finding(CONTRIBUTION, _same(packed, again), EVERY_NUMBER)
     same = _same(packed, again, kept=WITHOUT_DATA)
-    return Finding(CONTRIBUTION, same, "numbers that need no data set, which is not here")
+    return Finding(CONTRIBUTION, same, Message("numbers that need no data set, which is not here"))
 
 
 def _rows(file: Path, kept: Sequence[str] = ()) -> Iterator[list[str]]:

@@ -112,8 +112,8 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
         elif twin.store.key != store.key or twin.job.config.budget != job.config.budget:
             raise Refusal(
                 "two jobs of this sweep are the same cell {cell} with different settings; sweep over dataset, model, "
-                "modality, dataset.split_seed, dataset.cold_fold, dataset.encoder, tuning.target and study.draw, and "
-                "let the search tune the rest",
+                "modality and keys below it, dataset.split_seed, dataset.cold_fold, dataset.encoder, tuning.target and "
+                "study.draw, and let the search tune the rest",
                 cell=job.cell,
             )
     return list(by_cell.values())
