@@ -155,6 +155,14 @@ def test_gains_are_pooled_with_it_and_not_with_its_parts(by_name: dict[str, Comp
     assert pool([c for c in by_name.values() if c.a.data == "a"]) == {}
 
 
+def test_no_other_draw_is_pooled_in_place_of_one_that_is_not_trusted(by_name: dict[str, Comparison]) -> None:
+    first, other = (by_name[f"{d}/m/text_vs_none"] for d in (ALL, "b"))
+    again = replace(by_name["a/m/text_vs_none"], within=None, judgement=first.judgement)
+    assert pool([first, again, other]) == pool([first, other])
+    doubted = replace(first, judgement=Judgement(Verdict.UNTRUSTED, "stalled"))
+    assert pool([doubted, again, other]) == {}
+
+
 # Which data sets are repetitions.
 
 
@@ -376,6 +384,33 @@ def test_free_disposal_is_joined(tmp_path: Path) -> None:
     assert joined.tuned.gain == pytest.approx(math.sqrt(1150 / 1050 * 1160 / 1050) - 1)
     assert found["d", "image", "m"].word == "no word"
     assert found["d-split1", "image", None].judgement.reason == "judged over 2 split seeds"
+
+
+@pytest.mark.parametrize("finished", [1, 2])
+def test_free_disposal_waits_for_a_planned_split_that_has_not_run(tmp_path: Path, finished: int) -> None:
+    every = tuple(disposed.STATES)
+    made = shops(every, every, every)
+    for dataset, model, name in list(made):
+        if dataset in ("d-split1", "d-split2")[finished - 1 :]:
+            made[dataset, model, name] = Made(missing=True)
+    found = choices(write_sweep(tmp_path / "s", made))
+    waiting = "it waits for d-split2" if finished == 2 else "it waits for d-split1 and d-split2"
+    assert {d.word for d in found.values()} == {"no word"}
+    assert {(d.tuned, d.inference, d.earlier) for d in found.values()} == {(None, None, ())}
+    first = next(iter(found.values()))
+    assert first.judgement.reason == (waiting if finished == 1 else f"d: {waiting}; d-split1: {waiting}")
+
+
+def test_repetitions_of_a_data_set_are_one_family_wherever_a_contrast_has_run(tmp_path: Path) -> None:
+    """A contrast in one split and one in all three belong to one model of one data set."""
+    cells = three()
+    config = of_split("a")
+    image = hit_users(USERS, range(1090))
+    cells["a", "m", "image"] = Made(np.stack([image] * 3), trials=np.stack([image] * 8), config=config)
+    found = judged(write_sweep(tmp_path / "s", cells, contrasts=("text_vs_none", "image_vs_none")))
+    tested = [c.inference for c in found.values() if c.inference]
+    assert [c.dataset for c in found.values() if c.inference] == [ALL, "a"]
+    assert [one.holm for one in tested] == list(intervals.holm([one.p for one in tested]))
 
 
 def test_free_disposal_of_other_cells_cannot_be_joined(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def read_contrasts(table: SweepTable, groups: Sequence[Group]) -> list[Compariso
     def join(over: Repetitions, members: Sequence[Comparison]) -> list[Comparison]:
         return _join(over, members, table.delta)
 
-    return adjusted(together(by_dataset, repeated, lambda c: (c.model, c.contrast), join))
+    return adjusted(together(by_dataset, repeated, lambda c: (c.model, c.contrast), join), repeated)
 
 
 def _join(over: Repetitions, members: Sequence[Comparison], delta: float) -> list[Comparison]:
@@ -393,6 +393,9 @@ class _Tested(Protocol):
     def judgement(self) -> Judgement | None: ...
 
     @property
+    def over(self) -> Repetitions | None: ...
+
+    @property
     def within(self) -> Repetitions | None: ...
 
     @property
@@ -407,17 +410,25 @@ def is_tested(row: _Tested) -> bool:
     return row.judgement is not None and row.within is None
 
 
-def adjusted(rows: Sequence[Row]) -> list[Row]:
+def adjusted(rows: Sequence[Row], repeated: Sequence[Repetitions]) -> list[Row]:
     """Fill in the adjusted p: Holm within a dataset and model, Benjamini-Hochberg over all.
 
     Contrasts are one such table, free disposals another. Rows that are not trusted stay in their families, and one that
-    failed or has no bounds counts with a p of 1, so that neither ever makes the others look better.
+    failed or has no bounds counts with a p of 1, so that neither ever makes the others look better. All repetitions of
+    a data set are one family, also where a contrast has run in some of them alone.
+
+    Args:
+        rows: contrasts, or free disposals.
+        repeated: the repetitions of the sweep.
     """
+    place_of = {name: over.name for over in repeated for name in over.datasets}
     tested = {i: 1.0 if row.inference is None else row.inference.p for i, row in enumerate(rows) if is_tested(row)}
     over_all = dict(zip(tested, intervals.benjamini_hochberg([*tested.values()]), strict=True))
     families: dict[tuple[str, str | None], list[int]] = {}
     for i in tested:
-        families.setdefault((rows[i].dataset, rows[i].model), []).append(i)
+        over = rows[i].over
+        dataset = rows[i].dataset if over is None else over.datasets[0]
+        families.setdefault((place_of.get(dataset, dataset), rows[i].model), []).append(i)
     found = list(rows)
     for family in families.values():
         for i, holm in zip(family, intervals.holm([tested[i] for i in family]), strict=True):

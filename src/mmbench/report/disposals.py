@@ -15,9 +15,10 @@ from mmbench import paths
 from mmbench.data.conditions import SLICE
 from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, verdict
-from mmbench.messages import Message
+from mmbench.messages import Message, conjoined
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import (
+    PENDING,
     At,
     EarlierLook,
     Inference,
@@ -160,7 +161,7 @@ def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]
             for group in having:
                 found += _read(table, modality, group.model, [group])
             found += _read(table, modality, None, of_dataset)
-    return adjusted(_together(table, groups, by_dataset))
+    return adjusted(_together(table, groups, by_dataset), read_repetitions(table, groups))
 
 
 def read_partial_disposals(table: SweepTable, groups: Sequence[Group], modality: str) -> list[Disposal]:
@@ -182,12 +183,42 @@ def read_partial_disposals(table: SweepTable, groups: Sequence[Group], modality:
 
 
 def _together(table: SweepTable, groups: Sequence[Group], by_dataset: Mapping[str, list[Disposal]]) -> list[Disposal]:
-    """Disposals with those over repetitions before their members."""
+    """Disposals with those over repetitions before their members; they wait until all that is planned has run."""
+    repeated = read_repetitions(table, groups)
+
+    def named(disposal: Disposal) -> tuple[str, str | None, str]:
+        return disposal.modality, disposal.model, disposal.part
 
     def join(over: Repetitions, members: Sequence[Disposal]) -> list[Disposal]:
         return _join(over, members, table.delta)
 
-    return together(by_dataset, read_repetitions(table, groups), lambda d: (d.modality, d.model, d.part), join)
+    read = {(d.dataset, *named(d)) for found in by_dataset.values() for d in found}
+    complete = dict(by_dataset)
+    for over in repeated:
+        for dataset in over.datasets:
+            complete[dataset] = [
+                _awaiting(table, d, [other for other in over.datasets if (other, *named(d)) not in read])
+                for d in by_dataset[dataset]
+            ]
+    return together(complete, repeated, named, join)
+
+
+def _awaiting(table: SweepTable, disposal: Disposal, others: Sequence[str]) -> Disposal:
+    """A disposal in one repetition, without a gain where its cells are planned in others that have not run.
+
+    Args:
+        table: the sweep.
+        disposal: free disposal in one repetition.
+        others: data sets of the same repetitions that have no such disposal.
+    """
+    names = [name.split("/", 1) for name in (*disposal.real, *disposal.control)]
+    planned = [table.result(other, model, condition) for other in others for model, condition in names]
+    awaited = dict.fromkeys(cell.dataset for cell in planned if cell is not None and cell.status in PENDING)
+    if not awaited:
+        return disposal
+    silent = Message("it waits for {datasets}", datasets=conjoined(list(awaited)))
+    judgement = verdict(None, table.delta, wordless=silent)
+    return replace(disposal, tuned=None, judgement=judgement, inference=None, earlier=(), optimism=None)
 
 
 def _join(over: Repetitions, members: Sequence[Disposal], delta: float) -> list[Disposal]:

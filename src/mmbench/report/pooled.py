@@ -39,15 +39,22 @@ def studies(compared: Sequence[Judged]) -> dict[Contrasted, list[Judged]]:
     A gain of exactly zero without variance, of two sides that are the same runs, is no estimate that has a weight.
 
     Several splits of one data set share their users and are no independent studies: where they were judged together,
-    that counts, otherwise the first.
+    that counts, otherwise the first; of several draws and encoders the first too. Where that cannot be pooled, no other
+    one takes its place.
     """
-    pooled: dict[Contrasted, dict[str, Judged]] = {}
+    first: dict[Contrasted, dict[str, Judged]] = {}
     for c in compared:
-        trusted = c.within is None and c.judgement is not None and c.judgement.word not in NOT_POOLED
-        if trusted and c.tuned is not None and c.tuned.log_gain is not None and c.tuned.log_gain.se > 0:
+        if c.within is None:
             name = Contrasted(c.model or ALL_MODELS, c.name.split("/")[-1], c.target)
-            pooled.setdefault(name, {}).setdefault(c.data, c)
-    return {key: list(by_data.values()) for key, by_data in pooled.items() if len(by_data) > 1}
+            first.setdefault(name, {}).setdefault(c.data, c)
+    pooled = {name: [c for c in by_data.values() if _is_pooled(c)] for name, by_data in first.items()}
+    return {name: rows for name, rows in pooled.items() if len(rows) > 1}
+
+
+def _is_pooled(row: Judged) -> bool:
+    """Whether a row is trusted and has a gain that chance moves."""
+    trusted = row.judgement is not None and row.judgement.word not in NOT_POOLED
+    return trusted and row.tuned is not None and row.tuned.log_gain is not None and row.tuned.log_gain.se > 0
 
 
 def pool(compared: Sequence[Judged]) -> dict[Contrasted, PooledEffect]:
