@@ -38,11 +38,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     noisy = {span.stop: (rng.random((3, USERS)) < 0.9) & hit_users(USERS, span) for span in (range(1000), range(1100))}
     cells = {("d", "m", "none"): Made(noisy[1000]), ("d", "m", "text"): Made(noisy[1100])}
-    cells |= {("d", "m", "image"): Made(noisy[1000][::-1])}
+    cells |= {("d", "m", "image"): Made(noisy[1000][::-1]), ("d", "m", "fused"): Made(failure="NaN in the loss")}
     cells |= {("d", model, "none"): NONE for model in OTHERS}
     cells |= {("d", model, "text"): TEXT[model] for model in OTHERS[:-1]}
     cells["d", "lucky", "text"] = lucky()
-    return write_sweep(tmp_path_factory.mktemp("sweep") / "s", cells, contrasts=["text_vs_none", "image_vs_none"])
+    contrasts = ["text_vs_none", "image_vs_none", "fused_vs_none"]
+    return write_sweep(tmp_path_factory.mktemp("sweep") / "s", cells, contrasts=contrasts)
 
 
 NUMBER = r"[-+]?\d[\d.e+-]*"
@@ -115,20 +116,32 @@ def test_every_record_is_named_with_its_hash_and_number(folder: Path) -> None:
     assert str(folder) not in text
 
 
-def test_the_chain_of_adjusted_p(folder: Path) -> None:
-    text = explain(folder, "d/m/image_vs_none")
+@pytest.mark.parametrize("contrast", ["text_vs_none", "image_vs_none"])
+def test_the_chain_of_adjusted_p(folder: Path, contrast: str) -> None:
+    """The steps that are printed give the adjusted p that are printed; what failed counts with a p of 1."""
+    text = explain(folder, f"d/m/{contrast}")
     table = read_sweep(folder)
     compared = read_contrasts(table, read_groups(table, folder))
-    (c,) = [c for c in compared if c.name == "d/m/image_vs_none"]
-    (other,) = [c for c in compared if c.name == "d/m/text_vs_none"]
-    assert c.inference is not None
-    assert other.inference is not None
-    assert f"    text_vs_none: min(1, 2 * {other.inference.p:.6g}) -> " in text
-    assert f"    image_vs_none: min(1, 1 * {c.inference.p:.6g}) -> {c.inference.holm:.6g}  <-" in text
-    tested = sorted(c.inference.p for c in compared if c.inference)
-    rank, m = tested.index(c.inference.p) + 1, len(tested)
-    assert f"{m} contrasts of the sweep: rank {rank}, {m} * p / {rank} = " in text
-    assert f"-> q = {c.inference.bh:.6g}" in text
+    (inference,) = [c.inference for c in compared if c.name == f"d/m/{contrast}"]
+    assert inference is not None
+    chain = re.findall(rf"^    (\w+): min\(1, (\d+) \* ({NUMBER})\) -> ({NUMBER})", text, re.MULTILINE)
+    assert [(name, factor) for name, factor, _, _ in chain] == [
+        ("text_vs_none", "3"),
+        ("image_vs_none", "2"),
+        ("fused_vs_none", "1"),
+    ]
+    least = 0.0
+    for _, factor, p, holm in chain:
+        least = max(least, min(1.0, int(factor) * float(p)))
+        assert float(holm) == pytest.approx(least, rel=1e-5)
+    assert f" * {inference.p:.6g}) -> {inference.holm:.6g}  <-" in text
+    assert "    fused_vs_none: min(1, 1 * 1) -> 1, for it has no p and counts with 1" in text
+    p = sorted(1.0 if c.inference is None else c.inference.p for c in compared if c.judgement is not None)
+    rank = p.index(inference.p) + 1
+    assert f"{len(p)} contrasts of the sweep (2 without p, which count with 1): rank {rank}, " in text
+    assert numbers(text, rf", {len(p)} \* p / {rank} = ") == [pytest.approx(len(p) * inference.p / rank, rel=1e-5)]
+    smallest, q = numbers(text, "smallest from there on, at most 1: ")
+    assert smallest == q == float(f"{inference.bh:.6g}")
 
 
 def test_words_and_gates(folder: Path) -> None:
@@ -172,4 +185,6 @@ def test_one_seed(tmp_path: Path) -> None:
 def test_names(folder: Path) -> None:
     conditions = ("text", "none", "text_vs_none")
     names = {f"d/{model}/{c}" for model in ("m", *OTHERS) for c in conditions}
-    assert explainable(folder).keys() == names | {"d/m/image", "d/m/image_vs_none"}
+    assert explainable(folder).keys() == names | {
+        f"d/m/{c}" for c in ("image", "image_vs_none", "fused", "fused_vs_none")
+    }

@@ -410,6 +410,11 @@ def is_tested(row: _Tested) -> bool:
     return row.judgement is not None and row.within is None
 
 
+def p_counted(row: _Tested) -> float:
+    """The p that a tested row has among others: 1 where it failed or has no bounds."""
+    return 1.0 if row.inference is None else row.inference.p
+
+
 def adjusted(rows: Sequence[Row], repeated: Sequence[Repetitions]) -> list[Row]:
     """Fill in the adjusted p: Holm within a dataset and model, Benjamini-Hochberg over all.
 
@@ -422,7 +427,7 @@ def adjusted(rows: Sequence[Row], repeated: Sequence[Repetitions]) -> list[Row]:
         repeated: the repetitions of the sweep.
     """
     place_of = {name: over.name for over in repeated for name in over.datasets}
-    tested = {i: 1.0 if row.inference is None else row.inference.p for i, row in enumerate(rows) if is_tested(row)}
+    tested = {i: p_counted(row) for i, row in enumerate(rows) if is_tested(row)}
     over_all = dict(zip(tested, intervals.benjamini_hochberg([*tested.values()]), strict=True))
     families: dict[tuple[str, str | None], list[int]] = {}
     for i in tested:

@@ -17,7 +17,7 @@ from mmbench.inference.repetitions import RepeatedGain
 from mmbench.inference.tuned_gain import Gain, TunedGain, TunedSide
 from mmbench.inference.verdicts import MIN_SEEDS, Judgement, Verdict, equivalence_level, holds
 from mmbench.report.cell_effort import CellEffort, cut_off, stalled
-from mmbench.report.comparisons import Comparison, read_contrasts
+from mmbench.report.comparisons import Comparison, is_tested, p_counted, read_contrasts
 from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
@@ -251,20 +251,20 @@ def _tests(table: SweepTable, comparison: Comparison) -> Iterator[str]:
 
 
 def _sorted(family: Sequence[Comparison]) -> list[tuple[Comparison, float]]:
-    tested = [(o, o.inference.p) for o in family if o.inference is not None]
-    return sorted(tested, key=lambda pair: pair[1])
+    """The contrasts that p is adjusted for, each with the p it counts with, smallest first."""
+    return sorted(((o, p_counted(o)) for o in family if is_tested(o)), key=lambda pair: pair[1])
 
 
 def _holm(family: Sequence[Comparison], comparison: Comparison) -> Iterator[str]:
-    assert comparison.inference is not None
     ordered = _sorted(family)
     model = f"{comparison.dataset}/{comparison.model}"
     yield f"  Holm, {len(ordered)} contrasts of {model}, smallest p first; each at least the one before:"
     for place, (other, p) in enumerate(ordered):
-        assert other.inference is not None
-        factor = len(ordered) - place
-        mark = "  <-" if other is comparison else ""
-        yield f"    {other.contrast}: min(1, {factor} * {p:.6g}) -> {other.inference.holm:.6g}{mark}"
+        step = f"min(1, {len(ordered) - place} * {p:.6g})"
+        if other.inference is None:
+            yield f"    {other.contrast}: {step} -> 1, for it has no p and counts with 1"
+        else:
+            yield f"    {other.contrast}: {step} -> {other.inference.holm:.6g}{'  <-' if other is comparison else ''}"
 
 
 def _benjamini_hochberg(comparisons: Sequence[Comparison], comparison: Comparison) -> Iterator[str]:
@@ -274,9 +274,14 @@ def _benjamini_hochberg(comparisons: Sequence[Comparison], comparison: Compariso
     rank = 1 + next(i for i, (other, _) in enumerate(ordered) if other is comparison)
     steps = [min(1.0, m * p / j) for j, (_, p) in enumerate(ordered, 1)]
     least = rank - 1 + int(np.argmin(steps[rank - 1 :]))
-    yield f"  Benjamini-Hochberg, {m} contrasts of the sweep: rank {rank}, {m} * p / {rank} = {steps[rank - 1]:.6g};"
+    unbounded = sum(other.inference is None for other, _ in ordered)
+    counted = f" ({unbounded} without p, which count with 1)" if unbounded else ""
+    yield (
+        f"  Benjamini-Hochberg, {m} contrasts of the sweep{counted}: "
+        f"rank {rank}, {m} * p / {rank} = {m * ordered[rank - 1][1] / rank:.6g};"
+    )
     other = ordered[least][0].name
-    yield f"    smallest from there on: {steps[least]:.6g} ({other}) -> q = {comparison.inference.bh:.6g}"
+    yield f"    smallest from there on, at most 1: {steps[least]:.6g} ({other}) -> q = {comparison.inference.bh:.6g}"
 
 
 def _words(table: SweepTable, judgement: Judgement, tuned: Gain | None) -> Iterator[str]:
