@@ -18,13 +18,16 @@ from mmbench.report import cell_effort, charts
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.disposals import read_disposals
-from mmbench.report.fairness import as_markdown, budget_table, write_fairness
+from mmbench.report.fairness import as_markdown, budget_table, by_trials, write_fairness
 from mmbench.report.fairness_checks import check, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.store import records
 from mmbench.store.schema import Control, Cost, Effort, Failure, Stage, Trial
 from mmbench.tuning.space import configuration_hash
 from tests import records as valid
+from tests.report.constructed import hit_users, write_sweep
+from tests.report.test_verdict_table import BASE, NONE, TEXT, three
+from tests.report.test_verdict_table import USERS as MANY
 
 T, USERS = 8, 400
 SEARCH = {"model": {"reg_weight": {"low": 1e-3, "high": 1.0, "log": True}}}
@@ -333,6 +336,22 @@ def test_a_condition_that_found_nothing_in_any_trial_has_its_row() -> None:
     table = budget_table([nothing], 0.02)
     shown = {name: entry.text for name, entry in zip(table.header, table.entries[0], strict=True)}
     assert (shown["gain over default"], shown["last half of trials"]) == ("-", "-")
+
+
+def test_only_where_a_word_is_allowed_does_a_gain_depend_on_tuning_or_not(tmp_path: Path) -> None:
+    made = {name: (TEXT[name], NONE) for name in ("better", "trap", "untrusted")}
+    few = [np.stack([hit_users(MANY, span)] * 2) for span in (range(1100), BASE)]
+    made["two"] = three(range(1100), trials=few[0]), three(BASE, trials=few[1])
+    cells = {
+        ("d", model, c): side for model, pair in made.items() for c, side in zip(("text", "none"), pair, strict=True)
+    }
+    table = read_sweep(write_sweep(tmp_path / "s", cells))
+    told = {c.model: by_trials([c]) for c in read_contrasts(table, read_groups(table, table.folder))}
+    every = "Gain by number of trials: text against none: " + ", ".join(f"+10.0 % after {n}" for n in (1, 3, 4, 8))
+    assert told["better"] == f"{every}; does not depend on tuning."
+    assert told["trap"].endswith("; depends on tuning.")
+    assert told["untrusted"] == f"{every}."
+    assert told["two"] == "Gain by number of trials: text against none: +10.0 % after 1, +10.0 % after 2."
 
 
 def test_a_row_of_the_budget_table_by_hand() -> None:

@@ -443,6 +443,11 @@ def adjusted(rows: Sequence[Row], repeated: Sequence[Repetitions]) -> list[Row]:
     return found
 
 
+def is_spoken_of(row: _Tested) -> bool:
+    """Whether a row has a result that is trusted, and a word about it is allowed."""
+    return row.judgement is not None and row.judgement.word not in (None, Verdict.FAILED, Verdict.UNTRUSTED)
+
+
 def is_significant(row: _Tested, p: float) -> bool:
     """Whether a p lies below the level of the row's look, and the row may have a word at all.
 
@@ -450,8 +455,7 @@ def is_significant(row: _Tested, p: float) -> bool:
         row: a contrast or a free disposal.
         p: one of its p, adjusted.
     """
-    spoken = row.judgement is not None and row.judgement.word not in (None, Verdict.FAILED, Verdict.UNTRUSTED)
-    return spoken and row.tuned is not None and p < 1.0 - row.tuned.level
+    return is_spoken_of(row) and row.tuned is not None and p < 1.0 - row.tuned.level
 
 
 def significant(compared: Sequence[Comparison]) -> tuple[int, int]:

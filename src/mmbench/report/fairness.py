@@ -16,7 +16,7 @@ from mmbench.inference.tuned_gain import TunedGain
 from mmbench.messages import Message, Template, Translator, clauses, points, series
 from mmbench.report import charts
 from mmbench.report.cell_effort import CellEffort, cut_off, edges, stalled
-from mmbench.report.comparisons import Comparison
+from mmbench.report.comparisons import Comparison, is_spoken_of
 from mmbench.report.disposals import Disposal
 from mmbench.report.fairness_checks import PASS, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, page
@@ -202,13 +202,15 @@ def _then(first: Message, rest: Message) -> Message:
     return Message("{first}. {rest}", first=first, rest=rest)
 
 
-def _gains(comparison: Comparison) -> Message:
+def _gains(comparison: Comparison) -> str:
     tuned = comparison.tuned
     assert tuned is not None
     numbers = sorted({1, tuned.n, math.ceil(tuned.trials / 2), tuned.trials})
     gains = series([Message("{gain} % after {n}", gain=points(tuned.curve.mean[n - 1]), n=n) for n in numbers])
     if comparison.within is not None:
         return Message("{gains}; judged {words}", gains=gains, words=comparison.within.words)
+    if not is_spoken_of(comparison):  # whether it depends on tuning is a word, too
+        return gains
     if tuned.depends_on_tuning:
         return Message("{gains}; depends on tuning", gains=gains)
     return Message("{gains}; does not depend on tuning", gains=gains)
