@@ -107,6 +107,26 @@ def test_gains_carry_their_marks(rows: dict[str, dict[str, Entry]]) -> None:
     assert rows["untrusted"]["fairness"].text == "FAIL"
 
 
+def test_equivalence_is_marked_only_where_a_word_is_allowed(tmp_path: Path) -> None:
+    none, text = (seeds(*[span] * 3) for span in (range(1000), range(1, 1001)))
+    pairs = {
+        "same": (Made(none), Made(text)),
+        "short": (Made(none, trials=none[[0] * 4]), Made(text, trials=text[[0] * 4])),
+        "untrusted": (Made(none), Made(text, seal={"choice_hash": "another"})),
+    }
+    cells = {
+        (D, model, c): side for model, pair in pairs.items() for c, side in zip(("none", "text"), pair, strict=True)
+    }
+    rows = by_model(table_of(write_sweep(tmp_path / "same", cells)))
+    gains = {model: row["text_vs_none %"].text for model, row in rows.items()}
+    assert {gain.partition("]")[0] for gain in gains.values()} == {"+0.0 [-0.3, +0.3"}
+    assert {model: gain.partition("]")[2] for model, gain in gains.items()} == {
+        "same": "≈",
+        "short": "°",
+        "untrusted": "✗",
+    }
+
+
 def test_one_seed_tells_nothing_apart(tmp_path: Path) -> None:
     one = {(D, "a", c): Made(seeds(range(end))) for c, end in (("none", 1000), ("text", 1100))}
     table = table_of(write_sweep(tmp_path / "one", {**one, (D, "b", "none"): Made(seeds(range(999)))}))

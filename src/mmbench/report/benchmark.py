@@ -164,7 +164,7 @@ def _gain(comparison: Comparison) -> str:
     marks = ""
     if inference is not None:
         marks = SIGNIFICANT * is_significant(comparison, inference.holm)
-        marks += EQUIVALENT * (inference.equivalence_p < 1 - tuned.level)
+        marks += EQUIVALENT * is_significant(comparison, inference.equivalence_p)
     silent = WORDLESS * (word is None)
     return f"{text}{marks}{UNDECIDED * (word is Verdict.UNDECIDED)}{broken}{silent}"
 

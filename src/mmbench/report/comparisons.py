@@ -453,7 +453,7 @@ def is_significant(row: _Tested, p: float) -> bool:
 
     Args:
         row: a contrast or a free disposal.
-        p: one of its p, adjusted.
+        p: one of its p: of no gain, adjusted, or of TOST.
     """
     return is_spoken_of(row) and row.tuned is not None and p < 1.0 - row.tuned.level
 
