@@ -81,9 +81,10 @@ def test_values_have_half_their_interval(rows: dict[str, dict[str, Entry]]) -> N
     assert (rows["popularity"]["none"].text[:5], rows["popularity"]["text"].text) == ("0.200", "=")
 
 
-def test_the_best_and_what_is_not_told_from_it(rows: dict[str, dict[str, Entry]]) -> None:
+def test_the_best_and_what_is_not_told_from_it(folder: Path, rows: dict[str, dict[str, Entry]]) -> None:
     ranks = {model: row["none"].rank for model, row in rows.items()}
     assert ranks == {"popularity": 0, "better": 1, "same": 3, "lost": 3, "untrusted": 3, "wide": 3}
+    assert not any("below zero" in note for note in document_of(folder).notes)
     assert {model: row["text"].rank for model, row in rows.items()} == {
         "popularity": 0,
         "better": 1,
@@ -92,6 +93,22 @@ def test_the_best_and_what_is_not_told_from_it(rows: dict[str, dict[str, Entry]]
         "untrusted": 3,
         "wide": 0,
     }
+
+
+def test_what_is_ahead_of_the_best_once_both_are_tuned_is_named_and_not_marked(tmp_path: Path) -> None:
+    """The chosen configuration of ``best`` leads with 1,100 hits, and every one of its trials has 900."""
+    trials = seeds(*[range(900)] * 8)
+    cells = {
+        (D, "best", "none"): Made(seeds(*[range(1100)] * 3), trials=trials),
+        (D, "ahead", "none"): made(1000),
+        (D, "alike", "none"): made(900),
+        (D, "behind", "none"): made(800),
+    }
+    shown = document_of(write_sweep(tmp_path / "ahead", cells))
+    rows = by_model(shown.tables[0])
+    assert {model: row["none"].rank for model, row in rows.items()} == {"best": 1, "ahead": 0, "alike": 3, "behind": 0}
+    told = f"{D}: the tuned gain of the best of its column has an interval below zero over ahead (none)."
+    assert shown.notes[3] == told
 
 
 def test_gains_carry_their_marks(rows: dict[str, dict[str, Entry]]) -> None:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from mmbench.inference import intervals
+from mmbench.inference.intervals import Interval
 from mmbench.inference.tuned_gain import estimate
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
-from mmbench.messages import Message, points, series
+from mmbench.messages import Message, Template, points, series
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import Comparison, is_significant, level_of, wordless
 from mmbench.report.fairness_checks import Group
@@ -22,6 +23,9 @@ from mmbench.report.together import UNMARKED, draws_of_new_items, read_repetitio
 SAME = "="
 SIGNIFICANT, EQUIVALENT, UNDECIDED, FAILED, WORDLESS = "†", "≈", "?", "✗", "°"
 
+#: Said of rows that are ahead of the best of their column once both are tuned.
+AHEAD = Template("{data}: the tuned gain of the best of its column has an interval below zero over {rows}.")
+
 
 def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence[Group]) -> Document:
     """One table per dataset; the export holds what is printed, full precision is in table.csv and verdicts.csv.
@@ -32,14 +36,16 @@ def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence
         groups: its fairness report.
     """
     draws = draws_of_new_items(read_repetitions(table, groups))
-    printed = []
+    printed, behind = [], []
     for dataset in table.datasets:
         own = [group for group in groups if group.dataset == dataset]
-        marks = {} if dataset in draws else _marks(table, dataset, own)
+        marks, ahead = ({}, []) if dataset in draws else _marks(table, dataset, own)
+        if ahead:
+            behind.append(Message(AHEAD, data=dataset, rows=series(ahead)))
         target = next((group.cells[0].cell.target for group in own), "")
         efforts = {group.model: _effort(group.cells) for group in own}
         printed.append(_models(table, dataset, compared, marks, efforts, target))
-    notes = [*_notes(table), *floor_lines(table, [table.primary])]
+    notes = [*_notes(table), *behind, *floor_lines(table, [table.primary])]
     if draws:
         notes.append(Message(UNMARKED, datasets=series(sorted(draws))))
     return Document(Message("{sweep}, benchmark", sweep=table.title), printed, notes)
@@ -121,32 +127,45 @@ def _value(result: CellResult, metric: str) -> str:
     return f"{interval.mean:#.3g} ±{interval.hi - interval.mean:#.2g}"
 
 
-def _marks(table: SweepTable, dataset: str, groups: Sequence[Group]) -> dict[tuple[str, str], int]:
-    """The best model of every condition, and those over which its tuned gain is not shown."""
+def _marks(
+    table: SweepTable, dataset: str, groups: Sequence[Group]
+) -> tuple[dict[tuple[str, str], int], list[Message]]:
+    """What is marked in every condition, and what is ahead of the best there once both are tuned.
+
+    Returns:
+        The rank of the best model of every condition and of those over which its tuned gain may be zero, by condition
+        and model; and those over which its tuned gain lies below zero, two that ignore content in the first one alone.
+    """
     efforts = {(group.model, cell.modality): cell for group in groups for cell in group.cells}
     marks: dict[tuple[str, str], int] = {}
+    ahead = []
     for condition in table.conditions:
         order = table.ranked(dataset, condition, table.primary)
         done = [table.done(dataset, model, condition) for model in order]
         tuned = [None if result is None else efforts.get((result.model, result.modality)) for result in done]
+        repeated = bool(order) and table.repeats(dataset, order[0], condition)
         for model, effort in zip(order, tuned, strict=True):
             if model == order[0]:
                 marks[condition, model] = BEST
-            elif tuned[0] is not None and effort is not None and _alike(tuned[0], effort):
+                continue
+            gain = None if tuned[0] is None or effort is None else _gain_of_best(tuned[0], effort)
+            if gain is not None and gain.contains(0.0):
                 marks[condition, model] = ALIKE
-    return marks
+            elif gain is not None and gain.hi < 0 and not (repeated and table.repeats(dataset, model, condition)):
+                ahead.append(Message("{model} ({condition})", model=model, condition=condition))
+    return marks, ahead
 
 
-def _alike(best: CellEffort, other: CellEffort) -> bool:
-    """Whether the tuned gain of the best model over another has bounds, and they do not lie above zero."""
+def _gain_of_best(best: CellEffort, other: CellEffort) -> Interval | None:
+    """The tuned gain of the best model over another; None where no word about it is allowed."""
     cells = (best, other)
     if wordless(cells):
-        return False
+        return None
     try:
         found = estimate([best.tuned_cell], [other.tuned_cell], level=level_of(cells), between_models=True)
     except ValueError:  # other users
-        return False
-    return found.log_gain is not None and found.log_gain.at(found.level).lo <= 0
+        return None
+    return found.log_gain.at(found.level) if found.log_gain is not None and found.refusal is None else None
 
 
 def _gain(comparison: Comparison) -> str:
