@@ -6,12 +6,13 @@ from __future__ import annotations
 def level_of_look(number: int, alpha: float = 0.05) -> float:
     r"""Level of the words at the k-th look, :math:`1 - \alpha/k`.
 
-    Whoever raises T or S after a look has had k chances to stop, so the words of the k-th look share the error of one
-    look among all of them (Bonferroni); see ``docs/protocol.md``, Raising the effort.
+    Each look alone errs in at most :math:`\alpha/k`. Whoever stops at the first welcome word of K looks errs in at most
+    :math:`\alpha (1 + 1/2 + \ldots + 1/K)` (Bonferroni), which is more than one look does: the first has the whole of
+    :math:`\alpha`, for nobody knows then whether another follows. See ``docs/protocol.md``, Raising the effort.
 
     Args:
         number: k, from 1.
-        alpha: error of a single look.
+        alpha: error of the first look.
 
     Raises:
         ValueError: for a number below 1.
