@@ -415,6 +415,12 @@ def p_counted(row: _Tested) -> float:
     return 1.0 if row.inference is None else row.inference.p
 
 
+def family_of(row: _Tested, repeated: Sequence[Repetitions]) -> tuple[str, str | None]:
+    """The family in which Holm's adjustment counts a row: its model, and its data set with all repetitions."""
+    dataset = row.dataset if row.over is None else row.over.datasets[0]
+    return next((over.name for over in repeated if dataset in over.datasets), dataset), row.model
+
+
 def adjusted(rows: Sequence[Row], repeated: Sequence[Repetitions]) -> list[Row]:
     """Fill in the adjusted p: Holm within a dataset and model, Benjamini-Hochberg over all.
 
@@ -426,14 +432,11 @@ def adjusted(rows: Sequence[Row], repeated: Sequence[Repetitions]) -> list[Row]:
         rows: contrasts, or free disposals.
         repeated: the repetitions of the sweep.
     """
-    place_of = {name: over.name for over in repeated for name in over.datasets}
     tested = {i: p_counted(row) for i, row in enumerate(rows) if is_tested(row)}
     over_all = dict(zip(tested, intervals.benjamini_hochberg([*tested.values()]), strict=True))
     families: dict[tuple[str, str | None], list[int]] = {}
     for i in tested:
-        over = rows[i].over
-        dataset = rows[i].dataset if over is None else over.datasets[0]
-        families.setdefault((place_of.get(dataset, dataset), rows[i].model), []).append(i)
+        families.setdefault(family_of(rows[i], repeated), []).append(i)
     found = list(rows)
     for family in families.values():
         for i, holm in zip(family, intervals.holm([tested[i] for i in family]), strict=True):

@@ -17,12 +17,13 @@ from mmbench.inference.repetitions import RepeatedGain
 from mmbench.inference.tuned_gain import Gain, TunedGain, TunedSide
 from mmbench.inference.verdicts import MIN_SEEDS, Judgement, Verdict, equivalence_level, holds
 from mmbench.report.cell_effort import CellEffort, cut_off, stalled
-from mmbench.report.comparisons import Comparison, is_tested, p_counted, read_contrasts
+from mmbench.report.comparisons import Comparison, family_of, is_tested, p_counted, read_contrasts
 from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import contrast_verdict, disposal_verdict, earlier_verdict
 from mmbench.report.table import CellResult, SweepTable, sample_of
+from mmbench.report.together import read_repetitions
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, FinalRun, Seal, Stage
@@ -73,9 +74,9 @@ def _contrast(
     yield from _gain(table, comparison, groups)
     if comparison.tuned is not None and comparison.inference is not None:
         yield from _tests(table, comparison)
-        yield from _holm(
-            [o for o in comparisons if (o.dataset, o.model) == (comparison.dataset, comparison.model)], comparison
-        )
+        repeated = read_repetitions(table, groups)
+        family = family_of(comparison, repeated)
+        yield from _holm(family, [o for o in comparisons if family_of(o, repeated) == family], comparison)
         yield from _benjamini_hochberg(comparisons, comparison)
     if comparison.judgement is not None:
         yield from _words(table, comparison.judgement, comparison.tuned)
@@ -255,10 +256,10 @@ def _sorted(family: Sequence[Comparison]) -> list[tuple[Comparison, float]]:
     return sorted(((o, p_counted(o)) for o in family if is_tested(o)), key=lambda pair: pair[1])
 
 
-def _holm(family: Sequence[Comparison], comparison: Comparison) -> Iterator[str]:
-    ordered = _sorted(family)
-    model = f"{comparison.dataset}/{comparison.model}"
-    yield f"  Holm, {len(ordered)} contrasts of {model}, smallest p first; each at least the one before:"
+def _holm(family: tuple[str, str | None], members: Sequence[Comparison], comparison: Comparison) -> Iterator[str]:
+    ordered = _sorted(members)
+    dataset, model = family
+    yield f"  Holm, {len(ordered)} contrasts of {dataset}/{model}, smallest p first; each at least the one before:"
     for place, (other, p) in enumerate(ordered):
         step = f"min(1, {len(ordered) - place} * {p:.6g})"
         if other.inference is None:
