@@ -426,8 +426,7 @@ def divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:
 LEGEND = (
     "Of the chosen configurations, not of the method, whose verdicts are in verdicts.md; what these do not say too is "
     "not said here: values in {metric}, hits and lists at {K}; intervals over users "
-    "and seeds: pigeonhole bootstrap, for slices at once for all of one division, for reliance and guard-rails crossed "
-    "(coverage: bootstrap).",
+    "and seeds: crossed, for slices at once for all of one division; for hits and headroom pigeonhole bootstrap.",
     "What a modality adds to the others decides; the Shapley value credits an image for what text already tells.",
     "baseline: the same between two seeds of one condition, which differ too; for hits, the tested modality replaced "
     "by another seed. share: part of the slice in the whole difference. n: test pairs.",

@@ -62,28 +62,6 @@ def _counts(rng: np.random.Generator, block: int, n: int) -> NDArray[np.int64]:
     return np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(block)])
 
 
-def pigeonhole_means(values: Matrix, replicas: int = REPLICAS, seed: int = 0) -> Matrix:
-    """Means over users and seeds in samples of both, the same samples for all tables.
-
-    With one seed training noise is not in the spread.
-
-    Args:
-        values: one or more users x seeds tables, ``(n_tables, n_users, n_seeds)``.
-        replicas: bootstrap samples.
-        seed: seed of the bootstrap.
-
-    Returns:
-        ``(replicas, n_tables)``.
-    """
-    tables, n_users, n_seeds = values.shape
-    flat = np.ascontiguousarray(values.transpose(1, 0, 2).reshape(n_users, tables * n_seeds), dtype=np.float64)
-    blocks = []
-    for users, seeds in resamples(n_users, n_seeds, replicas, seed):
-        by_seed = (users @ flat).reshape(len(users), tables, n_seeds)
-        blocks.append(np.einsum("bts,bs->bt", by_seed, seeds.astype(np.float64)) / (n_users * n_seeds))
-    return np.concatenate(blocks)
-
-
 def sums_by_user(values: Matrix, users: NDArray[np.int64], n_users: int) -> Matrix:
     """Sum rows of ``values`` ``(n_pairs, c)`` over the pairs of each user: ``(n_users, c)``."""
     return np.stack([np.bincount(users, column, n_users) for column in values.T], axis=1)

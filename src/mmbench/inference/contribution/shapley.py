@@ -1,21 +1,20 @@
 """M1: what each modality adds to the metric, alone, on top of the others, and together (Shapley 1953).
 
 A game gives every subset of the modalities the value the metric has with it. Each measure is a weighted sum of values,
-so one table of weights serves the estimate and all its bootstrap samples.
+so that the same sum of the tables over users and final runs has its crossed interval, and the redundancy share, a ratio
+of two of them, that of a relative gain.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mmbench.inference.contribution.bootstrap import REPLICAS, Matrix, estimate, pigeonhole_means
-from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import UNCHANGED, Interval, Matrix, crossed_interval, relative_gain
 
 Coalition = frozenset[str]
 #: Weight of each subset's value in a measure.
@@ -158,28 +157,22 @@ class Contributions:
     pairs: Mapping[tuple[str, str], PairValue]
 
 
-def contributions(
-    tables: Mapping[Coalition, Matrix], *, level: float = 0.95, replicas: int = REPLICAS, seed: int = 0
-) -> Contributions:
-    """Shapley values, marginals, redundancy and interactions with pigeonhole intervals over users and seeds.
+def contributions(tables: Mapping[Coalition, Matrix], *, level: float = 0.95) -> Contributions:
+    """Shapley values, marginals, redundancy and interactions with crossed intervals over users and seeds.
 
     Args:
         tables: metric of every user and seed, ``(n_users, n_seeds)``, users and seeds paired, for every subset of the
             modalities.
         level: coverage.
-        replicas: bootstrap samples.
-        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: if a subset is missing or the tables differ in shape.
+        ValueError: if a subset is missing, the tables differ in shape or have fewer than two users.
     """
     everyone = modalities_of(tables)
     shapes = {table.shape for table in tables.values()}
     if len(shapes) != 1:
         raise ValueError(f"tables of shapes {', '.join(map(str, sorted(shapes)))} are not paired")
-    order = list(coalitions(everyone))
-    drawn = pigeonhole_means(np.stack([tables[subset] for subset in order]), replicas, seed)
-    game = _SampledGame(everyone, order, {subset: float(tables[subset].mean()) for subset in order}, drawn, level)
+    game = _Game(everyone, tables, level)
     return Contributions(
         game.measured({EMPTY: 1.0}),
         game.measured({everyone: 1.0}),
@@ -189,37 +182,41 @@ def contributions(
 
 
 @dataclass(frozen=True)
-class _SampledGame:
-    """A game's values with bootstrap samples of them, ``(replicas, n_subsets)``, columns in their order."""
+class _Game:
+    """A game's values by user and seed, ``(n_users, n_seeds)``."""
 
     everyone: Coalition
-    order: Sequence[Coalition]
-    means: Mapping[Coalition, float]
-    drawn: NDArray[np.float64]
+    tables: Mapping[Coalition, Matrix]
     level: float
 
-    def samples(self, weights: Weights) -> NDArray[np.float64]:
-        """Samples of a weighted sum of values."""
-        return self.drawn @ np.array([weights.get(subset, 0.0) for subset in self.order])
+    def table(self, weights: Weights) -> Matrix:
+        """A weighted sum of the tables; what equal numbers leave by rounding is zero."""
+        total = np.zeros_like(self.tables[EMPTY])
+        for subset, weight in weights.items():
+            total = total + weight * self.tables[subset]
+        return np.where(np.abs(total) <= UNCHANGED, 0.0, total)
 
     def measured(self, weights: Weights) -> Interval:
         """A weighted sum of values with its interval."""
-        return estimate(combined(weights, self.means), self.samples(weights), self.level)
+        return crossed_interval(self.table(weights), self.level)
 
     def modality(self, name: str) -> ModalityValue:
         """What one modality is worth."""
         first, last = alone_weights(self.everyone, name), given_rest_weights(self.everyone, name)
-        on_nothing, on_rest = self.measured(first), self.measured(last)
+        on_nothing = self.measured(first)
         redundancy = None
         if on_nothing.excludes_zero:
-            shares = 1.0 - self.samples(last) / self.samples(first)
-            redundancy = estimate(1.0 - on_rest.mean / on_nothing.mean, shares, self.level)
-        return ModalityValue(self.measured(shapley_weights(self.everyone, name)), on_nothing, on_rest, redundancy)
+            kept = relative_gain(self.table(last), self.table(first), self.level)
+            redundancy = Interval(-kept.mean, -kept.hi, -kept.lo, self.level)
+        return ModalityValue(
+            self.measured(shapley_weights(self.everyone, name)), on_nothing, self.measured(last), redundancy
+        )
 
     def pair(self, a: str, b: str) -> PairValue:
         """How two modalities work together."""
         interaction = self.measured(interaction_weights(self.everyone, a, b))
-        return PairValue(interaction, _log_agrees(self.means, a, b, interaction.mean))
+        means = {subset: float(table.mean()) for subset, table in self.tables.items()}
+        return PairValue(interaction, _log_agrees(means, a, b, interaction.mean))
 
 
 def _log_agrees(means: Mapping[Coalition, float], a: str, b: str, value: float) -> bool:

@@ -6,7 +6,6 @@ difference. Popularity and history are counted on train.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from mmbench.data.divisions import Slicing, by_count
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs
-from mmbench.inference.contribution.bootstrap import REPLICAS, Matrix, Vector, pigeonhole_means, sums_by_user
-from mmbench.inference.intervals import Interval
+from mmbench.inference.contribution.bootstrap import sums_by_user, unbounded
+from mmbench.inference.intervals import Interval, Matrix, Vector, crossed_interval, scaled_differences
 from mmbench.inference.tuned_gain import MIN_USERS
 
 #: First count of each slice after the first one.
@@ -71,19 +70,13 @@ class SliceGain:
 
 
 def slice_gains(
-    a: Matrix,
-    b: Matrix,
-    users: NDArray[np.int64],
-    slicing: Slicing,
-    *,
-    level: float = 0.95,
-    replicas: int = REPLICAS,
-    seed: int = 0,
+    a: Matrix, b: Matrix, users: NDArray[np.int64], slicing: Slicing, *, level: float = 0.95
 ) -> dict[str, SliceGain]:
-    """Differences and relative gains by slice, with intervals that hold for all slices at once (bootstrap max-t).
+    """Differences and relative gains by slice, with intervals that hold for all slices at once (Dunn 1961).
 
-    Users and seeds are resampled independently; the largest studentised deviation over the slices gives the width. A
-    slice of fewer than :data:`MIN_USERS` users has no bounds, and widens no other's: of one pair nothing would vary.
+    Each of m slices has its crossed interval over users and seeds at the level ``1 - (1 - level) / m``. That holds
+    however the slices hang together, which a few seeds do not tell. A slice of fewer than :data:`MIN_USERS` users has
+    no bounds, and widens no other's: of one pair nothing would vary.
 
     Args:
         a: value of every pair and seed under A, ``(n_pairs, n_seeds)``, see :func:`pair_values`.
@@ -91,8 +84,6 @@ def slice_gains(
         users: user of each pair, ``(n_pairs,)``.
         slicing: slice of each pair; empty slices are left out.
         level: coverage.
-        replicas: bootstrap samples.
-        seed: seed of the bootstrap.
 
     Raises:
         ValueError: if tables, users and labels are not of the same pairs.
@@ -101,84 +92,77 @@ def slice_gains(
         raise ValueError(
             f"tables {a.shape} and {b.shape}, {len(users)} users, {len(slicing.labels)} labels: not paired"
         )
-    rows = [slicing.labels == label for label in range(len(slicing.names))]
-    kept = [label for label, row in enumerate(rows) if row.any()]
-    sizes = np.array([rows[label].sum() for label in kept])
-    top, base = (np.array([side[rows[label]].mean() for label in kept]) for side in (a, b))
-    resampled = _Resampled(users, level, replicas, seed)
-    told = np.array([len(np.unique(users[rows[label]])) >= MIN_USERS for label in kept])
-    members = [rows[label][:, None] for label in kept]
-    differences = _differences(a, b, top - base, members, told, resampled)
-    gains = _relative(a, b, top, base, members, told, resampled)
+    parts = {
+        name: _Part(a[rows], b[rows], np.unique(users[rows], return_inverse=True)[1])
+        for name, rows in ((name, slicing.labels == label) for label, name in enumerate(slicing.names))
+        if rows.any()
+    }
+    of_each = _share_of(level, sum(part.told for part in parts.values()))
+    of_gains = _share_of(level, sum(part.told and part.compared for part in parts.values()))
     whole = float((a - b).mean()) * len(a)
     slices = {}
-    for i, label in enumerate(kept):
-        share = differences[i].mean * int(sizes[i]) / whole if whole else None
-        slices[slicing.names[label]] = SliceGain(int(sizes[i]), differences[i], gains.get(i), share)
+    for name, part in parts.items():
+        n_pairs, difference = len(part.users), part.difference(of_each, level)
+        gain = part.gain(of_gains, level) if part.compared else None
+        slices[name] = SliceGain(n_pairs, difference, gain, difference.mean * n_pairs / whole if whole else None)
     return slices
 
 
-def _differences(
-    a: Matrix,
-    b: Matrix,
-    d: Vector,
-    members: Sequence[NDArray[np.bool_]],
-    told: NDArray[np.bool_],
-    resampled: _Resampled,
-) -> list[Interval]:
-    """Mean differences ``d`` of the slices, linear in the pairs: each pair's part is what it differs by from d."""
-    sizes = np.array([rows.sum() for rows in members])
-    residuals = [((a - b) - mean) * rows for mean, rows in zip(d, members, strict=True)]
-    half = resampled.half_widths(residuals, 1.0 / sizes, told)
-    return [_around(mean, width, resampled.level) for mean, width in zip(d, half, strict=True)]
-
-
-def _relative(
-    a: Matrix,
-    b: Matrix,
-    top: Vector,
-    base: Vector,
-    members: Sequence[NDArray[np.bool_]],
-    told: NDArray[np.bool_],
-    resampled: _Resampled,
-) -> dict[int, Interval]:
-    """Relative gains by slice where both find something, linearised at the ratio of the means (delta method)."""
-    compared = np.flatnonzero((base > 0) & (top > 0))
-    sizes = np.array([rows.sum() for rows in members])
-    ratio, of_base = top[compared] / base[compared], 1.0 / (sizes * base)[compared]
-    residuals = [(a - r * b) * members[int(i)] for r, i in zip(ratio, compared, strict=True)]
-    half = resampled.half_widths(residuals, of_base, told[compared])
-    return {int(i): _around(r - 1.0, width, resampled.level) for i, r, width in zip(compared, ratio, half, strict=True)}
-
-
-def _around(value: float, half: float, level: float) -> Interval:
-    return Interval(float(value), float(value - half), float(value + half), level)
+def _share_of(level: float, n: int) -> float:
+    """Level of each of ``n`` intervals that hold at once (Dunn, Multiple Comparisons among Means, JASA 1961)."""
+    return 1.0 - (1.0 - level) / max(n, 1)
 
 
 @dataclass(frozen=True)
-class _Resampled:
-    """Simultaneous half-widths of ratios over pairs, linearised at their estimates."""
+class _Part:
+    """The pairs of one slice.
 
+    Args:
+        a: their values under A, ``(n_pairs, n_seeds)``.
+        b: the same under B.
+        users: user of each pair among those of the slice, counted from 0, ``(n_pairs,)``.
+    """
+
+    a: Matrix
+    b: Matrix
     users: NDArray[np.int64]
-    level: float
-    replicas: int
-    seed: int
 
-    def half_widths(self, residuals: Sequence[Matrix], scale: Vector, told: NDArray[np.bool_]) -> Vector:
-        """One half-width per slice, infinite where it is not ``told``.
+    @property
+    def n_users(self) -> int:
+        return int(self.users.max()) + 1
+
+    @property
+    def told(self) -> bool:
+        """Whether it has bounds."""
+        return self.n_users >= MIN_USERS
+
+    @property
+    def compared(self) -> bool:
+        """Whether both sides find something."""
+        return bool(self.a.mean() > 0 and self.b.mean() > 0)
+
+    def difference(self, of_each: float, level: float) -> Interval:
+        """A minus B, linear in the pairs: each pair's part is what it differs by from the mean."""
+        d = self.a - self.b
+        return self._around(float(d.mean()), d - d.mean(), of_each, level)
+
+    def gain(self, of_each: float, level: float) -> Interval:
+        """The relative gain, linearised at the ratio of the means (delta method)."""
+        d, ratio = scaled_differences(self.a, self.b)
+        return self._around(ratio - 1.0, d, of_each, level)
+
+    def _around(self, value: float, residuals: Matrix, of_each: float, level: float) -> Interval:
+        """A mean over pairs with bounds over the users who have them, who differ in how many.
 
         Args:
-            residuals: of each slice, ``(n_pairs, n_seeds)``, whose sum is zero.
-            scale: what they are multiplied by, ``(n_slices,)``.
-            told: slices that have bounds, ``(n_slices,)``.
+            value: the mean.
+            residuals: what each pair and seed adds to its error, ``(n_pairs, n_seeds)``, whose sum is zero.
+            of_each: level of the bounds alone.
+            level: level of all slices at once.
         """
-        half = np.full(len(residuals), np.inf)
-        if not told.any():
-            return half
-        n_users = int(self.users.max()) + 1
-        tables = np.stack([sums_by_user(residuals[i], self.users, n_users) for i in map(int, np.flatnonzero(told))])
-        drawn = pigeonhole_means(tables, self.replicas, self.seed) * n_users * scale[told]
-        spread = drawn.std(axis=0)
-        studentised = np.divide(np.abs(drawn), spread, out=np.zeros_like(drawn), where=spread > 0)
-        half[told] = spread * np.quantile(studentised.max(axis=1), self.level)
-        return half
+        if not self.told:
+            return unbounded(value, level)
+        by_user = sums_by_user(residuals, self.users, self.n_users) * (self.n_users / len(self.users))
+        noise = crossed_interval(by_user, of_each)
+        half = noise.hi - noise.mean
+        return Interval(value, value - half, value + half, level)
