@@ -25,7 +25,7 @@ from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.evaluation import metrics
 from mmbench.inference.best_of_n import SeedNoise, Tuning
-from mmbench.inference.contribution.guardrails import rail
+from mmbench.inference.contribution.guardrails import Rail, rail
 from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.tuned_gain import NoWord, tuned_gain
 from mmbench.messages import Message, Translator
@@ -266,6 +266,21 @@ def test_items_without_an_image_that_lose_bar_go(shop: tuple[SweepTable, Read]) 
         assert (gate.status, gate.value) == (status, times)
         assert lacking in gate.why
         assert gate.bars is Bars.GO
+
+
+def test_a_guard_rail_without_bounds_is_not_shown_and_no_number_of_users_opens_it(
+    shop: tuple[SweepTable, Read],
+) -> None:
+    table, read = shop
+    told = with_rails(read, ("coverage", 0.0, -0.01, 0.01), ("tail share", 0.0, -0.1, 0.1))
+    lost = Fact(GUARDRAILS, read.evidence.contrast, "relative change of cold recall", -1.0, word=Rail.OPEN)
+    told = replace(told, facts=replace(told.facts, facts=[*told.facts.facts, lost]))
+    gate = gates._guardrails(told.facts, read.catalogue)
+    assert (gate.status, gate.value) == (Status.UNKNOWN, None)
+    made = write_answer(table, told, "go", "en")
+    speaker = Speaker.of("en", read.evidence, made.economics, made.decision)
+    row = next(rail for rail in guard_rails(speaker, told) if rail["name"] == speaker(RAIL_NAMES["cold recall"]))
+    assert (row["change"], row["word"], row["status"]) == (speaker.gain(-1.0), "? not shown", "not-shown")
 
 
 @pytest.mark.parametrize("answer", ANSWERS)

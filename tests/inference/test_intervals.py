@@ -171,6 +171,21 @@ def test_a_gain_without_noise_is_certain() -> None:
     assert gain.p == 0.0
 
 
+def test_a_gain_that_no_user_tells_the_error_of_has_no_bounds() -> None:
+    b = np.random.default_rng(1).gamma(1.0, 1.0, (30, 3))
+    one_hit = np.zeros((500, 5))
+    one_hit[0] = 1.0
+    for a, base in ((0 * b, b), (b, b), (one_hit / 3, one_hit), (b[:29] + b[1:], b[:29])):
+        gain = intervals.bounded_gain(a, base, 0.9)
+        assert gain.mean == pytest.approx(a.mean() / base.mean() - 1)
+        assert (gain.lo, gain.hi, gain.bounded, gain.level) == (-math.inf, math.inf, False, 0.9)
+        assert math.isnan(gain.p)
+        assert (gain.at(0.95).lo, gain.at(0.95).hi) == (-math.inf, math.inf)
+    told = intervals.bounded_gain(b[::-1], b, 0.9)
+    assert told.bounded
+    assert told == intervals.relative_gain(b[::-1], b, 0.9)
+
+
 def test_a_constant_table_has_no_width() -> None:
     interval = intervals.crossed_interval(np.full((5, 2), 0.25))
     assert (interval.mean, interval.lo, interval.hi, interval.p) == (0.25, 0.25, 0.25, 0.0)

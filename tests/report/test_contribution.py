@@ -18,10 +18,10 @@ from mmbench.cli.compose import compose
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.planted import make_world
 from mmbench.evaluation import list_measures
+from mmbench.evaluation.metrics import Ranking
 from mmbench.inference.contribution import shapley
 from mmbench.inference.contribution.guardrails import LEVEL, Rail, coverage_change, rail, shown_by
-from mmbench.inference.intervals import Interval, relative_gain
-from mmbench.inference.tuned_gain import MIN_USERS
+from mmbench.inference.intervals import MIN_USERS, Interval, relative_gain
 from mmbench.inference.verdicts import Verdict
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import compare, read_contrasts
@@ -30,7 +30,7 @@ from mmbench.report.facts import Fact, Facts, tables
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv as as_csv
 from mmbench.report.layout import markdown
-from mmbench.report.list_facts import guardrail_facts
+from mmbench.report.list_facts import Lists, guardrail_facts, read_lists
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.write import proved, write_report
@@ -201,6 +201,13 @@ def test_reliance_by_hand(made: Facts) -> None:
     assert [(f.subject, f.part, f.value) for f in relied] == [
         ("fused", "text shuffled at inference", pytest.approx(0.5 / 0.625 - 1))
     ]
+
+
+def test_reliance_of_a_model_that_finds_nothing_any_more_has_no_bounds(tmp_path: Path) -> None:
+    lost = replace(cells()["d", "m", "fused"], shuffled={"text": np.zeros((3, USERS), bool)})
+    (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", cells(fused=lost))))
+    relied = by_name(facts)["reliance", "fused", "text shuffled at inference"]
+    assert (relied.value, relied.interval) == (-1.0, None)
 
 
 def test_what_cannot_be_known_is_said(made: Facts) -> None:
@@ -378,7 +385,6 @@ def test_new_items_and_calibration_of_the_lists_by_hand(ran: Path) -> None:
     known = np.unique(train.items)
     kinds = [int(name[1:]) % 4 for name in dataset.item_ids]
     genres = np.array([[0.5, 0.5, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]])[kinds]
-    recalls = {}
     for condition in ENDS:
         recall, distance = [], []
         for seed in (1, 2):
@@ -393,15 +399,15 @@ def test_new_items_and_calibration_of_the_lists_by_hand(ran: Path) -> None:
         found = {f.part: f.value for f in facts.facts if (f.measure, f.subject) == ("beyond accuracy", condition)}
         assert found["miscalibration@20"] == pytest.approx(np.mean(distance))
         assert found["cold recall@20"] == pytest.approx(np.mean(recall))
-        recalls[condition] = np.mean(recall)
-    change = by_name(facts)["guard-rails", "fused_vs_text", "relative change of cold recall"]
-    assert change.value == pytest.approx(recalls["fused"] / recalls["text"] - 1)
+    assert cold["user"].nunique() < MIN_USERS
+    assert "guard-rail cold recall of fused_vs_text: fewer than 30 users hold one out" in facts.unknown
+    assert not any("cold" in f.part for f in facts.facts if f.measure == "guard-rails")
 
 
 def test_items_without_what_is_added_have_a_guard_rail(ran: Path) -> None:
     table, data = read_sweep(ran, Trust(places=(ran.parent,))), catalogue(read_sweep(ran, Trust(places=(ran.parent,))))
     image = data.dataset.features["image"]
-    present = np.arange(len(image.present)) % 3 > 0
+    present = np.arange(len(image.present)) % 3 == 0
     features = {**data.dataset.features, "image": replace(image, present=present)}
     thinned = replace(data, dataset=replace(data.dataset, features=features))
     a, b = (table.cells["shop", "vbpr", condition] for condition in ("fused", "text"))
@@ -427,6 +433,49 @@ def test_items_without_what_is_added_have_a_guard_rail(ran: Path) -> None:
     assert all(f.word for f in facts.facts)
 
 
+def test_a_guard_rail_that_no_user_tells_has_neither_bounds_nor_a_word(ran: Path) -> None:
+    """A that finds nothing, or the same as B, would have an interval of no width and be "broken" or "holds"."""
+    table, data = read_sweep(ran, Trust(places=(ran.parent,))), catalogue(read_sweep(ran, Trust(places=(ran.parent,))))
+    present = np.arange(data.dataset.n_items) % 3 == 0
+    image = replace(data.dataset.features["image"], present=present)
+    thinned = replace(data, dataset=replace(data.dataset, features={**data.dataset.features, "image": image}))
+    a, b = (table.cells["shop", "vbpr", condition] for condition in ("fused", "text"))
+
+    def found(tested: list[Ranking], lists_of: Lists = read_lists) -> dict[str, tuple[float, Interval | None, str]]:
+        side, facts = replace(a), Facts("shop", "vbpr", 2, "PASS")
+        side.__dict__["tested"] = tested
+        guardrail_facts(facts, [replace(compare(table, a, b, None), a=side)], thinned, lists_of)
+        return {f.part.removeprefix("relative change of "): (f.value, f.interval, f.word) for f in facts.facts}
+
+    lost = [replace(r, pairs=replace(r.pairs, ranks=np.where(present[r.items], r.pairs.ranks, 1000))) for r in a.tested]
+    assert found(lost)["recall of items without image"] == (-1.0, None, "not shown")
+    assert found(b.tested)["recall of items without image"] == (0.0, None, "not shown")
+    exact = found(b.tested, lambda cell: read_lists(b)).values()  # the same lists lose nothing, whoever the users are
+    assert {word for _, _, word in exact} == {"holds"}
+    assert {(i.lo, i.hi) for _, i, _ in exact if i is not None} == {(0.0, 0.0)}
+
+
+def test_guard_rails_take_thirty_users(ran: Path) -> None:
+    table, data = read_sweep(ran, Trust(places=(ran.parent,))), catalogue(read_sweep(ran, Trust(places=(ran.parent,))))
+    comparison = compare(table, *(table.cells["shop", "vbpr", condition] for condition in ("fused", "text")), None)
+    facts = Facts("shop", "vbpr", 2, "PASS")
+    guardrail_facts(facts, [comparison], data, lambda cell: read_lists(cell)[:, : MIN_USERS - 1])
+    assert not facts.facts
+    assert [line for line in facts.unknown if "share" in line or "coverage" in line] == [
+        "guard-rail coverage of fused_vs_text: fewer than 30 test users",
+        "guard-rail tail share of fused_vs_text: fewer than 30 test users",
+    ]
+
+
+def test_coverage_of_other_items_that_nothing_varies_in_has_no_bounds() -> None:
+    everywhere = np.tile(np.arange(80).reshape(1, 40, 2) % 10, (3, 1, 1))
+    half = coverage_change(everywhere % 5, everywhere, 10)
+    assert (half.mean, half.lo, half.hi) == (pytest.approx(-0.5), -math.inf, math.inf)
+    assert rail(half) == Rail.OPEN
+    same = coverage_change(everywhere[:, ::-1], everywhere, 10)
+    assert (same.lo, same.hi, rail(same)) == (0.0, 0.0, Rail.HOLDS)
+
+
 def test_a_guard_rail_of_items_that_nobody_holds_out_is_said_to_be_unknown(ran: Path) -> None:
     table, data = read_sweep(ran, Trust(places=(ran.parent,))), catalogue(read_sweep(ran, Trust(places=(ran.parent,))))
     a, b = (table.cells["shop", "vbpr", condition] for condition in ("fused", "text"))
@@ -437,7 +486,7 @@ def test_a_guard_rail_of_items_that_nobody_holds_out_is_said_to_be_unknown(ran: 
         guardrail_facts(
             facts, [compare(table, a, b, None)], replace(data, dataset=replace(data.dataset, features=features))
         )
-        unknown = "guard-rail recall of items without image of fused_vs_text: fewer than two users hold one out"
+        unknown = "guard-rail recall of items without image of fused_vs_text: fewer than 30 users hold one out"
         assert (unknown in facts.unknown) is said
         assert not any("without" in fact.part for fact in facts.facts)
 

@@ -18,6 +18,7 @@ from mmbench.inference.tuned_gain import TunedGain
 from mmbench.inference.verdicts import Verdict
 from mmbench.report.comparisons import Comparison, is_significant, read_contrasts, significant
 from mmbench.report.disposals import read_disposals
+from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv, latex, markdown, terminal
 from mmbench.report.pooled import pool, rank_tables
@@ -26,6 +27,7 @@ from mmbench.report.sentences import sentence
 from mmbench.report.verdict_table import document, notes
 from mmbench.report.write import proved, write_report
 from tests.report.constructed import Hits, Made, hit_users, write_earlier_look, write_sweep
+from tests.studies import sweeps as studies
 
 USERS, BASE = 2000, range(1000)
 D = "shop_50%&co|1"
@@ -244,6 +246,21 @@ def test_a_later_look_is_significant_at_its_own_level(by_model: dict[str, Compar
     )  # fmt: skip
     assert not is_significant(by_model["untrusted"], 0.0)
     assert not is_significant(by_model["missing"], 0.0)
+
+
+def test_two_configurations_of_which_one_finds_nothing_have_no_bounds(tmp_path: Path) -> None:
+    """The differences of all users are zero then, which is no certainty."""
+    cells = {("d", "m", "none"): NONE, ("d", "m", "text"): three()}
+    table = read_sweep(write_sweep(tmp_path / "s", cells))
+    (c,) = judged(table.folder).values()
+    made = document(table, [c], [])
+    shown = {name: e.text for name, e in zip(made.tables[0].header, made.tables[0].entries[0], strict=True)}
+    assert (shown["these two configurations %"], shown["95 % over users and seeds"]) == ("-100.0", "-")
+    frame = pd.read_csv(io.StringIO(csv(made))).iloc[0]
+    assert frame["configuration_gain"] == -1
+    assert frame[[f"configuration_{name}" for name in ("lo95", "hi95", "se", "df", "p")]].isna().all()
+    assert studies.contrast(c)["configuration"] == [-1.0, None, None]
+    assert "  no bounds: a side finds nothing, no user differs" in explainable(table.folder)["d/m/text_vs_none"]()
 
 
 def test_one_seed_allows_no_word(tmp_path: Path) -> None:

@@ -178,12 +178,13 @@ def means(table: SweepTable) -> dict[str, float]:
 
 
 def contrast(comparison: Comparison) -> dict[str, Any]:
-    """The tuned gain of a contrast with its word, and the gain of the two chosen configurations."""
+    """The tuned gain of a contrast with its word, and the gain of the two chosen ones, with its bounds."""
     chosen = comparison.configuration
+    bounds = (None, None) if chosen is None or not chosen.bounded else (chosen.lo, chosen.hi)
     return {
         "name": comparison.name,
         **judged(comparison.tuned, comparison.judgement),
-        "configuration": None if chosen is None else [chosen.mean, chosen.lo, chosen.hi],
+        "configuration": None if chosen is None else [chosen.mean, *bounds],
     }
 
 

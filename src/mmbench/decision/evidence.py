@@ -50,8 +50,9 @@ class Gate:
         status: whether the evidence meets the gate.
         value: the number that decided it; None where there is none. Of G3 that is not known, how often a control
             failed; None where none did. Of G4 that is not known, how many times as many users and final runs would show
-            its guard-rails to hold as they were measured; None where one was measured below what is allowed. Of G9 that
-            is not known, how many final runs there are where that is too few; None where it is something else.
+            its guard-rails to hold as they were measured; None where one was measured below what is allowed or has no
+            bounds. Of G9 that is not known, how many final runs there are where that is too few; None where it is
+            something else.
         limit: what the number is held against.
         why: the finding in the words of the records; of G4, G5 and G8 that are not known the reason, for the page.
         command: what to run where that is all it takes.

@@ -152,7 +152,8 @@ def _guardrails(facts: Facts, data: Catalogue | str) -> Gate:
     status = Status.FAIL if Rail.BROKEN in words else Status.PASS if words == {Rail.HOLDS} else Status.UNKNOWN
     times = None
     if status is Status.UNKNOWN:
-        times = max(shown_by(fact.interval) for fact in found if fact.word == Rail.OPEN and fact.interval is not None)
+        still = [fact.interval for fact in found if fact.word == Rail.OPEN]
+        times = max(math.inf if interval is None else shown_by(interval) for interval in still)
         times = times if math.isfinite(times) else None
     return Gate("G4", status, times, why="; ".join(f"{name} {word}" for name, word in rails), rails=rails)
 

@@ -399,15 +399,20 @@ def _validation(cell: CellResult) -> float:
 def configuration_gain(table: SweepTable, disposal: Disposal) -> CrossedInterval | None:
     """Gain of the best chosen configuration among the real cells over the best one among the controls.
 
-    Over users and final seeds, and over repetitions; None where the two cannot be compared in one of them.
+    Over users and final seeds, and over repetitions; None where the two cannot be compared in one of them or no user
+    tells how uncertain the gain is, which of the same cell on both sides is exactly zero.
     """
     gains = [_configuration_gain(table, disposal, name) for name in disposal.datasets]
     known = [gain for gain in gains if gain is not None]
-    if disposal.over is None or len(gains) == 1:
-        return gains[0]
-    if len(known) < len(gains) or any(gain.mean <= -1 for gain in known):
+    if len(known) < len(gains):
         return None
-    return over_repetitions(disposal.over.kind, known)
+    if disposal.over is None or len(gains) == 1:
+        gain = known[0]
+    elif any(gain.mean <= -1 for gain in known):
+        return None
+    else:
+        gain = over_repetitions(disposal.over.kind, known)
+    return gain if gain.bounded else None
 
 
 def _configuration_gain(table: SweepTable, disposal: Disposal, dataset: str) -> CrossedInterval | None:
@@ -417,7 +422,7 @@ def _configuration_gain(table: SweepTable, disposal: Disposal, dataset: str) -> 
     top, base = a.per_user(table.primary), b.per_user(table.primary)
     if top.shape != base.shape or not base.any():
         return None
-    return intervals.relative_gain(top, base)
+    return intervals.relative_gain(top, base) if a is b else intervals.bounded_gain(top, base)
 
 
 def silence(disposal: Disposal, groups: Sequence[Group]) -> str:

@@ -16,6 +16,8 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 #: A user whose metric differs by no more than this has not changed; sums of equal numbers round differently.
 UNCHANGED = 1e-12
+#: Of fewer users nothing tells how uncertain a gain is.
+MIN_USERS = 30
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class CrossedInterval(Interval):
     df: float
     p: float
     seeds: int
+
+    @property
+    def bounded(self) -> bool:
+        """Whether anything tells how uncertain it is; see :func:`bounded_gain`."""
+        return math.isfinite(self.se)
 
     def at(self, level: float) -> Interval:
         """The interval at another level."""
@@ -225,6 +232,27 @@ def relative_gain(a: Matrix, b: Matrix, level: float = 0.95) -> CrossedInterval:
     certain = 1.0 if gain == 0.0 else 0.0
     p = certain if noise.se == 0.0 else 2.0 * float(distributions.t.sf(abs(gain) / noise.se, noise.df))
     return replace(noise, mean=gain, lo=gain + noise.lo - noise.mean, hi=gain + noise.hi - noise.mean, p=p)
+
+
+def bounded_gain(a: Matrix, b: Matrix, level: float = 0.95) -> CrossedInterval:
+    """The relative gain of different runs, with infinite bounds where no user tells how uncertain it is.
+
+    Where a side finds nothing or both find the same, the differences of all users are zero whatever the sample, and an
+    interval of no width would look like proof; of runs compared with themselves zero is exact. The same holds below
+    :data:`MIN_USERS` users.
+
+    Args:
+        a: metric of every user and seed under A, ``(n_users, n_seeds)``.
+        b: the same under B, users and seeds paired.
+        level: coverage.
+
+    Raises:
+        ValueError: if the tables differ in shape or B's mean is zero.
+    """
+    gain = relative_gain(a, b, level)
+    if len(a) >= MIN_USERS and gain.se > UNCHANGED:
+        return gain
+    return replace(gain, lo=-math.inf, hi=math.inf, se=math.inf, p=math.nan)
 
 
 def scaled_differences(a: Matrix, b: Matrix) -> tuple[Matrix, float]:

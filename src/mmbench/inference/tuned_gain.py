@@ -21,12 +21,13 @@ import numpy as np
 
 from mmbench.inference import best_of_n
 from mmbench.inference.best_of_n import SeedNoise, Side, TunedCell, Tuning, log_of_positive
-from mmbench.inference.intervals import UNCHANGED, Interval, LogGain, Matrix, Vector
+from mmbench.inference.intervals import MIN_USERS, UNCHANGED, Interval, LogGain, Matrix, Vector
 from mmbench.inference.tuning_curves import Band
 from mmbench.messages import Message
 
-#: Below these numbers of trials, of successful trials of a condition, and of users, a tuned gain has no bounds.
-MIN_TRIALS, MIN_SUCCESSES, MIN_USERS = 3, 3, 30
+#: Below these numbers of trials and of successful trials of a condition, and below as many users as any gain takes, a
+#: tuned gain has no bounds.
+MIN_TRIALS, MIN_SUCCESSES = 3, 3
 #: Largest half width of an interval, and largest change by one trial, of the logarithm of the ratio.
 WIDEST = math.log(2.0)
 

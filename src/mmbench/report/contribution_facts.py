@@ -377,7 +377,7 @@ def _reliance(facts: Facts, cells: Sequence[CellResult], metric: str) -> None:
             files = [paths.final_file(cell.folder, seed, paths.shuffled_ranks(name)) for seed in cell.seeds]
             if all(file.exists() for file in files) and cell.mean(metric) > 0:
                 by_seed = [metrics.per_user(records.read_ranking(file), metric) for file in files]
-                change = intervals.relative_gain(np.stack(by_seed, axis=1), cell.per_user(metric))
+                change = intervals.bounded_gain(np.stack(by_seed, axis=1), cell.per_user(metric))
                 facts.add(RELIANCE, cell.modality, f"{name} shuffled at inference", change)
     if not any(fact.measure == RELIANCE for fact in facts.facts):
         facts.unknown.append("reliance: no final run was scored with a modality shuffled at inference")

@@ -224,6 +224,12 @@ def _configuration(table: SweepTable, comparison: Comparison, gain: CrossedInter
     if gain.seeds < MIN_SEEDS:
         yield f"  seeds: {gain.seeds}, fewer than {MIN_SEEDS}: training noise is not measured, nothing is inferred"
         return
+    if not gain.bounded:
+        yield (
+            f"  no bounds: a side finds nothing, no user differs from the others, or users are fewer than "
+            f"{intervals.MIN_USERS}"
+        )
+        return
     ms = intervals.mean_squares(
         intervals.scaled_differences(comparison.a.per_user(table.primary), comparison.b.per_user(table.primary))[0]
     )

@@ -12,7 +12,7 @@ from mmbench.evaluation import list_measures
 from mmbench.evaluation.metrics import Ranking
 from mmbench.inference import intervals
 from mmbench.inference.contribution.guardrails import LEVEL, coverage_change, rail
-from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import MIN_USERS, Interval
 from mmbench.report.catalogue import Catalogue
 from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts, K
@@ -69,31 +69,35 @@ def guardrail_facts(
     cold = False
     for c in compared:
         lists = [lists_of(side) for side in (c.a, c.b)]
-        changes: dict[str, Interval | None] = {
-            "coverage": coverage_change(lists[0], lists[1], data.dataset.n_items),
-            "tail share": _relative(*(_tail_by_user(side, tail) for side in lists)),
-        }
-        by_user = [_recall_by_user(side, data.item_counts == 0) for side in (c.a, c.b)]
-        if len(by_user[0]) > 1:
+        tables = {"tail share": [_tail_by_user(side, tail) for side in lists]}
+        new = [_recall_by_user(side, data.item_counts == 0) for side in (c.a, c.b)]
+        if len(new[0]):
             cold = True
-            changes["cold recall"] = _relative(*by_user)
+            tables["cold recall"] = new
         dropped = c.b.asked_states
         for modality, state in c.a.asked_states.items():
             lacking = ~data.dataset.features[modality].present
-            if state == dropped.get(modality, state) or not lacking.any():
-                continue
-            by_user = [_recall_by_user(side, lacking) for side in (c.a, c.b)]
-            name = f"recall of items without {modality}"
-            if len(by_user[0]) > 1:
-                changes[name] = _relative(*by_user)
-            else:
-                facts.unknown.append(f"guard-rail {name} of {c.contrast}: fewer than two users hold one out")
-        for name, change in changes.items():
-            if change is None:
+            if state != dropped.get(modality, state) and lacking.any():
+                by_user = [_recall_by_user(side, lacking) for side in (c.a, c.b)]
+                tables[f"recall of items without {modality}"] = by_user
+        # the same lists lose nothing, for sure
+        gain = intervals.relative_gain if np.array_equal(lists[0], lists[1]) else intervals.bounded_gain
+        changes: dict[str, Interval] = {}
+        if lists[0].shape[1] >= MIN_USERS:
+            changes["coverage"] = coverage_change(lists[0], lists[1], data.dataset.n_items)
+        else:
+            facts.unknown.append(f"guard-rail coverage of {c.contrast}: fewer than {MIN_USERS} test users")
+        for name, (a, b) in tables.items():
+            if len(b) < MIN_USERS:
+                what = "test users" if name == "tail share" else "users hold one out"
+                facts.unknown.append(f"guard-rail {name} of {c.contrast}: fewer than {MIN_USERS} {what}")
+            elif not b.any():
                 facts.unknown.append(f"guard-rail {name} of {c.contrast}: {c.b.modality} has none to lose")
             else:
-                word = rail(change) if facts.worded else ""
-                facts.add(GUARDRAILS, c.contrast, f"relative change of {name}", change, word=word)
+                changes[name] = gain(a, b, LEVEL)
+        for name, change in changes.items():
+            word = rail(change) if facts.worded else ""
+            facts.add(GUARDRAILS, c.contrast, f"relative change of {name}", change, word=word)
     if compared and not cold:
         facts.unknown.append("cold recall: no held-out item is without training interactions")
 
@@ -107,10 +111,3 @@ def _recall_by_user(cell: CellResult, items: NDArray[np.bool_]) -> NDArray[np.fl
     others = (~items).astype(np.int64)
     by_seed = [list_measures.cold_recall_by_user(r.pairs.users, r.items, r.pairs.ranks, others, K) for r in cell.tested]
     return np.stack(by_seed, axis=1)
-
-
-def _relative(a: NDArray[np.float64], b: NDArray[np.float64]) -> Interval | None:
-    """Relative change with its crossed 90 % interval; None over a mean of zero."""
-    if not b.any():
-        return None
-    return intervals.relative_gain(a, b, LEVEL)

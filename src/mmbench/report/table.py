@@ -241,12 +241,13 @@ class SweepTable:
     ) -> intervals.CrossedInterval | None:
         """Relative change of a condition against another, over users and the seeds both have.
 
-        None where one of them has no result, where both are the same cell, or where splits or effort differ.
+        None where one of them has no result, where both are the same cell, or where splits or effort differ; infinite
+        bounds where no user tells how uncertain it is.
         """
         a, b = self.done(dataset, model, condition), self.done(dataset, model, against)
         if a is None or b is None or a is b or not comparable(a, b) or b.mean(metric) == 0.0:
             return None
-        return intervals.relative_gain(a.per_user(metric), b.per_user(metric))
+        return intervals.bounded_gain(a.per_user(metric), b.per_user(metric))
 
     def below_popularity(self, result: CellResult) -> bool:
         """Whether a result is below the popularity baseline of its dataset (which may not be in the sweep)."""

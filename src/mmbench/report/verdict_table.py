@@ -365,8 +365,13 @@ def _configured(get: Callable[[CrossedInterval], Any]) -> Callable[[Comparison],
 
 
 def _crossed(get: Callable[[CrossedInterval], Any]) -> Callable[[Comparison], Any]:
-    """Something of the error of that gain, where its training noise was measured."""
-    return lambda c: None if c.configuration is None or c.configuration.seeds < MIN_SEEDS else get(c.configuration)
+    """Something of the error of that gain, where users and training noise tell it."""
+
+    def value(comparison: Comparison) -> Any:
+        gain = comparison.configuration
+        return get(gain) if gain is not None and gain.bounded and gain.seeds >= MIN_SEEDS else None
+
+    return value
 
 
 def _of_users(get: Callable[[UserEffects], float]) -> Callable[[Comparison], float | None]:

@@ -486,7 +486,9 @@ def guard_rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:
     """
     measured = {
         fact.part.removeprefix("relative change of "): {
-            "change": speaker(
+            "change": speaker.gain(fact.value)
+            if fact.interval is None
+            else speaker(
                 Message(
                     "{value} ({range})",
                     value=speaker.gain(fact.value),
@@ -497,9 +499,7 @@ def guard_rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:
             "status": fact.word.replace(" ", "-"),
         }
         for fact in read.facts.facts
-        if (fact.measure, fact.subject) == (GUARDRAILS, speaker.evidence.contrast)
-        and fact.interval is not None
-        and fact.word
+        if (fact.measure, fact.subject) == (GUARDRAILS, speaker.evidence.contrast) and fact.word
     }
     lacking = Message("Hardly any such item is among the test purchases, or none was found without images either.")
     none = {"change": speaker(lacking), "word": speaker(Message("– not measured")), "status": UNMEASURED}

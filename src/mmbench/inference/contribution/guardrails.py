@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench.evaluation import list_measures
-from mmbench.inference.intervals import Interval, relative_gain
+from mmbench.inference.intervals import Interval, bounded_gain, relative_gain
 
 #: Relative loss that counts as none.
 MARGIN = 0.05
@@ -45,7 +45,8 @@ def shown_by(change: Interval, margin: float = MARGIN) -> float:
 def coverage_change(a: NDArray[np.integer], b: NDArray[np.integer], n_items: int) -> Interval:
     r"""Relative change of coverage, :math:`\bar c_A / \bar c_B - 1`, with its crossed interval of 90 %.
 
-    Coverage is no mean over users, but the jackknife makes one of it; see :func:`_covered`.
+    Coverage is no mean over users, but the jackknife makes one of it; see :func:`_covered`. Where nothing varies the
+    bounds are infinite, unless both sides show the same items in every run.
 
     Args:
         a: lists under A, ``(n_seeds, n_users, k)``, -1 where candidates ran out.
@@ -59,7 +60,9 @@ def coverage_change(a: NDArray[np.integer], b: NDArray[np.integer], n_items: int
         raise ValueError(f"lists {a.shape} and {b.shape} are not paired")
     if not (b >= 0).any():
         raise ValueError("nothing was recommended, so coverage has no relative change")
-    return relative_gain(_covered(a, n_items), _covered(b, n_items), LEVEL)
+    shown = [[list_measures.exposure(by_user, n_items) > 0 for by_user in side] for side in (a, b)]
+    gain = relative_gain if np.array_equal(shown[0], shown[1]) else bounded_gain
+    return gain(_covered(a, n_items), _covered(b, n_items), LEVEL)
 
 
 def _covered(lists: NDArray[np.integer], n_items: int) -> NDArray[np.float64]:

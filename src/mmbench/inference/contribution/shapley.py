@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmbench.inference.intervals import UNCHANGED, Interval, Matrix, crossed_interval, relative_gain
+from mmbench.inference.intervals import UNCHANGED, Interval, Matrix, bounded_gain, crossed_interval
 
 Coalition = frozenset[str]
 #: Weight of each subset's value in a measure.
@@ -206,7 +206,7 @@ class _Game:
         on_nothing = self.measured(first)
         redundancy = None
         if on_nothing.excludes_zero:
-            kept = relative_gain(self.table(last), self.table(first), self.level)
+            kept = bounded_gain(self.table(last), self.table(first), self.level)
             redundancy = Interval(-kept.mean, -kept.hi, -kept.lo, self.level)
         return ModalityValue(
             self.measured(shapley_weights(self.everyone, name)), on_nothing, self.measured(last), redundancy

@@ -15,8 +15,7 @@ from mmbench.data.divisions import Slicing, by_count
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs
 from mmbench.inference.contribution.bootstrap import sums_by_user, unbounded
-from mmbench.inference.intervals import Interval, Matrix, Vector, crossed_interval, scaled_differences
-from mmbench.inference.tuned_gain import MIN_USERS
+from mmbench.inference.intervals import MIN_USERS, Interval, Matrix, Vector, crossed_interval, scaled_differences
 
 #: First count of each slice after the first one.
 HISTORY_EDGES = (5, 10, 20, 50)
