@@ -22,10 +22,11 @@ from mmbench.evaluation.metrics import Ranking
 from mmbench.inference.contribution import shapley
 from mmbench.inference.contribution.guardrails import LEVEL, Rail, coverage_change, rail, shown_by
 from mmbench.inference.intervals import MIN_USERS, Interval, relative_gain
-from mmbench.inference.verdicts import Verdict
+from mmbench.inference.repetitions import Repeated
+from mmbench.inference.verdicts import Judgement, Verdict
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import compare, read_contrasts
-from mmbench.report.contribution_facts import document, read_contributions, readings
+from mmbench.report.contribution_facts import document, read_contributions, readings, words_of
 from mmbench.report.facts import Fact, Facts, tables
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv as as_csv
@@ -33,6 +34,7 @@ from mmbench.report.layout import markdown
 from mmbench.report.list_facts import Lists, guardrail_facts, read_lists
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult, SweepTable
+from mmbench.report.together import Repetitions
 from mmbench.report.write import proved, write_report
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
@@ -144,12 +146,18 @@ READ = [
     ((0.0, 0.0), {"rest": Verdict.UNDECIDED}, "no use of image is shown with this encoder and model"),
     ((0.0, 0.0), {"rest": Verdict.BETTER}, ""),
     ((0.0, 0.0), {"alone": Verdict.BETTER}, ""),
+    ((0.1, 0.1), {"rest": None}, ""),
+    ((-0.1, 0.1), {"rest": None}, ""),
+    ((0.0, 0.1), {"rest": None}, ""),
+    ((0.0, 0.1), {"alone": None}, ""),
+    ((0.0, 0.0), {"rest": None}, ""),
+    ((0.0, 0.0), {"alone": None}, ""),
 ]
 
 
 @pytest.mark.parametrize(("values", "words", "read"), READ)
 def test_readings_stand_beside_verdicts_that_agree(
-    values: tuple[float, float], words: dict[str, Verdict], read: str
+    values: tuple[float, float], words: dict[str, Verdict | None], read: str
 ) -> None:
     def value(mean: float) -> Interval:
         return Interval(mean, mean - 0.05, mean + 0.05)
@@ -160,6 +168,52 @@ def test_readings_stand_beside_verdicts_that_agree(
     both = shapley.Contributions(value(0.0), value(0.0), modalities, {})
     judged = {{"rest": (IMAGE_AND_TEXT, TEXT), "alone": (IMAGE, shapley.EMPTY)}[name]: w for name, w in words.items()}
     assert next((line for line in readings(both, judged) if "image" in line), "") == read
+
+
+@pytest.mark.parametrize(
+    ("words", "read"),
+    [
+        ({}, True),
+        ({(IMAGE_AND_TEXT, TEXT): Verdict.UNDECIDED}, True),
+        ({(IMAGE_AND_TEXT, TEXT): Verdict.BETTER, (TEXT, shapley.EMPTY): None}, False),
+        ({(IMAGE_AND_TEXT, TEXT): Verdict.UNTRUSTED}, False),
+        ({(IMAGE, shapley.EMPTY): Verdict.DEPENDS_ON_TUNING}, False),
+    ],
+)
+def test_two_modalities_are_read_together_where_something_may_be_concluded(
+    words: dict[tuple[frozenset[str], frozenset[str]], Verdict | None], read: bool
+) -> None:
+    nothing, helped = Interval(0.0, -0.1, 0.1), Interval(0.2, 0.1, 0.3)
+    value = shapley.ModalityValue(nothing, nothing, nothing, None)
+    pairs = {("image", "text"): shapley.PairValue(helped, log_agrees=True)}
+    found = shapley.Contributions(nothing, nothing, {"image": value, "text": value}, pairs)
+    assert ("image and text help each other" in readings(found, words)) is read
+
+
+def test_nothing_is_read_where_the_verdicts_have_no_word(tmp_path: Path) -> None:
+    """Four trials take no word, while the chosen configurations differ clearly; what was not planned is read."""
+    short = {key[2]: replace(one, trials=np.stack([one.finals[0]] * 4)) for key, one in cells().items()}
+    planned = ["fused_vs_text", "fused_vs_image", "text_vs_none", "image_vs_none"]
+    table = read_sweep(write_sweep(tmp_path / "s", cells(**short), contrasts=planned))
+    assert {c.word for c in read_contrasts(table, read_groups(table, table.folder))} == {"no word"}
+    (facts,) = measured(table)
+    assert by_name(facts)["M1 value", "image", "added to the others"].value == pytest.approx(0.025)
+    assert facts.readings == []
+    table = read_sweep(write_sweep(tmp_path / "t", cells(**short), contrasts=["fused_vs_text"]))
+    (facts,) = measured(table)
+    assert facts.readings == ["text adds to the others"]
+
+
+def test_a_repetition_has_the_word_of_all_of_them(tmp_path: Path) -> None:
+    table = read_sweep(write_sweep(tmp_path / "s", cells(), contrasts=["fused_vs_text"]))
+    (c,) = read_contrasts(table, read_groups(table, table.folder))
+    over = Repetitions(Repeated.SPLIT, "d", ("d", "d-split1"))
+    joined = replace(c, over=over, judgement=Judgement(Verdict.BETTER, ""))
+    part = replace(c, within=over, judgement=Judgement(None, "judged together"))
+    contrast = (IMAGE_AND_TEXT, TEXT)
+    assert words_of([joined, part], "d", "m") == {contrast: Verdict.BETTER}
+    assert words_of([replace(joined, judgement=None), part], "d", "m") == {contrast: None}  # a split has not run
+    assert words_of([joined, part], "d", "other") == {}
 
 
 def test_hits_and_their_noise_floor_by_hand(made: Facts) -> None:

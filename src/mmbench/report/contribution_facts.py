@@ -85,20 +85,21 @@ def read_contributions(table: SweepTable, groups: Sequence[Group], comparisons: 
     return [*measured, *_over_folds(measured, repeated)]
 
 
-#: Verdicts on tuned gains by the modalities that A and B have; of those without a word there is none.
-Words = Mapping[tuple[Coalition, Coalition], Verdict]
+#: Verdicts on tuned gains by the modalities that A and B have; None where one was judged and has no word.
+Words = Mapping[tuple[Coalition, Coalition], Verdict | None]
 
 
 def words_of(comparisons: Sequence[Comparison], dataset: str, model: str) -> Words:
     """What was judged of a data set and model, or of the repetitions that the data set is one of."""
-    words: dict[tuple[Coalition, Coalition], Verdict] = {}
+    words: dict[tuple[Coalition, Coalition], Verdict | None] = {}
     for c in comparisons:
         datasets = (c.dataset,) if c.over is None else c.over.datasets
-        if c.model != model or dataset not in datasets or c.judgement is None or c.judgement.word is None:
+        if c.model != model or dataset not in datasets or c.judgement is None:
             continue
         sides = [coalition(side) if side.status == "done" else None for side in (c.a, c.b)]
         if sides[0] is not None and sides[1] is not None:
-            words[sides[0], sides[1]] = c.judgement.word
+            # A repetition has no word of its own; that of all of them comes before it.
+            words.setdefault((sides[0], sides[1]), c.judgement.word)
     return words
 
 
@@ -297,41 +298,50 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult], metric: str, wor
         facts.readings += readings(contributions, words)
 
 
-#: Words on a tuned gain that a reading of the chosen configurations may stand beside, None where nothing was judged.
+#: Words on a tuned gain that a reading of the chosen configurations may stand beside.
 GAINED, LOST = (Verdict.BETTER, Verdict.BETTER_SMALL), (Verdict.WORSE, Verdict.WORSE_SMALL)
+#: All other words, beside which a use may be said not to be shown.
+NOT_GAINED = tuple(word for word in Verdict if word not in GAINED)
+#: What a contrast is judged where its numbers are nothing to conclude from.
+SILENT = (None, Verdict.FAILED, Verdict.UNTRUSTED, Verdict.DEPENDS_ON_TUNING)
 
 
 def readings(contributions: shapley.Contributions, words: Words) -> Iterator[str]:
     """What M1 says in words of the chosen configurations; an interval over zero is never read as an absence.
 
     What the verdict on the tuned gain of the same contrast does not say too is left out: the configurations that one
-    tuning chose may differ where the tuned conditions do not.
+    tuning chose may differ where the tuned conditions do not. Of a contrast that was judged and has no word nothing is
+    said; one that was not planned leaves its reading alone. How two modalities work together is no contrast: it is
+    read where of all contrasts of the conditions something may be concluded.
 
     Args:
         contributions: the values.
         words: verdicts on tuned gains.
     """
+
+    def agrees(contrast: tuple[Coalition, Coalition], told: Sequence[Verdict]) -> bool:
+        return contrast not in words or words[contrast] in told
+
     everything = frozenset(contributions.modalities)
     several = len(everything) > 1
     for name, value in contributions.modalities.items():
         rest = "the others" if several else "nothing but behaviour"
-        given_rest = words.get((everything, everything - {name}))
-        alone = words.get((frozenset({name}), EMPTY))
+        given_rest, alone = (everything, everything - {name}), (frozenset({name}), EMPTY)
         if value.given_rest.lo > 0:
-            if given_rest in (None, *GAINED):
+            if agrees(given_rest, GAINED):
                 yield f"{name} adds to {rest}"
         elif value.given_rest.hi < 0:
-            if given_rest in (None, *LOST):
+            if agrees(given_rest, LOST):
                 yield f"{name} takes away from {rest}"
-        elif given_rest in GAINED:
+        elif not agrees(given_rest, NOT_GAINED):
             continue
         elif several and value.alone.lo > 0:
-            if alone in (None, *GAINED):
+            if agrees(alone, GAINED):
                 yield f"{name} adds to nothing but behaviour, and is not shown to add to the others"
-        elif alone not in GAINED:
+        elif agrees(alone, NOT_GAINED):
             yield f"no use of {name} is shown with this encoder and model"
     for (a, b), pair in contributions.pairs.items():
-        if pair.interaction.excludes_zero:
+        if pair.interaction.excludes_zero and not any(word in SILENT for word in words.values()):
             yield f"{a} and {b} {'help each other' if pair.interaction.lo > 0 else 'replace each other in part'}"
 
 
@@ -425,7 +435,8 @@ def divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:
 
 LEGEND = (
     "Of the chosen configurations, not of the method, whose verdicts are in verdicts.md; what these do not say too is "
-    "not said here: values in {metric}, hits and lists at {K}; intervals over users "
+    "not said here, nor how two modalities work together where one of them has no word, is not trusted or depends on "
+    "tuning: values in {metric}, hits and lists at {K}; intervals over users "
     "and seeds: crossed, for slices at once for all of one division; for hits and headroom pigeonhole bootstrap.",
     "What a modality adds to the others decides; the Shapley value credits an image for what text already tells.",
     "baseline: the same between two seeds of one condition, which differ too; for hits, the tested modality replaced "
