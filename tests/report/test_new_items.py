@@ -17,7 +17,15 @@ from mmbench import paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.report import benchmark, contribution_facts, new_items, verdict_table
 from mmbench.report.comparisons import read_contrasts
-from mmbench.report.contribution_facts import FOUND_OF_1000, NEW_ITEMS, VALUES, document, read_contributions
+from mmbench.report.contribution_facts import (
+    AMONG_NEW,
+    FOUND_OF_1000,
+    NEW_ITEMS,
+    VALUES,
+    document,
+    new_items_facts,
+    read_contributions,
+)
 from mmbench.report.disposals import read_disposals
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import read_groups
@@ -230,6 +238,32 @@ def test_new_items_found_stand_over_folds_with_an_interval_over_the_folds(folder
     assert text.baseline == pytest.approx(1000 * 10 / 60)
     assert found["none"].interval is not None
     assert found["none"].interval.lo == pytest.approx(found["none"].value)
+
+
+def test_found_of_1000_is_counted_over_the_interactions_of_common_lists(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of five users with a new item two hold out others too, one of them two new items; one of these three is found."""
+    everyone, both = np.arange(5), np.array([1, 1, 1, 3, 3])
+    alone = RankedPairs(everyone, np.full(5, 30), 5, candidates=np.full(5, POOL))
+    common = RankedPairs(
+        np.array([0, 0, 0, 1, 1]),
+        np.array([2, 40, 3, 50, 4]),
+        2,
+        new=np.array([True, True, False, True, False]),
+        candidates=np.full(2, 140),
+    )
+    views = {
+        "cold": [Ranking(everyone, alone, everyone, None)],
+        "all": [Ranking(np.array([1, 3]), common, both, None)],
+    }
+    monkeypatch.setattr(new_items, "views_of", lambda cell: views)
+    facts = Facts("a", "m", 2, "PASS")
+    new_items_facts(facts, [read_sweep(folder).cells["a-fold0", "m", "text"]])
+    (found,) = [fact for fact in facts.facts if fact.part == FOUND_OF_1000]
+    assert (found.value, found.n) == (pytest.approx(1000 / 3), 3)
+    (among,) = [fact for fact in facts.facts if fact.part == AMONG_NEW]
+    assert among.n == POOL
 
 
 def test_a_single_draw_of_new_items_has_neither_words_nor_a_mean_over_folds(tmp_path: Path) -> None:

@@ -235,6 +235,8 @@ def new_items_of_model(table: SweepTable, folds: Sequence[Sequence[CellResult]])
 def new_items_facts(facts: Facts, cells: Sequence[CellResult]) -> None:
     """M7: how many of 1,000 new items that users took each condition puts into the first 20 places of common lists.
 
+    Those are lists of users who hold out new items and others, and so are the interactions that are counted.
+
     Without any modality nothing tells new items apart, so that none is found but by luck: that condition, whose new
     items stand at random, is the baseline of the others.
     """
@@ -250,7 +252,7 @@ def new_items_facts(facts: Facts, cells: Sequence[CellResult]) -> None:
         if (share := measured.values.get(new_items.FOUND)) is not None:
             luck = found[none].values.get(new_items.FOUND) if none is not None else None
             baseline = None if luck is None else 1000 * luck
-            facts.add(NEW_ITEMS, modality, FOUND_OF_1000, 1000 * share, baseline=baseline, n=measured.users)
+            facts.add(NEW_ITEMS, modality, FOUND_OF_1000, 1000 * share, baseline=baseline, n=measured.common)
         value, floor = (measured.values[f"new {name}"] for name in (new_items.NDCG, f"floor of {new_items.NDCG}"))
         facts.add(NEW_ITEMS, modality, AMONG_NEW, value, baseline=floor, n=measured.pool)
 
@@ -444,10 +446,11 @@ LEGEND = (
     "A slice in which a side finds nothing has no relative gain; its difference per test pair tells whether it gained.",
     f"Guard-rails: holds if the lower bound is above -{100 * MARGIN:.0f} %, broken if the upper one is below it. "
     "Reliance is what a trained model leans on, not what the modality is worth.",
-    "New items: of 1,000 interactions with new items, those in the first 20 places of lists of new and other items; "
-    "the baseline is that of the condition without content, whose new items stand at random. NDCG@20 among new items: "
-    "baseline is its exact floor, n the pool (new_items.md). Over folds: mean and 95 % interval over the folds alone, "
-    "t with one degree of freedom less than there are folds. One draw of new items is not read in words.",
+    "New items: of 1,000 interactions with new items of users who hold out others too, those in the first 20 places of "
+    "lists of both; the baseline is that of the condition without content, whose new items stand at random. NDCG@20 "
+    "among new items: baseline is its exact floor, n the pool (new_items.md). Over folds: mean and 95 % interval over "
+    "the folds alone, t with one degree of freedom less than there are folds. One draw of new items is not read in "
+    "words.",
     "Nothing here is corrected for multiplicity; slices are exploratory.",
 )
 

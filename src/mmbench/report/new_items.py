@@ -71,6 +71,7 @@ class Measured:
         others: mean number of other items in a list.
         users: users with a new item to find.
         offset: mean offset of common lists.
+        common: interactions with new items in common lists, of the users who hold out some of each kind.
     """
 
     values: Mapping[str, float]
@@ -78,6 +79,7 @@ class Measured:
     others: float
     users: int
     offset: float
+    common: int = 0
 
 
 @dataclass(frozen=True)
@@ -253,6 +255,7 @@ def measure(cell: CellResult, views: Mapping[str, list[Ranking]]) -> Measured:
             places = np.minimum(K, ranking.pairs.candidates)
             note("share", float((ranking.listed_new / places).mean()))
     cold = views["cold"][0].pairs
+    common = int(metrics.of_kind(views["all"][0].pairs, new=True).ranks.size) if views.get("all") else 0
     warm = views["warm"][0].pairs.candidates if "warm" in views else None
     return Measured(
         {name: float(np.mean(found)) for name, found in values.items()},
@@ -260,6 +263,7 @@ def measure(cell: CellResult, views: Mapping[str, list[Ranking]]) -> Measured:
         math.nan if warm is None else float(warm.mean()),
         cold.n_users,
         _offset(cell),
+        common,
     )
 
 
