@@ -119,6 +119,17 @@ def rows(folder: Path) -> list[Row]:
     return rows_of(folder)
 
 
+@pytest.fixture(scope="module")
+def one_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two folds, each of whose conditions was trained once."""
+    folds = {"0": {"m/text": 30, "m/none": 10}, "1": {"m/text": 42, "m/none": 10}}
+    made = {key: replace(one, finals=one.finals[:1]) for key, one in cells(folds).items()}
+    folder = tmp_path_factory.mktemp("once") / "s"
+    write_sweep(folder, made, contrasts=["text_vs_none"])
+    write_candidates(folder, made)
+    return folder
+
+
 ALL = "a over 3 of 5 cold folds"
 
 
@@ -264,6 +275,16 @@ def test_found_of_1000_is_counted_over_the_interactions_of_common_lists(
     assert (found.value, found.n) == (pytest.approx(1000 / 3), 3)
     (among,) = [fact for fact in facts.facts if fact.part == AMONG_NEW]
     assert among.n == POOL
+
+
+def test_folds_with_one_final_seed_have_no_word(one_seed: Path) -> None:
+    table = read_sweep(one_seed)
+    joined, *folds = read_contrasts(table, read_groups(table, one_seed))
+    assert joined.over is not None
+    assert joined.judgement is not None
+    assert joined.judgement.word is None
+    assert "training noise not measured, 1 final seed" in joined.judgement.reason
+    assert len(folds) == 2
 
 
 def test_a_single_draw_of_new_items_has_neither_words_nor_a_mean_over_folds(tmp_path: Path) -> None:
