@@ -27,7 +27,7 @@ from mmbench.report.contribution_facts import (
     read_contributions,
 )
 from mmbench.report.disposals import read_disposals
-from mmbench.report.facts import Facts
+from mmbench.report.facts import Facts, notes
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv, markdown
 from mmbench.report.new_items import Measured, Row, read_rows
@@ -275,6 +275,17 @@ def test_found_of_1000_is_counted_over_the_interactions_of_common_lists(
     assert (found.value, found.n) == (pytest.approx(1000 / 3), 3)
     (among,) = [fact for fact in facts.facts if fact.part == AMONG_NEW]
     assert among.n == POOL
+
+
+def test_the_mean_over_folds_of_one_seed_has_the_bounds_that_are_told(one_seed: Path) -> None:
+    found = contributions(one_seed)
+    joined = found["a over 2 of 5 cold folds", "m"]
+    assert all(fact.interval is not None for fact in joined.facts)
+    told = {facts.dataset: list(notes([facts])) for facts in found.values()}
+    name = "a over 2 of 5 cold folds/m"
+    assert told[joined.dataset] == [f"{name}: one seed in a fold, bounds are over the folds alone, no conclusions"]
+    assert "a-fold0/m: one seed, training noise not measured, no bounds and no conclusions" in told["a-fold0"]
+    assert not any(fact.interval for fact in found["a-fold0", "m"].facts)
 
 
 def test_folds_with_one_final_seed_have_no_word(one_seed: Path) -> None:

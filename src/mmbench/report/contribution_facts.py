@@ -113,7 +113,7 @@ def _over_folds(measured: Sequence[Facts], repeated: Sequence[Repetitions]) -> I
                 continue
             level = max((facts.fairness for facts in members.values()), key=LEVELS.index)
             seeds = min(facts.seeds for facts in members.values())
-            yield Facts(over.of(list(members)).name, model, seeds, level, facts=found)
+            yield Facts(over.of(list(members)).name, model, seeds, level, over_folds=True, facts=found)
 
 
 def new_items_over_folds(folds: Sequence[Facts]) -> list[Fact]:

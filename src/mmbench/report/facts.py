@@ -54,6 +54,8 @@ class Facts:
         about: which configurations the readings are about, with effort and metric.
         one_draw: whether the numbers are of one draw of new items: what would vary with other new items is in no bound,
             so that nothing is said in words.
+        over_folds: whether the bounds are those of a mean over folds, in whose spread the noise of one training of each
+            is too.
         facts: the facts.
         unknown: what could not be measured and why.
         readings: what they say in words.
@@ -65,6 +67,7 @@ class Facts:
     fairness: str
     about: str = ""
     one_draw: bool = False
+    over_folds: bool = False
     facts: list[Fact] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     readings: list[str] = field(default_factory=list)
@@ -178,7 +181,9 @@ def notes(measured: Sequence[Facts]) -> Iterable[str]:
         name = f"{facts.dataset}/{facts.model}"
         if facts.fairness == "FAIL":
             yield f"{name}: measurement not trusted, see fairness.md"
-        if not facts.inferred:
+        if not facts.inferred and facts.over_folds:
+            yield f"{name}: one seed in a fold, bounds are over the folds alone, no conclusions"
+        elif not facts.inferred:
             yield f"{name}: one seed, training noise not measured, no bounds and no conclusions"
         if facts.one_draw:
             yield f"{name}: one draw of new items, bounds are over its users and seeds alone, no conclusions"
