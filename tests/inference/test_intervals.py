@@ -87,6 +87,15 @@ def test_interval_covers_as_often_as_it_says_and_is_not_idle(n: int, s: int, sd_
     assert sum(i.lo <= 0.01 <= i.hi for i in narrow) <= distributions.binom.ppf(0.999, replicas, 0.85)
 
 
+@pytest.mark.parametrize(("n_seeds", "least", "most"), [(2, 0.84, 0.91), (3, 0.90, 0.955), (5, 0.92, 0.97)])
+def test_what_two_and_three_seeds_cost(n_seeds: int, least: float, most: float) -> None:
+    """Of seeds that move the mean four times as much as users do, the protocol gives the coverage; the worst case."""
+    sd_seed = 4 * np.sqrt(n_seeds / 100)
+    tables = crossed_tables(1000, 100, n_seeds, sd_user=1.0, sd_seed=sd_seed, sd_noise=0.3)
+    found = [intervals.crossed_interval(table) for table in tables]
+    assert least < np.mean([interval.lo <= 0 <= interval.hi for interval in found]) < most
+
+
 def test_relative_gain_covers_the_true_ratio() -> None:
     replicas, n, s, gain = 400, 250, 4, 0.05
     rng = np.random.default_rng(11)
