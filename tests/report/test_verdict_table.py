@@ -263,6 +263,18 @@ def test_two_configurations_of_which_one_finds_nothing_have_no_bounds(tmp_path: 
     assert "  no bounds: a side finds nothing, no user differs" in explainable(table.folder)["d/m/text_vs_none"]()
 
 
+def test_two_configurations_that_rank_alike_differ_by_exactly_nothing(tmp_path: Path) -> None:
+    """A configuration that leaves content out is that of the smaller condition; the same hits by chance are not."""
+    ranks = np.where(hit_users(USERS, BASE), 1, 300)
+    for ranked, bounds in ((ranks, [0.0, 0.0, 0.0]), (np.where(ranks == 300, 301, ranks), [0.0, None, None])):
+        cells = {
+            ("d", "m", "none"): replace(NONE, ranks=ranks),
+            ("d", "m", "text"): replace(three(), ranks=ranked),
+        }
+        (c,) = judged(write_sweep(tmp_path / f"s{ranked.max()}", cells)).values()
+        assert studies.contrast(c)["configuration"] == bounds
+
+
 def test_one_seed_allows_no_word(tmp_path: Path) -> None:
     one = {
         ("d", "m", name): Made(seeds(hit_users(USERS, span), 1))

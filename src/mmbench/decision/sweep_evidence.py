@@ -39,7 +39,7 @@ from mmbench.report.disposals import (
 )
 from mmbench.report.facts import Facts, K
 from mmbench.report.fairness_checks import Group, read_groups
-from mmbench.report.table import CellResult, SweepTable, not_tuned_here
+from mmbench.report.table import CellResult, SweepTable, alike, not_tuned_here
 from mmbench.report.together import Repetitions, read_repetitions
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, Manifest
@@ -422,7 +422,7 @@ def _configuration_gain(table: SweepTable, disposal: Disposal, dataset: str) -> 
     top, base = a.per_user(table.primary), b.per_user(table.primary)
     if top.shape != base.shape or not base.any():
         return None
-    return intervals.relative_gain(top, base) if a is b else intervals.bounded_gain(top, base)
+    return (intervals.relative_gain if a is b or alike(a, b) else intervals.bounded_gain)(top, base)
 
 
 def silence(disposal: Disposal, groups: Sequence[Group]) -> str:

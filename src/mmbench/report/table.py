@@ -242,12 +242,14 @@ class SweepTable:
         """Relative change of a condition against another, over users and the seeds both have.
 
         None where one of them has no result, where both are the same cell, or where splits or effort differ; infinite
-        bounds where no user tells how uncertain it is.
+        bounds where no user tells how uncertain it is. Where both rank alike, as with a configuration that leaves
+        content out, zero is exact.
         """
         a, b = self.done(dataset, model, condition), self.done(dataset, model, against)
         if a is None or b is None or a is b or not comparable(a, b) or b.mean(metric) == 0.0:
             return None
-        return intervals.bounded_gain(a.per_user(metric), b.per_user(metric))
+        gain = intervals.relative_gain if alike(a, b) else intervals.bounded_gain
+        return gain(a.per_user(metric), b.per_user(metric))
 
     def below_popularity(self, result: CellResult) -> bool:
         """Whether a result is below the popularity baseline of its dataset (which may not be in the sweep)."""
@@ -282,6 +284,11 @@ def sample_of(dataset: str, sample: Sample) -> Message:
         users=f"{sample.users:,}",
         all=f"{sample.all:,}",
     )
+
+
+def alike(a: CellResult, b: CellResult) -> bool:
+    """Whether two results give every held-out item the same rank in every final run."""
+    return all(np.array_equal(x.ranks, y.ranks) for x, y in zip(a.rankings, b.rankings, strict=True))
 
 
 def comparable(a: CellResult, b: CellResult) -> bool:
