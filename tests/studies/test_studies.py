@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from mmbench.decision import Action, Status, decide
+from mmbench.inference.contribution.pretest import EPSILON
 from mmbench.inference.verdicts import UNTRAINED_WEIGHT, Verdict
 from mmbench.scheduling.cell_key import RESULTS_VERSION
 from mmbench.store import files
@@ -40,14 +42,18 @@ def test_a_wrong_rate_is_one_that_five_per_cent_cannot_explain() -> None:
     assert [too_many(wrong, 20) for wrong in (1, 4, 5, 6)] == [False, False, False, True]
 
 
-#: The cap cut trainings of VBPR with text off, so that it has no word about images either.
-CUT_OFF = pytest.mark.xfail(raises=AssertionError, reason="12,000 steps are not enough: measurement not trusted")
+#: What fails: the cap cut trainings of VBPR with text off, so that it has no word about images either; AddEASE ranks no
+#: new item high enough to gain from its image.
+WRONG = {
+    "planted_complementary_2": "12,000 steps are not enough for vbpr: measurement not trusted",
+    "planted_cold_image_0": "addease says equivalent: no new item is ranked high enough",
+}
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=CUT_OFF if name == "planted_complementary_2" else [])
+        pytest.param(name, marks=pytest.mark.xfail(raises=AssertionError, reason=WRONG[name]) if name in WRONG else [])
         for name in PLANTED
         if TRUTH[place_of(name)[0]].image_helps
     ],
@@ -115,7 +121,7 @@ def test_what_may_be_disposed_of_does_not_harm() -> None:
     assert not too_many(len(wrong), len(said)), wrong
 
 
-#: Of its twelve verdicts all are undecided, and 5.5 are expected: no chosen configuration of VBPR, and hardly one of
+#: Of its 18 verdicts 13 are undecided, and 6.5 are expected: no chosen configuration of VBPR, and hardly one of
 #: Fusion, ranks a new item among the first 20, so that they gain less than either reading of the truth.
 OUT_OF_REACH = "cold_image"
 WORLDS = {place_of(name)[0] for name in PLANTED}
@@ -253,11 +259,14 @@ PREDICTED_ALONE = {
 
 @pytest.mark.parametrize("name", [name for name in PLANTED if place_of(name)[0] in {*PREDICTED_ALONE, "redundant"}])
 def test_the_pre_test_finds_what_was_planted(name: str) -> None:
-    """M4: what the image alone predicts of the item factors lies above every shuffle only where it was planted."""
+    """M4: what a modality alone predicts of the item factors exceeds chance, as a green light asks, where planted."""
     world, signal = place_of(name)[0], PLANTED[name]["signal"]
-    above = {m: signal["unique"][m]["lo"] > max(signal["null_unique"][m]) for m in ("image", "text")}
+    found, null = signal["unique"], signal["null_unique"]
+    green = {
+        m: found[m]["value"] > np.mean(null[m]) + EPSILON and found[m]["lo"] > max(null[m]) for m in ("image", "text")
+    }
     if world != "redundant":
-        assert (above["image"], above["text"]) == PREDICTED_ALONE[world]
+        assert (green["image"], green["text"]) == PREDICTED_ALONE[world]
     else:
         assert signal["r2"]["image"] > 0.1
         assert signal["common"] > 0.8 * signal["r2"]["image"]
