@@ -751,6 +751,13 @@ def _(forger: Forger) -> None:
     forger.change(forger.manifest, ("config_hash",), lambda _: "0" * 64, keep=False)
 
 
+@attack("40 copies of a harmless cell in the plan, so that a sample of trainings misses the others")
+def _(forger: Forger) -> None:
+    manifest = forger.read(forger.manifest)
+    harmless = next(cell for cell in manifest["cells"] if cell["modality"] == "text_shuffled_image")
+    forger.write(forger.manifest, {**manifest, "cells": [*manifest["cells"], *[harmless] * 40]})
+
+
 @attack("the folder of a planned cell leading elsewhere")
 def _(forger: Forger) -> None:
     forger.change(forger.manifest, ("cells", 0, "folder"), lambda _: "../../elsewhere", keep=False)

@@ -13,10 +13,12 @@ import pytest
 from mmbench import cli, paths
 from mmbench.audit import levels
 from mmbench.audit.retraining import chance, needed
+from mmbench.audit.root import root_of
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest
 from mmbench.tuning import study
+from tests.audit.attacks import ATTACKS
 from tests.audit.conftest import honest  # noqa: F401
 from tests.audit.forger import Forger
 from tests.tiny import make_job
@@ -78,6 +80,18 @@ def test_the_sample_depends_on_root_and_number(sweep: Path) -> None:
     assert drawn[0] == drawn[1]
     assert len({str(sample) for sample in drawn}) == 3
     assert len(levels.retraining.draw(places, 99, "a", 1)) == len(places)
+
+
+def test_copies_of_a_cell_in_the_plan_are_no_places_to_draw_from(sweep: Path) -> None:
+    places, root = levels.retraining.all_trainings(sweep), root_of(sweep)
+    with Forger(sweep) as forger:
+        ATTACKS["40 copies of a harmless cell in the plan, so that a sample of trainings misses the others"](forger)
+        forger.rehash()
+        assert root_of(sweep) == root
+        assert levels.retraining.all_trainings(sweep) == places
+        assert [str(finding) for finding in levels.consistency.check(sweep)] == [
+            "manifest.json: cells[planted-complementary/vbpr/text_shuffled_image]: the plan lists it 41 times"
+        ]
 
 
 def test_the_chance_to_find_what_was_altered() -> None:

@@ -5,6 +5,7 @@ It needs neither the data nor a model, takes seconds, and runs with every report
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,6 +95,9 @@ def _plan(sweep_dir: Path, manifest: Manifest) -> Said:
         planned |= {name: (key, revision.trials, revision.seeds) for name, key in revision.cells.items()}
     cells = {str(cell.name): (cell.key, cell.trials, cell.seeds) for cell in manifest.cells}
     yield from same(file, "cells", cells, planned)
+    for name, n in Counter(str(cell.name) for cell in manifest.cells).items():
+        if n > 1:
+            yield file, f"cells[{name}]", Message("the plan lists it {n} times", n=n)
     for cell in manifest.cells:
         folder = folder_of(sweep_dir, cell)
         yield from same(file, f"cells[{cell.name}].folder", cell.folder, folder.relative_to(sweep_dir).as_posix())

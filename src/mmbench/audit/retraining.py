@@ -69,11 +69,11 @@ class Retrained:
 
 
 def all_trainings(sweep_dir: Path) -> list[Place]:
-    """Every training of a sweep that a verdict may rest on, in a fixed order."""
+    """Every training of a sweep that a verdict may rest on, once each, in a fixed order."""
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     places = []
-    for planned in manifest.cells:
-        folder = folder_of(sweep_dir, planned)
+    # By folder, for copies of a cell in the plan would have a sample miss what was altered in the others.
+    for folder, planned in {folder_of(sweep_dir, cell): cell for cell in manifest.cells}.items():
         for stage in Stage if paths.cell_file(folder).exists() else ():
             trainings = records.read_trainings(folder, stage, planned.key)
             places += [Place(planned, training.unit, training.hash) for training in trainings]
