@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mmbench import cli, paths
@@ -18,6 +19,7 @@ from mmbench.audit.standing import Level, Standing
 from mmbench.cli import bundle as command
 from mmbench.decision.record import holds
 from mmbench.report.archive import pack, verify
+from tests.audit.conftest import run
 from tests.report.constructed import write_sweep
 from tests.report.test_contribution import cells
 
@@ -130,6 +132,25 @@ def test_copies_and_what_was_damaged_stay_out_of_an_archive(archive: Path, tmp_p
     assert root_of(sweep) == root
     pack(sweep, tmp_path / "s.zip")
     assert (tmp_path / "s.zip").read_bytes() == archive.read_bytes()
+
+
+def test_sweeps_beside_it_change_nothing_that_is_computed_again(tmp_path: Path) -> None:
+    """Further draws and cells with the same plan are named on the fairness page alone, which no archive repeats."""
+    both = (("addease", "text", "complementary"), ("addease", "fused", "complementary"))
+    sweep, *_ = (
+        run(tmp_path / "runs", name, f"study.draw={draw}", "budget.trials=2", "budget.seeds=1", cells=both)
+        for name, draw in (("s", 0), ("t", 1), ("u", 0))
+    )
+    pack(sweep, tmp_path / "s.zip")
+    report = paths.report_dir(sweep)
+    fairness = (report / "fairness.md").read_text()
+    assert "- PASS: draws: this is draw 0; draws run in this sweep: 0; not shown here: draw 1 in t\n" in fairness
+    assert "- PASS: further tries: sweep u beside it has cells with the same plan\n" in fairness
+    assert pd.read_csv(report / "verdicts.csv")["fairness"].dropna().unique() == ["PASS"]
+    (tmp_path / "alone").mkdir()
+    findings = verify(tmp_path / "s.zip", tmp_path / "alone", holds)
+    assert {finding.file for finding in findings} >= {"verdicts.csv", "contribution.csv"}
+    assert [finding.file for finding in findings if not finding.same] == []
 
 
 def test_a_changed_number_is_found(archive: Path, tmp_path: Path) -> None:

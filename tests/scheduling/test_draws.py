@@ -119,7 +119,7 @@ def test_a_sweep_holds_its_draws_and_lists_them(command: Command, tmp_path: Path
     report = (tmp_path / "s" / "report" / "fairness.md").read_text()
     for draw in (0, 2):
         reason = f"this is draw {draw}; draws run in this sweep: 0, 2; not shown here: draw 5 in t"
-        assert report.count(f"WARN: draws: {reason}") == 1
+        assert report.count(f"PASS: draws: {reason}") == 1
     paths.manifest_file(tmp_path / "s").unlink()
     shutil.rmtree(tmp_path / "s" / f"{DATA}-draw2" / "vbpr" / "none")
     assert read_draws(tmp_path / "s")[DATA, "vbpr"].here == {0, 2}
