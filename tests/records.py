@@ -15,6 +15,7 @@ from mmbench.store.schema import (
     LedgerRow,
     Manifest,
     PlannedCell,
+    Revision,
     Seal,
     Stage,
     Training,
@@ -128,6 +129,21 @@ def planned(**changes: Any) -> PlannedCell:
         "trainings": 2,
     }
     return PlannedCell(**{**NAMES, **fields, **changes})
+
+
+def revision(**changes: Any) -> Revision:
+    """A command that planned cells."""
+    fields = {
+        "trials": 1,
+        "seeds": 1,
+        "cells": {},
+        "data": {},
+        "versions": {},
+        "command": [],
+        "planned_at": "2026-01-01T00:00:00+00:00",
+        "previous": "",
+    }
+    return Revision(**{**fields, **changes})
 
 
 def manifest(**changes: Any) -> Manifest:

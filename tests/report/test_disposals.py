@@ -140,17 +140,17 @@ def test_it_is_pooled_over_data_sets(tmp_path: Path) -> None:
     both = {**one, **{("e", *name[1:]): cell for name, cell in other.items()}}
     table = read_sweep(write_sweep(tmp_path / "s", both))
     found = read_disposals(table, read_groups(table, table.folder))
-    pooled = pool(found)["m", "free_disposal_of_image", ""]
+    pooled = pool(found, table)["m", "free_disposal_of_image", ""]
     gains = [d.tuned.log_gain for d in found if d.modality == "image" and d.model == "m" and d.tuned]
     assert pooled == pooled_gain([gain for gain in gains if gain])
     assert pooled.k == 2
-    assert (ALL_MODELS, "free_disposal_of_image", "") in pool(found)
+    assert (ALL_MODELS, "free_disposal_of_image", "") in pool(found, table)
     # Among new items a metric is another one than among all.
     among = [replace(d, target="cold") if d.dataset == "e" else d for d in found]
-    assert pool(among) == {}
-    twice = pool([*found, *(replace(d, target="cold") for d in found)])
+    assert pool(among, table) == {}
+    twice = pool([*found, *(replace(d, target="cold") for d in found)], table)
     assert [key.target for key in twice if key.model == "m"] == ["", "", "cold", "cold"]
-    titles = [table.title for table in pooled_tables([*found, *(replace(d, target="cold") for d in found)], "ndcg@20")]
+    titles = [made.title for made in pooled_tables([*found, *(replace(d, target="cold") for d in found)], table)]
     assert titles == [
         "all data sets, NDCG@20: random effects of log(1 + gain)",
         "all data sets, NDCG@20 among new items themselves: random effects of log(1 + gain)",
@@ -163,11 +163,11 @@ def test_pooling_takes_no_look_back(tmp_path: Path) -> None:
     table = read_sweep(write_sweep(tmp_path / "s", {**one, **{("e", *name[1:]): cell for name, cell in other.items()}}))
     found = [d for d in read_disposals(table, read_groups(table, table.folder)) if d.model == "m" and d.tuned]
     looked = [replace(d, tuned=replace(d.tuned, level=0.975)) if d.dataset == "e" and d.tuned else d for d in found]
-    once, twice = (pool(of)["m", "free_disposal_of_image", ""] for of in (found, looked))
+    once, twice = (pool(of, table)["m", "free_disposal_of_image", ""] for of in (found, looked))
     assert (once.effect.level, twice.effect.level) == (0.95, 0.975)
     assert twice.effect.mean == once.effect.mean
     assert twice.effect.hi > once.effect.hi
-    assert "] at 97.5 %" in "".join(map(markdown_table, pooled_tables(looked, "ndcg@20")))
+    assert "] at 97.5 %" in "".join(map(markdown_table, pooled_tables(looked, table)))
 
 
 def test_late_external_and_thinned_cells_are_on_neither_side(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,11 +25,12 @@ from mmbench.report.explain import explainable
 from mmbench.report.fairness import by_trials
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv, markdown
-from mmbench.report.pooled import pool
+from mmbench.report.pooled import pool, pooled_tables
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import contrast_verdict, sentence
 from mmbench.report.together import Repetitions, judge_together, read_repetitions
 from mmbench.report.verdict_table import document
+from tests import records as valid
 from tests.gains import tuned
 from tests.report import test_disposals as disposed
 from tests.report.constructed import Made, hit_users, write_earlier_look, write_sweep
@@ -147,20 +149,49 @@ def test_it_is_explained_from_its_parts(folder: Path, by_name: dict[str, Compari
     assert "better: yes" in text
 
 
-def test_gains_are_pooled_with_it_and_not_with_its_parts(by_name: dict[str, Comparison]) -> None:
-    (pooled,) = pool(list(by_name.values())).values()
+def test_gains_are_pooled_with_it_and_not_with_its_parts(folder: Path, by_name: dict[str, Comparison]) -> None:
+    table = read_sweep(folder)
+    (pooled,) = pool(list(by_name.values()), table).values()
     assert pooled.k == 2
     members = [by_name[f"{d}/m/text_vs_none"].tuned for d in (ALL, "b")]
     assert pooled == pooled_gain([t.log_gain for t in members if t and t.log_gain])
-    assert pool([c for c in by_name.values() if c.a.data == "a"]) == {}
+    assert pool([c for c in by_name.values() if c.a.data == "a"], table) == {}
 
 
-def test_no_other_draw_is_pooled_in_place_of_one_that_is_not_trusted(by_name: dict[str, Comparison]) -> None:
+def test_no_other_draw_is_pooled_in_place_of_one_that_is_not_trusted(
+    folder: Path, by_name: dict[str, Comparison]
+) -> None:
+    table = read_sweep(folder)
     first, other = (by_name[f"{d}/m/text_vs_none"] for d in (ALL, "b"))
     again = replace(by_name["a/m/text_vs_none"], within=None, judgement=first.judgement)
-    assert pool([first, again, other]) == pool([first, other])
+    assert pool([first, again, other], table) == pool([first, other], table)
     doubted = replace(first, judgement=Judgement(Verdict.UNTRUSTED, "stalled"))
-    assert pool([doubted, again, other]) == {}
+    assert pool([doubted, again, other], table) == {}
+
+
+def test_the_draw_that_was_planned_first_is_pooled_and_named(tmp_path: Path) -> None:
+    """Whatever its name, and where it failed too: one that is planned when results may be guessed takes no place."""
+
+    def pooled(place: str, *planned: Sequence[str], **changed: Made) -> list[list[str]]:
+        cells = {}
+        for name in itertools.chain(*planned):
+            data, _, draw = name.partition("-draw")
+            for (_, model, condition), made in pair(data, {"a": 1100, "b-draw2": 1040}.get(name, 1300)).items():
+                own = changed.get(condition, made) if name == "b-draw2" else made
+                cells[name, model, condition] = replace(own, config=made.config, cell={"draw": int(draw or 0)})
+        revisions = [
+            valid.revision(cells={"/".join(key): "key" for key in cells if key[0] in names}) for names in planned
+        ]
+        table = read_sweep(write_sweep(tmp_path / place, cells, revisions=revisions))
+        shown = pooled_tables(read_contrasts(table, read_groups(table, table.folder)), table)
+        return [[entry.text for entry in entries] for made in shown for entries in made.entries]
+
+    (alone,) = pooled("alone", ["a", "b-draw2"])
+    assert alone[:4] == ["m", "text_vs_none", "2", "b-draw2"]
+    assert pooled("both", ["a", "b-draw2"], ["b", "b-draw1"]) == [alone]
+    ((*_, mean, _, _, _),) = pooled("at_once", ["a", "b", "b-draw1", "b-draw2"])
+    assert mean != alone[4]  # draw 0 is first by name
+    assert pooled("failed", ["a", "b-draw2"], ["b", "b-draw1"], text=Made(failure="out of memory")) == []
 
 
 # Which data sets are repetitions.

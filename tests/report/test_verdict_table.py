@@ -425,11 +425,11 @@ def test_gains_are_pooled_over_data_sets_and_never_over_splits_of_one(tmp_path: 
     cells |= {(d, "m", "none"): Made(NONE.finals, config=config.get(d, {})) for d in text}
     table = read_sweep(write_sweep(tmp_path / "s", cells))
     compared = read_contrasts(table, read_groups(table, table.folder))
-    (pooled,) = pool(compared).values()
+    (pooled,) = pool(compared, table).values()
     assert pooled.k == 3
     assert pooled.effect.mean == pytest.approx(math.exp(np.mean(np.log([1.1, 1.04, 1.06]))) - 1, abs=0.004)
     assert "random effects" in markdown(document(table, compared, []))
-    assert pool([c for c in compared if c.a.data == "a"]) == {}
+    assert pool([c for c in compared if c.a.data == "a"], table) == {}
 
 
 @pytest.mark.thorough

@@ -121,8 +121,8 @@ class Comparison:
 
     @property
     def data(self) -> str:
-        """Name of its data set whatever its split."""
-        return self.a.data
+        """Name of its data set whatever its split; empty where nothing of it has begun."""
+        return self.a.data or self.b.data
 
     @property
     def target(self) -> str:

@@ -9,13 +9,13 @@ import numpy as np
 
 from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison, compare_ranks, pooled_gain
 from mmbench.inference.verdicts import Verdict
-from mmbench.messages import Message, Template, points
+from mmbench.messages import Message, Template, points, series
 from mmbench.report.comparisons import Comparison
 from mmbench.report.disposals import ALL_MODELS, Disposal
 from mmbench.report.layout import Column, Table
 from mmbench.report.sentences import metric_among, percents
 from mmbench.report.table import SweepTable
-from mmbench.store.schema import ID_ONLY
+from mmbench.store.schema import ID_ONLY, CellName
 
 NOT_POOLED = (Verdict.FAILED, Verdict.UNTRUSTED)
 #: Adjusted p below which two conditions are told apart by their ranks over data sets.
@@ -33,22 +33,44 @@ class Contrasted(NamedTuple):
 Judged = Comparison | Disposal
 
 
-def studies(compared: Sequence[Judged]) -> dict[Contrasted, list[Judged]]:
+def studies(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, list[Judged]]:
     """Rows to pool by model, contrast and target: one for each data set, trusted, with a tuned gain that has bounds.
 
     A gain of exactly zero without variance, of two sides that are the same runs, is no estimate that has a weight.
 
     Several splits of one data set share their users and are no independent studies: where they were judged together,
-    that counts, otherwise the first; of several draws and encoders the first too. Where that cannot be pooled, no other
-    one takes its place.
+    that counts, otherwise the one that was planned first, of those planned at once the first by name; of several draws
+    and encoders that one too. What is planned later, when its result may be guessed, takes no other one's place, and
+    neither does any where the first cannot be pooled.
+
+    Args:
+        compared: contrasts and free disposals.
+        table: their sweep.
     """
-    first: dict[Contrasted, dict[str, Judged]] = {}
+    alike: dict[Contrasted, dict[str, list[Judged]]] = {}
     for c in compared:
         if c.within is None:
             name = Contrasted(c.model or ALL_MODELS, c.name.split("/")[-1], c.target)
-            first.setdefault(name, {}).setdefault(c.data, c)
-    pooled = {name: [c for c in by_data.values() if _is_pooled(c)] for name, by_data in first.items()}
+            alike.setdefault(name, {}).setdefault(c.data, []).append(c)
+    pooled = {}
+    for name, by_data in alike.items():
+        first = [min(rows, key=lambda row: _planned(row, table)) for rows in by_data.values()]
+        pooled[name] = [row for row in first if _is_pooled(row)]
     return {name: rows for name, rows in pooled.items() if len(rows) > 1}
+
+
+def _planned(row: Judged, table: SweepTable) -> int:
+    """Number of the revision of the plan from which on a row stood in it.
+
+    A contrast takes both of its conditions, a free disposal has more to choose from with every condition; of
+    repetitions that are judged together the first counts.
+    """
+    datasets = [row.dataset] if row.over is None else row.over.datasets
+    if isinstance(row, Disposal):
+        cells = [name for name in map(CellName._make, table.cells) if name.dataset in datasets]
+        return min(table.planned(name) for name in cells if row.model in (None, name.model))
+    sides = [(cell.model, cell.modality) for side in (row.a, row.b) for cell in side.parts or (side,)]
+    return min(max(table.planned(CellName(dataset, *side)) for side in sides) for dataset in datasets)
 
 
 def _is_pooled(row: Judged) -> bool:
@@ -57,48 +79,59 @@ def _is_pooled(row: Judged) -> bool:
     return trusted and row.tuned is not None and row.tuned.log_gain is not None and row.tuned.log_gain.se > 0
 
 
-def pool(compared: Sequence[Judged]) -> dict[Contrasted, PooledEffect]:
+def pool(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, PooledEffect]:
     """Random-effects mean over data sets by model, contrast and target, where there are at least two data sets.
 
     The level is that of the data set that was looked at most often: pooling takes no look back.
+
+    Args:
+        compared: contrasts and free disposals.
+        table: their sweep.
     """
     pooled = {}
-    for key, members in studies(compared).items():
+    for key, members in studies(compared, table).items():
         tuned = [c.tuned for c in members if c.tuned is not None]
         gains = [gain.log_gain for gain in tuned if gain.log_gain is not None]
         pooled[key] = pooled_gain(gains, max(gain.level for gain in tuned))
     return pooled
 
 
-def pooled_tables(compared: Sequence[Judged], metric: str) -> list[Table[tuple[Contrasted, PooledEffect]]]:
+def pooled_tables(compared: Sequence[Judged], table: SweepTable) -> list[Table[tuple[Contrasted, PooledEffect]]]:
     """The pooled gains, a table for each target: among new items a metric is another one than among all.
 
     Args:
         compared: contrasts and free disposals.
-        metric: the metric that was judged.
+        table: their sweep.
     """
-    columns: Sequence[Column[tuple[Contrasted, PooledEffect]]] = (
+    # Of the draws, splits and encoders of a data set one counts: which one, where its name is not the data set's.
+    named = {key: [c.dataset for c in rows if c.dataset != c.data] for key, rows in studies(compared, table).items()}
+    columns: list[Column[tuple[Contrasted, PooledEffect]]] = [
         Column(None, Message("model"), lambda row: row[0].model, names=True),
         Column(None, Message("contrast"), lambda row: row[0].contrast, names=True),
         Column(None, Message("data sets"), lambda row: row[1].k),
+        Column(None, Message("of them"), lambda row: series(named[row[0]]) if named[row[0]] else None),
         Column(None, Message("tuned gain %"), lambda row: row[1].effect.mean, points),
         Column(None, Message("95 %"), lambda row: row[1].effect, percents),
         Column(None, Message("in a new data set %"), lambda row: row[1].predicted, percents),
         Column(None, Message("tau"), lambda row: row[1].tau, lambda tau: f"{tau:.3f}"),
-    )
+    ]
+    if not any(named.values()):
+        columns = [column for column in columns if column.label != "of them"]
     by_target: dict[str, list[tuple[Contrasted, PooledEffect]]] = {}
-    for key, effect in pool(compared).items():
+    for key, effect in pool(compared, table).items():
         by_target.setdefault(key.target, []).append((key, effect))
     title = Template("all data sets, {metric}: random effects of log(1 + gain)")
-    return [Table(Message(title, metric=metric_among(metric, of)), columns, rows) for of, rows in by_target.items()]
+    metrics = {target: metric_among(table.primary, target) for target in by_target}
+    return [Table(Message(title, metric=metrics[target]), columns, rows) for target, rows in by_target.items()]
 
 
 def ranks(table: SweepTable, model: str, target: str = "") -> tuple[list[str], RankComparison] | None:
     """Conditions of a model tuned for a target, ranked over data sets; None below ten data sets or three conditions."""
     datasets: dict[str, str] = {}
-    for (dataset, name, modality), cell in table.cells.items():
+    in_order = sorted(table.cells.items(), key=lambda item: (table.planned(CellName(*item[0])), item[0]))
+    for (dataset, name, modality), cell in in_order:
         if name == model and modality != ID_ONLY and cell.status == "done" and cell.target == target:
-            datasets.setdefault(cell.data, dataset)  # the first split of each data set
+            datasets.setdefault(cell.data, dataset)  # what was planned first of each data set
     done = {c: [table.done(d, model, c) for d in datasets.values()] for c in table.conditions}
     whole = {c: [r.mean(table.primary) for r in row if r] for c, row in done.items() if row and all(row)}
     if len(datasets) < MIN_DATASETS or len(whole) < 3:

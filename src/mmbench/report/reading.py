@@ -51,6 +51,10 @@ def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) ->
         cells[result.dataset, result.model, result.modality] = result
     cells |= {key: cell for key, cell in late_ensembles(cells.values()).items() if key not in cells}
     conditions = _ordered({modality for _, _, modality in cells} | set(manifest.modalities))
+    # Not the order of the manifest's cells, which no revision's hash covers.
+    revisions: dict[str, int] = {}
+    for number, revision in enumerate(manifest.revisions, 1):
+        revisions = {**dict.fromkeys(revision.cells, number), **revisions}
     return SweepTable(
         manifest.name,
         manifest.budget,
@@ -64,6 +68,7 @@ def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) ->
         standing.read(sweep_dir, root_of(sweep_dir), consistency.check(sweep_dir), audited),
         manifest.plan_hash if manifest.revisions else "",
         trust=trust,
+        revisions=revisions,
     )
 
 
@@ -117,12 +122,12 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
         why = Message("its records belong to other data or settings")
         return CellResult(*planned.name, "stale", folder, why, made_up=made_up)
     cell = records.read(paths.cell_file(folder), Cell)
-    made_up = is_made_up(planned.dataset, cell.data)
+    made_up, data = is_made_up(planned.dataset, cell.data), cell.config["dataset"]["name"]
     if (failure := store.failure()) is not None:
-        return CellResult(*planned.name, "failed", folder, failure.reason, made_up=made_up)
+        return CellResult(*planned.name, "failed", folder, failure.reason, data=data, made_up=made_up)
     choice, seal = store.choice(), store.seal()
     if choice is None or seal is None or not cell.effort.is_met_by(choice, seal):
-        return CellResult(*planned.name, "missing", folder, made_up=made_up)
+        return CellResult(*planned.name, "missing", folder, data=data, made_up=made_up)
     config, states = cell.config, cell.states
     given = () if cell.given is None else given_from(cell)
     effort = fingerprint.of_json(
@@ -137,7 +142,7 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
     missing = config["modality"].get("missing", {})
     kept = [name for name, state in states.items() if state != "drop"]
     alone = kept[0] if len(kept) == 1 and states[kept[0]] == "real" and not missing.get(kept[0]) else ""
-    seeds, data = tuple(seal.finals), config["dataset"]["name"]
+    seeds = tuple(seal.finals)
     return CellResult(
         *planned.name,
         "done",

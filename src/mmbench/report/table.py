@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
-from mmbench.store.schema import ID_ONLY, Cell, Sample
+from mmbench.store.schema import ID_ONLY, Cell, CellName, Sample
 
 #: The row that no cell runs: averaged ranks of the single-modality conditions.
 LATE = "late"
@@ -56,7 +56,8 @@ class CellResult:
         test_hash: fingerprint of the test split.
         effort: fingerprint of model, search space, optimizer, training rule and number of trials: what conditions that
             are compared must share.
-        data: name of the data set whatever its split, for splits of one data set share its users.
+        data: name of the data set whatever its split, for splits of one data set share its users; empty where there is
+            no record.
         modalities: those of the dataset.
         only: the one modality that the condition keeps, as it is; empty for any other condition.
         tiers: those that the model's YAML declares.
@@ -164,6 +165,7 @@ class SweepTable:
         plan_hash: hash of its plan.
         text: all tables as plain text, filled by the writer.
         trust: what may be used because a record names it.
+        revisions: number of the revision of the plan that planned each cell first.
     """
 
     name: str
@@ -179,6 +181,7 @@ class SweepTable:
     plan_hash: str = ""
     text: str = ""
     trust: Trust = NOTHING
+    revisions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def proof(self) -> Message:
@@ -201,6 +204,10 @@ class SweepTable:
         if any(cell.made_up for cell in self.cells.values()):
             return Message("{sweep} ({warning})", sweep=self.name, warning=Message(MADE_UP))
         return self.name
+
+    def planned(self, name: CellName) -> int:
+        """Number of the revision of the plan that planned a cell first; 0 where none did, as for a late ensemble."""
+        return self.revisions.get(str(name), 0)
 
     def at(self, metric: str) -> SweepTable:
         """The table without what does not reach a metric."""

@@ -58,7 +58,7 @@ def document(table: SweepTable, compared: Sequence[Comparison], disposals: Seque
             metric = metric_among(table.primary, choices[0].target)
             title = Message("{data}, free disposal on {metric}", data=name, metric=metric)
             printed.append(Table(title, [*_repetition(choices), *free], choices))
-    printed += [*pooled_tables([*compared, *disposals], table.primary), *rank_tables(table)]
+    printed += [*pooled_tables([*compared, *disposals], table), *rank_tables(table)]
     exported: list[Table[Any]] = [Table("", columns, compared), Table("", free, disposals)]
     return Document(
         Message("{sweep}, verdicts", sweep=table.title), printed, notes(table, compared, disposals), exported
