@@ -678,6 +678,27 @@ def _(forger: Forger) -> None:
     forger.write_rows(for_rows)
 
 
+# Results taken away
+
+
+def unsealed(forger: Forger) -> None:
+    """Take the result of the control away, so that fewer contrasts were tested."""
+    folder = forger.cell("text_shuffled_image")
+    forger.remove(paths.choice_file(folder), paths.seal_file(folder))
+
+
+@attack("the result of a control gone, its trainings left")
+def _(forger: Forger) -> None:
+    unsealed(forger)
+    forger.remove(*forger.tables(paths.RANKS, forger.cell("text_shuffled_image")))
+
+
+@attack("the result of a control gone, and the copy of its seal")
+def _(forger: Forger) -> None:
+    unsealed(forger)
+    forger.remove(paths.seal_copy(forger.cell("text_shuffled_image")))
+
+
 # Plan
 
 

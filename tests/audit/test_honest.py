@@ -98,6 +98,33 @@ def test_a_sweep_that_was_killed_and_resumed_passes(
     assert _hashes(tmp_path / "s") == _hashes(whole)
 
 
+@pytest.mark.parametrize(
+    ("point", "raised", "doubted"),
+    [("chosen", False, False), ("sealing", False, True), ("look", True, False), ("sealing", True, True)],
+)
+def test_a_sweep_that_was_killed_at_its_seal_is_doubted_until_it_is_resumed(
+    point: str, raised: bool, doubted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where its test split had been opened: ranks are written, the seal is not."""
+
+    def killed(here: str) -> None:
+        if here == point:
+            raise KeyboardInterrupt
+
+    words = ("budget.trials=3", "budget.seeds=1")
+    if raised:
+        run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", cells=ONE)
+    with monkeypatch.context() as once:
+        once.setattr(faults, "reach", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, "s", *words, cells=ONE)
+    found = consistency.check(tmp_path / "s")
+    opened = [finding for finding in found if str(finding.reason).startswith("its test split was opened")]
+    assert [finding.doubt for finding in opened] == [True] * doubted
+    assert found == opened
+    passes(run(tmp_path, "s", *words, cells=ONE))
+
+
 def _hashes(sweep: Path) -> list[str]:
     with Forger(sweep) as reader:
         folder = reader.cell("fused")

@@ -136,9 +136,9 @@ def test_the_chain_of_adjusted_p(folder: Path, contrast: str) -> None:
         assert float(holm) == pytest.approx(least, rel=1e-5)
     assert f" * {inference.p:.6g}) -> {inference.holm:.6g}  <-" in text
     assert "    fused_vs_none: min(1, 1 * 1) -> 1, for it has no p and counts with 1" in text
-    p = sorted(1.0 if c.inference is None else c.inference.p for c in compared if c.judgement is not None)
+    p = sorted(1.0 if c.inference is None else c.inference.p for c in compared)
     rank = p.index(inference.p) + 1
-    assert f"{len(p)} contrasts of the sweep (2 without p, which count with 1): rank {rank}, " in text
+    assert f"{len(p)} contrasts of the sweep (3 without p, which count with 1): rank {rank}, " in text
     assert numbers(text, rf", {len(p)} \* p / {rank} = ") == [pytest.approx(len(p) * inference.p / rank, rel=1e-5)]
     smallest, q = numbers(text, "smallest from there on, at most 1: ")
     assert smallest == q == float(f"{inference.bh:.6g}")

@@ -246,6 +246,7 @@ def test_a_planned_split_that_has_not_run_leaves_it_open(tmp_path: Path, begun: 
     assert (joined.judgement, joined.word) == (None, f"a-split2: {waits}")
     assert contrast_verdict(joined, "ndcg@20") == f"not judged: a-split2: {waits}"
     assert found["a/m/text_vs_none"].word == "no word"
+    assert significant(list(found.values())) == (0, 1)  # one planned contrast, whatever its splits
 
 
 FINE = verdict(tuned(0.1, 0.02), 0.02)

@@ -415,6 +415,20 @@ def test_a_sentence_names_model_effort_data_metric_and_number(
     assert sentence(c, "ndcg@20") == f"vbpr after 3 of its 8 trials: {finding} (NDCG@20, shop)"
 
 
+def test_what_has_not_run_counts_with_a_p_of_1(tmp_path: Path) -> None:
+    """Whoever stops before the controls have run gains nothing; 3 p is what Holm and BH give one of three contrasts."""
+    cells = {("d", "m", "text"): TEXT["undecided"], ("d", "m", "none"): NONE}
+    cells |= {("d", "m", name): Made(missing=True) for name in ("image", "fused")}
+    folder = write_sweep(tmp_path / "s", cells, contrasts=["text_vs_none", "image_vs_none", "fused_vs_image"])
+    table = read_sweep(folder)
+    tested, *pending = read_contrasts(table, read_groups(table, folder))
+    assert [c.judgement for c in pending] == [None, None]
+    assert tested.inference is not None
+    assert 0 < 3 * tested.inference.p < 1
+    assert tested.inference.holm == tested.inference.bh == pytest.approx(3 * tested.inference.p)
+    assert significant([tested, *pending]) == (0, 3)
+
+
 # Over data sets
 
 
@@ -467,7 +481,7 @@ def test_all_files_say_the_same(tmp_path: Path) -> None:
     for entries in printed.entries:
         assert all(entry.text in table.text for entry in entries)
         assert f"| {' | '.join(entry.text for entry in entries)} |" in written["md"]
-    assert "1 of 3 tested contrasts" in table.text  # what failed is one of them
+    assert "1 of 4 planned contrasts" in table.text  # what failed and what is missing are among them
     assert "NaN in the loss" in written["md"]
     assert r"<.001$\dagger$".replace("<", "$<$") in written["tex"]
     rows = [line for line in written["md"].splitlines() if line.startswith("|")]

@@ -109,6 +109,7 @@ class CellAudit:
         yield from self._numbers(by_unit)
         yield from self._ledger(by_unit)
         yield from self._failure(by_unit)
+        yield from self._unsealed()
         if not paths.choice_file(self.folder).exists():
             return
         choice = records.read(paths.choice_file(self.folder), Choice)
@@ -164,6 +165,25 @@ class CellAudit:
             elif not self._follows(by_unit):
                 why = Message("no training failed that it would follow from, and some are missing; it is not confirmed")
                 yield file, "reason", Doubt(why)
+
+    def _unsealed(self) -> Said:
+        """A test split that was opened has a result; without it a contrast that went wrong could be kept back.
+
+        A seal leaves a copy where it will be kept as an earlier look, and ranks are written before it. A sweep that was
+        stopped in between, or lost files, has its seal once the command is run again.
+        """
+        sealed = paths.seal_file(self.folder)
+        if sealed.exists() or paths.failure_file(self.folder).exists():
+            return
+        ranked = {
+            file.relative_to(self.folder).as_posix()
+            for stage in Stage
+            for file in paths.training_file(self.folder, stage, 1, paths.RANKS).parent.glob(f"*.{paths.RANKS}")
+        }
+        of_looks = {name for look in records.read_looks(self.folder) for name in look.seal.files}
+        if paths.seal_copy(self.folder).exists() or ranked - of_looks:
+            why = Message("its test split was opened, and the result is not there; run the command of the sweep again")
+            yield sealed, "file", Doubt(why)
 
     def _follows(self, by_unit: Mapping[Unit, Training]) -> bool:
         """Whether the trainings give a failure: none has a result, a final run failed, or only test was left."""

@@ -377,8 +377,8 @@ def inference_of(tuned: Gain, delta: float) -> Inference | None:
     )
 
 
-class _Tested(Protocol):
-    """A row of a data set and model that may have been tested."""
+class _Planned(Protocol):
+    """A row of a data set and model that may have a p."""
 
     @property
     def dataset(self) -> str: ...
@@ -402,20 +402,20 @@ class _Tested(Protocol):
     def inference(self) -> Inference | None: ...
 
 
-Row = TypeVar("Row", bound=_Tested)
+Row = TypeVar("Row", bound=_Planned)
 
 
-def is_tested(row: _Tested) -> bool:
-    """Whether a row is one of those that p is adjusted for: it was judged, and not with others in its place."""
-    return row.judgement is not None and row.within is None
+def is_counted(row: _Planned) -> bool:
+    """Whether a row is one of those that p is adjusted for: all that are planned, repetitions together as one."""
+    return row.within is None
 
 
-def p_counted(row: _Tested) -> float:
-    """The p that a tested row has among others: 1 where it failed or has no bounds."""
+def p_counted(row: _Planned) -> float:
+    """The p that a row has among others: 1 where it failed, has no bounds or has not run yet."""
     return 1.0 if row.inference is None else row.inference.p
 
 
-def family_of(row: _Tested, repeated: Sequence[Repetitions]) -> tuple[str, str | None]:
+def family_of(row: _Planned, repeated: Sequence[Repetitions]) -> tuple[str, str | None]:
     """The family in which Holm's adjustment counts a row: its model, and its data set with all repetitions."""
     dataset = row.dataset if row.over is None else row.over.datasets[0]
     return next((over.name for over in repeated if dataset in over.datasets), dataset), row.model
@@ -425,33 +425,34 @@ def adjusted(rows: Sequence[Row], repeated: Sequence[Repetitions]) -> list[Row]:
     """Fill in the adjusted p: Holm within a dataset and model, Benjamini-Hochberg over all.
 
     Contrasts are one such table, free disposals another. Rows that are not trusted stay in their families, and one that
-    failed or has no bounds counts with a p of 1, so that neither ever makes the others look better. All repetitions of
-    a data set are one family, also where a contrast has run in some of them alone.
+    failed, has no bounds or has not run yet counts with a p of 1, so that none ever makes the others look better:
+    whoever stops a sweep early, or takes a result away, gains nothing. All repetitions of a data set are one family,
+    also where a contrast has run in some of them alone.
 
     Args:
         rows: contrasts, or free disposals.
         repeated: the repetitions of the sweep.
     """
-    tested = {i: p_counted(row) for i, row in enumerate(rows) if is_tested(row)}
-    over_all = dict(zip(tested, intervals.benjamini_hochberg([*tested.values()]), strict=True))
+    counted = {i: p_counted(row) for i, row in enumerate(rows) if is_counted(row)}
+    over_all = dict(zip(counted, intervals.benjamini_hochberg([*counted.values()]), strict=True))
     families: dict[tuple[str, str | None], list[int]] = {}
-    for i in tested:
+    for i in counted:
         families.setdefault(family_of(rows[i], repeated), []).append(i)
     found = list(rows)
     for family in families.values():
-        for i, holm in zip(family, intervals.holm([tested[i] for i in family]), strict=True):
+        for i, holm in zip(family, intervals.holm([counted[i] for i in family]), strict=True):
             if (inference := rows[i].inference) is not None:
                 filled = replace(inference, holm=float(holm), bh=float(over_all[i]))
                 found[i] = replace(rows[i], inference=filled)  # type: ignore[type-var]
     return found
 
 
-def is_spoken_of(row: _Tested) -> bool:
+def is_spoken_of(row: _Planned) -> bool:
     """Whether a row has a result that is trusted, and a word about it is allowed."""
     return row.judgement is not None and row.judgement.word not in (None, Verdict.FAILED, Verdict.UNTRUSTED)
 
 
-def is_significant(row: _Tested, p: float) -> bool:
+def is_significant(row: _Planned, p: float) -> bool:
     """Whether a p lies below the level of the row's look, and the row may have a word at all.
 
     Args:
@@ -462,6 +463,6 @@ def is_significant(row: _Tested, p: float) -> bool:
 
 
 def significant(compared: Sequence[Comparison]) -> tuple[int, int]:
-    """How many contrasts are significant over the table, and how many were tested."""
+    """How many contrasts are significant over the table, and of how many that are planned."""
     found = sum(c.inference is not None and is_significant(c, c.inference.bh) for c in compared)
-    return found, sum(map(is_tested, compared))
+    return found, sum(map(is_counted, compared))

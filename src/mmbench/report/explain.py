@@ -17,7 +17,7 @@ from mmbench.inference.repetitions import RepeatedGain
 from mmbench.inference.tuned_gain import Gain, TunedGain, TunedSide
 from mmbench.inference.verdicts import MIN_SEEDS, Judgement, Verdict, equivalence_level, holds
 from mmbench.report.cell_effort import CellEffort, cut_off, stalled
-from mmbench.report.comparisons import Comparison, family_of, is_tested, p_counted, read_contrasts
+from mmbench.report.comparisons import Comparison, family_of, is_counted, p_counted, read_contrasts
 from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
@@ -259,7 +259,7 @@ def _tests(table: SweepTable, comparison: Comparison) -> Iterator[str]:
 
 def _sorted(family: Sequence[Comparison]) -> list[tuple[Comparison, float]]:
     """The contrasts that p is adjusted for, each with the p it counts with, smallest first."""
-    return sorted(((o, p_counted(o)) for o in family if is_tested(o)), key=lambda pair: pair[1])
+    return sorted(((o, p_counted(o)) for o in family if is_counted(o)), key=lambda pair: pair[1])
 
 
 def _holm(family: tuple[str, str | None], members: Sequence[Comparison], comparison: Comparison) -> Iterator[str]:

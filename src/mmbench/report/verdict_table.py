@@ -395,7 +395,7 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
             contrasts=series([contrast.name for contrast in table.contrasts]) if table.contrasts else "",
         )
         return [line, *_free(table, disposals)]
-    significant_ones, tested = significant(compared)
+    significant_ones, planned = significant(compared)
     lines: list[str] = [
         Message(
             "budget {budget}: at most {trials} and {seeds} of a condition (fairness.md: of each).",
@@ -412,10 +412,10 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
         ),
         *LEGEND,
         Message(
-            "{n} of {tested} tested contrasts are significant over the table (BH q below .05, or .05/k at look k); "
+            "{n} of {planned} planned contrasts are significant over the table (BH q below .05, or .05/k at look k); "
             "undecided is never 'no effect'.",
             n=significant_ones,
-            tested=tested,
+            planned=planned,
         ),
     ]
     absent = [c.name for c in table.contrasts if c.name not in {comparison.contrast for comparison in compared}]
