@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from mmbench import paths
-from mmbench.audit.condition_names import effect, meant_by
+from mmbench.audit.condition_names import effect, meant_by, own_name, untold_losses
 from mmbench.cli.compose import compose
 from mmbench.data.conditions import ModalityCondition
+from mmbench.report.comparisons import read_contrasts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
+from mmbench.report.sentences import sentence
+from tests import records as valid
 from tests.audit.conftest import run
 from tests.audit.test_honest import passes
 from tests.tiny import TINY
@@ -59,6 +62,54 @@ def test_another_condition_under_a_known_name_is_seen(name: str, section: dict[s
 @pytest.mark.parametrize("name", ["mine", "fused2", "fused_mine", "text_missing.image=0.5_and_more-0a1b2c"])
 def test_a_name_of_the_users_own_stands_for_nothing(name: str) -> None:
     assert meant_by(name, ModalityCondition(missing={"image": 0.25})) is None
+
+
+@pytest.mark.parametrize(
+    ("section", "said", "lost"),
+    [
+        ({"states": {"image": "shuffle"}, "seed": 3}, ["image shuffle", "text real", "seed 3"], []),
+        (
+            {"default": "drop", "states": {"text": "real"}, "missing": {"text": 0.6, "image": 0.5}},
+            ["image drop", "text real with 60 % of its items without content"],
+            ["text with 60 % of its items without content"],
+        ),
+        (
+            {"missing": {"image": 0.125}, "missing_rule": "tail"},
+            [
+                "image real with 12.5 % of its items without content, those with the fewest interactions first",
+                "text real",
+            ],
+            ["image with 12.5 % of its items without content, those with the fewest interactions first"],
+        ),
+        (
+            {"missing": {"text": 1}, "missing_rule": "slice", "missing_slice": "popularity:6-20"},
+            ["image real", "text real with 100 % of its items outside popularity:6-20 without content"],
+            ["text with 100 % of its items outside popularity:6-20 without content"],
+        ),
+    ],
+)
+def test_a_name_of_the_users_own_is_said_whole(section: dict[str, Any], said: list[str], lost: list[str]) -> None:
+    states = {name: ModalityCondition(**section).state(name) for name in MODALITIES}
+    own, known = (valid.cell(modality=name, config={"modality": section}, states=states) for name in ("words", "fused"))
+    assert (own_name(own), untold_losses(own)) == (said, lost)
+    assert (own_name(known), untold_losses(known)) == ([], [])  # what it is not is a finding of the audit
+
+
+def test_content_that_was_taken_away_under_a_name_of_ones_own_is_said_and_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "conf" / "modality").mkdir(parents=True)
+    words = "default: drop\nstates: {text: real}\nmissing: {text: 0.6}\n"
+    (tmp_path / "conf" / "modality" / "words.yaml").write_text(words, encoding="utf-8")
+    (tmp_path / "conf" / "model").mkdir()
+    cells = tuple(("addease", name, "complementary") for name in ("fused", "words"))
+    planned = ("budget.trials=8", "budget.seeds=2", "statistics.contrasts=[fused_vs_words]")
+    sweep = run(tmp_path, "s", *planned, cells=cells)
+    table = read_sweep(sweep)
+    (group,) = read_groups(table, sweep)
+    (said,) = (check for check in group.checks if check.name == "conditions")
+    assert (said.level, group.level) == ("WARN", "WARN")
+    assert said.reason.endswith(": words is image drop, text real with 60 % of its items without content")
+    (compared,) = read_contrasts(table, [group])
+    assert "fused against words (text with 60 % of its items without content) is " in sentence(compared, table.primary)
 
 
 def test_the_page_says_which_names_are_the_users_own(tmp_path: Path) -> None:

@@ -14,13 +14,22 @@ from typing import Any
 import yaml
 
 from mmbench import paths
-from mmbench.data.conditions import ModalityCondition
+from mmbench.data.conditions import RANDOM, SLICE, TAIL, ModalityCondition
+from mmbench.messages import Message, Template
+from mmbench.store.schema import ID_ONLY, Cell
 
 #: Begins a word of the command line that follows the name of a condition in that of a cell.
 _WORD = re.compile(r"_(?=(?:default|seed|missing_rule|missing_slice|(?:states|missing)\.\w+)=)")
 
 #: Ends a name that had to change, see :func:`mmbench.paths.slug`.
 _SHORTENED = re.compile(r"-[0-9a-f]{6}$")
+
+#: What a modality is without some of its content, by the rule that says which items lose theirs.
+LOST = {
+    RANDOM: Template("{what} with {share} % of its items without content"),
+    TAIL: Template("{what} with {share} % of its items without content, those with the fewest interactions first"),
+    SLICE: Template("{what} with {share} % of its items outside {slice} without content"),
+}
 
 
 @functools.cache
@@ -56,6 +65,41 @@ def effect(condition: ModalityCondition, modalities: Collection[str]) -> dict[st
     rule = [condition.missing_rule, condition.missing_slice] if missing else []
     states = {name: condition.state(name) for name in sorted(modalities)}
     return {"states": states, "missing": missing, "rule": rule, "seed": condition.seed}
+
+
+def own_name(cell: Cell) -> list[str]:
+    """What a condition with a name of the user's own is; nothing for one whose name says it.
+
+    Args:
+        cell: record of the cell.
+
+    Returns:
+        Every modality with its state and what it has lost, then the seed where it is not that of the package.
+    """
+    condition = ModalityCondition(**cell.config.get("modality", {}))
+    if cell.modality == ID_ONLY or meant_by(cell.modality, condition) is not None:
+        return []
+    said: list[str] = [
+        _with_loss(f"{name} {state}", name, condition)
+        for name, state in effect(condition, cell.states)["states"].items()
+    ]
+    return [*said, Message("seed {seed}", seed=condition.seed)] if condition.seed else said
+
+
+def untold_losses(cell: Cell) -> list[str]:
+    """Modalities that have lost content under a name of the user's own, each with how much; nothing for other names."""
+    if not own_name(cell):
+        return []
+    condition = ModalityCondition(**cell.config.get("modality", {}))
+    return [_with_loss(name, name, condition) for name in condition.kept(cell.states) if condition.missing.get(name)]
+
+
+def _with_loss(what: str, modality: str, condition: ModalityCondition) -> str:
+    rate = condition.missing.get(modality, 0.0)
+    if not rate or condition.state(modality) == "drop":
+        return what
+    given = {"slice": condition.missing_slice} if condition.missing_rule == SLICE else {}
+    return Message(LOST[condition.missing_rule], what=what, share=f"{100 * rate:g}", **given)
 
 
 def _set(section: dict[str, Any], path: str, value: Any) -> None:

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mmbench.audit.condition_names import meant_by
+from mmbench.audit.condition_names import own_name, untold_losses
 from mmbench.audit.further_tries import Tries, read_tries
 from mmbench.audit.standing import Standing
-from mmbench.data.conditions import ModalityCondition
 from mmbench.data.held_out import AIMS
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves
@@ -24,7 +23,7 @@ from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, rea
 from mmbench.report.draws import Draws, read_draws, subject
 from mmbench.report.table import DELTA, SweepTable, given_from, not_tuned_here
 from mmbench.store import ledger
-from mmbench.store.schema import ID_ONLY, Cell, LedgerRow, Stage, Unit, training_rule
+from mmbench.store.schema import Cell, LedgerRow, Stage, Unit, training_rule
 from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.space import configuration_hash
 
@@ -250,16 +249,12 @@ def _opened(cell: CellEffort) -> Message:
 
 def _names(cells: Sequence[CellEffort]) -> Check | None:
     """Which conditions have a name of the user's own, whose meaning only the record says?"""
-    own = {
-        c.modality: series([f"{name} {state}" for name, state in sorted(c.cell.states.items())])
-        for c in cells
-        if c.modality != ID_ONLY
-        and meant_by(c.modality, ModalityCondition(**c.cell.config.get("modality", {}))) is None
-    }
+    own = {c.modality: said for c in cells if (said := own_name(c.cell))}
     if not own:
         return None
-    each = clauses([Message("{name} is {states}", name=name, states=states) for name, states in own.items()])
-    return Check(Message("conditions"), PASS, Message("names that mmbench does not know: {each}", each=each))
+    each = clauses([Message("{name} is {states}", name=name, states=series(said)) for name, said in own.items()])
+    level = WARN if any(untold_losses(c.cell) for c in cells) else PASS
+    return Check(Message("conditions"), level, Message("names that mmbench does not know: {each}", each=each))
 
 
 def _draws(cells: Sequence[CellEffort], draws: Draws | None) -> Check | None:

@@ -10,7 +10,7 @@ from mmbench.inference.verdicts import WORDS, Judgement
 from mmbench.messages import Message, Template, clauses, conjoined, points, series
 from mmbench.report.comparisons import Comparison, EarlierLook
 from mmbench.report.disposals import Disposal
-from mmbench.report.table import SweepTable
+from mmbench.report.table import CellResult, SweepTable
 
 #: Names of metrics and modalities where a sentence does not use those of the configuration.
 METRICS = {"ndcg": "NDCG", "mrr": "MRR", "map": "MAP", "hr": "HR", "recall": "Recall", "precision": "Precision"}
@@ -116,7 +116,13 @@ def _finding(comparison: Comparison, gain: str) -> Message:
         states = {b[name] for name in changed}
         if states == {"drop"} or states == {"shuffle"}:
             return Message(ADDED[states.pop(), bool(rest), several], **given)
-    return Message("{a} against {b} is {gain}", a=comparison.a.modality, b=comparison.b.modality, gain=gain)
+    return Message("{a} against {b} is {gain}", a=_named(comparison.a), b=_named(comparison.b), gain=gain)
+
+
+def _named(side: CellResult) -> str:
+    """A condition by its name, with the content that it has lost where the name does not say so."""
+    lost = side.untold_losses
+    return Message("{name} ({lost})", name=side.modality, lost=series(lost)) if lost else side.modality
 
 
 #: What some modalities add, by the state that they are compared with, whether others are used beside them, and whether

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench import paths
+from mmbench.audit.condition_names import untold_losses
 from mmbench.audit.standing import UNCHECKED, Standing
 from mmbench.data.planted import MADE_UP
 from mmbench.evaluation import late_ensemble, metrics
@@ -106,6 +107,11 @@ class CellResult:
         cell = records.read(paths.cell_file(self.folder), Cell)
         thinned = any(cell.config.get("modality", {}).get("missing", {}).values())
         return {} if thinned else cell.states
+
+    @functools.cached_property
+    def untold_losses(self) -> list[str]:
+        """Modalities that have lost content under a name that does not say so, each with how much."""
+        return [] if self.parts else untold_losses(records.read(paths.cell_file(self.folder), Cell))
 
     @functools.cached_property
     def target(self) -> str:
