@@ -209,11 +209,13 @@ def _merged(
         # Other test rows, or content that no condition so far reads, leave the key as it was.
         changed = read.get(name.dataset) != _content(data[name.dataset])
         changed |= afresh and code.get(str(name)) != versions[str(name)]
-        if changed or before.get(name) != (cell.key, cell.trials, cell.seeds):
+        # Whoever begins afresh what is there opens the test split once more, whatever stays as it was.
+        again = afresh and records.key_of(plan.store.folder) == cell.key
+        if changed or again or before.get(name) != (cell.key, cell.trials, cell.seeds):
             revised.setdefault((cell.trials, cell.seeds), {})[str(name)] = cell.key
             key, trials, seeds = before.get(name, ("", 0, 0))
             raised = key == cell.key and (trials, seeds) != (cell.trials, cell.seeds)
-            if raised and not afresh and (seal := plan.store.last_seal()) is not None:
+            if (raised or again) and (seal := plan.store.last_seal()) is not None:
                 seals[str(name)] = seal.hash  # whoever looked and goes on has looked
     statistics = dict(config.plain["statistics"])
     previous = fixed(config.statistics.delta, config.statistics.contrasts, config.report.primary, statistics)

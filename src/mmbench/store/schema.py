@@ -512,7 +512,7 @@ class PlannedCell(Value, frozen=True):
 
 
 class Revision(Value, frozen=True, omit_defaults=True):
-    """A command that planned new cells, or more trials or final runs for all conditions of earlier ones.
+    """A command that planned new cells, more trials or final runs for all conditions of earlier ones, or these afresh.
 
     Attributes:
         trials: T from then on.
@@ -523,8 +523,8 @@ class Revision(Value, frozen=True, omit_defaults=True):
         command: its overrides.
         planned_at: when, UTC.
         previous: hash of the revision before; that of the first one is what the plan fixes for good.
-        seals: hash of the seal of every cell whose effort it raised, where the test split had been opened by then; it
-            stands in no file of earlier versions.
+        seals: hash of the seal of every cell whose effort it raised or that it began afresh, where the test split had
+            been opened by then; earlier versions wrote none, or none where a cell was begun afresh.
         hash: hash of all of this but the time; that of the last revision is the hash of the plan.
     """
 

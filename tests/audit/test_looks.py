@@ -1,0 +1,118 @@
+"""Looks at the test split that the plan knows, whatever became of their folders: raised, begun afresh, moved."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mmbench import faults, paths
+from mmbench.audit import consistency
+from mmbench.audit.levels import check_kept_elsewhere
+from mmbench.store import records
+from mmbench.store.schema import Manifest, Seal
+from tests.audit.conftest import run
+from tests.audit.forger import Forger
+from tests.audit.test_attacks import plan_of
+
+ONE = (("ease", "none", "complementary"),)
+WORDS, FORCE = ("budget.seeds=1",), "study.resume=force"
+
+
+def swept(folder: Path, trials: int, *words: str) -> Path:
+    """One cell of a model that is computed, with so many trials."""
+    return run(folder, "s", *WORDS, f"budget.trials={trials}", *words, cells=ONE)
+
+
+def cell_of(sweep: Path) -> Path:
+    (cell,) = (folder for folder in paths.cell_dirs(sweep) if paths.STALE not in folder.name)
+    return cell
+
+
+def seal_of(folder: Path) -> str:
+    return records.read(paths.seal_file(folder), Seal).hash
+
+
+def revisions(sweep: Path) -> list[tuple[int, list[str]]]:
+    """T of every revision and the seals that it holds."""
+    manifest = records.read(paths.manifest_file(sweep), Manifest)
+    return [(revision.trials, list(revision.seals.values())) for revision in manifest.revisions]
+
+
+def found(sweep: Path) -> list[str]:
+    return [str(finding) for finding in consistency.check(sweep)]
+
+
+def tidied(forger: Forger) -> None:
+    """What a cheat does after a run was forced: nothing set aside, and one row of the ledger for every record."""
+    for stale in paths.stale_dirs(forger.folder):
+        forger.remove(stale)
+    here = {forger.read(file)["hash"] for c in forger.cells() for file in [*forger.trials(c), *forger.finals(c)]}
+    forger.write_rows(list({row["hash"]: row for row in forger.rows() if row["hash"] in here}.values()))
+
+
+def test_a_forced_command_appends_a_revision_with_the_seal_of_then(tmp_path: Path) -> None:
+    sweep = swept(tmp_path, 2, FORCE)
+    assert revisions(sweep) == [(2, [])]  # there was nothing to begin afresh
+    plan, seal = plan_of(sweep), seal_of(cell_of(sweep))
+    swept(tmp_path, 2, FORCE)
+    assert revisions(sweep) == [(2, []), (2, [seal])]
+    assert plan_of(sweep) != plan
+    assert not found(sweep)
+    assert not check_kept_elsewhere(sweep, plan, "")
+    swept(tmp_path, 3)
+    assert revisions(sweep)[2:] == [(3, [seal])]
+
+
+@pytest.mark.parametrize("trials", [2, 3])
+def test_a_look_before_a_forced_run_is_missed(trials: int, tmp_path: Path) -> None:
+    """Also where T is raised by the same command, and by the plan as it lies there."""
+    sweep = swept(tmp_path, 2)
+    seal = seal_of(cell_of(sweep))
+    swept(tmp_path, trials, FORCE)
+    assert revisions(sweep)[1:] == [(trials, [seal])]
+    assert not found(sweep)
+    with Forger(sweep) as forger:
+        tidied(forger)
+        # The very same seal again shows nothing that is not there.
+        expected = ["manifest.json: revisions[2].seals: no look has the seal of then"] if trials > 2 else []
+        assert found(sweep) == expected
+        forger.rehash()
+        assert found(sweep) == expected
+
+
+@pytest.mark.parametrize("point", ["planned", "fitted", "ledger", "chosen", "sealing"])
+def test_a_forced_run_that_was_killed_and_resumed_passes(
+    point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Resumed as it is, raised, or forced once more."""
+
+    def killed(here: str) -> None:
+        if here == point:
+            raise KeyboardInterrupt
+
+    swept(tmp_path / "first", 2)
+    with monkeypatch.context() as once:
+        once.setattr(faults, "reach", killed)
+        with pytest.raises(KeyboardInterrupt):
+            swept(tmp_path / "first", 3, FORCE)
+    for name, words in (("resumed", ("3",)), ("raised", ("4",)), ("forced", ("3", FORCE))):
+        shutil.copytree(tmp_path / "first", tmp_path / name)
+        sweep = swept(tmp_path / name, int(words[0]), *words[1:])
+        assert not found(sweep), name
+
+
+def test_a_forced_run_of_an_earlier_version_accuses_nobody(tmp_path: Path) -> None:
+    """Its plan has neither a revision nor a seal of it, whether what was set aside is there or not."""
+    swept(tmp_path, 2)
+    sweep = swept(tmp_path, 2, FORCE)
+    with Forger(sweep) as forger:
+        manifest = forger.read(forger.manifest)
+        manifest["revisions"].pop()
+        forger.write(forger.manifest, manifest)
+        forger.rehash()
+        assert revisions(sweep) == [(2, [])]
+        assert not found(sweep)
+        tidied(forger)
+        assert not found(sweep)
