@@ -216,10 +216,20 @@ def seal_copy(cell: Path) -> Path:
 
 
 def seals_of(sweep_dir: Path, cell: Path) -> list[Path]:
-    """Every seal of a cell, with those of earlier looks, of its folders that were set aside, and damaged ones."""
-    places = [cell, damaged_dir(sweep_dir) / cell.relative_to(sweep_dir)]
-    folders = [*places, *(stale for place in places for stale in place.parent.glob(f"{place.name}{STALE}*"))]
-    return sorted(file for folder in folders for file in folder.rglob(f"{seal_file(cell).name}*"))
+    """Every seal of a cell: its own and those of earlier looks, in its folder and in those set aside, and damaged ones.
+
+    Each lies where a command puts it. Elsewhere below the cell a file of that name is read by nothing and is no look.
+    """
+    found: list[Path] = []
+    for folder in (cell, *set_aside_dirs(cell)):
+        looks = [look_dir(folder, number) for number in range(1, looks_kept(folder) + 1)]
+        last = seal_file(folder)
+        found += [*map(seal_file, looks), last if last.exists() else seal_copy(folder)]
+    damaged = damaged_dir(sweep_dir) / cell.relative_to(sweep_dir)
+    for folder in (damaged, *set_aside_dirs(damaged)):
+        for place in (folder, *(folder / "looks").glob("*")):
+            found += place.glob(f"{seal_file(place).name}*")  # a copy may be damaged too, and one more than once
+    return [file for file in found if file.exists()]
 
 
 def aside_dir(cell: Path, configuration_hash: str) -> Path:
@@ -248,6 +258,11 @@ def cell_dirs(sweep_dir: Path) -> list[Path]:
 STALE = ".stale-"
 
 
+def set_aside_dirs(cell: Path) -> list[Path]:
+    """Folders in which earlier records of a cell were set aside, in the order of those of one key."""
+    return sorted(cell.parent.glob(f"{cell.name}{STALE}*"), key=lambda folder: (len(folder.name), folder.name))
+
+
 def stale_dirs(sweep_dir: Path) -> list[Path]:
     """Folders of cells that were set aside: begun afresh, or with other data or settings."""
     return sorted(file.parent for file in cell_files(sweep_dir) if STALE in file.parent.name)
@@ -257,8 +272,7 @@ def damaged_records(sweep_dir: Path, cell: Path, stage: str, number: int) -> lis
     """Records of one training of a cell among the damaged files, with those of final runs and cells set aside."""
     record = training_file(cell, stage, number, RECORD)
     place = damaged_dir(sweep_dir) / cell.relative_to(sweep_dir)
-    folders = [place, *place.parent.glob(f"{place.name}{STALE}*")]
-    found = (file for folder in folders for file in folder.rglob(f"{record.name}*"))
+    found = (file for folder in (place, *set_aside_dirs(place)) for file in folder.rglob(f"{record.name}*"))
     return sorted(file for file in found if file.parent.name == record.parent.name)
 
 

@@ -451,6 +451,21 @@ def _(forger: Forger) -> None:
     forger.write(forger.manifest, manifest)
 
 
+@attack("an earlier look moved elsewhere in its cell")
+def _(forger: Forger) -> None:
+    for folder in filter(paths.looks_kept, forger.cells()):
+        forger.copy(folder / "looks", folder / "old")
+        forger.remove(folder / "looks")
+
+
+@attack("the seal of an earlier look renamed, as a copy of it is named")
+def _(forger: Forger) -> None:
+    for folder in forger.cells():
+        for file in (folder / "looks").rglob(paths.seal_file(folder).name):
+            forger.copy(file, paths.copy_of(file))
+            forger.remove(file)
+
+
 @attack("the seals of earlier looks of another test split, with one final run")
 def _(forger: Forger) -> None:
     for folder in forger.cells():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from mmbench import faults, paths
 from mmbench.audit import consistency
 from mmbench.audit.levels import check_kept_elsewhere
 from mmbench.store import records
+from mmbench.store.mending import mend
 from mmbench.store.schema import Manifest, Seal
 from tests.audit.conftest import run
 from tests.audit.forger import Forger
@@ -101,6 +103,97 @@ def test_a_forced_run_that_was_killed_and_resumed_passes(
         shutil.copytree(tmp_path / "first", tmp_path / name)
         sweep = swept(tmp_path / name, int(words[0]), *words[1:])
         assert not found(sweep), name
+
+
+@pytest.fixture(scope="session")
+def raised(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep with three looks."""
+    folder = tmp_path_factory.mktemp("raised")
+    return [swept(folder, trials) for trials in (2, 3, 4)][-1]
+
+
+def moved(forger: Forger, file: Path, target: Path) -> None:
+    forger.copy(file, target)
+    forger.remove(file)
+
+
+def into_a_folder(forger: Forger, look: Path) -> None:
+    moved(forger, look, look.parents[1] / "old" / look.name)
+
+
+def below_the_looks(forger: Forger, look: Path) -> None:
+    moved(forger, look, look.parent / "old" / look.name)
+
+
+def aside(forger: Forger, look: Path) -> None:
+    moved(forger, look, look.parents[1] / "aside" / look.name)
+
+
+def deep_in_a_folder_set_aside(forger: Forger, look: Path) -> None:
+    cell = look.parents[1]
+    moved(forger, look, cell.with_name(f"{cell.name}{paths.STALE}0000") / "old" / "looks" / look.name)
+
+
+def to_a_copy(forger: Forger, look: Path) -> None:
+    moved(forger, paths.seal_file(look), paths.copy_of(paths.seal_file(look)))
+
+
+def to_a_seal_that_says_something_else(forger: Forger, look: Path) -> None:
+    """With the hash of before, where looks that were set aside lie."""
+    cell = look.parents[1]
+    set_aside = cell.with_name(f"{cell.name}{paths.STALE}0000") / "looks" / look.name
+    moved(forger, look, set_aside)
+    forger.remove(paths.copy_of(paths.seal_file(set_aside)))
+    forger.change(paths.seal_file(set_aside), ("test_hash",), lambda _: "0" * 64)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        into_a_folder,
+        below_the_looks,
+        aside,
+        deep_in_a_folder_set_aside,
+        to_a_copy,
+        to_a_seal_that_says_something_else,
+    ],
+)
+@pytest.mark.parametrize("looks", [(1, 2), (2,)])
+def test_a_look_that_was_moved_is_missed(
+    looks: tuple[int, ...], hidden: Callable[[Forger, Path], None], raised: Path
+) -> None:
+    assert not found(raised)
+    with Forger(raised) as forger:
+        for number in looks:
+            hidden(forger, paths.look_dir(cell_of(raised), number))
+        expected = [f"manifest.json: revisions[{number + 1}].seals: no look has the seal of then" for number in looks]
+        assert found(raised) == expected
+        forger.rehash()
+        assert found(raised) == expected
+
+
+def test_a_seal_whose_file_lost_what_it_stands_for_is_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among the damaged files, and as the copy that a later look would keep."""
+
+    def killed(here: str) -> None:
+        if here == "planned":
+            raise KeyboardInterrupt
+
+    sweep = swept(tmp_path, 2)
+    cell = cell_of(sweep)
+    for words in ((), (FORCE,)):
+        paths.final_file(cell, 1, paths.RANKS).unlink()
+        assert list(mend(sweep))
+        with monkeypatch.context() as once:
+            once.setattr(faults, "reach", killed)
+            with pytest.raises(KeyboardInterrupt):
+                swept(tmp_path, 3, *words)
+        assert len(list(filter(None, (held for _, held in revisions(sweep))))) == (2 if words else 1)
+        assert not any("no look has the seal of then" in line for line in found(sweep))
+        shutil.rmtree(paths.damaged_dir(sweep))  # an archive holds none of it
+        assert not any("no look has the seal of then" in line for line in found(sweep))
+        swept(tmp_path, 3)
+        assert not found(sweep)
 
 
 def test_a_forced_run_of_an_earlier_version_accuses_nobody(tmp_path: Path) -> None:

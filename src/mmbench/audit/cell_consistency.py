@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -110,6 +109,7 @@ class CellAudit:
         yield from self._ledger(by_unit)
         yield from self._failure(by_unit)
         yield from self._unsealed()
+        yield from self._held()
         if not paths.choice_file(self.folder).exists():
             return
         choice = records.read(paths.choice_file(self.folder), Choice)
@@ -118,7 +118,6 @@ class CellAudit:
             kept = paths.look_dir(self.folder, number)
             yield from self._choice(paths.choice_file(kept), records.read(paths.choice_file(kept), Choice), by_unit)
         yield from self._looks(by_unit)
-        yield from self._held()
 
     def _looks(self, by_unit: Mapping[Unit, Training]) -> Said:
         """Every opening of the test split, the last one too, against its choice, its final runs and its files."""
@@ -138,21 +137,17 @@ class CellAudit:
             yield from self._files(file, look, of_look, now=now)
 
     def _held(self) -> Said:
-        """What had been looked at when effort was raised, as the plan has it."""
-        seals = None
-        for number, revision in enumerate(self.manifest.revisions, 1):
-            name = str(self.cell.name)
-            if name not in revision.seals or revision.cells[name] != self.cell.key:
-                continue
-            if seals is None:
-                seals = set(self._hashes_of_seals())
-            if revision.seals[name] not in seals:
+        """What had been looked at when effort was raised or the cell begun afresh, as the plan has it."""
+        name = str(self.cell.name)
+        held = {
+            number: revision.seals[name]
+            for number, revision in enumerate(self.manifest.revisions, 1)
+            if name in revision.seals and revision.cells[name] == self.cell.key
+        }
+        seals = records.read_seals(self.manifest_file.parent, self.folder, self.cell.key) if held else {}
+        for number, seal in held.items():
+            if seal not in seals:
                 yield self.manifest_file, f"revisions[{number}].seals", Message("no look has the seal of then")
-
-    def _hashes_of_seals(self) -> Iterator[str]:
-        for file in paths.seals_of(self.manifest_file.parent, self.folder):
-            with contextlib.suppress(ValueError):  # a damaged one
-                yield records.read(file, Seal).hash
 
     def _failure(self, by_unit: Mapping[Unit, Training]) -> Said:
         """A cell that failed has no result, and a reason among its trainings or when test is ranked."""

@@ -50,6 +50,7 @@ from mmbench.store.schema import (
     Training,
     Trial,
     Unit,
+    content_hash,
     hashed,
 )
 
@@ -502,6 +503,20 @@ def read_looks(cell: Path) -> list[Look]:
             finals = paths.aside_dir(cell, chosen.configuration_hash)
         looks.append(Look(number, choice, seal, choice.n_trials - proposals, finals))
     return looks
+
+
+def read_seals(sweep_dir: Path, cell: Path, key: str) -> dict[str, Seal]:
+    """Every seal of a cell under a key by its hash, see :func:`mmbench.paths.seals_of`.
+
+    One that cannot be read is left out, and so is one that has not the hash of what it says.
+    """
+    found = {}
+    for file in paths.seals_of(sweep_dir, cell):
+        with contextlib.suppress(ValueError):  # a damaged one, or of another version in a folder that was set aside
+            seal = read(file, Seal)
+            if seal.cell_key == key and seal.hash == content_hash(seal):
+                found[seal.hash] = seal
+    return found
 
 
 def read_trainings(cell: Path, stage: Stage, key: str | None = None) -> list[Training]:
