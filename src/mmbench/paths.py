@@ -215,8 +215,8 @@ def seal_copy(cell: Path) -> Path:
     return copy_of(seal_file(look_dir(cell, looks_kept(cell) + 1)))
 
 
-def seals_of(sweep_dir: Path, cell: Path) -> list[Path]:
-    """Every seal of a cell: its own and those of earlier looks, in its folder and in those set aside, and damaged ones.
+def seals_of(cell: Path) -> list[Path]:
+    """Every seal of a cell: its own and those of earlier looks, in its folder and in those set aside.
 
     Each lies where a command puts it. Elsewhere below the cell a file of that name is read by nothing and is no look.
     """
@@ -225,11 +225,17 @@ def seals_of(sweep_dir: Path, cell: Path) -> list[Path]:
         looks = [look_dir(folder, number) for number in range(1, looks_kept(folder) + 1)]
         last = seal_file(folder)
         found += [*map(seal_file, looks), last if last.exists() else seal_copy(folder)]
+    return [file for file in found if file.exists()]
+
+
+def damaged_seals(sweep_dir: Path, cell: Path) -> list[Path]:
+    """Seals of a cell, its own and those of earlier looks, among the damaged files."""
+    found: list[Path] = []
     damaged = damaged_dir(sweep_dir) / cell.relative_to(sweep_dir)
     for folder in (damaged, *set_aside_dirs(damaged)):
         for place in (folder, *(folder / "looks").glob("*")):
             found += place.glob(f"{seal_file(place).name}*")  # a copy may be damaged too, and one more than once
-    return [file for file in found if file.exists()]
+    return found
 
 
 def aside_dir(cell: Path, configuration_hash: str) -> Path:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 from mmbench import faults, paths
 from mmbench.audit import consistency
+from mmbench.audit.further_tries import read_tries
 from mmbench.audit.levels import check_kept_elsewhere
+from mmbench.inference.verdicts import Verdict
+from mmbench.report.cell_effort import CellEffort
+from mmbench.report.comparisons import Comparison, level_of, read_contrasts
+from mmbench.report.fairness_checks import read_groups
+from mmbench.report.reading import read_sweep
 from mmbench.store import records
 from mmbench.store.mending import mend
-from mmbench.store.schema import Manifest, Seal
+from mmbench.store.schema import Manifest, Seal, hashed
 from tests.audit.conftest import run
 from tests.audit.forger import Forger
 from tests.audit.test_attacks import plan_of
@@ -209,3 +218,147 @@ def test_a_forced_run_of_an_earlier_version_accuses_nobody(tmp_path: Path) -> No
         assert not found(sweep)
         tidied(forger)
         assert not found(sweep)
+
+
+def effort_of(sweep: Path) -> tuple[CellEffort, str]:
+    """The one condition, and what the fairness report says of its looks."""
+    (group,) = read_groups(read_sweep(sweep), sweep)
+    (said,) = (f"{check.level}: {check.reason}" for check in group.checks if check.name == "looks")
+    return group.cells[0], said
+
+
+@pytest.fixture
+def forced(raised: Path, tmp_path: Path) -> Path:
+    """The sweep with three looks, begun afresh."""
+    shutil.copytree(raised, tmp_path / "s")
+    return swept(tmp_path, 4, FORCE)
+
+
+FOUR = "opened 4 times, with T 2 and S 1, then with T 3 and S 1, then with T 4 and S 1, then with T 4 and S 1"
+
+
+def test_looks_before_a_forced_run_count(raised: Path, forced: Path) -> None:
+    """One with the same records is told, and shows nothing new."""
+    before, _ = effort_of(raised)
+    after, said = effort_of(forced)
+    assert said == f"PASS: the test split was {FOUR}, which gave the same records"
+    assert [look.trials for look in after.openings] == [2, 3, 4]
+    assert after.n_looks == before.n_looks == 3
+    assert level_of([after]) == level_of([before]) == 1 - 0.05 / 3
+    for number in (1, 2):
+        then, again = before.past(number), after.past(number)
+        assert again.choice == then.choice
+        assert again.finals_test == then.finals_test
+        assert np.array_equal(again.tuning.test, then.tuning.test)
+    (tries,) = read_tries(forced).values()
+    (name,) = (folder.relative_to(forced).as_posix() for folder in paths.stale_dirs(forced))
+    assert [str(message) for message in tries.here] == [
+        f"{name} was set aside with 5 trainings",
+        f"for {name} the test split had been opened 3 times",
+    ]
+
+
+def test_a_look_that_comes_out_otherwise_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with other versions: then a forced run is a further chance to stop."""
+    sweep, versions = swept(tmp_path, 2), records.versions
+    monkeypatch.setattr(records, "versions", lambda *own: {**versions(*own), "torch": "another one"})
+    swept(tmp_path, 2, FORCE)
+    cell, said = effort_of(sweep)
+    assert (cell.n_looks, level_of([cell])) == (2, 0.975)
+    assert said == "PASS: the test split was opened 2 times, with T 2 and S 1, then with T 2 and S 1"
+    assert not found(sweep)
+
+
+def test_looks_that_are_gone_with_what_was_set_aside_still_count(forced: Path) -> None:
+    with Forger(forced) as forger:
+        tidied(forger)
+        cell, said = effort_of(forced)
+        assert (cell.n_looks, cell.missed) == (3, 2)
+        assert said == "FAIL: the plan knows looks at the test split that the folder does not show (- 2)"
+        assert len(found(forced)) == 2
+
+
+def test_looks_whose_tables_are_gone_count_and_accuse_nobody(forced: Path) -> None:
+    """Files that were set aside may be large."""
+    with Forger(forced) as forger:
+        for stale in paths.stale_dirs(forced):
+            forger.remove(*stale.rglob(f"*.{paths.RANKS}"))
+        cell, said = effort_of(forced)
+        assert [look.trials for look in cell.openings] == [4]
+        assert (cell.n_looks, cell.missed) == (3, 0)
+        assert said == (
+            "PASS: the test split was opened once, with T 4 and S 1, and 2 times more, of which no word can be said "
+            "again"
+        )
+        assert not found(forced)
+
+
+@pytest.mark.parametrize("seals", [True, False])
+def test_looks_of_earlier_versions_count_by_what_was_set_aside(seals: bool, forced: Path) -> None:
+    """Their plans have no revision of a forced run, and the oldest ones no seal."""
+    with Forger(forced) as forger:
+        manifest = forger.read(forger.manifest)
+        manifest["revisions"].pop()
+        for revision in manifest["revisions"] if not seals else []:
+            revision.pop("seals", None)
+        forger.write(forger.manifest, manifest)
+        forger.rehash()
+        assert [bool(held) for _, held in revisions(forced)] == [False, seals, seals]
+        cell, said = effort_of(forced)
+        assert (cell.n_looks, cell.missed) == (3, 0)
+        assert said.startswith(f"PASS: the test split was {FOUR}")
+        assert not found(forced)
+        if not seals:
+            tidied(forger)
+            assert effort_of(forced)[1] == "PASS: the test split was opened once, with T 4 and S 1"
+            assert not found(forced)
+
+
+def test_a_look_among_the_damaged_files_counts_where_the_plan_has_it(raised: Path) -> None:
+    """Moved there by somebody, and what was made again after a power cut."""
+    with Forger(raised) as forger:
+        cell = cell_of(raised)
+        damaged = paths.damaged_dir(raised) / cell.relative_to(raised)
+        for number in (1, 2):
+            moved(forger, paths.look_dir(cell, number), paths.look_dir(damaged, number))
+        forger.copy(paths.seal_file(paths.look_dir(damaged, 1)), paths.seal_file(damaged))
+        seal = records.read(paths.seal_file(cell), Seal)
+        records.write(paths.seal_file(damaged), hashed(msgspec.structs.replace(seal, runs=["another"])))
+        effort, said = effort_of(raised)
+        assert (effort.n_looks, effort.missed, level_of([effort])) == (3, 0, 1 - 0.05 / 3)
+        assert said == (
+            "PASS: the test split was opened once, with T 4 and S 1, and 2 times more, of which no word can be said "
+            "again"
+        )
+
+
+def test_a_forced_run_changes_no_verdict(tmp_path: Path) -> None:
+    """Neither the level of the words nor what was said at earlier looks."""
+    cells = (("vbpr", "text", "complementary"), ("vbpr", "fused", "complementary"))
+    for trials in (2, 3):
+        sweep = run(tmp_path, "s", *WORDS, f"budget.trials={trials}", cells=cells)
+    before = contrasts_of(sweep)
+    assert [look.number for look in before.earlier] == [1]
+    run(tmp_path, "s", *WORDS, "budget.trials=3", FORCE, cells=cells)
+    after = contrasts_of(sweep)
+    assert words(after) == words(before)
+    assert after.tuned is not None
+    assert after.tuned.level == 0.975
+    for stale in paths.stale_dirs(sweep):
+        shutil.rmtree(stale)
+    gone = contrasts_of(sweep)
+    assert gone.word == Verdict.UNTRUSTED
+
+
+def contrasts_of(sweep: Path) -> Comparison:
+    """The contrast of both together with text."""
+    table = read_sweep(sweep)
+    (contrast,) = (c for c in read_contrasts(table, read_groups(table, sweep)) if c.contrast == "fused_vs_text")
+    return contrast
+
+
+def words(contrast: Comparison) -> list[Any]:
+    """What is said of it at every look."""
+    looks = [(look.number, look.trials, look.seeds, look.tuned, look.judgement) for look in contrast.earlier]
+    said = [*looks, (None, None, None, contrast.tuned, contrast.judgement)]
+    return [(*which, None if tuned is None else tuned.interval, judgement) for *which, tuned, judgement in said]

@@ -138,13 +138,9 @@ class CellAudit:
 
     def _held(self) -> Said:
         """What had been looked at when effort was raised or the cell begun afresh, as the plan has it."""
-        name = str(self.cell.name)
-        held = {
-            number: revision.seals[name]
-            for number, revision in enumerate(self.manifest.revisions, 1)
-            if name in revision.seals and revision.cells[name] == self.cell.key
-        }
-        seals = records.read_seals(self.manifest_file.parent, self.folder, self.cell.key) if held else {}
+        held = self.manifest.seals_of(self.cell.name, self.cell.key)
+        files = [*paths.seals_of(self.folder), *paths.damaged_seals(self.manifest_file.parent, self.folder)]
+        seals = records.read_seals(files, self.cell.key) if held else {}
         for number, seal in held.items():
             if seal not in seals:
                 yield self.manifest_file, f"revisions[{number}].seals", Message("no look has the seal of then")
@@ -507,11 +503,7 @@ class CellAudit:
             if training.succeeded and unit not in without.values():
                 endings = (paths.RANKS, paths.LISTS) if unit.stage == Stage.FINAL else (paths.RANKS,)
                 expected |= {paths.training_file(place[unit.stage], *unit, ending) for ending in endings}
-        of_finals = paths.training_file(Path(), Stage.FINAL, 1, paths.RECORD).parent.as_posix()
-        held = {
-            (look.folder if name.partition("/")[0] == of_finals else self.folder) / name: value
-            for name, value in seal.files.items()
-        }
+        held = look.files()
         sealed = set(held)
         finals = {unit.number for unit, training in by_unit.items() if unit.stage == Stage.FINAL and training.succeeded}
         among = {

@@ -52,6 +52,15 @@ def read_tries(sweep_dir: Path) -> Mapping[Subject, Tries]:
                     name=name,
                 )
             )
+            if looks := len(paths.seals_of(folder)):
+                of(cell.dataset, cell.model).append(
+                    Message.counted(
+                        "for {name} the test split had been opened once",
+                        "for {name} the test split had been opened {n} times",
+                        looks,
+                        name=name,
+                    )
+                )
     for name, keys in _planned(manifest).items():
         if len(keys) > 1:
             dataset, model, condition = name.split("/")

@@ -21,7 +21,7 @@ from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Message, Refusal, conjoined, series
 from mmbench.store import records
 from mmbench.store.records import Look
-from mmbench.store.schema import CLOSED_FORM, Cell, Choice, FinalRun, LedgerRow, Seal, Stage, Training
+from mmbench.store.schema import CLOSED_FORM, Cell, Choice, FinalRun, LedgerRow, Manifest, Seal, Stage, Training
 from mmbench.tuning.space import NumericRange, numeric_ranges, read_space, size
 
 
@@ -40,8 +40,11 @@ class CellEffort:
         ledger: its rows of the ledger.
         folder: where the records lie.
         metric: metric of the test split.
-        looks: every opening of its test split, in order.
+        looks: every opening of its test split, in order; those before it was begun afresh come first.
         finals_folder: where the files of its final runs lie; None is ``folder``.
+        seals: hashes of the seals of every look at the present test split that the folders or the plan know, whether
+            or not its words can be said again; see :func:`with_plan`.
+        missed: looks that the plan knows and the folders do not show.
     """
 
     modality: str
@@ -56,6 +59,8 @@ class CellEffort:
     metric: str
     looks: Sequence[Look] = ()
     finals_folder: Path | None = None
+    seals: frozenset[str] = frozenset()
+    missed: int = 0
 
     @functools.cached_property
     def validation(self) -> NDArray[np.float64]:
@@ -133,8 +138,17 @@ class CellEffort:
 
     @property
     def openings(self) -> list[Look]:
-        """Looks at the present test split, in order; those at another one said nothing about it."""
-        return [look for look in self.looks if look.seal.test_hash == self.seal.test_hash]
+        """Looks at the present test split, in order; those at another one said nothing about it.
+
+        Of several with equal records the last one counts: what comes out the same once more shows nothing new.
+        """
+        last = {look.seal.hash: look.number for look in self.looks if look.seal.test_hash == self.seal.test_hash}
+        return [look for look in self.looks if last.get(look.seal.hash) == look.number]
+
+    @property
+    def n_looks(self) -> int:
+        """How many different looks at the present test split there were, this one with them."""
+        return max(1, len(self.seals | {look.seal.hash for look in self.openings}))
 
     def past(self, number: int) -> CellEffort:
         """It as it was at a look at the present test split, numbered from 1; it itself where it had no further one."""
@@ -142,12 +156,15 @@ class CellEffort:
             return self
         look = self.openings[number - 1]
         finals = [records.read(paths.final_file(look.folder, n, paths.RECORD), FinalRun) for n in look.seal.finals]
+        here = look.cell == self.folder
+        trials = self.trials if here else records.read_trainings(look.cell, Stage.TRIAL, self.cell.key)
         return replace(
             self,
             choice=look.choice,
             seal=look.seal,
-            trials=self.trials[: look.trials],
+            trials=trials[: look.trials],
             finals=finals,
+            folder=look.cell,
             looks=self.looks[: look.number],
             finals_folder=look.folder,
         )
@@ -255,8 +272,22 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], 
     for training in (*trials, *proposals, *finals):
         if training.course is not None:
             training.course.losses = []  # no report shows them, and they are most of what a record holds
-    listed, looks = rows.get(cell.key, []), records.read_looks(folder)
+    listed, looks = rows.get(cell.key, []), records.read_every_look(folder, cell.key)
     return CellEffort(modality, cell, choice, seal, trials, proposals, finals, listed, folder, metric, looks)
+
+
+def with_plan(cell: CellEffort, sweep_dir: Path, manifest: Manifest) -> CellEffort:
+    """A condition with every look at its test split that the plan or a folder knows.
+
+    A seal among the damaged files is a look where the plan has it; otherwise it was made again.
+    """
+    key, planned = cell.cell.key, {*manifest.seals_of(cell.cell.name, cell.cell.key).values()}
+    shown = records.read_seals(paths.seals_of(cell.folder), key)
+    damaged = records.read_seals(paths.damaged_seals(sweep_dir, cell.folder), key) if planned - shown.keys() else {}
+    known = {**damaged, **shown}
+    now = {value for value, seal in known.items() if seal.test_hash == cell.seal.test_hash}
+    missed = planned - known.keys()
+    return replace(cell, seals=frozenset(now & (shown.keys() | planned) | missed), missed=len(missed))
 
 
 #: Marks of a training that did not come to its end, and the value to raise against each.

@@ -56,7 +56,7 @@ class Inference:
 
 @dataclass(frozen=True)
 class EarlierLook:
-    """What the records said at an earlier opening of the test split, before T or S was raised.
+    """What the records said at an earlier opening of the test split, before T or S was raised or a cell begun afresh.
 
     Args:
         number: number of the look, from 1.
@@ -277,7 +277,7 @@ def now(cell: CellEffort) -> CellEffort:
 
 def level_of(cells: Iterable[CellEffort]) -> float:
     """Level of words about some conditions, by how often the test split of one of them was opened."""
-    return level_of_look(max((len(cell.openings) for cell in cells), default=1) or 1)
+    return level_of_look(max((cell.n_looks for cell in cells), default=1))
 
 
 def earlier_looks(cells: Sequence[CellEffort], say: Say) -> tuple[EarlierLook, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mmbench import paths
 from mmbench.audit.condition_names import own_name, untold_losses
 from mmbench.audit.further_tries import Tries, read_tries
 from mmbench.audit.standing import Standing
@@ -19,11 +20,11 @@ from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves
 from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
 from mmbench.messages import Message, clauses, conjoined, series
-from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, read_cell, remedies, stalled
+from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, read_cell, remedies, stalled, with_plan
 from mmbench.report.draws import Draws, read_draws, subject
 from mmbench.report.table import DELTA, SweepTable, given_from, not_tuned_here
-from mmbench.store import ledger
-from mmbench.store.schema import Cell, LedgerRow, Stage, Unit, training_rule
+from mmbench.store import ledger, records
+from mmbench.store.schema import Cell, LedgerRow, Manifest, Stage, Unit, training_rule
 from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.space import configuration_hash
 
@@ -68,6 +69,7 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
     rows: dict[str, list[LedgerRow]] = {}
     for row in ledger.read(sweep_dir):
         rows.setdefault(row.cell_key, []).append(row)
+    manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     groups, draws, tries = [], read_draws(sweep_dir), read_tries(sweep_dir)
     for dataset in table.datasets:
         for model in table.models(dataset):
@@ -75,7 +77,9 @@ def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
             results = [r for r in cells_of if r.status == "done"]
             order = {name: place for place, name in enumerate(table.conditions)}
             results.sort(key=lambda r: order.get(r.modality, -1))
-            cells = [read_cell(r.modality, r.folder, rows, table.primary) for r in results]
+            cells = [
+                with_plan(read_cell(r.modality, r.folder, rows, table.primary), sweep_dir, manifest) for r in results
+            ]
             if cells:
                 run = draws[subject(cells[0].cell)]
                 checks = [_records(table.standing, dataset, model), _tries(tries[dataset, model])]
@@ -234,6 +238,12 @@ def _looks(cells: Sequence[CellEffort]) -> Check | None:
     said = {c.modality: _opened(c) for c in cells if c.looks}
     if not said:
         return None
+    if missed := {c.modality: c.missed for c in cells if c.missed}:
+        counted = ", ".join(f"{name} {n}" for name, n in missed.items())
+        reason = Message(
+            "the plan knows looks at the test split that the folder does not show ({counted})", counted=counted
+        )
+        return Check(Message("looks"), FAIL, reason)
     if len(set(said.values())) == 1:
         (times,) = set(said.values())
         return Check(Message("looks"), PASS, Message("the test split was opened {times}", times=times))
@@ -242,8 +252,21 @@ def _looks(cells: Sequence[CellEffort]) -> Check | None:
 
 
 def _opened(cell: CellEffort) -> Message:
-    times = [Message("with T {trials} and S {seeds}", trials=look.trials, seeds=look.seeds) for look in cell.looks]
+    seen, times = set(), []
+    for look in cell.looks:
+        effort = Message("with T {trials} and S {seeds}", trials=look.trials, seeds=look.seeds)
+        times.append(
+            Message("{effort}, which gave the same records", effort=effort) if look.seal.hash in seen else effort
+        )
+        seen.add(look.seal.hash)
     each = functools.reduce(lambda first, rest: Message("{first}, then {rest}", first=first, rest=rest), times)
+    if unsaid := cell.n_looks - len(cell.openings):
+        each = Message.counted(
+            "{each}, and once more, of which no word can be said again",
+            "{each}, and {n} times more, of which no word can be said again",
+            unsaid,
+            each=each,
+        )
     return Message.counted("once, {each}", "{n} times, {each}", len(times), each=each)
 
 

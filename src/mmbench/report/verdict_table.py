@@ -433,8 +433,9 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
     if any(c.earlier for c in compared):
         lines.append(
             Message(
-                "T or S was raised: at the k-th look at the test split words use the level 1 - .05/k, which is named "
-                "where it is not 95 %; what was said at earlier looks stands below each verdict."
+                "T or S was raised, or a cell begun afresh: at the k-th look at the test split words use the level "
+                "1 - .05/k, which is named where it is not 95 %; what was said at earlier looks stands below each "
+                "verdict."
             )
         )
     for c in compared:

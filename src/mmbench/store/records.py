@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -467,6 +467,7 @@ class Look:
         choice: what was chosen then.
         seal: what was opened then; its ``test_hash`` tells whether the test split is still the same.
         trials: random trials that took part in the choice, T: those of the slots 0 to T - 1.
+        cell: where these lie: the folder of the cell, or one in which it was set aside when it was begun afresh.
         folder: where the final runs of then lie, as :func:`mmbench.paths.final_file` names them for the numbers in
             ``seal.finals``; those of a choice that still stands may be more by now.
     """
@@ -475,12 +476,39 @@ class Look:
     choice: Choice
     seal: Seal
     trials: int
+    cell: Path
     folder: Path
 
     @property
     def seeds(self) -> int:
         """Final runs of then, S."""
         return len(self.seal.finals)
+
+    def files(self) -> dict[Path, str]:
+        """Fingerprint of every table that was sealed, by where it lies now."""
+        of_finals = paths.training_file(Path(), Stage.FINAL, 1, paths.RECORD).parent.as_posix()
+        return {
+            (self.folder if name.partition("/")[0] == of_finals else self.cell) / name: held
+            for name, held in self.seal.files.items()
+        }
+
+    def is_whole(self) -> bool:
+        """Whether everything that it was made of is there to the bit, so that its words can be said again.
+
+        Raises:
+            ValueError: if a record or a table cannot be read, or is of another version.
+            FileNotFoundError: if one is missing.
+        """
+        key, numbers = self.seal.cell_key, self.seal.finals
+        trials = read_trainings(self.cell, Stage.TRIAL, key)[: self.trials]
+        finals = [final for final in read_trainings(self.folder, Stage.FINAL, key) if final.index in numbers]
+        return (
+            self.seal.hash == content_hash(self.seal)
+            and self.seal.choice_hash == content_hash(self.choice)
+            and self.choice.trials[: self.trials] == list(map(content_hash, trials))
+            and self.seal.runs == list(map(content_hash, finals))
+            and all(table_fingerprint(bounds.read_table(file)) == held for file, held in self.files().items())
+        )
 
 
 def read_looks(cell: Path) -> list[Look]:
@@ -501,17 +529,31 @@ def read_looks(cell: Path) -> list[Look]:
         if current is None or current.configuration != choice.configuration:
             chosen = read(paths.training_file(cell, *choice.unit, paths.RECORD), Trial)
             finals = paths.aside_dir(cell, chosen.configuration_hash)
-        looks.append(Look(number, choice, seal, choice.n_trials - proposals, finals))
+        looks.append(Look(number, choice, seal, choice.n_trials - proposals, cell, finals))
     return looks
 
 
-def read_seals(sweep_dir: Path, cell: Path, key: str) -> dict[str, Seal]:
-    """Every seal of a cell under a key by its hash, see :func:`mmbench.paths.seals_of`.
+def read_every_look(cell: Path, key: str) -> list[Look]:
+    """The same with those under the same key before the cell was begun afresh, numbered together.
+
+    Nothing else rests on what was set aside, so that a look that is not whole there is left out.
+    """
+    looks: list[Look] = []
+    for folder in paths.set_aside_dirs(cell):
+        with contextlib.suppress(ValueError, FileNotFoundError):  # of another version, or partly removed
+            for look in read_looks(folder):
+                with contextlib.suppress(ValueError, FileNotFoundError):
+                    looks += [look] if look.seal.cell_key == key and look.is_whole() else []
+    return [replace(look, number=number) for number, look in enumerate([*looks, *read_looks(cell)], 1)]
+
+
+def read_seals(files: Iterable[Path], key: str) -> dict[str, Seal]:
+    """Seals of a cell under a key by their hashes.
 
     One that cannot be read is left out, and so is one that has not the hash of what it says.
     """
     found = {}
-    for file in paths.seals_of(sweep_dir, cell):
+    for file in files:
         with contextlib.suppress(ValueError):  # a damaged one, or of another version in a folder that was set aside
             seal = read(file, Seal)
             if seal.cell_key == key and seal.hash == content_hash(seal):

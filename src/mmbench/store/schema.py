@@ -647,6 +647,15 @@ class Manifest(Record, frozen=True, tag="manifest"):
         """Hash of the plan: of its last revision, which covers all before."""
         return self.revisions[-1].hash
 
+    def seals_of(self, cell: CellName, key: str) -> dict[int, str]:
+        """Hash of the seal of a cell under a key, as every revision that holds one has it, numbered from 1."""
+        name = str(cell)
+        return {
+            number: revision.seals[name]
+            for number, revision in enumerate(self.revisions, 1)
+            if name in revision.seals and revision.cells.get(name) == key
+        }
+
 
 class LedgerRow(Record, frozen=True, tag="training"):
     """A finished training in the ledger: what of its record compares, and what it cost.
