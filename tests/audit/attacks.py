@@ -782,6 +782,17 @@ def _(forger: Forger) -> None:
     forger.change(forger.manifest, ("budget", "name"), lambda _: "paper", keep=False)
 
 
+@attack("more trials, final seeds and steps in the budget of the plan")
+def _(forger: Forger) -> None:
+    claimed = {"name": "paper", "trials": 300, "seeds": 10, "max_steps": 12000}
+    forger.change(forger.manifest, ("budget",), lambda budget: {**budget, **claimed}, keep=False)
+
+
+@attack("more trials in the budget of the plan")
+def _(forger: Forger) -> None:
+    forger.change(forger.manifest, ("budget", "trials"), lambda trials: trials + 1, keep=False)
+
+
 @attack("the fingerprint of the configuration in the plan")
 def _(forger: Forger) -> None:
     forger.change(forger.manifest, ("config_hash",), lambda _: "0" * 64, keep=False)

@@ -42,7 +42,8 @@ def run(folder: Path, name: str, *words: str, cells: tuple[tuple[str, str, str],
     ]
     sweep = Sweep.plan(jobs, shared)
     sweep.open()
-    worker.work(sweep.waiting)
+    if sweep.waiting:
+        worker.work(sweep.waiting)
     return sweep.folder
 
 

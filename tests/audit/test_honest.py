@@ -218,6 +218,25 @@ def test_other_settings_in_turn_and_sweeps_beside_are_named(tmp_path: Path) -> N
     passes(sweep)
 
 
+def test_models_of_several_efforts_pass_whichever_command_came_last(tmp_path: Path) -> None:
+    """The budget in the plan is that of the last command; with that of no cell the plan is wrong."""
+    commands = (
+        (("budget.trials=3", "budget.seeds=1"), (("vbpr", "fused", "complementary"),)),
+        (("budget.trials=1", "budget.seeds=2", "budget.max_steps=6"), (("vbpr", "text", "no_signal"),)),
+    )
+    for words, cells in (*commands, commands[0]):
+        sweep = run(tmp_path, "s", *words, cells=cells)
+        assert not consistency.check(sweep)
+    with Forger(sweep) as forger:
+        assert forger.read(forger.manifest)["budget"]["trials"] == 3
+        for field, claimed in (("trials", 4), ("seeds", 2), ("max_steps", 12000)):
+            forger.change(forger.manifest, ("budget", field), lambda _, claimed=claimed: claimed, keep=False)
+            forger.rehash()
+            (found,) = consistency.check(sweep)
+            assert found.field == "budget"
+            assert found.reason == "no cell is planned with its trials, final seeds and training rule"
+
+
 def test_a_kept_plan_must_still_be_planned(tmp_path: Path) -> None:
     """Not only its hash: every cell with the same key, and as many trainings at least."""
     plans = []

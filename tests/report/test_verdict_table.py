@@ -24,6 +24,7 @@ from mmbench.report.layout import csv, latex, markdown, terminal
 from mmbench.report.pooled import pool, rank_tables
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import sentence
+from mmbench.report.table import Tuned
 from mmbench.report.verdict_table import document, notes
 from mmbench.report.write import proved, write_report
 from tests.report.constructed import Hits, Made, hit_users, write_earlier_look, write_sweep
@@ -498,6 +499,7 @@ def test_a_budget_of_one_is_no_plural(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "s", cells, contrasts=["text_vs_none"])
     table = read_sweep(sweep)
     compared = read_contrasts(table, read_groups(table, sweep))
-    one = replace(table, budget={**table.budget, "name": "touch", "trials": 1, "seeds": 1})
+    tuned = Tuned("touch", 1, 1, 5, "rule", exhausted=False)
+    one = replace(table, cells={name: replace(cell, tuned=tuned) for name, cell in table.cells.items()})
     told = "budget touch: at most 1 trial and 1 final seed of a condition (fairness.md: of each)."
     assert notes(one, compared, [])[0] == told

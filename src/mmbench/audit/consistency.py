@@ -98,6 +98,11 @@ def _plan(sweep_dir: Path, manifest: Manifest) -> Said:
     for name, n in Counter(str(cell.name) for cell in manifest.cells).items():
         if n > 1:
             yield file, f"cells[{name}]", Message("the plan lists it {n} times", n=n)
+    # Whatever the last command asked for, its cells are planned with it; its name alone may be any.
+    budget = manifest.budget
+    asked = fingerprint.of_json(training_rule(budget)), budget.get("trials"), budget.get("seeds")
+    if asked not in {(cell.rule, cell.trials, cell.seeds) for cell in manifest.cells}:
+        yield file, "budget", Message("no cell is planned with its trials, final seeds and training rule")
     for cell in manifest.cells:
         folder = folder_of(sweep_dir, cell)
         yield from same(file, f"cells[{cell.name}].folder", cell.folder, folder.relative_to(sweep_dir).as_posix())

@@ -17,6 +17,7 @@ from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
 from mmbench.report.new_items import floor_lines
 from mmbench.report.results import COUNTED
 from mmbench.report.sentences import metric_among, metric_name, percents
+from mmbench.report.spent import spent_by
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import UNMARKED, draws_of_new_items, read_repetitions
 
@@ -190,6 +191,7 @@ def _gain(comparison: Comparison) -> str:
 
 def _notes(table: SweepTable) -> list[str]:
     """What has to be said under the table."""
+    had = spent_by(table)
     hashes = sorted({cell.test_hash[:12] for cell in table.cells.values() if cell.status == "done"})
     lines: list[str] = [
         Message(
@@ -216,11 +218,12 @@ def _notes(table: SweepTable) -> list[str]:
         ),
         Message(
             "Budget {budget}; test split {hashes}. Reasons: verdicts.md.",
-            budget=table.budget["name"],
+            budget=series(had.budgets),
             hashes=series(hashes) if hashes else NOTHING,
         ),
     ]
-    if table.budget["seeds"] < MIN_SEEDS:
+    lines += had.notes
+    if had.seeds[-1] < MIN_SEEDS:
         lines.append(
             Message("One seed: training noise was not measured, so no interval is given and nothing is told apart.")
         )

@@ -19,10 +19,11 @@ from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tun
 from mmbench.inference.tuned_gain import Alone, TunedSide
 from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Message, Refusal, conjoined, series
+from mmbench.report.table import exhausts
 from mmbench.store import records
 from mmbench.store.records import Look
 from mmbench.store.schema import CLOSED_FORM, Cell, Choice, FinalRun, LedgerRow, Manifest, Seal, Stage, Training
-from mmbench.tuning.space import NumericRange, numeric_ranges, read_space, size
+from mmbench.tuning.space import NumericRange, numeric_ranges, read_space
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class CellEffort:
     @property
     def exhausted(self) -> bool:
         """Whether its trials are all configurations that there are, so that more of them would find nothing."""
-        return self.cell.given is None and size(read_space(self.cell.config["search"])) <= len(self.trials)
+        return exhausts(self.cell, len(self.trials))
 
     @functools.cached_property
     def finals_test(self) -> list[float]:

@@ -20,7 +20,8 @@ from mmbench.report.comparisons import Comparison, is_spoken_of
 from mmbench.report.disposals import Disposal
 from mmbench.report.fairness_checks import PASS, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, page
-from mmbench.report.sentences import disposal_verdict, effort, metric_name, percent
+from mmbench.report.sentences import disposal_verdict, metric_name, percent
+from mmbench.report.spent import SEEDS, TRIALS, counted, spent_by
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import Pages, render, write_pages
 from mmbench.report.verdict_table import TUNING, of_contrast
@@ -267,7 +268,7 @@ def as_html(
         drawn: its charts; None where they are left out.
         pages: the language of the page, and its names.
     """
-    say = pages.translator
+    say, had = pages.translator, spent_by(table)
     labels = [*charts.metric_labels(metric_name(table.primary)), *STAGES]
     labels += [label for disposal in disposals for label in _sides(disposal)]
     verdicts = page(Table("verdicts", VERDICTS, groups), say)
@@ -294,8 +295,13 @@ def as_html(
         **pages.of(paths.FAIRNESS),
         heading=say(table.title),
         name=table.name,
-        effort=effort(table),
-        steps=say.number(table.budget["max_steps"]),
+        effort={
+            "budget": series(had.budgets),
+            "trials": counted(had.trials, TRIALS),
+            "seeds": counted(had.seeds, SEEDS),
+        },
+        steps=say.number(had.steps),
+        unlike=[say(line) for line in had.notes],
         legend=say(LEGEND),
         proof=say(table.proof),
         charted=drawn is not None,

@@ -17,6 +17,7 @@ from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import Table, page
 from mmbench.report.results import COUNTED, page_table
 from mmbench.report.sentences import contrast_verdict, disposal_verdict, effort, metric_name
+from mmbench.report.spent import spent_by
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import Pages, render, write_pages
 from mmbench.report.verdict_table import DISPOSAL_PAGE, PAGE
@@ -83,6 +84,7 @@ def as_html(
         name=table.name,
         heading=say(table.title),
         effort=effort(table),
+        unlike=[say(line) for line in spent_by(table).notes],
         proof=say(table.proof),
         delta=f"{100 * table.delta:g} %",
         counts=say(series([Message("{n} {status}", n=n, status=status) for status, n in counted])) if counted else "",

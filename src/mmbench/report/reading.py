@@ -13,7 +13,7 @@ from mmbench.data.planted import is_made_up
 from mmbench.evaluation import metrics
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message, Refusal, conjoined, listed
-from mmbench.report.table import CONDITIONS, LATE, CellResult, SweepTable, given_from
+from mmbench.report.table import CONDITIONS, LATE, CellResult, SweepTable, Tuned, exhausts, given_from
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
 from mmbench.store.records import CellStore
@@ -123,12 +123,20 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
         return CellResult(*planned.name, "stale", folder, why, made_up=made_up)
     cell = records.read(paths.cell_file(folder), Cell)
     made_up, data = is_made_up(planned.dataset, cell.data), cell.config["dataset"]["name"]
+    config, states, n_trials = cell.config, cell.states, cell.effort.trials
+    tuned = Tuned(
+        config["budget"]["name"],
+        n_trials,
+        cell.effort.seeds,
+        config["budget"]["max_steps"],
+        fingerprint.of_json(training_rule(config["budget"])),
+        exhausts(cell, n_trials),
+    )
     if (failure := store.failure()) is not None:
-        return CellResult(*planned.name, "failed", folder, failure.reason, data=data, made_up=made_up)
+        return CellResult(*planned.name, "failed", folder, failure.reason, data=data, made_up=made_up, tuned=tuned)
     choice, seal = store.choice(), store.seal()
     if choice is None or seal is None or not cell.effort.is_met_by(choice, seal):
-        return CellResult(*planned.name, "missing", folder, data=data, made_up=made_up)
-    config, states = cell.config, cell.states
+        return CellResult(*planned.name, "missing", folder, data=data, made_up=made_up, tuned=tuned)
     given = () if cell.given is None else given_from(cell)
     effort = fingerprint.of_json(
         {
@@ -157,4 +165,5 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
         given=given,
         sample=cell.sample,
         made_up=made_up,
+        tuned=tuned,
     )

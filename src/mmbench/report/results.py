@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from mmbench.inference.verdicts import UNTRAINED_WEIGHT
+from mmbench.inference.verdicts import MIN_SEEDS, UNTRAINED_WEIGHT
 from mmbench.messages import Message, Template, points, series
 from mmbench.report.cell_effort import REMEDIES
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import NOTHING, Column, Document, Table
 from mmbench.report.new_items import floor_lines, mean_and_spread, target_lines
+from mmbench.report.spent import span, spent_by
 from mmbench.report.table import LATE, CellResult, SweepTable, condition_columns
 from mmbench.report.together import UNMARKED, draws_of_new_items, read_repetitions
 
@@ -163,9 +164,10 @@ def page_table(table: SweepTable) -> Table[CellResult]:
 
 
 def _notes(table: SweepTable, groups: Sequence[Group], marks: Marks) -> list[str]:
-    budget = table.budget
-    given = {"sweep": table.title, "budget": budget["name"], "trials": budget["trials"], "seeds": budget["seeds"]}
-    lines: list[str] = [Message(LEGEND, same=SAME, nothing=NOTHING, low=LOW, **given), *target_lines(groups)]
+    had = spent_by(table)
+    given = {"sweep": table.title, "budget": series(had.budgets), "trials": span(had.trials), "seeds": span(had.seeds)}
+    lines: list[str] = [Message(LEGEND, same=SAME, nothing=NOTHING, low=LOW, **given), *had.notes]
+    lines += target_lines(groups)
     lines += floor_lines(table, table.metrics)
     if any(marks.values()):
         patience, cap = REMEDIES.values()
@@ -178,7 +180,7 @@ def _notes(table: SweepTable, groups: Sequence[Group], marks: Marks) -> list[str
                 share=f"{100 * UNTRAINED_WEIGHT:.0f}",
             )
         )
-    if budget["seeds"] == 1:
+    if had.seeds[-1] < MIN_SEEDS:
         lines.append(Message("One seed: training noise was not measured, so differences cannot be judged."))
     if LATE in table.conditions:
         lines.append(

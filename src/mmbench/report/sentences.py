@@ -10,6 +10,7 @@ from mmbench.inference.verdicts import WORDS, Judgement
 from mmbench.messages import Message, Template, clauses, conjoined, points, series
 from mmbench.report.comparisons import Comparison, EarlierLook
 from mmbench.report.disposals import Disposal
+from mmbench.report.spent import SEEDS, TRIALS, counted, spent_by
 from mmbench.report.table import CellResult, SweepTable
 
 #: Names of metrics and modalities where a sentence does not use those of the configuration.
@@ -51,11 +52,12 @@ def metric_among(metric: str, target: str) -> str:
 
 
 def effort(table: SweepTable) -> dict[str, str]:
-    """Name, trials and final seeds of the budget of a sweep, which fill a sentence."""
+    """Budget of a sweep, and the most trials and final seeds of a cell, which fill a sentence."""
+    had = spent_by(table)
     return {
-        "budget": table.budget["name"],
-        "trials": Message.counted("{n} trial", "{n} trials", table.budget["trials"]),
-        "seeds": Message.counted("{n} final seed", "{n} final seeds", table.budget["seeds"]),
+        "budget": series(had.budgets),
+        "trials": counted(had.trials[-1:], TRIALS),
+        "seeds": counted(had.seeds[-1:], SEEDS),
     }
 
 

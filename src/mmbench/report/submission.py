@@ -22,6 +22,7 @@ from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, tex
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
+from mmbench.report.spent import span, spent_by
 from mmbench.report.table import SweepTable
 from mmbench.store import records
 from mmbench.store.ledger import read as read_rows
@@ -133,29 +134,10 @@ def answers(
     ]
 
 
-def _trials(table: SweepTable, groups: Sequence[Group]) -> list[int]:
-    """T of every condition whose space holds more configurations; of all conditions where none does."""
-    cells = [cell for group in groups for cell in group.cells]
-    return [c.choice.n_trials for c in cells if not c.exhausted] or [table.budget["trials"]]
-
-
-def _seeds(table: SweepTable, groups: Sequence[Group]) -> list[int]:
-    """S of every condition."""
-    return [len(cell.seal.finals) for group in groups for cell in group.cells] or [table.budget["seeds"]]
-
-
-def _spread(numbers: Sequence[int]) -> str:
-    """A number, or its range where it is not the same everywhere."""
-    lo, hi = min(numbers), max(numbers)
-    return str(lo) if lo == hi else Message("{lo} to {hi}", lo=lo, hi=hi)
-
-
-def _significance(
-    table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group]
-) -> tuple[Message, Message]:
+def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple[Message, Message]:
     """What is inferred, and from what."""
     judged = sum(c.inference is not None for c in comparisons)
-    if max(_seeds(table, groups)) < MIN_SEEDS or not judged:
+    if spent_by(table).seeds[-1] < MIN_SEEDS or not judged:
         return NO, Message("One final seed, too few trials or no comparable pair: nothing is inferred.")
     return YES, Message(
         "{n} contrasts in {metric}, each the gain after tuning with a third of the trials, with intervals over the "
@@ -177,12 +159,12 @@ def _splits(comparisons: Sequence[Comparison]) -> str:
     return Message("the split varies in {datasets}", datasets=series(varied))
 
 
-def _settings(table: SweepTable, groups: Sequence[Group]) -> str:
+def _settings(table: SweepTable) -> str:
     return Message(
         "{trials} trials of every condition with the same configurations, chosen by validation NDCG@20, then {seeds} "
         "final seeds; judged on {metric}. Ranges, chosen values and splits stand in the records.",
-        trials=_spread(_trials(table, groups)),
-        seeds=_spread(_seeds(table, groups)),
+        trials=span(spent_by(table).trials),
+        seeds=span(spent_by(table).seeds),
         metric=metric_name(table.primary),
     )
 
@@ -243,8 +225,8 @@ def _neurips(
         OPEN,
         Message("The code is under Apache-2.0; say where data and bundle lie."),
     )
-    yield item(Message("6 Experimental setting"), YES, _settings(table, groups), FAIRNESS, MANIFEST)
-    answer, reason = _significance(table, comparisons, groups)
+    yield item(Message("6 Experimental setting"), YES, _settings(table), FAIRNESS, MANIFEST)
+    answer, reason = _significance(table, comparisons)
     yield item(Message("7 Statistical significance"), answer, reason, VERDICTS)
     answer, spent = _compute(ledger)
     yield item(Message("8 Compute resources"), answer, spent, LEDGER, FAIRNESS)
@@ -284,7 +266,7 @@ def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
 
 def _pineau_runs(table: SweepTable, groups: Sequence[Group], ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
-    yield item(Message("Ranges of hyper-parameters, how the best were chosen"), YES, _settings(table, groups), FAIRNESS)
+    yield item(Message("Ranges of hyper-parameters, how the best were chosen"), YES, _settings(table), FAIRNESS)
     yield item(
         Message("Exact number of training and evaluation runs"),
         YES if ledger.trainings else NO,
@@ -300,7 +282,7 @@ def _pineau_runs(table: SweepTable, groups: Sequence[Group], ledger: Ledger) -> 
         ),
         TABLE,
     )
-    answer = YES if min(_seeds(table, groups)) >= MIN_SEEDS else NO
+    answer = YES if spent_by(table).seeds[0] >= MIN_SEEDS else NO
     yield item(
         Message("Central tendency and variation"),
         answer,
@@ -351,12 +333,12 @@ def _recsys(
     claim = Message("The choice is hashed before the test split is opened; tuning code cannot import it.")
     answer, reason = _by_checks(groups, CHOICE, claim)
     yield item(Message("Was the choice made on validation data?"), answer, reason, FAIRNESS)
-    answer, reason = _significance(table, comparisons, groups)
+    answer, reason = _significance(table, comparisons)
     yield item(Message("Which statistical test, over which unit?"), answer, reason, VERDICTS)
     yield item(
         Message("How many seeds?"),
         YES,
-        Message("{n} final seeds, apart from the tuning seeds.", n=_spread(_seeds(table, groups))),
+        Message("{n} final seeds, apart from the tuning seeds.", n=span(spent_by(table).seeds)),
         FAIRNESS,
     )
     yield item(
@@ -375,7 +357,7 @@ def _recsys(
         series(simple) if simple else Message("None in this sweep."),
         TABLE,
     )
-    yield item(Message("Ranges and chosen values of all methods?"), YES, _settings(table, groups), FAIRNESS)
+    yield item(Message("Ranges and chosen values of all methods?"), YES, _settings(table), FAIRNESS)
     yield item(Message("Full ranking?"), YES, Message("All items but those of the user's training part."), TABLE)
     yield item(Message("Code of baselines?"), YES, Message("One file per model, tuned by the same command."), MANIFEST)
 
@@ -440,8 +422,8 @@ def _unlike(groups: Sequence[Group], dataset: str) -> list[Message]:
         Message(
             "{model} with T {trials} and S {seeds}",
             model=f"{dataset}/{model}",
-            trials=_spread([cell.choice.n_trials for cell in members]),
-            seeds=_spread([len(cell.seal.finals) for cell in members]),
+            trials=span([cell.choice.n_trials for cell in members]),
+            seeds=span([len(cell.seal.finals) for cell in members]),
         )
         for model, members in of.items()
         if not all(cell.exhausted and cell.exact for cell in members)

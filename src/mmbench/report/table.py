@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from mmbench.messages import Message
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
 from mmbench.store.schema import ID_ONLY, Cell, CellName, Sample
+from mmbench.tuning.space import read_space, size
 
 #: The row that no cell runs: averaged ranks of the single-modality conditions.
 LATE = "late"
@@ -40,6 +41,26 @@ CONTRASTS: tuple[Contrast, ...] = (
 DELTA, PRIMARY = 0.02, "ndcg@20"
 #: Relative changes that the table prints: condition against reference.
 AGAINST = ("none", "fused")
+
+
+class Tuned(NamedTuple):
+    """How hard a cell is tuned, as its record says.
+
+    Args:
+        budget: name of the budget.
+        trials: random slots, T.
+        seeds: final runs, S.
+        steps: optimizer steps of a training at most.
+        rule: fingerprint of its training rule.
+        exhausted: whether its trials are all configurations that there are.
+    """
+
+    budget: str
+    trials: int
+    seeds: int
+    steps: int
+    rule: str
+    exhausted: bool
 
 
 @dataclass(frozen=True)
@@ -66,6 +87,7 @@ class CellResult:
         given: data set and root of the sweep whose configurations it took without tuning; empty for one that was tuned.
         sample: of how many users its validation was ranked; None where it was of all.
         made_up: whether its data are a planted world.
+        tuned: how hard it is tuned; None where it has no records of this plan.
     """
 
     dataset: str
@@ -85,6 +107,7 @@ class CellResult:
     given: tuple[str, str] | tuple[()] = ()
     sample: Sample | None = None
     made_up: bool = False
+    tuned: Tuned | None = None
 
     @functools.cached_property
     def tested(self) -> list[Ranking]:
@@ -159,7 +182,7 @@ class SweepTable:
 
     Args:
         name: name of the sweep.
-        budget: its budget section.
+        budget: the budget section of the last command; what was spent stands in the cells.
         metrics: metrics to print.
         conditions: conditions asked for, in table order.
         cells: result by (dataset, model, modality).
@@ -282,6 +305,11 @@ class SweepTable:
 def given_from(cell: Cell) -> tuple[str, str]:
     """Data set and root of the sweep whose configurations a cell took."""
     return str(cell.config["given"]["dataset"]), str(cell.config["given"]["root"])
+
+
+def exhausts(cell: Cell, n_trials: int) -> bool:
+    """Whether so many trials are all configurations that there are, so that more of them would find nothing."""
+    return cell.given is None and size(read_space(cell.config["search"])) <= n_trials
 
 
 def not_tuned_here(dataset: str, root: str) -> Message:

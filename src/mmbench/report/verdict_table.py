@@ -8,7 +8,7 @@ from typing import Any
 
 from mmbench.inference.intervals import CrossedInterval, Interval, LogGain, UserEffects
 from mmbench.inference.tuned_gain import Gain, TopTrial, TunedGain
-from mmbench.inference.verdicts import MIN_SEEDS, equivalence_level
+from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, equivalence_level
 from mmbench.messages import Message, points, series
 from mmbench.report.comparisons import Comparison, Inference, is_significant, significant
 from mmbench.report.disposals import ALL_MODELS, FREE, Disposal
@@ -30,6 +30,7 @@ from mmbench.report.sentences import (
     percents,
     sentence,
 )
+from mmbench.report.spent import spent_by
 from mmbench.report.table import SweepTable
 
 
@@ -395,12 +396,13 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
             contrasts=series([contrast.name for contrast in table.contrasts]) if table.contrasts else "",
         )
         return [line, *_free(table, disposals)]
-    significant_ones, planned = significant(compared)
+    (significant_ones, planned), had = significant(compared), spent_by(table)
     lines: list[str] = [
         Message(
             "budget {budget}: at most {trials} and {seeds} of a condition (fairness.md: of each).",
             **effort(table),
         ),
+        *had.notes,
         Message(
             "A_vs_B: relative gain of A over B in {metric} once both are tuned with n of their trials, best on "
             "validation; interval over the draw of trials, users and the seed of the default configuration (95 % "
@@ -423,8 +425,8 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
         lines.append(
             Message("Planned, but not both conditions are in this sweep: {contrasts}.", contrasts=series(absent))
         )
-    if table.budget["name"] == "small":
-        lines.append(Message("Budget small is exploratory."))
+    if had.searched and had.trials[0] <= MIN_TRIALS:
+        lines.append(Message("At most {n} trials, as those of budget small, are exploratory.", n=MIN_TRIALS))
     if any(c.over for c in compared):
         lines.append(TOGETHER)
     lines += floor_lines(table, [table.primary])
