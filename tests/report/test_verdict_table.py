@@ -192,18 +192,18 @@ def test_adjusted_p(by_model: dict[str, Comparison]) -> None:
     assert {name for name in WORDS if by_model[name].inference is None} == {
         "failed", "missing", "other_test", "rungs", "nothing",
     }  # fmt: skip
-    tested = [c for c in by_model.values() if c.judgement is not None]
-    p = [1.0 if c.inference is None else c.inference.p for c in tested]
-    for c, q in zip(tested, intervals.benjamini_hochberg(p), strict=True):
+    counted = [*by_model.values()]
+    p = [1.0 if c.inference is None else c.inference.p for c in counted]
+    for c, q in zip(counted, intervals.benjamini_hochberg(p), strict=True):
         if c.inference is not None:
             assert c.inference.bh == q
             assert c.inference.holm == c.inference.p  # one contrast in its family
-    small = [c for c in tested if c.inference is not None and c.inference.bh < 0.05]
+    small = [c for c in counted if c.inference is not None and c.inference.bh < 0.05]
     silent = [c for c in small if c.judgement is not None and c.judgement.word in (None, Verdict.UNTRUSTED)]
-    passing, all_of_them = significant([*by_model.values()])
-    assert (passing, all_of_them) == (len(small) - len(silent), len(tested))
+    passing, all_of_them = significant(counted)
+    assert (passing, all_of_them) == (len(small) - len(silent), len(counted))
     assert silent, "a p that is small and may not count"
-    assert 0 < passing < len(tested) - len(silent)
+    assert 0 < passing < len(counted) - len(silent)
 
 
 def test_holm_is_within_a_model_and_dataset(tmp_path: Path) -> None:
