@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,8 +31,8 @@ class Tries:
     beside: list[Message] = field(default_factory=list)
 
 
-def read_tries(sweep_dir: Path) -> Mapping[Subject, Tries]:
-    """Cells that were set aside, trainings that nothing rests on, earlier plans, and sweeps beside this one."""
+def read_tries(sweep_dir: Path, *, beside: bool = True) -> Mapping[Subject, Tries]:
+    """Cells that were set aside, trainings that nothing rests on, earlier plans, and sweeps ``beside`` this one."""
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     found: dict[Subject, Tries] = {(cell.dataset, cell.model): Tries() for cell in manifest.cells}
 
@@ -87,15 +87,20 @@ def read_tries(sweep_dir: Path) -> Mapping[Subject, Tries]:
             )
         )
     owner = {cell.key: (cell.dataset, cell.model) for cell in manifest.cells}
+    for other in plans_beside(sweep_dir) if beside else ():
+        for subject in sorted({owner[cell.key] for cell in other.cells if cell.key in owner}):
+            found[subject].beside.append(
+                Message("sweep {name} beside it has cells with the same plan", name=other.name)
+            )
+    return found
+
+
+def plans_beside(sweep_dir: Path) -> Iterator[Manifest]:
+    """Plans of the sweeps beside a sweep; of another version none, for this one can be reported all the same."""
     for file in sorted(sweep_dir.resolve().parent.glob(str(paths.manifest_file(Path("*"))))):
         if file.parent != sweep_dir.resolve():
-            with contextlib.suppress(ValueError):  # of another version; this sweep can be reported all the same
-                beside = records.read(file, Manifest)
-                for subject in sorted({owner[cell.key] for cell in beside.cells if cell.key in owner}):
-                    found[subject].beside.append(
-                        Message("sweep {name} beside it has cells with the same plan", name=beside.name)
-                    )
-    return found
+            with contextlib.suppress(ValueError):
+                yield records.read(file, Manifest)
 
 
 def _planned(manifest: Manifest) -> Mapping[str, set[str]]:

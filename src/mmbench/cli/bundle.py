@@ -37,10 +37,20 @@ def bundle(argv: Sequence[str]) -> None:
     if target.resolve().is_relative_to(sweep):
         raise Refusal("{target} would lie inside the sweep that it packs; name another place", target=target)
     with reading(asked.sweep):
-        n = pack(asked.sweep, target, Trust.of(asked.allow), with_titles=asked.with_titles)
+        packed = pack(asked.sweep, target, Trust.of(asked.allow), with_titles=asked.with_titles)
     check = command_line(["verify", str(target)])
-    packed = Message("{n} files packed into {target}; {command} checks it", n, target=target, command=check)
-    print(translator(packed))
+    said = Message("{n} files packed into {target}; {command} checks it", packed.files, target=target, command=check)
+    print(translator(said))
+    if packed.left_out:
+        print(
+            translator(
+                Message.counted(
+                    "{n} file of the report was left out, which no command writes",
+                    "{n} files of the report were left out, which no command writes",
+                    packed.left_out,
+                )
+            )
+        )
 
 
 def verify(argv: Sequence[str]) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import csv
 import filecmp
+import fnmatch
 import hashlib
 import io
 import itertools
 import json
 import os
 import platform
+import re
 import shutil
 import stat
 import struct
@@ -23,13 +25,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mmbench import fingerprint, paths
 from mmbench.audit import consistency
-from mmbench.messages import LANGUAGES, Message, Refusal
+from mmbench.audit.further_tries import read_tries
+from mmbench.messages import LANGUAGES, Message, Refusal, Translator, conjoined
+from mmbench.report import figures, index
+from mmbench.report.draws import read_draws
+from mmbench.report.submission import PRICE
+from mmbench.report.templating import language_of
 from mmbench.report.write import write_report
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import bounds, files
@@ -46,9 +53,20 @@ LEFT_OUT = (
     *paths.MIRRORS,
     *(place(Path()).name for place in (paths.report_dir, paths.audit_file, paths.damaged_dir)),
 )
-#: Reports that are computed again letter by letter, and those with a check of their own.
-TABLES = (*(f"{n}.{e}" for n in (paths.TABLE, paths.VERDICTS) for e in ("csv", "md", "tex")), f"{paths.TABLE}.txt")
-CONTRIBUTION, DECISION, PAPER = f"{paths.CONTRIBUTION}.csv", f"{paths.DECISION}.json", f"{paths.PAPER}.csv"
+#: Why files of a report, by their names in English, are not computed again; and all files that commands write.
+FROM_PRICES = Message("it rests on the prices that were given, and says the day of its writing")
+FROM_ELSEWHERE = {
+    **{f"{name}.html": FROM_PRICES for name in (paths.DECISION, paths.WITHOUT_TITLES, paths.CHECKLIST)},
+    f"{paths.DECISION}.json": FROM_PRICES,
+    **{
+        f"{paths.PAPER}.{ending}": Message("needs the published tables, which are not in the archive")
+        for ending in ("csv", "md", "tex")
+    },
+}
+WRITTEN = {f"{paths.INDEX}.html", *FROM_ELSEWHERE, *itertools.chain(*index.FILES.values())}
+CONTRIBUTION, DECISION = f"{paths.CONTRIBUTION}.csv", f"{paths.DECISION}.json"
+#: Reports beside the contributions that say something that a data set tells.
+WITH_DATA = (f"{paths.CONTRIBUTION}.md", f"{paths.SUBMISSION}.md", f"{paths.SUBMISSION}.tex")
 #: Each page of a decision, whatever its language and name, and the one that is packed in its place.
 PAGES = {
     f"{REPORT}/{paths.page(paths.DECISION, lang, asked)}": f"{REPORT}/{paths.page(paths.WITHOUT_TITLES, lang, asked)}"
@@ -56,10 +74,25 @@ PAGES = {
     for asked in (lang, "")
 }
 #: Rows of the contribution report that need no data set.
-WITHOUT_DATA = ("M1 value", "M2 hits", "M2 hits beyond the noise floor", "M3 overlap and headroom", "reliance")
+WITHOUT_DATA = (
+    "M1 value",
+    "M2 hits",
+    "M2 hits beyond the noise floor",
+    "M3 overlap and headroom",
+    "M7 new items",
+    "reliance",
+)
 MEASURE = "measure"
+#: What draws.
+DRAWN_BY = ("matplotlib", "numpy")
 #: What a check of a file says.
-MISSING, EVERY_NUMBER = Message("missing"), Message("every number")
+MISSING, EVERY_NUMBER, LETTERS = Message("missing"), Message("every number"), Message("letter by letter")
+NOT_WRITTEN = Message("no command writes it from these records")
+OTHER_DRAWING = Message("drawn by other versions of {programs} than those here", programs=conjoined(DRAWN_BY))
+WITHOUT_DRAWINGS = Message("letter by letter, but for drawings of other versions than those here")
+WITHOUT_DATA_SET = Message("letter by letter, but for what needs the data set, which is not here")
+#: A drawing within a page.
+DRAWING = re.compile(rb"<svg\b.*?</svg>|data:image/svg\+xml;base64,[A-Za-z0-9+/=]*", re.DOTALL)
 #: Most files of an archive, their largest size together in bytes, and the size below which it may be packed in any
 #: ratio. A list of so many members with names as long as ours has less than MOST_DIRECTORY bytes.
 MOST_MEMBERS, MOST_BYTES, LEAST_BYTES = 100_000, 20 << 30, 64 << 20
@@ -88,8 +121,15 @@ class Finding:
     comparison: Message
 
 
-def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: bool = False) -> int:
-    """Write the archive of a sweep; its bytes depend on the files alone. Returns the number of files.
+class Packed(NamedTuple):
+    """How many files an archive holds, and how many of the report it does not, because no command writes them."""
+
+    files: int
+    left_out: int
+
+
+def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: bool = False) -> Packed:
+    """Write the archive of a sweep; its bytes depend on the files alone, and on the sweeps beside it.
 
     Args:
         sweep_dir: folder of the sweep; its reports are written again first.
@@ -101,7 +141,9 @@ def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: 
         ValueError: if the folder is no sweep, holds more than an archive may, or has no page without titles.
     """
     table = write_report(sweep_dir, trust=trust, audited=False)
-    there = {path.relative_to(sweep_dir).as_posix(): path for path in _files(sweep_dir)}
+    found = {path.relative_to(sweep_dir).as_posix(): path for path in _files(sweep_dir)}
+    there = {name: path for name, path in found.items() if not _is_strange(name)}
+    left_out = len(found) - len(there)
     made = {ENVIRONMENT: _json(_environment())}
     for page, name in PAGES.items():
         without = there.pop(name, None)
@@ -118,7 +160,8 @@ def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: 
         # Under the name of the page, and so are those that it leads to.
         made[page] = without.read_bytes().replace(paths.WITHOUT_TITLES.encode(), paths.DECISION.encode())
     _check_amount(sweep_dir, len(there), sum(path.stat().st_size for path in there.values()))
-    made[READ_ME] = _read_me(table.name, target.name, sorted({*there, *made})).encode()
+    beside = _beside(sweep_dir)
+    made[READ_ME] = _read_me(table.name, target.name, sorted({*there, *made}), beside).encode()
     hashes = {name: fingerprint.of_file(path) for name, path in there.items()}
     hashes |= {name: hashlib.sha256(content).hexdigest() for name, content in made.items()}
     made[HASHES] = _json(dict(sorted(hashes.items())))
@@ -136,9 +179,38 @@ def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: 
                     shutil.copyfileobj(source, copy, BLOCK)
 
     files.write_atomic(target, save)
-    if paths.audit_file(sweep_dir).exists():
-        write_report(sweep_dir, trust=trust)  # with what an audit has shown here
-    return len(there) + len(made)
+    if beside or paths.audit_file(sweep_dir).exists():
+        write_report(sweep_dir, trust=trust)  # with what an audit has shown here, and the sweeps that lie here
+    return Packed(len(there) + len(made), left_out)
+
+
+def _is_strange(name: str) -> bool:
+    """Whether it is a file of the report that no command writes."""
+    folder, _, file = name.partition("/")
+    return folder == REPORT and not (
+        _in_english(file) in WRITTEN or any(fnmatch.fnmatchcase(file, pattern) for pattern in figures.FILES)
+    )
+
+
+def _in_english(file: str) -> str:
+    """Name of a file of the report in English."""
+    stem, _, ending = file.rpartition(".")
+    for lang in LANGUAGES:
+        stem = stem.removesuffix(f".{lang}")
+    return f"{stem}.{ending}"
+
+
+def _beside(sweep_dir: Path) -> list[str]:
+    """What the fairness report says of sweeps beside this one, which no archive holds."""
+    told = [
+        f"{dataset}/{model}: {said}"
+        for (dataset, model), tries in sorted(read_tries(sweep_dir).items())
+        for said in tries.beside
+    ]
+    for (dataset, model), draws in sorted(read_draws(sweep_dir).items()):
+        for draw, names in sorted(draws.elsewhere.items()):
+            told.append(f"{dataset}/{model}: draw {draw} of its tuning is in {', '.join(sorted(names))}")
+    return told
 
 
 def _check_amount(place: Path, members: int, size: int) -> None:
@@ -175,8 +247,8 @@ def _environment() -> dict[str, object]:
     return {"python": platform.python_version(), "machine": platform.machine(), "installed": installed}
 
 
-def _read_me(name: str, archive: str, files: list[str]) -> str:
-    """What is in the archive, and the command of every table."""
+def _read_me(name: str, archive: str, files: list[str], beside: Sequence[str]) -> str:
+    """What is in the archive, the command of every table, and what lay ``beside`` the sweep."""
     tables = [file for file in files if file.startswith(f"{REPORT}/")]
     command = {"decision": f"python -m mmbench decide {name}", "checklist": f"python -m mmbench decide {name}"}
     lines = [
@@ -196,6 +268,9 @@ def _read_me(name: str, archive: str, files: list[str]) -> str:
         "items are numbers.",
         f"What the sweep was asked for stands in {MANIFEST} under `command`.",
     ]
+    if beside:
+        lines += ["", "Sweeps beside this one when it was packed, which are not in here:", ""]
+        lines += [f"- {said}" for said in beside]
     return "\n".join(lines) + "\n"
 
 
@@ -316,24 +391,66 @@ def verify(
         Finding(f.file, None if f.doubt else False, Message("{name}: {reason}", name=f.field, reason=f.reason))
         for f in consistency.check(folder)
     ]
-    write_report(folder, trust=trust, audited=False)
-    for name in TABLES:
-        if not (packed / name).is_file():
-            findings.append(Finding(name, False, MISSING))
-        elif name.endswith(".csv"):
-            findings.append(Finding(name, _same(packed / name, report / name), EVERY_NUMBER))
-        else:
-            same = filecmp.cmp(packed / name, report / name, shallow=False)
-            findings.append(Finding(name, same, Message("letter by letter")))
-    if (packed / CONTRIBUTION).is_file():
-        findings.append(_contribution(packed / CONTRIBUTION, report / CONTRIBUTION))
+    # The index links what other commands wrote.
+    for file in packed.glob("*") if packed.is_dir() else ():
+        if _in_english(file.name) in FROM_ELSEWHERE and file.is_file():
+            report.mkdir(exist_ok=True)
+            shutil.copyfile(file, report / file.name)
+    write_report(folder, trust=trust, audited=False, lang=language_of(packed))
+    findings += _reports(packed, report, alike=_draws_alike(folder))
     if (packed / DECISION).is_file():
         record = files.read_document(packed / DECISION)
         findings.append(Finding(DECISION, holds(record), Message("decided again")))
-    if (packed / PAPER).is_file():
-        reason = Message("needs the published tables, which are not in the archive")
-        findings.append(Finding(PAPER, None, reason))
     return findings
+
+
+def _draws_alike(folder: Path) -> bool:
+    """Whether what drew the figures of an archive is what is installed here, by its own word."""
+    file = folder / ENVIRONMENT
+    if not file.is_file():
+        return False
+    there, here = bounds.read_json(file, MOST_HASHES), _environment()
+    if not isinstance(there, dict) or not isinstance(there.get("installed"), dict):
+        return False
+    own: Any = here["installed"]
+    same = all(there["installed"].get(name) == own.get(name) for name in DRAWN_BY)
+    return same and all(there.get(name) == here[name] for name in ("python", "machine"))
+
+
+def _reports(packed: Path, again: Path, *, alike: bool) -> Iterator[Finding]:
+    """Every file of a report against what the records give.
+
+    Args:
+        packed: the folder of the report in the archive.
+        again: the folder of the report that the records give.
+        alike: whether drawings have to come out letter by letter.
+    """
+    files_of = ((file, folder) for folder in (packed, again) for file in folder.rglob("*") if file.is_file())
+    for name in sorted({file.relative_to(folder).as_posix() for file, folder in files_of}):
+        own, english = packed / name, _in_english(name)
+        if english in FROM_ELSEWHERE and own.is_file():
+            if name != DECISION:
+                yield Finding(name, None, FROM_ELSEWHERE[english])
+        elif not own.is_file():
+            yield Finding(name, False, MISSING)
+        elif not (again / name).is_file():
+            yield Finding(name, False, NOT_WRITTEN)
+        elif name == CONTRIBUTION:
+            yield _contribution(own, again / name)
+        elif name.endswith(".csv"):
+            yield Finding(name, _same(own, again / name), EVERY_NUMBER)
+        elif filecmp.cmp(own, again / name, shallow=False):
+            yield Finding(name, True, LETTERS)
+        elif english in WITH_DATA and not all(_with_data(folder / CONTRIBUTION) for folder in (again, packed)):
+            same = _lines_without_data(own, again / name)
+            yield Finding(name, None if same else False, WITHOUT_DATA_SET)
+        elif name.endswith((".svg", ".png")):
+            yield Finding(name, False if alike else None, LETTERS if alike else OTHER_DRAWING)
+        elif name.endswith(".html") and not alike:
+            text, expected = (DRAWING.sub(b"", file.read_bytes()) for file in (own, again / name))
+            yield Finding(name, None if text == expected else False, WITHOUT_DRAWINGS)
+        else:
+            yield Finding(name, False, LETTERS)
 
 
 def _contribution(packed: Path, again: Path) -> Finding:
@@ -343,6 +460,28 @@ def _contribution(packed: Path, again: Path) -> Finding:
         return Finding(CONTRIBUTION, _same(packed, again), EVERY_NUMBER)
     same = _same(packed, again, kept=WITHOUT_DATA)
     return Finding(CONTRIBUTION, same, Message("numbers that need no data set, which is not here"))
+
+
+def _with_data(contribution: Path) -> bool:
+    """Whether the contributions hold something that a data set tells."""
+    return contribution.is_file() and sum(1 for _ in _rows(contribution)) > sum(
+        1 for _ in _rows(contribution, WITHOUT_DATA)
+    )
+
+
+def _lines_without_data(packed: Path, again: Path) -> bool:
+    """Whether two texts say the same but for what a data set tells: rows of one may be missing in the other.
+
+    A text in prose has as many lines, of which one tells of the data set.
+    """
+    texts = [file.read_text(encoding="utf-8", errors="replace").splitlines() for file in (packed, again)]
+    if packed.name.startswith(paths.SUBMISSION):
+        prices = [Translator(lang)(PRICE) for lang in LANGUAGES]
+        less, more = ([line for line in text if not any(price in line for price in prices)] for text in texts)
+        return less == more
+    less, more = sorted(([line for line in text if line.startswith("|")] for text in texts), key=len)
+    left = iter(more)
+    return all(line in left for line in less)
 
 
 def _rows(file: Path, kept: Sequence[str] = ()) -> Iterator[list[str]]:

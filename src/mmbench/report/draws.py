@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmbench import paths
+from mmbench.audit.further_tries import plans_beside
 from mmbench.store import records
-from mmbench.store.schema import Cell, Manifest, PlannedCell
+from mmbench.store.schema import Cell, PlannedCell
 
 
 @dataclass
@@ -24,23 +25,17 @@ class Draws:
     elsewhere: dict[int, set[str]] = field(default_factory=dict)
 
 
-def read_draws(sweep_dir: Path) -> Mapping[tuple[str, str], Draws]:
+def read_draws(sweep_dir: Path, *, beside: bool = True) -> Mapping[tuple[str, str], Draws]:
     """Draws of every data set (whatever its draw) and model of a sweep, from its records and the plans beside it."""
     found: dict[tuple[str, str], Draws] = {}
     for record in paths.cell_files(sweep_dir):
         cell = records.read(record, Cell)
         found.setdefault(subject(cell), Draws()).here.add(cell.draw)
-    for file in sorted(sweep_dir.resolve().parent.glob(str(paths.manifest_file(Path("*"))))):
-        if file.parent == sweep_dir.resolve():
-            continue
-        try:
-            beside = records.read(file, Manifest)
-        except ValueError:  # of another version; this sweep can be reported all the same
-            continue
-        for planned in beside.cells:
+    for other in plans_beside(sweep_dir) if beside else ():
+        for planned in other.cells:
             draws = found.get(subject(planned))
             if draws is not None and planned.draw not in draws.here:
-                draws.elsewhere.setdefault(planned.draw, set()).add(beside.name)
+                draws.elsewhere.setdefault(planned.draw, set()).add(other.name)
     return found
 
 

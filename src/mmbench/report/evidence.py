@@ -26,7 +26,7 @@ class Evidence:
     Args:
         folder: folder of the sweep.
         trust: what may be used because a record names it.
-        audited: whether an audit that is kept beside the records counts.
+        audited: whether an audit that is kept beside the records, and sweeps beside this one, count.
     """
 
     folder: Path
@@ -41,7 +41,7 @@ class Evidence:
     @functools.cached_property
     def groups(self) -> Sequence[Group]:
         """How every data set and model was tuned, and whether that was fair."""
-        return read_groups(self.table, self.folder)
+        return read_groups(self.table, self.folder, beside=self.audited)
 
     @functools.cached_property
     def judged(self) -> Sequence[Comparison]:

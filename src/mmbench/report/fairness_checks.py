@@ -64,13 +64,19 @@ class Group:
         return len(self.cells) > 0 and min(len(c.trials) for c in self.cells) >= MIN_TRIALS
 
 
-def read_groups(table: SweepTable, sweep_dir: Path) -> list[Group]:
-    """Read the sealed cells of a sweep, grouped by dataset and model, and check each group."""
+def read_groups(table: SweepTable, sweep_dir: Path, *, beside: bool = True) -> list[Group]:
+    """Read the sealed cells of a sweep, grouped by dataset and model, and check each group.
+
+    Args:
+        table: the sweep.
+        sweep_dir: its folder.
+        beside: whether sweeps beside it count, which an archive does not hold.
+    """
     rows: dict[str, list[LedgerRow]] = {}
     for row in ledger.read(sweep_dir):
         rows.setdefault(row.cell_key, []).append(row)
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
-    groups, draws, tries = [], read_draws(sweep_dir), read_tries(sweep_dir)
+    groups, draws, tries = [], read_draws(sweep_dir, beside=beside), read_tries(sweep_dir, beside=beside)
     for dataset in table.datasets:
         for model in table.models(dataset):
             cells_of = [r for (d, m, _), r in table.cells.items() if (d, m) == (dataset, model) and not r.parts]

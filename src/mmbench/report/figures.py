@@ -18,6 +18,8 @@ from mmbench.report.sentences import MORE_SEARCH, metric_name
 from mmbench.report.table import SweepTable
 from mmbench.store import files
 
+#: Files of figures.
+FILES = ("forest-*.*", "conditions.*", "gains.*")
 ID_NAME = Message("ID only")
 #: Most rows of a figure that is drawn without being asked for; more fit no page, and take seconds and memory.
 MOST_ROWS = 60
@@ -41,7 +43,7 @@ def write_figures(
         every_chart: whether figures of any number of rows are drawn.
     """
     drawn = figures(table, compared, disposals, math.inf if every_chart else MOST_ROWS)
-    for old in (*folder.glob("forest-*.*"), *folder.glob("conditions.*"), *folder.glob("gains.*")):
+    for old in (file for pattern in FILES for file in folder.glob(pattern)):
         if old.name.removesuffix(old.suffix).removesuffix(".ja") not in drawn:
             old.unlink()
     words = [*WORDS.values(), MORE_SEARCH, charts.within(100 * table.delta), ID_NAME, ALL_MODELS]

@@ -430,17 +430,20 @@ def _unlike(groups: Sequence[Group], dataset: str) -> list[Message]:
     ]
 
 
+#: The one question whose answer needs the data set.
+PRICE = Message("Does nothing get worse beside the accuracy?")
+
+
 def _guardrails(measured: Sequence[Facts]) -> Answer:
     """Whether a gain has a price: coverage, long tail, new items and items that lack the content which is added."""
-    question = Message("Does nothing get worse beside the accuracy?")
     rails = [(facts, fact) for facts in measured for fact in facts.facts if fact.measure == GUARDRAILS]
     if not rails:
         lacking = Message("No guard-rail was measured: the data set or a second seed is missing.")
-        return Answer(RECSYS, question, OPEN, lacking)
+        return Answer(RECSYS, PRICE, OPEN, lacking)
     rails = [(facts, fact) for facts, fact in rails if not facts.one_draw]
     if not rails:
         alone = Message("Guard-rails were measured for single draws of new items alone, of which none is judged.")
-        return Answer(RECSYS, question, OPEN, alone, (f"{paths.CONTRIBUTION}.md",))
+        return Answer(RECSYS, PRICE, OPEN, alone, (f"{paths.CONTRIBUTION}.md",))
     by_word = {word: [pair for pair in rails if pair[1].word == word] for word in Rail}
     broken = [
         Message(
@@ -461,7 +464,7 @@ def _guardrails(measured: Sequence[Facts]) -> Answer:
     if broken:
         reason = Message("{reason} Broken: {rails}.", reason=reason, rails=clauses(broken))
     answer = YES if len(by_word[Rail.HOLDS]) == len(rails) else NO
-    return Answer(RECSYS, question, answer, reason, (f"{paths.CONTRIBUTION}.md",))
+    return Answer(RECSYS, PRICE, answer, reason, (f"{paths.CONTRIBUTION}.md",))
 
 
 def _rail(name: str) -> str:

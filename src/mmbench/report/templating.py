@@ -66,7 +66,8 @@ def write_pages(folder: Path, name: str, asked: str, make: Callable[[Pages], str
 
 def language_of(folder: Path) -> str:
     """Language of the pages that stand in a folder under their plain names; English where there are none."""
-    return next(lang for lang in LANGUAGES if not (folder / paths.page(paths.INDEX, lang, "")).exists())
+    asked = (lang for lang in LANGUAGES if not (folder / paths.page(paths.INDEX, lang, "")).exists())
+    return next(asked, LANGUAGES[0])  # which no command leaves without a language
 
 
 def render(template: str, package: str = "mmbench.report", **values: object) -> str:

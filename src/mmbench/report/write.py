@@ -42,7 +42,8 @@ def write_report(
         sweep_dir: folder of the sweep.
         paper: the published tables of the source study, to be written with ours beside them.
         trust: what may be used because a record names it.
-        audited: whether an audit that is kept beside the records counts; not in an archive, which anybody can write.
+        audited: whether an audit that is kept beside the records, and sweeps beside this one, count; neither is in an
+            archive.
         every_chart: whether charts and figures are drawn however many there are, and however many rows they have.
         lang: language of the pages under their plain names, and of the text for a terminal; by default that of the
             pages that stand there.
@@ -84,6 +85,9 @@ def write_report(
             texts[f"{name}.md"] = layout.markdown(document)
         if name != paths.CONTRIBUTION:
             texts[f"{name}.tex"] = layout.latex(document)
+    if paths.NEW_ITEMS not in documents:  # of an earlier plan
+        for old in folder.glob(f"{paths.NEW_ITEMS}.*"):
+            old.unlink()
     for file, text in texts.items():
         files.write_text(folder / file, text)
     write_fairness(table, groups, compared, disposals, lang, every_chart=every_chart)
