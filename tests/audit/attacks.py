@@ -587,6 +587,7 @@ def _(forger: Forger) -> None:
         planned["trainings"] -= 1
     for revision in manifest["revisions"]:
         revision["seeds"] -= 1
+    manifest["budget"]["seeds"] -= 1
     forger.write(forger.manifest, manifest)
     for_all(forger, lambda cell: {**cell, "effort": {**cell["effort"], "seeds": cell["effort"]["seeds"] - 1}}, "cell")
 

@@ -240,7 +240,7 @@ def test_a_gain_is_that_of_the_estimator(tmp_path: Path) -> None:
         ),
         (
             "none",
-            {"config": {"budget": {"rungs": [3], "max_steps": 9}}},
+            {"config": {"budget": {"name": "standard", "rungs": [3], "max_steps": 9}}},
             "measurement not trusted",
             "conditions differ in their budget",
         ),

@@ -282,8 +282,8 @@ LOWERED = "but this sweep was planned with 2 for planted-complementary/vbpr; kee
         (
             ("modality=KEPT,CHANGED", "budget.trials=2,4", "budget.seeds=2"),
             "two jobs of this sweep are the same cell planted-complementary/vbpr/KEPT with different settings; sweep "
-            "over dataset, model, modality, dataset.split_seed, dataset.cold_fold, dataset.encoder, tuning.target and "
-            "study.draw, and let the search tune the rest\n",
+            "over dataset, model, modality and keys below it, dataset.split_seed, dataset.cold_fold, dataset.encoder, "
+            "tuning.target and study.draw, and let the search tune the rest\n",
         ),
     ],
 )
