@@ -149,7 +149,7 @@ def test_curves_over_trials_pass_through_the_published_gains() -> None:
 
 def split_off(whole: Path, folder: Path, models: set[str]) -> None:
     """What a study of some of the models of a published one keeps."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for file in (RANKS, PLAN):
         shutil.copyfile(whole / file, folder / file)
     scores = files.read_document(whole / TUNING)
@@ -170,13 +170,15 @@ def split_off(whole: Path, folder: Path, models: set[str]) -> None:
 def test_studies_of_single_models_are_judged_as_one_sweep_of_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    whole, parts = answer.STUDIES / "ml100k", tmp_path / "parts"
+    shutil.copytree(whole, tmp_path / "whole" / "ml100k")
+    monkeypatch.setattr(answer, "STUDIES", tmp_path / "whole")
     published = answer.judged()
-    published = published[published.study == "ml100k"]
-    whole, models = answer.STUDIES / "ml100k", set(published.model) | {"ials", "itemknn", "popularity"}
+    models = set(published.model) | {"ials", "itemknn", "popularity"}
     for part in ({"l3ae"}, {"ease"}):
-        split_off(whole, tmp_path / f"ml100k_{next(iter(part))}", part)
-    split_off(whole, tmp_path / "ml100k", models - {"l3ae", "ease", answer.ALL_MODELS})
-    monkeypatch.setattr(answer, "STUDIES", tmp_path)
+        split_off(whole, parts / f"ml100k_{next(iter(part))}", part)
+    split_off(whole, parts / "ml100k", models - {"l3ae", "ease", answer.ALL_MODELS})
+    monkeypatch.setattr(answer, "STUDIES", parts)
     assert [folder.name for folder in answer.folders_of("ml100k")] == ["ml100k", "ml100k_ease", "ml100k_l3ae"]
     found = answer.judged()
     told = ["question", "model", "real", "control", "verdict", "n", "trials"]
