@@ -46,7 +46,7 @@ AGAINST = ("none", "fused")
 class Tuned(NamedTuple):
     """How hard a cell is tuned, as its record says.
 
-    Args:
+    Attributes:
         budget: name of the budget.
         trials: random slots, T.
         seeds: final runs, S.
