@@ -81,8 +81,6 @@ LEVELS = (-30, -10, -2, 0, 2, 10, 30, 100)
 DRAWN = ("ml100k_draws",)
 #: How the names of studies beside the main ones end, by their section of the page.
 BESIDE = {"encoders": ("_encoders",), "splits": ("_last_out", "_splits")}
-#: How ``verdicts.csv`` says that there is no word.
-NO_WORD = "no word"
 LABEL = "tuned gain in NDCG@20, %"
 MARGIN = 2.0
 #: Largest gain that the figure has room for, in percent.
@@ -322,7 +320,7 @@ def beside(endings: Sequence[str]) -> str:
     lines = []
     for name, rows in found.items():
         for (data, contrast), asked in rows.groupby(["dataset", "contrast"], sort=False):
-            cells = {row.model: cell(row) for _, row in asked.iterrows() if row.verdict != NO_WORD}
+            cells = {row.model: cell(row) for _, row in asked.iterrows() if row.verdict != kept.NO_WORD}
             if cells:
                 page = f"[{name}](studies/{name}.md)"
                 lines.append(

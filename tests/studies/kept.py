@@ -43,6 +43,8 @@ from mmbench.store.schema import DataPrint, Manifest
 from tests.studies.sweeps import ROOT
 
 RANKS, TUNING, VERDICTS, PLAN = "ranks.parquet", "tuning.json", "verdicts.csv", "plan.json"
+#: How the verdicts say that there is no word.
+NO_WORD = "no word"
 #: A page of the ranks holds all of a condition, whose pairs are alike: that halves the file.
 PAGE_BYTES = 1 << 26
 

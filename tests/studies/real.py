@@ -239,14 +239,14 @@ class Published:
 
 def worded(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The verdicts that say something: with a word, and over all models only where there are several."""
-    said = verdicts[verdicts.sentence.notna() & (verdicts.verdict != "no word")]
+    said = verdicts[verdicts.sentence.notna() & (verdicts.verdict != kept.NO_WORD)]
     several = said[said.model != ALL_MODELS].groupby("dataset").model.nunique() > 1
     return said[(said.model != ALL_MODELS) | said.dataset.map(several).fillna(True).astype(bool)]
 
 
 def silent(verdicts: pd.DataFrame) -> Iterator[str]:
     """A line about the verdicts without a word, if there are any."""
-    rows = verdicts[verdicts.verdict == "no word"]
+    rows = verdicts[verdicts.verdict == kept.NO_WORD]
     if len(rows):
         reasons = "; ".join(dict.fromkeys(rows.reason))
         free = "all about free disposal, " if rows.contrast.str.startswith(FREE).all() else ""

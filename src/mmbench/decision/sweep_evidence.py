@@ -422,7 +422,7 @@ def _configuration_gain(table: SweepTable, disposal: Disposal, dataset: str) -> 
     top, base = a.per_user(table.primary), b.per_user(table.primary)
     if top.shape != base.shape or not base.any():
         return None
-    return (intervals.relative_gain if a is b or alike(a, b) else intervals.bounded_gain)(top, base)
+    return intervals.bounded_gain(top, base, same=alike(a, b))
 
 
 def silence(disposal: Disposal, groups: Sequence[Group]) -> str:

@@ -234,23 +234,20 @@ def relative_gain(a: Matrix, b: Matrix, level: float = 0.95) -> CrossedInterval:
     return replace(noise, mean=gain, lo=gain + noise.lo - noise.mean, hi=gain + noise.hi - noise.mean, p=p)
 
 
-def bounded_gain(a: Matrix, b: Matrix, level: float = 0.95) -> CrossedInterval:
-    """The relative gain of different runs, with infinite bounds where no user tells how uncertain it is.
+def bounded_gain(a: Matrix, b: Matrix, level: float = 0.95, *, same: bool = False) -> CrossedInterval:
+    """The relative gain, with infinite bounds where no user tells how uncertain it is.
 
     Where a side finds nothing or both find the same, the differences of all users are zero whatever the sample, and an
-    interval of no width would look like proof; of runs compared with themselves zero is exact. The same holds below
-    :data:`MIN_USERS` users.
+    interval of no width would look like proof. The same holds below :data:`MIN_USERS` users.
 
     Args:
-        a: metric of every user and seed under A, ``(n_users, n_seeds)``.
-        b: the same under B, users and seeds paired.
+        a: as for :func:`relative_gain`, whose errors it has.
+        b: the same.
         level: coverage.
-
-    Raises:
-        ValueError: if the tables differ in shape or B's mean is zero.
+        same: whether both sides are known to be the same, by more than these tables: then zero is exact.
     """
     gain = relative_gain(a, b, level)
-    if len(a) >= MIN_USERS and gain.se > UNCHANGED:
+    if same or (len(a) >= MIN_USERS and gain.se > UNCHANGED):
         return gain
     return replace(gain, lo=-math.inf, hi=math.inf, se=math.inf, p=math.nan)
 

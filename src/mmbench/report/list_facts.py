@@ -80,8 +80,7 @@ def guardrail_facts(
             if state != dropped.get(modality, state) and lacking.any():
                 by_user = [_recall_by_user(side, lacking) for side in (c.a, c.b)]
                 tables[f"recall of items without {modality}"] = by_user
-        # the same lists lose nothing, for sure
-        gain = intervals.relative_gain if np.array_equal(lists[0], lists[1]) else intervals.bounded_gain
+        same = np.array_equal(lists[0], lists[1])  # then nothing is lost, for sure
         changes: dict[str, Interval] = {}
         if lists[0].shape[1] >= MIN_USERS:
             changes["coverage"] = coverage_change(lists[0], lists[1], data.dataset.n_items)
@@ -94,7 +93,7 @@ def guardrail_facts(
             elif not b.any():
                 facts.unknown.append(f"guard-rail {name} of {c.contrast}: {c.b.modality} has none to lose")
             else:
-                changes[name] = gain(a, b, LEVEL)
+                changes[name] = intervals.bounded_gain(a, b, LEVEL, same=same)
         for name, change in changes.items():
             word = rail(change) if facts.worded else ""
             facts.add(GUARDRAILS, c.contrast, f"relative change of {name}", change, word=word)

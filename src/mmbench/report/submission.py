@@ -160,11 +160,12 @@ def _splits(comparisons: Sequence[Comparison]) -> str:
 
 
 def _settings(table: SweepTable) -> str:
+    had = spent_by(table)
     return Message(
         "{trials} trials of every condition with the same configurations, chosen by validation NDCG@20, then {seeds} "
         "final seeds; judged on {metric}. Ranges, chosen values and splits stand in the records.",
-        trials=span(spent_by(table).trials),
-        seeds=span(spent_by(table).seeds),
+        trials=span(had.trials),
+        seeds=span(had.seeds),
         metric=metric_name(table.primary),
     )
 

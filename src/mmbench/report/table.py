@@ -284,8 +284,7 @@ class SweepTable:
         a, b = self.done(dataset, model, condition), self.done(dataset, model, against)
         if a is None or b is None or a is b or not comparable(a, b) or b.mean(metric) == 0.0:
             return None
-        gain = intervals.relative_gain if alike(a, b) else intervals.bounded_gain
-        return gain(a.per_user(metric), b.per_user(metric))
+        return intervals.bounded_gain(a.per_user(metric), b.per_user(metric), same=alike(a, b))
 
     def below_popularity(self, result: CellResult) -> bool:
         """Whether a result is below the popularity baseline of its dataset (which may not be in the sweep)."""

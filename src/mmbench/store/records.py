@@ -543,7 +543,8 @@ def read_every_look(cell: Path, key: str) -> list[Look]:
         with contextlib.suppress(ValueError, FileNotFoundError):  # of another version, or partly removed
             for look in read_looks(folder):
                 with contextlib.suppress(ValueError, FileNotFoundError):
-                    looks += [look] if look.seal.cell_key == key and look.is_whole() else []
+                    if look.seal.cell_key == key and look.is_whole():
+                        looks.append(look)
     return [replace(look, number=number) for number, look in enumerate([*looks, *read_looks(cell)], 1)]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench.evaluation import list_measures
-from mmbench.inference.intervals import Interval, bounded_gain, relative_gain
+from mmbench.inference.intervals import Interval, bounded_gain
 
 #: Relative loss that counts as none.
 MARGIN = 0.05
@@ -61,8 +61,7 @@ def coverage_change(a: NDArray[np.integer], b: NDArray[np.integer], n_items: int
     if not (b >= 0).any():
         raise ValueError("nothing was recommended, so coverage has no relative change")
     shown = [[list_measures.exposure(by_user, n_items) > 0 for by_user in side] for side in (a, b)]
-    gain = relative_gain if np.array_equal(shown[0], shown[1]) else bounded_gain
-    return gain(_covered(a, n_items), _covered(b, n_items), LEVEL)
+    return bounded_gain(_covered(a, n_items), _covered(b, n_items), LEVEL, same=np.array_equal(shown[0], shown[1]))
 
 
 def _covered(lists: NDArray[np.integer], n_items: int) -> NDArray[np.float64]:
