@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from mmbench.scheduling.job import Job
 from mmbench.scheduling.worker import OpenCell, Stopped, work_on
 from mmbench.store import ledger, records
 from mmbench.store.schema import CellName, Unit
+from mmbench.tuning.study import waiting
 from tests.tiny import make_job, opened, sealed
 
 
@@ -145,3 +147,42 @@ def test_the_records_of_a_cell_are_parsed_once(tmp_path: Path, read: Counter[str
     of_trainings = {path: times for path, times in read.items() if "/trials/" in path or "/finals/" in path}
     assert len(of_trainings) == 4
     assert max(of_trainings.values()) <= 2 + 3  # once by the reader; moving finals aside looks at them itself
+
+
+@pytest.mark.parametrize("disturbed", [False, True])
+def test_a_claim_looks_again_where_something_happened_since_the_look(
+    disturbed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(tmp_path, "model=ease", "budget.trials=3", "budget.seeds=1")
+    cell = OpenCell(*opened(job), job.dataset().split)
+    stop = threading.Event()
+    ran: list[Unit | None] = []
+    looks: list[list[Unit]] = []
+
+    class Late(Board):
+        """A lease that is had only once another worker is through with its training."""
+
+        def claim(self, name: str) -> bool:
+            if disturbed and not self.asked:
+                run_unit(cell.task, cell.store, looks[0][0])
+            return super().claim(name)
+
+    def look(*given: Any) -> list[Unit]:
+        looks.append(waiting(*given))
+        return looks[-1]
+
+    def run(cell: OpenCell, step: Unit | None, deaths: int) -> None:
+        ran.append(step)
+        stop.set()
+
+    monkeypatch.setattr(worker, "waiting", look)
+    monkeypatch.setattr(worker, "_run", run)
+    with pytest.raises(Stopped):
+        work_on([cell], Late("nobody's"), stop)
+    first, second, _ = looks[0]
+    if disturbed:
+        assert first not in looks[1]
+        assert ran == [second]
+    else:
+        assert ran == [first]
+        assert len(looks) == 1

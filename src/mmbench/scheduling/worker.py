@@ -313,6 +313,7 @@ def _steps(cell: OpenCell) -> list[Unit | None]:
 
 def _run_one(cell: OpenCell, leases: Leases, hold: Hold, tell: Callable[[str], None]) -> bool:
     """Run the first step of a cell that no other worker holds; return whether one was run."""
+    looked_at = cell.store.progress()
     for step in _steps(cell):
         place = "seal-0" if step is None else f"{step.stage}-{step.number}"
         name = f"{cell.store.short_key}.{place}"
@@ -320,8 +321,8 @@ def _run_one(cell: OpenCell, leases: Leases, hold: Hold, tell: Callable[[str], N
             continue
         try:
             with hold(name) as confirm:
-                # Another worker may have finished it between the read of the ledger and the claim.
-                if step in _steps(cell):
+                # Another worker may have finished it between the look and the claim.
+                if cell.store.progress() == looked_at or step in _steps(cell):
                     tell(name)
                     try:
                         _run(_guarded(cell, confirm), step, crashes.read(cell.store.sweep_dir, name))

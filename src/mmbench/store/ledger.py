@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -64,6 +65,18 @@ def _rows(lines: Iterable[bytes]) -> Iterator[LedgerRow]:
             continue
 
 
+class Position(NamedTuple):
+    """How far a ledger was read.
+
+    Attributes:
+        file: its inode; 0 for one that does not exist.
+        at: bytes of whole lines.
+    """
+
+    file: int
+    at: int
+
+
 @dataclass
 class Reader:
     """Reads a ledger that grows: every line once, however often and by how many cells it is asked.
@@ -100,6 +113,11 @@ class Reader:
         for row in rows:
             self._listed[row.cell_key][row.unit, row.configuration_hash] = None
         return rows
+
+    def position(self) -> Position:
+        """How far the ledger goes by now."""
+        self.new()
+        return Position(self._file, self._at)
 
     def trainings(self, cell_key: str) -> list[tuple[Unit, str]]:
         """Every training of a cell that the ledger lists by now, in order, with the hash of its configuration."""

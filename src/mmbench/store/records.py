@@ -33,6 +33,7 @@ from mmbench.store.files import (
     write_all,
     write_json,
 )
+from mmbench.store.ledger import Position, Reader
 from mmbench.store.schema import (
     SCHEMA_VERSION,
     TRAININGS,
@@ -134,7 +135,7 @@ class CellStore:
     sweep_dir: Path
     folder: Path
     key: str
-    ledger: ledger.Reader | None = None
+    ledger: Reader | None = None
     confirm: Callable[[], None] = field(default=_unconfirmed, compare=False)
     _read: dict[Path, tuple[tuple[int, int, int], Record]] = field(default_factory=dict, repr=False, compare=False)
     _files: dict[Unit, Path] = field(default_factory=dict, repr=False, compare=False)
@@ -189,10 +190,23 @@ class CellStore:
             )
         return cell.effort
 
+    def progress(self) -> tuple[Position, Effort, Choice | None]:
+        """What changes wherever a step of this cell begins or ceases to be due; lost files, which stay due, aside.
+
+        It costs a look at three files, however many trainings the cell has.
+
+        Raises:
+            Superseded: if the folder belongs to another key by now.
+        """
+        return self._listed().position(), self.effort(), self.choice()
+
+    def _listed(self) -> Reader:
+        return self.ledger or Reader(self.sweep_dir)
+
     def finished_trainings(self) -> dict[Unit, Training]:
         """Record of every finished training of this key: those that the ledger lists and whose file exists."""
         done: dict[Unit, Training] = {}
-        for unit, configuration_hash in (self.ledger or ledger.Reader(self.sweep_dir)).trainings(self.key):
+        for unit, configuration_hash in self._listed().trainings(self.key):
             training = self._training(unit)
             # An earlier choice may have left a row of a final run that has a new record without one.
             same = (self.key, configuration_hash)
