@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.cell_key import default_of, key_of
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys, recorded_training
 from mmbench.scheduling.model_classes import class_of
+from mmbench.scheduling.own_code import own_files
 from mmbench.scheduling.trust import Trust, outside
 from mmbench.store import records
 from mmbench.store.bounds import check_plain
@@ -161,7 +161,7 @@ class Job:
             recipe=functools.partial(_recipe, self.model_class, self.config.plain, self._recommendations(dataset)),
             split_fingerprint=dataset.split.tuning_fingerprint,
             draw=self.config.study.draw,
-            versions=records.versions(*self._own_sources()),
+            versions=records.versions(self._own_sources()),
             new_valid=dataset.split.ranked_new_valid,
             target=self.target,
             inside=inside,
@@ -218,13 +218,14 @@ class Job:
                 self.trust.check_import(extensions.STATES, name, SETTING)
             maker_of(name)
 
-    def _own_sources(self) -> list[Path]:
-        """Files of a model and of states that are no part of the package."""
-        states = self._own_states if self.model_class.uses_content else []
-        dotted = (extensions.offered(extensions.STATES).get(name, name) for name in states)
-        modules = {self.model_class.__module__, *(name.rpartition(".")[0] for name in dotted)}
-        files = (sys.modules[name].__file__ for name in sorted(modules) if name.partition(".")[0] != "mmbench")
-        return [Path(file) for file in files if file is not None]
+    def _own_sources(self) -> dict[str, Path]:
+        """Files of a model and of states that are no part of the package, and of what they import, by module."""
+        named = {extensions.MODELS: [str(self._model["_target_"])]}
+        if self.model_class.uses_content:
+            named[extensions.STATES] = self._own_states
+        dotted = [extensions.offered(group).get(name, name) for group, names in named.items() for name in names]
+        # A package may offer a class that one of its modules holds.
+        return own_files([self.model_class.__module__, *(name.rpartition(".")[0] for name in dotted)])
 
     def _recommendations(self, dataset: Dataset) -> NDArray[np.float64] | None:
         """Lists of an external system, read against the ids of the dataset; None for any other model."""

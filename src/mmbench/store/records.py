@@ -58,8 +58,12 @@ from mmbench.store.schema import (
 R = TypeVar("R", bound=Record)
 #: Fields of records that hold what no type says.
 FREE = ("config", "configuration", "budget")
-#: Packages whose source decides numbers.
-NUMBERS_COME_FROM = ("data", "evaluation", "nn", "models", "training", "tuning", "sealing")
+#: Packages and files whose source decides what is trained, what comes out and what is recorded of it. What reads the
+#: records only, such as the report, is not among them: whoever reads them computes it again.
+NUMBERS_COME_FROM = (
+    *("data", "evaluation", "nn", "models", "training", "tuning", "sealing", "scheduling", "store"),
+    *("extensions.py", "fingerprint.py"),
+)
 
 
 def write(path: Path, record: Record) -> None:
@@ -617,14 +621,16 @@ def read_final(cell: Path, seed: int) -> Ranking:
     return replace(tested, top=read_lists(paths.final_file(cell, seed, paths.LISTS)))
 
 
-def versions(*own: Path) -> Mapping[str, str | None]:
+def versions(own: Mapping[str, Path] | None = None) -> Mapping[str, str | None]:
     """Versions of what decides numbers, a fingerprint of the source that computes them, and the commit of a checkout.
 
     Args:
-        own: files of a model and of states that are no part of the package.
+        own: files of a model and of states that are no part of the package, and of what they import, by module.
     """
     names = ("mmbench", "torch", "pytorch-lightning", "numpy", "optuna", "hydra-core", "torch-geometric")
-    source = fingerprint.of_source(*(paths.PACKAGE / room for room in NUMBERS_COME_FROM), *own)
+    source = fingerprint.of_source(*(paths.PACKAGE / part for part in NUMBERS_COME_FROM))
+    if own:  # by module, for files of two folders may have one name
+        source = fingerprint.of_json([source, {name: fingerprint.of_source(file) for name, file in own.items()}])
     commit = _commit(paths.PACKAGE.parents[1])
     return {**{name: _version(name) for name in names}, "source": source, "commit": commit}
 
