@@ -451,6 +451,11 @@ def _(forger: Forger) -> None:
     forger.write(forger.manifest, manifest)
 
 
+@attack("what had been opened by then removed from a revision")
+def _(forger: Forger) -> None:
+    forger.change(forger.manifest, ("revisions", 1, "opened"), lambda _: [], keep=False)
+
+
 @attack("an earlier look moved elsewhere in its cell")
 def _(forger: Forger) -> None:
     for folder in filter(paths.looks_kept, forger.cells()):

@@ -31,8 +31,10 @@ SAMPLE = 50
 SOURCES = Sources(Trust.of(["tests.tiny.Broken"]))
 
 
-def run(folder: Path, name: str, *words: str, cells: tuple[tuple[str, str, str], ...] = CELLS) -> Path:
-    """Run a sweep in this process; the same command again resumes it or raises it."""
+def run(
+    folder: Path, name: str, *words: str, cells: tuple[tuple[str, str, str], ...] = CELLS, work: bool = True
+) -> Path:
+    """Run a sweep in this process, or plan it alone; the same command again resumes it or raises it."""
     if not (folder / "conf").exists():
         write_broken_model(folder / "conf")
     shared = [*TINY, f"paths.multirun={folder}", f"sweep.name={name}", *words]
@@ -42,7 +44,7 @@ def run(folder: Path, name: str, *words: str, cells: tuple[tuple[str, str, str],
     ]
     sweep = Sweep.plan(jobs, shared)
     sweep.open()
-    if sweep.waiting:
+    if work and sweep.waiting:
         worker.work(sweep.waiting)
     return sweep.folder
 

@@ -24,7 +24,7 @@ from mmbench.store import records
 from mmbench.store.mending import mend
 from mmbench.store.schema import Manifest, Seal, hashed
 from tests.audit.conftest import run
-from tests.audit.forger import Forger
+from tests.audit.forger import DROPPED, Forger
 from tests.audit.test_attacks import plan_of
 
 ONE = (("ease", "none", "complementary"),)
@@ -74,6 +74,29 @@ def test_a_forced_command_appends_a_revision_with_the_seal_of_then(tmp_path: Pat
     assert not check_kept_elsewhere(sweep, plan, "")
     swept(tmp_path, 3)
     assert revisions(sweep)[2:] == [(3, [seal])]
+
+
+def test_a_revision_notes_what_had_been_opened(tmp_path: Path) -> None:
+    """Each cell once, and none that was planned and has not run; whoever takes it away is seen."""
+    other = ("ease", "none", "no_signal")
+    run(tmp_path, "s", *WORDS, "budget.trials=2", cells=ONE, work=False)
+    run(tmp_path, "s", *WORDS, "budget.trials=2", "dataset.split_seed=1", cells=ONE)
+    run(tmp_path, "s", *WORDS, "budget.trials=2", cells=(other,))
+    sweep = run(tmp_path, "s", *WORDS, "budget.trials=3", "dataset.split_seed=1", cells=ONE)
+    manifest = records.read(paths.manifest_file(sweep), Manifest)
+    split, last = ("planted-complementary-split1/ease/-", "planted-no_signal/ease/-")
+    assert [revision.opened for revision in manifest.revisions] == [[], [], [split], [last]]
+    assert manifest.first_opened() == {split: 3, last: 4}
+    assert not found(sweep)
+    for edit, reason in (
+        (lambda opened: [*opened, "planted-a/ease/-"], "it is ['planted-a/ease/-'], the other records give []"),
+        (lambda _: [], f"it is ['{split}'], the other records give []"),
+        (lambda _: DROPPED, "it is missing, and an earlier revision has one"),
+    ):
+        with Forger(sweep) as forger:
+            forger.change(forger.manifest, ("revisions", 2, "opened"), edit, keep=False)
+            forger.rehash()
+            assert next(one for one in found(sweep) if ".opened" in one).endswith(f".opened: {reason}")
 
 
 @pytest.mark.parametrize("trials", [2, 3])

@@ -84,6 +84,7 @@ def _plan(sweep_dir: Path, manifest: Manifest) -> Said:
     previous = fixed(manifest.delta, manifest.contrasts, manifest.primary, manifest.statistics)
     planned: dict[str, tuple[str, int, int]] = {}
     last = {name: number for number, revision in enumerate(manifest.revisions, 1) for name in revision.data}
+    opened: set[str] | None = None
     for number, revision in enumerate(manifest.revisions, 1):
         place = f"revisions[{number}]"
         yield from same(file, f"{place}.previous", revision.previous, previous)
@@ -93,6 +94,12 @@ def _plan(sweep_dir: Path, manifest: Manifest) -> Said:
         yield from same(file, f"{place}.seals", sorted(set(revision.seals) - set(revision.cells)), [])
         previous = revision.hash
         planned |= {name: (key, revision.trials, revision.seeds) for name, key in revision.cells.items()}
+        if revision.opened is not None:
+            opened = (opened or set()) | set(revision.opened)
+            yield from same(file, f"{place}.opened", sorted(opened - planned.keys()), [])
+            yield from same(file, f"{place}.opened", sorted(set(revision.seals) - opened), [])
+        elif opened is not None:
+            yield file, f"{place}.opened", Message("it is missing, and an earlier revision has one")
     cells = {str(cell.name): (cell.key, cell.trials, cell.seeds) for cell in manifest.cells}
     yield from same(file, "cells", cells, planned)
     for name, n in Counter(str(cell.name) for cell in manifest.cells).items():

@@ -23,3 +23,17 @@ def level_of_look(number: int, alpha: float = 0.05) -> float:
     if number < 1:
         raise ValueError(f"looks are numbered from 1, not {number}")
     return 1.0 - alpha / number
+
+
+def level_after(level: float, further: int, alpha: float = 0.05) -> float:
+    """Level of the words after further looks, from the level of those so far.
+
+    Args:
+        level: that of :func:`level_of_look` at the present look.
+        further: how many more.
+        alpha: error of the first look.
+
+    >>> level_after(0.95, 0), level_after(0.975, 2) == level_of_look(4)
+    (0.95, True)
+    """
+    return level_of_look(round(alpha / (1.0 - level)) + further, alpha) if further else level

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import special
 
 from mmbench.inference.intervals import UNCHANGED, CrossedInterval, Interval, LogGain, Vector
+from mmbench.inference.looks import level_after
 from mmbench.inference.tuned_gain import BOUNDED, WIDEST, Estimate, Gain, NoWord, TunedGain, depends, unvaried
 from mmbench.inference.tuning_curves import Band
 
@@ -143,10 +144,15 @@ class RepeatedGain(Gain):
         return {**sources, "splits": self.between}
 
 
-def repeated_gain(kind: Repeated, parts: Sequence[TunedGain]) -> RepeatedGain:
+def repeated_gain(kind: Repeated, parts: Sequence[TunedGain], further: int = 0) -> RepeatedGain:
     """The gain over all repetitions of a comparison.
 
     Splits need bounds in each of them, folds only a ratio; a single fold has no bounds.
+
+    Args:
+        kind: what differs between them.
+        parts: the gain of each; the strictest of their levels counts.
+        further: looks at them together beyond those at each.
 
     Raises:
         ValueError: for no repetition, a single split, or repetitions that differ in their numbers of trials.
@@ -155,7 +161,7 @@ def repeated_gain(kind: Repeated, parts: Sequence[TunedGain]) -> RepeatedGain:
     if len(efforts) != 1:
         counts = ", ".join(str(trials) for _, trials in sorted(efforts))
         raise ValueError(f"repetitions with different numbers of trials ({counts}) have no gain in common")
-    (n, trials), level = efforts.pop(), max(part.level for part in parts)
+    (n, trials), level = efforts.pop(), level_after(max(part.level for part in parts), further)
     log_gain, refusal = _judged(kind, parts, level)
     logs = np.mean([np.log1p(part.curve.mean) for part in parts], axis=0)
     unbounded = np.full(trials, np.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -15,10 +15,12 @@ from mmbench.inference.looks import level_of_look
 from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, Judgement, Verdict, equivalence_level, verdict
 from mmbench.messages import Message, Template, clauses, conjoined, message_of, series
+from mmbench.report.additions import Part, effort_of
 from mmbench.report.cell_effort import CellEffort, badly_trained
 from mmbench.report.fairness_checks import FAIL, PASS, WARN, Group
 from mmbench.report.table import CellResult, SweepTable, comparable, given_from, not_tuned_here
 from mmbench.report.together import Repetitions, judge_together, read_repetitions, together, without_word
+from mmbench.store.schema import CellName
 
 #: Levels of fairness, the worst one last; without trainings there is none.
 LEVELS = ("-", PASS, WARN, FAIL)
@@ -56,7 +58,7 @@ class Inference:
 
 @dataclass(frozen=True)
 class EarlierLook:
-    """What the records said at an earlier opening of the test split, before T or S was raised or a cell begun afresh.
+    """What the records said before T or S was raised, a cell begun afresh, or something added that the word is about.
 
     Args:
         number: number of the look, from 1.
@@ -64,6 +66,7 @@ class EarlierLook:
         seeds: S of then.
         tuned: the tuned gain of then; None where it was not defined.
         judgement: the verdict of then.
+        of: what it was about, where less than now: ``over 2 split seeds``; empty where that is the same.
     """
 
     number: int
@@ -71,6 +74,7 @@ class EarlierLook:
     seeds: int
     tuned: Gain | None
     judgement: Judgement
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Comparison:
         over: the repetitions that are judged together here, ``a`` and ``b`` being those of the first; then there is no
             gain of chosen configurations.
         within: the repetitions that this is one of; then they have the word and the tests.
+        enlarged: revisions of the plan that added repetitions once a word had been possible, each a look.
     """
 
     a: CellResult
@@ -113,6 +118,7 @@ class Comparison:
     redundancy: float | None = None
     over: Repetitions | None = None
     within: Repetitions | None = None
+    enlarged: tuple[int, ...] = ()
 
     @property
     def dataset(self) -> str:
@@ -145,6 +151,12 @@ class Comparison:
         return f"{self.dataset}/{self.model}/{self.contrast}"
 
     @property
+    def sides(self) -> list[CellName]:
+        """The cells that were run for it; of repetitions those of the first."""
+        run = [cell for side in (self.a, self.b) for cell in side.parts or (side,)]
+        return [CellName(cell.dataset, cell.model, cell.modality) for cell in run]
+
+    @property
     def word(self) -> str:
         """The verdict, or what has not run."""
         return self.pending if self.judgement is None else self.judgement.said
@@ -168,13 +180,14 @@ def read_contrasts(table: SweepTable, groups: Sequence[Group]) -> list[Compariso
     repeated = read_repetitions(table, groups)
 
     def join(over: Repetitions, members: Sequence[Comparison]) -> list[Comparison]:
-        return _join(over, members, table.delta)
+        return _join(over, members, table)
 
     return adjusted(together(by_dataset, repeated, lambda c: (c.model, c.contrast), join), repeated)
 
 
-def _join(over: Repetitions, members: Sequence[Comparison], delta: float) -> list[Comparison]:
+def _join(over: Repetitions, members: Sequence[Comparison], table: SweepTable) -> list[Comparison]:
     """A contrast over its repetitions, then each of them without a word of its own."""
+    delta, parts = table.delta, {c.dataset: Part.of(table, c.sides) for c in members}
     fairness = max((c.fairness for c in members), key=LEVELS.index)
     said = {c.dataset: (c.tuned, c.judgement) for c in members if c.judgement is not None}
     if len(said) < len(members):
@@ -183,7 +196,8 @@ def _join(over: Repetitions, members: Sequence[Comparison], delta: float) -> lis
         )
         joined = Comparison(members[0].a, members[0].b, None, fairness, pending=pending, over=over)
     else:
-        tuned, judgement = judge_together(over, said, delta)
+        enlarged = over.later_looks(table, parts)
+        tuned, judgement = judge_together(over, said, delta, len(enlarged))
         joined = Comparison(
             members[0].a,
             members[0].b,
@@ -191,14 +205,16 @@ def _join(over: Repetitions, members: Sequence[Comparison], delta: float) -> lis
             fairness,
             tuned,
             inference=None if tuned is None else inference_of(tuned, delta),
-            earlier=looks_together(over, [c.earlier for c in members], delta),
+            earlier=looks_together(over, [c.earlier for c in members], delta)
+            or before_additions(over, said, parts, enlarged, table),
             over=over,
+            enlarged=enlarged,
         )
-    parts = [
+    each = [
         replace(c, judgement=c.judgement and without_word(over, c.judgement), inference=None, earlier=(), within=over)
         for c in members
     ]
-    return [joined, *parts]
+    return [joined, *each]
 
 
 def looks_together(over: Repetitions, looks: Sequence[Sequence[EarlierLook]], delta: float) -> tuple[EarlierLook, ...]:
@@ -216,6 +232,36 @@ def looks_together(over: Repetitions, looks: Sequence[Sequence[EarlierLook]], de
             said = {name: (look.tuned, look.judgement) for name, look in zip(over.datasets, at, strict=True)}
             joined.append(EarlierLook(number, at[0].trials, at[0].seeds, *judge_together(over, said, delta)))
     return tuple(joined)
+
+
+def before_additions(
+    over: Repetitions,
+    said: Mapping[str, tuple[Gain | None, Judgement]],
+    parts: Mapping[str, Part],
+    enlarged: Sequence[int],
+    table: SweepTable,
+) -> tuple[EarlierLook, ...]:
+    """What was said of the repetitions that there were before each addition of others, computed again.
+
+    Args:
+        over: the repetitions.
+        said: the gain and the verdict of each, by the name of its data set.
+        parts: when each was planned.
+        enlarged: revisions of the plan that added some, see :func:`mmbench.report.additions.later_looks`.
+        table: the sweep.
+    """
+    looks = []
+    for number, stage in enumerate(enlarged, 1):
+        some = over.of([name for name, part in parts.items() if part.stage < stage])
+        effort = effort_of(table, [cell for name in some.datasets for cell in parts[name].cells])
+        known = {name: said[name] for name in some.datasets}
+        if some.several:
+            judged = judge_together(some, known, table.delta, number - 1)
+            looks.append(EarlierLook(number, *effort, *judged, some.words))
+        else:
+            ((name, alone),) = known.items()
+            looks.append(EarlierLook(number, *effort, *alone, Message("of {dataset} alone", dataset=name)))
+    return tuple(looks)
 
 
 def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None) -> Comparison:
@@ -275,9 +321,14 @@ def now(cell: CellEffort) -> CellEffort:
     return cell
 
 
-def level_of(cells: Iterable[CellEffort]) -> float:
-    """Level of words about some conditions, by how often the test split of one of them was opened."""
-    return level_of_look(max((cell.n_looks for cell in cells), default=1))
+def level_of(cells: Iterable[CellEffort], further: int = 0) -> float:
+    """Level of words about some conditions, by how often the test split of one of them was opened.
+
+    Args:
+        cells: the conditions.
+        further: looks at them together beyond those.
+    """
+    return level_of_look(max((cell.n_looks for cell in cells), default=1) + further)
 
 
 def earlier_looks(cells: Sequence[CellEffort], say: Say) -> tuple[EarlierLook, ...]:

@@ -16,6 +16,7 @@ from mmbench.data.conditions import SLICE
 from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, verdict
 from mmbench.messages import Message, conjoined
+from mmbench.report.additions import Part, effort_of, later_looks
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import (
     PENDING,
@@ -23,6 +24,7 @@ from mmbench.report.comparisons import (
     EarlierLook,
     Inference,
     adjusted,
+    before_additions,
     earlier_looks,
     inference_of,
     judged_sides,
@@ -99,6 +101,9 @@ class Disposal:
             different metrics.
         data: name of the data set whatever its split.
         target: what its tuning aimed at, see :func:`mmbench.data.held_out.target_of`.
+        pairs: each real cell with its control, and when they were planned; none where no control was run.
+        enlarged: revisions of the plan that added to what is chosen from, or repetitions, once a word had been
+            possible, each a look.
     """
 
     dataset: str
@@ -118,6 +123,8 @@ class Disposal:
     optimism: tuple[float, float] | None = None
     data: str = ""
     target: str = ""
+    pairs: tuple[Part, ...] = ()
+    enlarged: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -190,7 +197,7 @@ def _together(table: SweepTable, groups: Sequence[Group], by_dataset: Mapping[st
         return disposal.modality, disposal.model, disposal.part
 
     def join(over: Repetitions, members: Sequence[Disposal]) -> list[Disposal]:
-        return _join(over, members, table.delta)
+        return _join(over, members, table)
 
     read = {(d.dataset, *named(d)) for found in by_dataset.values() for d in found}
     complete = dict(by_dataset)
@@ -221,11 +228,13 @@ def _awaiting(table: SweepTable, disposal: Disposal, others: Sequence[str]) -> D
     return replace(disposal, tuned=None, judgement=judgement, inference=None, earlier=(), optimism=None)
 
 
-def _join(over: Repetitions, members: Sequence[Disposal], delta: float) -> list[Disposal]:
+def _join(over: Repetitions, members: Sequence[Disposal], table: SweepTable) -> list[Disposal]:
     """Free disposal over its repetitions, then each of them without a word of its own."""
-    sides = {(d.real, d.control) for d in members}
+    delta, said = table.delta, {d.dataset: (d.tuned, d.judgement) for d in members}
+    sides, parts = {(d.real, d.control) for d in members}, {d.dataset: _first(d.pairs) for d in members}
+    enlarged = over.later_looks(table, parts) if len(sides) == 1 else ()
     if len(sides) == 1:
-        tuned, judgement = judge_together(over, {d.dataset: (d.tuned, d.judgement) for d in members}, delta)
+        tuned, judgement = judge_together(over, said, delta, len(enlarged))
     else:
         silent = Message(
             "the conditions that have run are not the same {words}: run the same ones in all", words=over.words
@@ -240,15 +249,23 @@ def _join(over: Repetitions, members: Sequence[Disposal], delta: float) -> list[
         missing=tuple(dict.fromkeys(control for d in members for control in d.missing)),
         judgement=judgement,
         failed=tuple(dict.fromkeys(control for d in members for control in d.failed)),
-        earlier=looks_together(over, [d.earlier for d in members], delta),
+        earlier=looks_together(over, [d.earlier for d in members], delta)
+        or before_additions(over, said, parts, enlarged, table),
         over=over,
         inference=None if tuned is None else inference_of(tuned, delta),
         optimism=None,
+        enlarged=enlarged,
     )
-    parts = [
+    each = [
         replace(d, judgement=without_word(over, d.judgement), inference=None, earlier=(), within=over) for d in members
     ]
-    return [joined, *parts]
+    return [joined, *each]
+
+
+def _first(pairs: Sequence[Part]) -> Part:
+    """All cells of a free disposal, planned when it could first have a word: with the first control."""
+    stage = min((pair.stage for pair in pairs if len(pair.cells) > 1), default=0)
+    return Part(stage, frozenset(cell for pair in pairs for cell in pair.cells))
 
 
 def _read(
@@ -273,7 +290,8 @@ def _read(
             else:
                 real.append(cell)
                 control.append(other)
-    if all(a is b for a, b in zip(real, control, strict=True)):  # no control at all
+    pairs = list(zip(real, control, strict=True))
+    if uncontrolled := all(a is b for a, b in pairs):
         real = [cell for group in groups for cell in _real(_by_states(group, modality, part)).values()]
         control = [cell for cell in real if cell.cell.states.get(modality, "drop") == "drop"]
     if not control:
@@ -290,9 +308,18 @@ def _read(
         return judged_sides([at(cell) for cell in real], [at(cell) for cell in control], table.delta, level, doubts)
 
     cells = list({cell.cell.key: cell for cell in (*real, *control)}.values())
-    tuned, judged = say(now, level_of(cells))
+    stood = [] if uncontrolled else [Part.of(table, {a.cell.name, b.cell.name}) for a, b in pairs]
+    enlarged = later_looks(table, stood, lambda before: any(len(pair.cells) > 1 for pair in before))
+    tuned, judged = say(now, level_of(cells, len(enlarged)))
     sides = (tuned.a.cells, tuned.b.cells) if tuned else (_names(real), _names(control))
     earlier = earlier_looks(cells, say)
+    for number, stage in enumerate(() if earlier else enlarged, 1):
+        some = [pair for pair, part in zip(pairs, stood, strict=True) if part.stage < stage]
+        effort = effort_of(table, {cell.cell.name for pair in some for cell in pair})
+        level = level_of(cells, number - 1)
+        said = judged_sides([a for a, _ in some], [b for _, b in some], table.delta, level, doubts)
+        counted = Message("of {n} of the {all} conditions", n=len(some), all=len(pairs))
+        earlier += (EarlierLook(number, *effort, *said, counted),)
     yield Disposal(
         groups[0].dataset,
         modality,
@@ -309,6 +336,8 @@ def _read(
         optimism=optimism_of(tuned, cells),
         data=next(cell.data for cell in table.cells.values() if cell.dataset == groups[0].dataset and cell.data),
         target=groups[0].cells[0].cell.target,
+        pairs=tuple(stood),
+        enlarged=enlarged,
     )
 
 

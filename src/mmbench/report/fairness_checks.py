@@ -20,6 +20,7 @@ from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves
 from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
 from mmbench.messages import Message, clauses, conjoined, series
+from mmbench.report.additions import read_additions
 from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, read_cell, remedies, stalled, with_plan
 from mmbench.report.draws import Draws, read_draws, subject
 from mmbench.report.table import DELTA, SweepTable, given_from, not_tuned_here
@@ -77,6 +78,7 @@ def read_groups(table: SweepTable, sweep_dir: Path, *, beside: bool = True) -> l
         rows.setdefault(row.cell_key, []).append(row)
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     groups, draws, tries = [], read_draws(sweep_dir, beside=beside), read_tries(sweep_dir, beside=beside)
+    additions = read_additions(manifest)
     for dataset in table.datasets:
         for model in table.models(dataset):
             cells_of = [r for (d, m, _), r in table.cells.items() if (d, m) == (dataset, model) and not r.parts]
@@ -89,6 +91,8 @@ def read_groups(table: SweepTable, sweep_dir: Path, *, beside: bool = True) -> l
             if cells:
                 run = draws[subject(cells[0].cell)]
                 checks = [_records(table.standing, dataset, model), _tries(tries[dataset, model])]
+                if added := additions.get((dataset, model)):
+                    checks.append(Check(Message("additions"), PASS, added))
                 checks += check(cells, table.delta, run)
                 groups.append(Group(dataset, model, cells, checks))
     return groups

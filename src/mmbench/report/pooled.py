@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmbench.inference.looks import level_after
 from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison, compare_ranks, pooled_gain
 from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Template, points, series
+from mmbench.report.additions import Part, later_looks
 from mmbench.report.comparisons import Comparison
 from mmbench.report.disposals import ALL_MODELS, Disposal
 from mmbench.report.layout import Column, Table
@@ -65,12 +67,22 @@ def _planned(row: Judged, table: SweepTable) -> int:
     A contrast takes both of its conditions, a free disposal has more to choose from with every condition; of
     repetitions that are judged together the first counts.
     """
-    datasets = [row.dataset] if row.over is None else row.over.datasets
+    cells = _cells(row, table)
     if isinstance(row, Disposal):
-        cells = [name for name in map(CellName._make, table.cells) if name.dataset in datasets]
-        return min(table.planned(name) for name in cells if row.model in (None, name.model))
-    sides = [(cell.model, cell.modality) for side in (row.a, row.b) for cell in side.parts or (side,)]
-    return min(max(table.planned(CellName(dataset, *side)) for side in sides) for dataset in datasets)
+        return min(map(table.planned, cells))
+    return min(max(table.planned(cell) for cell in cells if cell.dataset == dataset) for dataset in _datasets(row))
+
+
+def _datasets(row: Judged) -> Sequence[str]:
+    return [row.dataset] if row.over is None else row.over.datasets
+
+
+def _cells(row: Judged, table: SweepTable) -> frozenset[CellName]:
+    """The cells that a row is made of, or, of a free disposal, may be made of."""
+    if isinstance(row, Disposal):
+        planned = [name for name in map(CellName._make, table.cells) if name.dataset in _datasets(row)]
+        return frozenset(name for name in planned if row.model in (None, name.model))
+    return frozenset(side._replace(dataset=dataset) for side in row.sides for dataset in _datasets(row))
 
 
 def _is_pooled(row: Judged) -> bool:
@@ -82,7 +94,8 @@ def _is_pooled(row: Judged) -> bool:
 def pool(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, PooledEffect]:
     """Random-effects mean over data sets by model, contrast and target, where there are at least two data sets.
 
-    The level is that of the data set that was looked at most often: pooling takes no look back.
+    The level is that of the data set that was looked at most often: pooling takes no look back. A data set that was
+    added after results had been seen is a further look.
 
     Args:
         compared: contrasts and free disposals.
@@ -92,7 +105,9 @@ def pool(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, Pool
     for key, members in studies(compared, table).items():
         tuned = [c.tuned for c in members if c.tuned is not None]
         gains = [gain.log_gain for gain in tuned if gain.log_gain is not None]
-        pooled[key] = pooled_gain(gains, max(gain.level for gain in tuned))
+        parts = [Part(_planned(row, table), _cells(row, table)) for row in members]
+        further = later_looks(table, parts, lambda before: len(before) > 1)
+        pooled[key] = pooled_gain(gains, level_after(max(gain.level for gain in tuned), len(further)))
     return pooled
 
 

@@ -69,6 +69,7 @@ def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) ->
         manifest.plan_hash if manifest.revisions else "",
         trust=trust,
         revisions=revisions,
+        opened=manifest.first_opened(),
     )
 
 

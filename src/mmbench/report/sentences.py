@@ -211,8 +211,10 @@ def earlier_verdict(look: EarlierLook) -> Message:
     """What was said at an earlier look, with the effort of then."""
     given = {"number": look.number, "trials": look.trials, "seeds": look.seeds, "word": look.judgement.said}
     if look.tuned is None or math.isnan(look.tuned.gain):
-        return Message("look {number}, with T {trials} and S {seeds}: {word}", **given)
-    return Message("look {number}, with T {trials} and S {seeds}: {word} {gain}", gain=amount(look.tuned), **given)
+        said = Message("look {number}, with T {trials} and S {seeds}: {word}", **given)
+    else:
+        said = Message("look {number}, with T {trials} and S {seeds}: {word} {gain}", gain=amount(look.tuned), **given)
+    return Message("{said} ({of})", said=said, of=look.of) if look.of else said
 
 
 def _line(judgement: Judgement, told: str, reason: str) -> str:

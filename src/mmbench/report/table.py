@@ -195,6 +195,7 @@ class SweepTable:
         text: all tables as plain text, filled by the writer.
         trust: what may be used because a record names it.
         revisions: number of the revision of the plan that planned each cell first.
+        opened: number of the first revision that was planned when the test split of a cell had been opened.
     """
 
     name: str
@@ -211,6 +212,7 @@ class SweepTable:
     text: str = ""
     trust: Trust = NOTHING
     revisions: Mapping[str, int] = field(default_factory=dict)
+    opened: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def proof(self) -> Message:

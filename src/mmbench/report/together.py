@@ -18,6 +18,7 @@ from mmbench.inference.repetitions import Repeated, RepeatedGain, repeated_gain
 from mmbench.inference.tuned_gain import Gain, TunedGain
 from mmbench.inference.verdicts import Judgement, Verdict, verdict
 from mmbench.messages import Message, Template, clauses, message_of
+from mmbench.report.additions import Part, later_looks
 from mmbench.report.fairness_checks import Group
 from mmbench.report.table import SweepTable
 from mmbench.store.schema import Cell
@@ -72,6 +73,18 @@ class Repetitions:
     def of(self, datasets: Sequence[str]) -> Repetitions:
         """Some of them."""
         return replace(self, datasets=tuple(name for name in self.datasets if name in datasets))
+
+    def later_looks(self, table: SweepTable, parts: Mapping[str, Part]) -> tuple[int, ...]:
+        """Revisions of the plan that added some of them when a word about the others could have been said.
+
+        A single split has a word, a single draw of new items has none.
+
+        Args:
+            table: the sweep.
+            parts: when each was planned, by the name of its data set.
+        """
+        least = 2 if self.kind is Repeated.FOLD else 1
+        return later_looks(table, list(parts.values()), lambda before: len(before) >= least)
 
 
 def read_repetitions(table: SweepTable, groups: Sequence[Group]) -> list[Repetitions]:
@@ -154,9 +167,9 @@ def _without(dataset: str, kind: Repeated, number: int) -> str:
 
 
 def judge_together(
-    over: Repetitions, said: Mapping[str, tuple[Gain | None, Judgement]], delta: float
+    over: Repetitions, said: Mapping[str, tuple[Gain | None, Judgement]], delta: float, further: int = 0
 ) -> tuple[RepeatedGain | None, Judgement]:
-    """The gain over all repetitions and its verdict, at the strictest of their levels.
+    """The gain over all repetitions and its verdict, at the strictest of their levels, or that of a further look.
 
     What bars a word in one of them bars it in all: a failure, distrust, too little effort, or missing bounds.
 
@@ -164,6 +177,7 @@ def judge_together(
         over: the repetitions.
         said: the gain and the verdict of each, by the name of its data set.
         delta: equivalence margin.
+        further: looks at them together beyond those at each.
     """
 
     def reasons(word: Verdict) -> list[str]:
@@ -179,7 +193,7 @@ def judge_together(
     gains, joined = [tuned for tuned, _ in said.values() if isinstance(tuned, TunedGain)], None
     if len(gains) == len(said):
         try:
-            joined = repeated_gain(over.kind, gains)
+            joined = repeated_gain(over.kind, gains, further)
         except ValueError as error:
             doubts.append(message_of(error))
     judged = verdict(

@@ -440,6 +440,14 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
                 "verdict."
             )
         )
+    if any(c.enlarged for c in compared) or any(d.enlarged for d in disposals):
+        lines.append(
+            Message(
+                "Split seeds, cold folds, conditions or models were added after results had been seen: what is said "
+                "over all repetitions, or of the best of all conditions, has a further look at each addition, and "
+                "the level 1 - .05/k of the k-th look; fairness.md lists what was added."
+            )
+        )
     for c in compared:
         lines.append(Message("{name}: {said}", name=c.name, said=contrast_verdict(c, table.primary)))
         lines += [Message("{name}, {said}", name=c.name, said=earlier_verdict(look)) for look in c.earlier]

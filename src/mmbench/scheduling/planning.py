@@ -217,6 +217,8 @@ def _merged(
             raised = key == cell.key and (trials, seeds) != (cell.trials, cell.seeds)
             if (raised or again) and (seal := plan.store.last_seal()) is not None:
                 seals[str(name)] = seal.hash  # whoever looked and goes on has looked
+    told = {name for revision in revisions for name in revision.opened or ()}
+    opened = {str(name) for name in cells if paths.seals_of(paths.cell_dir(sweep_dir, *name))} - told
     statistics = dict(config.plain["statistics"])
     previous = fixed(config.statistics.delta, config.statistics.contrasts, config.report.primary, statistics)
     for (trials, seeds), keys in revised.items():
@@ -231,8 +233,10 @@ def _merged(
             planned_at=ledger.now(),
             previous=revisions[-1].hash if revisions else previous,
             seals={name: seals[name] for name in sorted(keys) if name in seals},
+            opened=sorted(opened),
         )
         revisions.append(hashed(revision))
+        opened = set()
     shared = {name: config.plain[name] for name in ("budget", "optimizer", "statistics")}
     shared["training"] = recorded_training(config.plain["training"])
     shared["primary"] = config.report.primary

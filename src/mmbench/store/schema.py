@@ -525,6 +525,8 @@ class Revision(Value, frozen=True, omit_defaults=True):
         previous: hash of the revision before; that of the first one is what the plan fixes for good.
         seals: hash of the seal of every cell whose effort it raised or that it began afresh, where the test split had
             been opened by then; earlier versions wrote none, or none where a cell was begun afresh.
+        opened: cells of the plan whose test split had been opened by then, those that an earlier revision names left
+            out; None of earlier versions, which did not note it.
         hash: hash of all of this but the time; that of the last revision is the hash of the plan.
     """
 
@@ -537,6 +539,7 @@ class Revision(Value, frozen=True, omit_defaults=True):
     planned_at: str
     previous: str
     seals: dict[str, str] = {}
+    opened: list[str] | None = None
     hash: str = ""
 
     @property
@@ -655,6 +658,19 @@ class Manifest(Record, frozen=True, tag="manifest"):
             for number, revision in enumerate(self.revisions, 1)
             if name in revision.seals and revision.cells.get(name) == key
         }
+
+    def first_opened(self) -> dict[str, int]:
+        """Number of the first revision that was planned when the test split of a cell had been opened, by its name.
+
+        Where a revision does not note it, that is everything that earlier ones had planned.
+        """
+        found: dict[str, int] = {}
+        planned: set[str] = set()
+        for number, revision in enumerate(self.revisions, 1):
+            for name in planned if revision.opened is None else revision.opened:
+                found.setdefault(name, number)
+            planned |= revision.cells.keys()
+        return found
 
 
 class LedgerRow(Record, frozen=True, tag="training"):

@@ -1,0 +1,186 @@
+"""What was added after results had been seen is listed, and is a look where a word is about it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from mmbench import paths
+from mmbench.inference.looks import level_of_look
+from mmbench.report.additions import read_additions
+from mmbench.report.comparisons import Comparison, EarlierLook, read_contrasts
+from mmbench.report.disposals import Disposal, read_disposals
+from mmbench.report.fairness_checks import read_groups
+from mmbench.report.pooled import pool
+from mmbench.report.reading import read_sweep
+from mmbench.report.sentences import earlier_verdict
+from mmbench.report.verdict_table import notes
+from mmbench.store import records
+from mmbench.store.schema import Manifest, Revision
+from tests import records as valid
+from tests.report import test_disposals as disposed
+from tests.report.constructed import Made, write_sweep
+from tests.report.test_together import pair
+
+Cells = Mapping[tuple[str, str, str], Made]
+SPLITS = ("a", "a-split1", "a-split2")
+
+
+def revisions(
+    cells: Cells, planned: Sequence[Collection[str]], opened: Sequence[Collection[str] | None]
+) -> list[Revision]:
+    """Commands that planned the cells one after the other.
+
+    Args:
+        cells: the cells.
+        planned: what each planned: any word of the names of its cells.
+        opened: the same for what had been opened by then.
+    """
+
+    def named(words: Collection[str]) -> list[str]:
+        return sorted("/".join(name) for name in cells if set(words) & {*name, "/".join(name)})
+
+    return [
+        valid.revision(cells=dict.fromkeys(named(words), "key"), opened=None if seen is None else named(seen))
+        for words, seen in zip(planned, opened, strict=True)
+    ]
+
+
+def read(folder: Path) -> tuple[dict[str, Comparison], dict[str, Disposal]]:
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    return {c.name: c for c in read_contrasts(table, groups)}, {d.name: d for d in read_disposals(table, groups)}
+
+
+def level(row: Comparison | Disposal) -> float:
+    assert row.tuned is not None
+    return row.tuned.level
+
+
+def of_splits(folder: Path, planned: Sequence[Collection[str]], opened: Sequence[Collection[str] | None]) -> Comparison:
+    cells = {**pair("a", 1100), **pair("a-split1", 1140), **pair("a-split2", 1060)}
+    contrasts, _ = read(write_sweep(folder, cells, revisions=revisions(cells, planned, opened)))
+    return next(iter(contrasts.values()))
+
+
+def said(looks: Sequence[EarlierLook]) -> list[str]:
+    return [str(earlier_verdict(look)) for look in looks]
+
+
+def test_a_split_that_was_added_after_results_is_a_look_at_all_splits(tmp_path: Path) -> None:
+    at_once = of_splits(tmp_path / "once", [SPLITS], [[]])
+    assert (level(at_once), at_once.enlarged, at_once.earlier) == (0.95, (), ())
+    # Planned by a second command, before anything was opened: somebody may share the work so.
+    blind = of_splits(tmp_path / "blind", [SPLITS[:1], SPLITS[1:]], [[], []])
+    assert (level(blind), blind.earlier) == (0.95, ())
+    added = of_splits(tmp_path / "added", [SPLITS[:1], SPLITS[1:2], SPLITS[2:]], [[], ["a"], ["a-split1"]])
+    assert (level(added), added.enlarged) == (level_of_look(3), (2, 3))
+    first, second = said(added.earlier)
+    assert first.startswith("look 1, with T 8 and S 3: better +10.0 % [")
+    assert first.endswith("] (of a alone)")
+    assert second.startswith("look 2, with T 8 and S 3: better +12.0 % [")
+    assert second.endswith("at 97.5 % (over 2 split seeds)")
+    assert added.tuned is not None
+    assert at_once.tuned is not None
+    assert added.tuned.gain == at_once.tuned.gain
+    # One side of a contrast is enough to be seen.
+    half = of_splits(tmp_path / "half", [SPLITS[:2], SPLITS[2:]], [[], ["a/m/none"]])
+    assert (level(half), half.enlarged) == (0.975, (2,))
+
+
+def test_earlier_versions_noted_nothing_so_everything_counts_as_opened(tmp_path: Path) -> None:
+    added = of_splits(tmp_path / "s", [SPLITS[:1], SPLITS[1:]], [None, None])
+    assert (level(added), added.enlarged) == (0.975, (2,))
+
+
+def test_a_single_fold_had_no_word_that_somebody_could_have_stopped_at(tmp_path: Path) -> None:
+    cells: dict[tuple[str, str, str], Made] = {}
+    for fold, found in enumerate((1100, 1140, 1060)):
+        cells |= pair(f"a-fold{fold}", found)
+    folds = [f"a-fold{fold}" for fold in range(3)]
+    for place, planned, opened, looks in (
+        ("two", [folds[:1], folds[1:]], [[], folds[:1]], 1),
+        ("three", [folds[:1], folds[1:2], folds[2:]], [[], folds[:1], folds[1:2]], 2),
+    ):
+        contrasts, _ = read(write_sweep(tmp_path / place, cells, revisions=revisions(cells, planned, opened)))
+        assert level(next(iter(contrasts.values()))) == level_of_look(looks)
+
+
+def test_a_condition_is_a_look_at_what_is_chosen_from_and_at_no_contrast(tmp_path: Path) -> None:
+    small = ["none", "text", "fused", "text_shuffled_image"]
+    large = ["image", "image_states.image=shuffle"]
+    cells = disposed.cells(conditions=(*small, *large))
+    planned = revisions(cells, [small, large], [[], small])
+    contrasts, free = read(write_sweep(tmp_path / "s", cells, revisions=planned))
+    assert {level(c) for c in contrasts.values()} == {0.95}
+    image = free["d/m/free_disposal_of_image"]
+    assert (level(image), image.enlarged) == (0.975, (2,))
+    (look,) = said(image.earlier)
+    assert look.startswith("look 1, with T 8 and S 3: ")
+    assert look.endswith("(of 3 of the 4 conditions)")
+    table = read_sweep(tmp_path / "s")
+    told = [str(line) for line in notes(table, list(contrasts.values()), list(free.values()))]
+    assert any("conditions or models were added after results had been seen" in line for line in told)
+
+
+def test_a_first_control_is_no_look_for_there_was_no_word(tmp_path: Path) -> None:
+    cells = disposed.cells()
+    real = ["none", "text", "image", "fused"]
+    controls = [name for _, _, name in cells if name not in real]
+    planned = revisions(cells, [real, controls], [[], real])
+    _, free = read(write_sweep(tmp_path / "s", cells, revisions=planned))
+    assert {(level(d), d.enlarged) for d in free.values()} == {(0.95, ())}
+
+
+def test_a_model_is_a_look_over_all_models_alone(tmp_path: Path) -> None:
+    one = disposed.cells()
+    cells = {**one, **{("d", "other", condition): made for (_, _, condition), made in one.items()}}
+    planned = revisions(cells, [["m"], ["other"]], [[], ["m"]])
+    contrasts, free = read(write_sweep(tmp_path / "s", cells, revisions=planned))
+    assert {level(c) for c in contrasts.values()} == {0.95}
+    levels = {d.model: level(d) for d in free.values() if d.modality == "image"}
+    assert levels == {"m": 0.95, "other": 0.95, None: 0.975}
+
+
+def test_a_third_data_set_is_a_look_at_what_is_pooled(tmp_path: Path) -> None:
+    cells = {**pair("a", 1100), **pair("b", 1050), **pair("c", 1080)}
+    for place, opened, looks in (("blind", [], 1), ("added", ["a"], 2)):
+        planned = revisions(cells, [["a", "b"], ["c"]], [[], opened])
+        folder = write_sweep(tmp_path / place, cells, revisions=planned)
+        table = read_sweep(folder)
+        (effect,) = pool(read_contrasts(table, read_groups(table, folder)), table).values()
+        assert effect.effect.level == level_of_look(looks)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_fairness_lists_what_was_added(noted: bool, tmp_path: Path) -> None:
+    cells = {
+        **pair("a", 1100),
+        **pair("a-split1", 1140),
+        **{("a", "other", name): made for (_, _, name), made in pair("a", 1050).items()},
+        ("a", "m", "fused"): pair("a", 1120)["a", "m", "text"],
+    }
+    first = ["a/m/text", "a/m/none"]
+    words = [first, ["a/m/fused"], ["a-split1"], ["other"]]
+    folder = write_sweep(
+        tmp_path / "s", cells, revisions=revisions(cells, words, [[], first, [], []] if noted else [None] * 4)
+    )
+    found = read_additions(records.read(paths.manifest_file(folder), Manifest))
+    begin = (
+        "added after results had been seen: "
+        if noted
+        else "planned by a later command, which did not note whether results had been seen: "
+    )
+    assert {name: str(told) for name, told in found.items()} == {
+        ("a", "m"): f"{begin}fused (revision 2 of the plan)",
+        ("a-split1", "m"): f"{begin}the data set (revision 3 of the plan)",
+        ("a", "other"): f"{begin}the model (revision 4 of the plan)",
+    }
+    table = read_sweep(folder)
+    checks = {(g.dataset, g.model): {c.name: c for c in g.checks} for g in read_groups(table, folder)}
+    assert {name: str(own["additions"].reason) for name, own in checks.items()} == {n: str(t) for n, t in found.items()}
+    assert {own["additions"].level for own in checks.values()} == {"PASS"}
+    blind = revisions(cells, words, [[]] * 4)
+    assert read_additions(valid.manifest(revisions=blind)) == {}
