@@ -24,6 +24,8 @@ from mmbench.cli.compose import compose
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
 from mmbench.evaluation.ranking import DegenerateScores
+from mmbench.report.fairness_checks import read_groups
+from mmbench.report.reading import read_sweep
 from mmbench.scheduling import worker
 from mmbench.scheduling.job import Job, forget_data
 from mmbench.scheduling.sweep import Sweep
@@ -182,6 +184,24 @@ def test_a_raised_sweep_that_was_begun_afresh_passes(tmp_path: Path, monkeypatch
     n = sum(1 for folder in paths.stale_dirs(sweep) for _ in folder.rglob("*.state.npz"))
     told = [int(line.split()[-2]) for line in tries_of(sweep) if "was set aside with" in line]
     assert sum(told) == n
+
+
+def test_versions_of_code_in_turn_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the plan, also where nothing else is left of the earlier one; the same code again is none."""
+    words, versions = ("budget.trials=1", "budget.seeds=1"), records.versions
+    run(tmp_path, "s", *words, cells=ONE)
+    run(tmp_path, "s", *words, "study.resume=force", cells=ONE)
+    assert not any("versions" in line for line in tries_of(tmp_path / "s"))
+    monkeypatch.setattr(records, "versions", lambda *own: {**versions(*own), "source": "another one"})
+    sweep = run(tmp_path, "s", *words, "study.resume=force", cells=ONE)
+    with Forger(sweep) as forger:
+        forger.remove(*paths.stale_dirs(sweep))
+        said = "fused was planned with 2 versions of its code, or of what it computes with, in turn"
+        assert said in tries_of(sweep)
+        (group,) = read_groups(read_sweep(sweep), sweep)
+        (check,) = (check for check in group.checks if check.name == "further tries")
+        assert check.level == "WARN"
+        assert said in str(check.reason)
 
 
 def test_what_was_lost_and_came_out_otherwise_passes(tmp_path: Path) -> None:

@@ -67,6 +67,16 @@ def read_tries(sweep_dir: Path, *, beside: bool = True) -> Mapping[Subject, Trie
             of(dataset, model).append(
                 Message("{condition} was planned with {n} settings in turn", condition=condition, n=len(keys))
             )
+    for name, n in _versions(manifest).items():
+        if n > 1:
+            dataset, model, condition = name.split("/")
+            of(dataset, model).append(
+                Message(
+                    "{condition} was planned with {n} versions of its code, or of what it computes with, in turn",
+                    condition=condition,
+                    n=n,
+                )
+            )
     for dataset, n in _contents(manifest).items():
         for subject, tries in found.items() if n > 1 else ():
             if subject[0] == dataset:
@@ -110,6 +120,15 @@ def _planned(manifest: Manifest) -> Mapping[str, set[str]]:
         for name, key in revision.cells.items():
             keys.setdefault(name, set()).add(key)
     return keys
+
+
+def _versions(manifest: Manifest) -> Mapping[str, int]:
+    """How many versions of what decides its numbers each cell was planned with."""
+    versions: dict[str, set[str]] = {}
+    for revision in manifest.revisions:
+        for name, version in revision.versions.items():
+            versions.setdefault(name, set()).add(version)
+    return {name: len(several) for name, several in versions.items()}
 
 
 def _contents(manifest: Manifest) -> Mapping[str, int]:
