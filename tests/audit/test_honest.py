@@ -14,7 +14,7 @@ import msgspec
 import pandas as pd
 import pytest
 
-from mmbench import faults, paths
+from mmbench import faults, fingerprint, paths
 from mmbench.audit import consistency, rescoring, standing
 from mmbench.audit.further_tries import read_tries
 from mmbench.audit.levels import Asked, audit, check_kept_elsewhere
@@ -33,14 +33,14 @@ from mmbench.sealing import score_test
 from mmbench.store import crashes, ledger, records
 from mmbench.store.mending import mend
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Seal, Stage, Training, hashed
+from mmbench.store.schema import Manifest, Seal, Stage, Training, hashed
 from mmbench.training import fit
 from mmbench.training.fit import Fitted
 from mmbench.tuning import study
 from mmbench.tuning.cell import CellTask
 from tests.audit.conftest import SOURCES, run
 from tests.audit.every_model import MODELS, WORLDS, audited, swept
-from tests.audit.forger import Forger
+from tests.audit.forger import DROPPED, Forger
 from tests.audit.test_attacks import plan_of
 from tests.tiny import TINY
 from tests.torn import tear
@@ -255,6 +255,34 @@ def test_models_of_several_efforts_pass_whichever_command_came_last(tmp_path: Pa
             (found,) = consistency.check(sweep)
             assert found.field == "budget"
             assert found.reason == "no cell is planned with its trials, final seeds and training rule"
+    other = {"trials": 1, "seeds": 2, "max_steps": 6}  # that of the other model, which the last command did not name
+    with Forger(sweep) as forger:
+        forger.change(forger.manifest, ("budget",), lambda budget: {**budget, **other}, keep=False)
+        forger.rehash()
+        assert [finding.field for finding in consistency.check(sweep)] == ["budget"]
+        forger.change(forger.manifest, ("named",), lambda _: DROPPED, keep=False)
+        forger.rehash()
+        assert [str(finding) for finding in consistency.check(sweep)] == ["manifest.json: named: it is missing"]
+
+
+def test_plans_of_earlier_versions_keep_their_hashes(tmp_path: Path) -> None:
+    """What they did not note stands in no file and is covered by no hash; then any planned cell may have the budget."""
+    sweep = run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", cells=ONE)
+    with Forger(sweep) as forger:
+        manifest = forger.read(forger.manifest)
+        for record in (manifest, *manifest["revisions"]):
+            for name in ("named", "opened"):
+                record.pop(name, None)
+        # As the version before computed them: over what stands in the file, but for times and machines.
+        (revision,) = manifest["revisions"]
+        covered = {name: value for name, value in revision.items() if name not in ("hash", "planned_at")}
+        revision["hash"] = fingerprint.of_json(covered)
+        whole = {name: value for name, value in manifest.items() if name not in ("hash", "device_sharing")}
+        manifest["hash"] = fingerprint.of_json({**whole, "revisions": [covered]})
+        forger.write(forger.manifest, manifest)
+        assert not consistency.check(sweep)
+        held = records.read(forger.manifest, Manifest)
+        assert (held.hash, held.plan_hash) == (manifest["hash"], revision["hash"])
 
 
 def test_a_kept_plan_must_still_be_planned(tmp_path: Path) -> None:

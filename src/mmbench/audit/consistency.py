@@ -105,16 +105,26 @@ def _plan(sweep_dir: Path, manifest: Manifest) -> Said:
     for name, n in Counter(str(cell.name) for cell in manifest.cells).items():
         if n > 1:
             yield file, f"cells[{name}]", Message("the plan lists it {n} times", n=n)
-    # Whatever the last command asked for, its cells are planned with it; its name alone may be any.
-    budget = manifest.budget
-    asked = fingerprint.of_json(training_rule(budget)), budget.get("trials"), budget.get("seeds")
-    if asked not in {(cell.rule, cell.trials, cell.seeds) for cell in manifest.cells}:
-        yield file, "budget", Message("no cell is planned with its trials, final seeds and training rule")
+    yield from _last_command(file, manifest)
     for cell in manifest.cells:
         folder = folder_of(sweep_dir, cell)
         yield from same(file, f"cells[{cell.name}].folder", cell.folder, folder.relative_to(sweep_dir).as_posix())
     yield from same(file, "delta", manifest.delta, manifest.statistics.get("delta"))
     yield from same(file, "contrasts", manifest.contrasts, list(manifest.statistics.get("contrasts", [])))
+
+
+def _last_command(file: Path, manifest: Manifest) -> Said:
+    """Whatever the last command asked for, its cells are planned with it; the name of its budget alone may be any."""
+    named = {str(cell.name) for cell in manifest.cells}
+    if manifest.named is not msgspec.UNSET:
+        yield from same(file, "named", sorted(set(manifest.named) - named), [])
+        named = set(manifest.named)
+    elif any(revision.opened is not None for revision in manifest.revisions):  # written since both are
+        yield file, "named", Message("it is missing")
+    budget = manifest.budget
+    asked = fingerprint.of_json(training_rule(budget)), budget.get("trials"), budget.get("seeds")
+    if asked not in {(cell.rule, cell.trials, cell.seeds) for cell in manifest.cells if str(cell.name) in named}:
+        yield file, "budget", Message("no cell is planned with its trials, final seeds and training rule")
 
 
 def _times(file: Path, cells: Iterable[Sequence[tuple[int, LedgerRow]]]) -> Said:

@@ -257,6 +257,7 @@ def _merged(
         revisions=revisions,
         statistics=statistics,
         device_sharing={} if earlier is None else dict(earlier.device_sharing),
+        named=sorted(versions),
     )
 
 

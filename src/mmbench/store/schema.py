@@ -626,6 +626,7 @@ class Manifest(Record, frozen=True, tag="manifest"):
         revisions: how often what was to be trained, command by command, as a chain of hashes.
         statistics: the statistics section of the configuration.
         device_sharing: how many workers share a device, by name of the device; of the machines, so no hash covers it.
+        named: cells that the last command named, whose budget stands here; earlier versions did not note it.
         hash: hash of all of this but the times and the machines.
     """
 
@@ -643,6 +644,8 @@ class Manifest(Record, frozen=True, tag="manifest"):
     primary: str
     statistics: dict[str, Any]
     device_sharing: dict[str, Sharing] = {}
+    # What is unset stands in no file, and no hash covers it: the hash of an earlier version stays what it was.
+    named: list[str] | msgspec.UnsetType = msgspec.UNSET
     hash: str = ""
 
     @property
