@@ -16,6 +16,7 @@ from mmbench.audit import consistency
 from mmbench.audit.further_tries import read_tries
 from mmbench.audit.levels import check_kept_elsewhere
 from mmbench.inference.verdicts import Verdict
+from mmbench.report.archive import pack, unpack
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import Comparison, level_of, read_contrasts
 from mmbench.report.fairness_checks import read_groups
@@ -74,6 +75,21 @@ def test_a_forced_command_appends_a_revision_with_the_seal_of_then(tmp_path: Pat
     assert not check_kept_elsewhere(sweep, plan, "")
     swept(tmp_path, 3)
     assert revisions(sweep)[2:] == [(3, [seal])]
+
+
+def test_a_result_that_was_taken_away_is_doubted_in_an_archive_too(tmp_path: Path) -> None:
+    """The copy of its seal says that the test split was opened."""
+    sweep = swept(tmp_path / "runs", 2)
+    cell = cell_of(sweep)
+    for file in (paths.seal_file(cell), *cell.rglob(f"*.{paths.RANKS}"), *cell.rglob(f"*.{paths.LISTS}")):
+        file.unlink()
+    pack(sweep, tmp_path / "s.zip")
+    unpack(tmp_path / "s.zip", tmp_path / "there")
+    for folder in (sweep, tmp_path / "there"):
+        (doubt,) = found(folder)
+        assert doubt.endswith(
+            "its test split was opened, and the result is not there; run the command of the sweep again"
+        )
 
 
 def test_a_revision_notes_what_had_been_opened(tmp_path: Path) -> None:

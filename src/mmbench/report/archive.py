@@ -48,11 +48,11 @@ RECORDS = (
     paths.ledger_file(Path()).suffix,
     *(f".{ending}" for ending in (paths.RECORD, paths.VALIDATION, paths.STATE, paths.RANKS, paths.LISTS)),
 )
-#: What is no record, was damaged and made again, or says what nobody else needs to believe.
-LEFT_OUT = (
-    *paths.MIRRORS,
-    *(place(Path()).name for place in (paths.report_dir, paths.audit_file, paths.damaged_dir)),
-)
+#: What is no record, or says what nobody else needs to believe.
+LEFT_OUT = (*paths.MIRRORS, *(place(Path()).name for place in (paths.report_dir, paths.audit_file)))
+#: What tells an audit that the test split was opened, or that a record was lost and made again: copies of seals, and
+#: records among the damaged files, whatever number their names end in.
+SEAL_COPY, DAMAGED = paths.copy_of(paths.seal_file(Path())).name, paths.damaged_dir(Path()).name
 #: Why files of a report, by their names in English, are not computed again; and all files that commands write.
 FROM_PRICES = Message("it rests on the prices that were given, and says the day of its writing")
 FROM_ELSEWHERE = {
@@ -228,13 +228,17 @@ def _check_amount(place: Path, members: int, size: int) -> None:
 
 
 def _files(sweep_dir: Path) -> Iterator[Path]:
-    """The records, and the report."""
+    """The records, what tells of records that are gone, and the report."""
     for path in sorted(sweep_dir.rglob("*")):
         parts = path.relative_to(sweep_dir).parts
         hidden = any(part.startswith(".") for part in parts)
         if not path.is_file() or path.is_symlink() or hidden:
             continue
-        if parts[0] == REPORT or (parts[0] not in LEFT_OUT and path.name.endswith(RECORDS)):
+        if parts[0] == DAMAGED:
+            packed = f".{paths.RECORD}" in path.name
+        else:
+            packed = parts[0] == REPORT or (parts[0] not in LEFT_OUT and path.name.endswith((*RECORDS, SEAL_COPY)))
+        if packed:
             yield path
 
 
