@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench import paths
 from mmbench.inference import tuned_gain
 from mmbench.inference.intervals import holm, smallest_equivalence_margin
 from mmbench.inference.pooling import pooled_gain
@@ -21,6 +22,7 @@ from mmbench.report.pooled import pool, pooled_tables
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import disposal_sentence
 from mmbench.report.write import write_report
+from mmbench.store.schema import DataPrint
 from tests.report.constructed import Made, hit_users, write_sweep
 
 USERS = 2000
@@ -108,6 +110,47 @@ def test_without_any_control_there_is_a_ratio_and_no_word(tmp_path: Path) -> Non
     table = write_report(folder)
     assert "no word: more search on one side" in table.text
     assert "control not run: dataset=d model=m modality=text_shuffled_image" in table.text
+
+
+#: What the plan says of the data set: which modalities it has.
+DATA = DataPrint(
+    split_hash="", test_hash="", valid_users="", n_users=9, n_items=9, n_train=9, features={"image": "", "text": ""}
+)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_one_of_which_nothing_has_run_says_so_and_stays_in_its_family(begun: bool, tmp_path: Path) -> None:
+    """Its cells are planned: records say what they are, or, where their folders are gone, their names."""
+    planned = {name: made(name, range(1000)) for name in ("none", "fused", "text_shuffled_image")}
+    planned |= {"text": made("text", range(1060))}
+    planned |= {"shuffled_text": made("none", range(1000), cell={"states": {"image": N, "text": S}})}
+    whole = {("d", "m", name): cell for name, cell in planned.items()}
+    folder = write_sweep(tmp_path / "s", whole, data={"d": DATA})
+    assert [key[0] for key in disposals(folder)] == ["image", "image", "text", "text"]
+    for name in ("fused", "text_shuffled_image"):
+        place = paths.cell_dir(folder, "d", "m", name)
+        for file in [file for file in place.rglob("*") if file.is_file()]:
+            if not (begun and file == paths.cell_file(place)):
+                file.unlink()
+    found = disposals(folder)
+    waiting = "d/m/fused missing; d/m/text_shuffled_image missing"
+    assert list(found) == [("text", "m"), ("text", None), ("image", "m"), ("image", None)]
+    for model in ("m", None):
+        image, text = found["image", model], found["text", model]
+        assert (image.pending, image.word, image.tuned, image.real) == (True, "no word", None, ())
+        assert image.judgement.reason == waiting
+        assert text.inference is not None
+        assert text.inference.holm == holm([text.inference.p, 1.0])[0] > text.inference.p
+    assert f"d/m/free_disposal_of_image: no word: {waiting}" in write_report(folder).text
+    assert waiting in explainable(folder)["d/m/free_disposal_of_image"]()
+
+
+def test_one_without_two_sides_in_the_plan_does_not_wait(tmp_path: Path) -> None:
+    alone = {("d", "m", "fused"): replace(made("fused", range(9)), missing=True)}
+    assert disposals(write_sweep(tmp_path / "one", alone, data={"d": DATA})) == {}
+    both = alone | {("d", "m", "none"): replace(made("none", range(9)), missing=True)}
+    found = disposals(write_sweep(tmp_path / "both", both, data={"d": DATA}))
+    assert {d.judgement.reason for d in found.values()} == {"d/m/fused missing; d/m/none missing"}
 
 
 def test_it_is_tested_as_a_contrast_is(tmp_path: Path) -> None:

@@ -106,7 +106,9 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
     of_images = [
         d
         for d in disposals
-        if (d.modality, d.model, d.within) == (IMAGE, None, None) and datasets.intersection(d.datasets)
+        if (d.modality, d.model, d.within) == (IMAGE, None, None)
+        and not d.pending
+        and datasets.intersection(d.datasets)
     ]
     disposal = max(of_images, key=lambda d: _best_validation(table, d))
     if not disposal.real:

@@ -7,15 +7,16 @@ searched no more than its control, so neither side has more chances to find some
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mmbench import paths
-from mmbench.data.conditions import SLICE
+from mmbench.audit.condition_names import meant_by
+from mmbench.data.conditions import SLICE, ModalityCondition
 from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, verdict
-from mmbench.messages import Message, conjoined
+from mmbench.messages import Message, clauses, conjoined
 from mmbench.report.additions import Part, effort_of, later_looks
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import (
@@ -35,10 +36,10 @@ from mmbench.report.comparisons import (
     unfairness,
 )
 from mmbench.report.fairness_checks import Group
-from mmbench.report.table import CONDITIONS, SweepTable
+from mmbench.report.table import CONDITIONS, CellResult, SweepTable
 from mmbench.report.together import Repetitions, judge_together, read_repetitions, together, without_word
 from mmbench.store import ledger, records
-from mmbench.store.schema import Cell
+from mmbench.store.schema import ID_ONLY, Cell, Manifest
 
 States = tuple[tuple[str, str], ...]
 
@@ -104,6 +105,8 @@ class Disposal:
         pairs: each real cell with its control, and when they were planned; none where no control was run.
         enlarged: revisions of the plan that added to what is chosen from, or repetitions, once a word had been
             possible, each a look.
+        pending: whether cells that are planned and have no result leave nothing to compare, as its reason says; then it
+            has no sides.
     """
 
     dataset: str
@@ -125,6 +128,7 @@ class Disposal:
     target: str = ""
     pairs: tuple[Part, ...] = ()
     enlarged: tuple[int, ...] = ()
+    pending: bool = False
 
     @property
     def name(self) -> str:
@@ -154,7 +158,8 @@ ALL_MODELS, FREE = Message("all models"), "free_disposal_of_"
 def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]:
     """Free disposal of every modality that some real condition has, for each model and over all models.
 
-    External recommendations and the late ensemble are on neither side.
+    External recommendations and the late ensemble are on neither side. One that the plan allows, and of which too
+    little has run, says so and has a p of 1.
 
     Args:
         table: the sweep.
@@ -168,7 +173,88 @@ def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]
             for group in having:
                 found += _read(table, modality, group.model, [group])
             found += _read(table, modality, None, of_dataset)
-    return adjusted(_together(table, groups, by_dataset), read_repetitions(table, groups))
+    read, repeated = _together(table, groups, by_dataset), read_repetitions(table, groups)
+    return adjusted([*read, *_pending(table, read, repeated)], repeated)
+
+
+def _pending(table: SweepTable, read: Sequence[Disposal], repeated: Sequence[Repetitions]) -> Iterator[Disposal]:
+    """Free disposals that the plan allows and of which nothing can be compared yet, those of repetitions as one.
+
+    Args:
+        table: the sweep.
+        read: those that can be compared.
+        repeated: the repetitions of the sweep.
+    """
+    known = {(dataset, d.modality, d.model) for d in read for dataset in d.datasets}
+    manifest = records.read(paths.manifest_file(table.folder), Manifest)
+    modalities = {name: tuple(data.features) for name, data in manifest.data.items()}
+    whole = {dataset: over for over in repeated for dataset in over.datasets}
+    for datasets in dict.fromkeys(whole[name].datasets if name in whole else (name,) for name in table.datasets):
+        planned = [
+            (cell, states)
+            for cell in table.cells.values()
+            if cell.dataset in datasets
+            and (states := _planned_states(cell, modalities.get(cell.dataset, ()))) is not None
+        ]
+        for modality in sorted({name for _, states in planned for name, state in states.items() if state == "real"}):
+            models = sorted({cell.model for cell, states in planned if states.get(modality) == "real"})
+            for model in (*models, None):
+                if any((name, modality, model) in known for name in datasets):
+                    continue
+                reason = _why_pending(modality, [p for p in planned if model in (None, p[0].model)])
+                if reason:
+                    yield Disposal(
+                        whole[datasets[0]].name if datasets[0] in whole else datasets[0],
+                        modality,
+                        model,
+                        None,
+                        (),
+                        (),
+                        (),
+                        verdict(None, table.delta, wordless=reason),
+                        over=whole.get(datasets[0]),
+                        data=next((cell.data for cell, _ in planned if cell.data), ""),
+                        pending=True,
+                    )
+
+
+def _planned_states(cell: CellResult, modalities: Collection[str]) -> Mapping[str, str] | None:
+    """States of a planned cell: as its record has them, or as its name says; None of what is on no side.
+
+    Args:
+        cell: the cell.
+        modalities: those of its data set.
+    """
+    if cell.parts:
+        return None
+    if cell.status != "stale" and paths.cell_file(cell.folder).exists():
+        record = records.read(paths.cell_file(cell.folder), Cell)
+        return None if thinned(record) or "recommendations" in record.config["model"] else record.states
+    if cell.modality == ID_ONLY:
+        return {}
+    condition = meant_by(cell.modality, ModalityCondition())
+    if condition is None or any(condition.missing.values()):
+        return None
+    return {name: condition.state(name) for name in modalities}
+
+
+def _why_pending(modality: str, planned: Sequence[tuple[CellResult, Mapping[str, str]]]) -> str:
+    """What a free disposal waits for; nothing where the plan has no two sides for it."""
+    real = [states for _, states in planned if {*states.values()} <= {"real", "drop"}]
+    having = [states for states in real if states.get(modality) == "real"]
+    controls = {_key({**states, modality: "shuffle"}) for states in having} & {_key(states) for _, states in planned}
+    if not having or not (controls or len(having) < len(real)):
+        return ""
+    sides = controls.union(map(_key, real))
+    reasons = []
+    for cell, states in planned:
+        name = f"{cell.dataset}/{cell.model}/{cell.modality}"
+        if cell.status in PENDING and _key(states) in sides:
+            reasons.append(Message(PENDING[cell.status], condition=name))
+        elif cell.status == "failed" and _key(states) in sides:
+            why = " ".join(cell.reason.split())
+            reasons.append(Message("{condition} failed: {reason}", condition=name, reason=why))
+    return clauses(reasons) if reasons else ""
 
 
 def read_partial_disposals(table: SweepTable, groups: Sequence[Group], modality: str) -> list[Disposal]:

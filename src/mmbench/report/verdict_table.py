@@ -507,4 +507,5 @@ def _free(table: SweepTable, disposals: Sequence[Disposal]) -> list[str]:
     for d in disposals:
         lines.append(Message("{name}: {said}", name=d.name, said=disposal_verdict(d, table.primary)))
         lines += [Message("{name}, {said}", name=d.name, said=earlier_verdict(look)) for look in d.earlier]
-    return [*lines, *(Message("{name}: {said}", name=d.name, said=disposal_cells(d)) for d in disposals)]
+    sided = [d for d in disposals if not d.pending]
+    return [*lines, *(Message("{name}: {said}", name=d.name, said=disposal_cells(d)) for d in sided)]
