@@ -42,10 +42,8 @@ def test_a_wrong_rate_is_one_that_five_per_cent_cannot_explain() -> None:
     assert [too_many(wrong, 20) for wrong in (1, 4, 5, 6)] == [False, False, False, True]
 
 
-#: What fails: the cap cut trainings of VBPR with text off, so that it has no word about images either; AddEASE ranks no
-#: new item high enough to gain from its image.
+#: What fails: AddEASE ranks no new item high enough to gain from its image.
 WRONG = {
-    "planted_complementary_2": "12,000 steps are not enough for vbpr: measurement not trusted",
     "planted_cold_image_0": "addease says equivalent: no new item is ranked high enough",
 }
 
