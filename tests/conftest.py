@@ -109,9 +109,14 @@ def source_study() -> Path:
     return file
 
 
+def blank_charts(patch: pytest.MonkeyPatch) -> None:
+    """Draw no chart from here on."""
+    patch.setattr(Drawing, "inline", "<svg></svg>")
+    patch.setattr(Drawing, "_files", ("<svg></svg>", BLANK_PNG))
+
+
 @pytest.fixture(autouse=True)
 def _blank_charts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Most of a report's time is spent on charts, and most tests that write one look at none of them."""
     if request.node.get_closest_marker("charts") is None:
-        monkeypatch.setattr(Drawing, "inline", "<svg></svg>")
-        monkeypatch.setattr(Drawing, "_files", ("<svg></svg>", BLANK_PNG))
+        blank_charts(monkeypatch)

@@ -24,18 +24,29 @@ from mmbench.report.write import write_report
 from mmbench.store import records
 from mmbench.store.schema import Manifest, hashed
 from tests.audit.conftest import run
+from tests.conftest import blank_charts
 from tests.report.constructed import write_sweep
 from tests.report.shop import vouched
 from tests.report.test_contribution import cells
 
 Change = Callable[[dict[str, bytes]], None]
-#: What is packed and unpacked must be drawn alike.
-pytestmark = pytest.mark.charts
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packed")
+    """With blank charts, as a test makes them that is not marked: what is packed and unpacked must be drawn alike."""
+    with pytest.MonkeyPatch.context() as patch:
+        blank_charts(patch)
+        return packed(tmp_path_factory.mktemp("packed"))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With its charts."""
+    return packed(tmp_path_factory.mktemp("drawn"))
+
+
+def packed(folder: Path) -> Path:
     sweep = write_sweep(folder / "s", cells(), contrasts=["fused_vs_text"])
     paths.final_file(sweep / "d" / "m" / "none", 1, paths.STATE).write_bytes(b"weights")
     paths.ledger_file(sweep).write_text("")
@@ -58,8 +69,9 @@ def changed(archive: Path, target: Path, change: Change, *, honest: bool) -> Pat
     return target
 
 
-def test_what_was_packed_is_what_the_records_give(archive: Path, tmp_path: Path) -> None:
-    findings = verify(archive, tmp_path, holds)
+@pytest.mark.charts
+def test_what_was_packed_is_what_the_records_give(drawn: Path, tmp_path: Path) -> None:
+    findings = verify(drawn, tmp_path, holds)
     assert {finding.file for finding in findings} >= {"table.csv", "verdicts.csv", "verdicts.tex", "contribution.csv"}
     assert all(finding.same for finding in findings)
 
@@ -120,10 +132,11 @@ def test_no_language_of_a_page_takes_titles_out_of_the_house(tmp_path: Path) -> 
         assert opened.read("report/decision.ja.html") == b'<a href="decision.html">'
 
 
+@pytest.mark.charts
 @pytest.mark.thorough
-def test_the_same_sweep_gives_the_same_bytes(archive: Path, tmp_path: Path) -> None:
-    pack(archive.parent / "s", tmp_path / "s.zip")
-    assert (tmp_path / "s.zip").read_bytes() == archive.read_bytes()
+def test_the_same_sweep_gives_the_same_bytes(drawn: Path, tmp_path: Path) -> None:
+    pack(drawn.parent / "s", tmp_path / "s.zip")
+    assert (tmp_path / "s.zip").read_bytes() == drawn.read_bytes()
 
 
 def test_an_archive_holds_what_tells_of_records_that_are_gone(archive: Path, tmp_path: Path) -> None:
@@ -236,19 +249,20 @@ def test_every_changed_file_of_a_report_is_found(archive: Path, tmp_path: Path) 
     assert told["fairness.html"] == "letter by letter"
 
 
-def test_drawings_of_other_versions_are_not_checked_and_the_text_beside_them_is(archive: Path, tmp_path: Path) -> None:
-    drawn = ("fairness.ja.html", "forest-fused_vs_text.svg", "conditions.png")
+@pytest.mark.charts
+def test_drawings_of_other_versions_are_not_checked_and_the_text_beside_them_is(drawn: Path, tmp_path: Path) -> None:
+    drawings = ("fairness.ja.html", "forest-fused_vs_text.svg", "conditions.png")
     text = ("fairness.html", "report.html", "benchmark.md")
 
     def elsewhere(files: dict[str, bytes]) -> None:
         environment = json.loads(files["environment.json"])
         environment["installed"]["matplotlib"] = "0.1"
         files["environment.json"] = json.dumps(environment).encode()
-        for name in (*drawn, *text):
+        for name in (*drawings, *text):
             EDITS[name](files)
 
-    findings = verify(changed(archive, tmp_path / "s.zip", elsewhere, honest=False), tmp_path / "out", holds)
-    assert {finding.file for finding in findings if finding.same is None} == {*drawn}
+    findings = verify(changed(drawn, tmp_path / "s.zip", elsewhere, honest=False), tmp_path / "out", holds)
+    assert {finding.file for finding in findings if finding.same is None} == {*drawings}
     assert {finding.file for finding in findings if finding.same is False} == {*text}
     told = {finding.file: finding.comparison for finding in findings}
     assert told["conditions.png"] == "drawn by other versions of matplotlib and numpy than those here"
