@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
+import pickle
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import Interactions
@@ -30,6 +36,35 @@ torch.set_num_threads(1)
 def pytest_collection_finish() -> None:
     """As a worker does: what is imported takes no part in the collections that follow each training."""
     allocation.settle()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_text_is_parsed_once() -> Iterator[None]:
+    """Hydra parses twenty files for every job it composes, and most tests compose from the same ones."""
+    parse, parsed = OmegaConf.load, {}
+
+    def load(file: str | Path | IO[Any]) -> Any:
+        if isinstance(file, str | Path):
+            return parse(file)
+        text = file.read()
+        if text not in parsed:
+            file.seek(0)  # from the file itself, so that an error names it
+            parsed[text] = pickle.dumps(parse(file))
+        return pickle.loads(parsed[text])  # Hydra merges into what it gets
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", staticmethod(load))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _packages_are_searched_once() -> Iterator[None]:
+    """Every composition asks what packages offer; one that a test installs lies in a folder of its own on the path."""
+    search = metadata.entry_points
+    found = functools.cache(lambda path, **asked: search(**asked))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metadata, "entry_points", lambda **asked: found(tuple(sys.path), **asked))
+        yield
 
 
 @pytest.fixture
