@@ -6,6 +6,7 @@ import copy
 import functools
 import os
 import pickle
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,11 +19,14 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from mmbench import paths
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.report.charts import Drawing
 from mmbench.training import allocation
+from tests.audit.conftest import SAMPLE, run
+from tests.report.shop import run_shop, write_shop
 
 #: A picture of one white pixel.
 BLANK_PNG = bytes.fromhex(
@@ -65,6 +69,29 @@ def _packages_are_searched_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metadata, "entry_points", lambda **asked: found(tuple(sys.path), **asked))
         yield
+
+
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep with two trials and then with three; beside it its manifest as it was before it was raised.
+
+    Validation is ranked for a sample of users, so that every edit meets one.
+    """
+    folder, words = tmp_path_factory.mktemp("honest"), ("budget.seeds=2", f"evaluation.validation_users={SAMPLE}")
+    sweep = run(folder, "s", "budget.trials=2", *words)
+    shutil.copyfile(paths.manifest_file(sweep), folder / "earlier.json")
+    return run(folder, "s", "budget.trials=3", *words)
+
+
+@pytest.fixture(scope="session")
+def shop_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep on a shop whose items have titles and pictures; enough trials and seeds to judge.
+
+    Tests of five folders read it. Who writes into it takes a copy.
+    """
+    folder = tmp_path_factory.mktemp("shop")
+    data = write_shop(folder / "data", "cold_image", n_users=150, n_items=60)
+    return run_shop(folder / "multirun", data, seeds=2)
 
 
 @pytest.fixture

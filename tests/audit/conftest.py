@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mmbench import paths
 from mmbench.audit.recorded import Sources
 from mmbench.cli.compose import compose
 from mmbench.scheduling import worker
@@ -47,18 +45,6 @@ def run(
     if work and sweep.waiting:
         worker.work(sweep.waiting)
     return sweep.folder
-
-
-@pytest.fixture(scope="session")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sweep, with two trials and then with three; beside it its manifest as it was before it was raised.
-
-    Validation is ranked for a sample of users, so that every edit meets one.
-    """
-    folder, words = tmp_path_factory.mktemp("honest"), ("budget.seeds=2", f"evaluation.validation_users={SAMPLE}")
-    sweep = run(folder, "s", "budget.trials=2", *words)
-    shutil.copyfile(paths.manifest_file(sweep), folder / "earlier.json")
-    return run(folder, "s", "budget.trials=3", *words)
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from mmbench.store import files, records
 from mmbench.store.schema import Manifest
 from mmbench.tuning import study
 from tests.audit.attacks import ATTACKS
-from tests.audit.conftest import honest  # noqa: F401
 from tests.audit.forger import Forger
 from tests.tiny import make_job
 
@@ -28,9 +27,10 @@ Say = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def sweep(honest: Path, tmp_path: Path) -> Path:  # noqa: F811
-    """A copy of the sweep, alone in its folder."""
-    return Path(shutil.copytree(honest, tmp_path / "runs" / "s"))
+def sweep(honest: Path, tmp_path: Path) -> Path:
+    """A copy of the sweep, alone in its folder, that nobody has audited."""
+    audited = shutil.ignore_patterns(paths.audit_file(honest).name)
+    return Path(shutil.copytree(honest, tmp_path / "runs" / "s", ignore=audited))
 
 
 @pytest.fixture

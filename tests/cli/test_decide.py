@@ -20,10 +20,7 @@ from mmbench.store import files, records
 from mmbench.store.bounds import Damaged
 from mmbench.store.schema import Cell
 from tests.audit.conftest import run
-from tests.report.conftest import shop_sweep
 from tests.report.shop import vouched
-
-__all__ = ["shop_sweep"]
 
 
 @pytest.fixture

@@ -14,10 +14,7 @@ from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.scheduling.pilot import Pilot
 from mmbench.scheduling.sweep import Sweep
-from tests.report.conftest import shop_sweep
 from tests.tiny import TINY
-
-__all__ = ["shop_sweep"]
 
 
 def test_every_cell_is_counted_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

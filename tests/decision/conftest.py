@@ -1,7 +1,7 @@
-"""The sweep on a shop that the pages are made of."""
+"""Sweeps made by hand are taken as they are, as for the tests of reports."""
 
 from __future__ import annotations
 
-from tests.report.conftest import _records_are_taken_as_they_are, shop_sweep
+from tests.report.conftest import _records_are_taken_as_they_are
 
-__all__ = ["_records_are_taken_as_they_are", "shop_sweep"]
+__all__ = ["_records_are_taken_as_they_are"]

@@ -16,7 +16,6 @@ from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
 from mmbench.store.schema import Cell, Stage
-from tests.report.shop import run_shop, write_shop
 from tests.tiny import TINY, write_broken_model
 
 #: Needs escaping in LaTeX and in Markdown.
@@ -69,11 +68,3 @@ def whole_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sweep_dir(whole_sweep: Path, tmp_path: Path) -> Path:
     """A copy to change."""
     return Path(shutil.copytree(whole_sweep, tmp_path / "my_table"))
-
-
-@pytest.fixture(scope="session")
-def shop_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep on a shop whose items have titles and pictures; enough trials and seeds to judge."""
-    folder = tmp_path_factory.mktemp("shop")
-    data = write_shop(folder / "data", "cold_image", n_users=150, n_items=60)
-    return run_shop(folder / "multirun", data, seeds=2)

@@ -17,12 +17,9 @@ from mmbench.report.write import write_report
 from mmbench.store.schema import Stage
 from tests.decision.test_new_items import Cells, of_folds
 from tests.decision.test_over_splits import split
-from tests.report.conftest import shop_sweep
 from tests.report.constructed import write_sweep
 from tests.report.test_new_items import write_candidates
 from tests.studies import kept, sweeps
-
-__all__ = ["shop_sweep"]
 
 #: A study is cloned with the repository.
 MOST_BYTES = 5e6
@@ -65,10 +62,11 @@ def test_a_published_study_stays_small(folder: Path) -> None:
 def test_what_is_kept_of_a_sweep_gives_its_verdicts(
     shop_sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_report(shop_sweep)
+    sweep = Path(shutil.copytree(shop_sweep, tmp_path / "shop"))
+    write_report(sweep)
     (tmp_path / "studies").mkdir()
-    study, _ = keep(shop_sweep, tmp_path / "studies" / "shop")
-    shutil.copyfile(paths.report_dir(shop_sweep) / kept.VERDICTS, study.folders[0] / kept.VERDICTS)
+    study, _ = keep(sweep, tmp_path / "studies" / "shop")
+    shutil.copyfile(paths.report_dir(sweep) / kept.VERDICTS, study.folders[0] / kept.VERDICTS)
     found = list(study.judged())
     assert len(found) == study.verdicts.gain.notna().sum() > 0
     for judged in found:
@@ -124,9 +122,10 @@ def test_trials_of_other_held_out_items_are_not_kept(shop_sweep: Path, tmp_path:
 
 
 def test_a_trial_that_was_cut_off_is_not_trusted(shop_sweep: Path, tmp_path: Path) -> None:
-    write_report(shop_sweep)
-    study, _ = keep(shop_sweep, tmp_path / "kept")
-    shutil.copyfile(paths.report_dir(shop_sweep) / kept.VERDICTS, study.folders[0] / kept.VERDICTS)
+    sweep = Path(shutil.copytree(shop_sweep, tmp_path / "shop"))
+    write_report(sweep)
+    study, _ = keep(sweep, tmp_path / "kept")
+    shutil.copyfile(paths.report_dir(sweep) / kept.VERDICTS, study.folders[0] / kept.VERDICTS)
     row = next(judged.row for judged in study.judged() if str(judged.judgement) != "no word")
     for condition in study.conditions.values():
         condition.marked["cut off"] = list(range(len(condition.validation)))

@@ -20,11 +20,8 @@ from mmbench.report.tuned import write_tuned
 from mmbench.report.write import write_report
 from mmbench.store import records
 from mmbench.store.schema import Cell
-from tests.report.conftest import shop_sweep
 from tests.studies import real, sweeps
 from tests.studies.data_sets import DATA_SETS, DataSet, data_of, title_of
-
-__all__ = ["shop_sweep"]
 
 
 def verdicts(*rows: tuple[str, str, str]) -> pd.DataFrame:
