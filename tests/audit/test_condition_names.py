@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,34 +11,43 @@ import pytest
 
 from mmbench import paths
 from mmbench.audit.condition_names import effect, meant_by, own_name, untold_losses
-from mmbench.cli.compose import compose
+from mmbench.cli.compose import compose_all
 from mmbench.data.conditions import ModalityCondition
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import sentence
+from mmbench.scheduling.job import Job
 from tests import records as valid
 from tests.audit.conftest import run
 from tests.audit.test_honest import passes
 from tests.tiny import TINY
 
 MODALITIES = ("image", "text")
-
-
-@pytest.mark.parametrize("name", sorted(file.stem for file in (paths.config_dir() / "modality").glob("*.yaml")))
-@pytest.mark.parametrize(
-    "words",
-    [
-        (),
-        ("+modality.missing.image=0.5",),
-        ("+modality.missing.image=0.50", "modality.missing_rule=tail"),
-        ("modality.missing_slice=popularity:6-20", "modality.missing_rule=slice", "+modality.missing.image=1"),
-        ("++modality.states.image=shuffle", "modality.seed=3"),
-        ("++modality.states.image=gaussian_cov",),
-    ],
+NAMES = sorted(file.stem for file in (paths.config_dir() / "modality").glob("*.yaml"))
+#: Words of a command that change a condition.
+FURTHER = (
+    (),
+    ("+modality.missing.image=0.5",),
+    ("+modality.missing.image=0.50", "modality.missing_rule=tail"),
+    ("modality.missing_slice=popularity:6-20", "modality.missing_rule=slice", "+modality.missing.image=1"),
+    ("++modality.states.image=shuffle", "modality.seed=3"),
+    ("++modality.states.image=gaussian_cov",),
 )
+
+
+@functools.cache
+def asked() -> dict[tuple[str, tuple[str, ...]], Job]:
+    """What commands ask for under every name with all further words, composed together."""
+    each = list(itertools.product(NAMES, FURTHER))
+    composed = compose_all([*TINY, "model=vbpr", f"modality={name}", *words] for name, words in each)
+    return {one: job.job() for one, job in zip(each, composed, strict=True)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("words", FURTHER)
 def test_what_a_command_asks_for_has_its_name(name: str, words: tuple[str, ...]) -> None:
-    job = compose([*TINY, "model=vbpr", f"modality={name}", *words]).job()
+    job = asked()[name, words]
     condition = job.config.modality
     meant = meant_by(job.asked_modality, condition)
     assert meant is not None

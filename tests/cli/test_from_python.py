@@ -15,6 +15,7 @@ import mmbench
 from mmbench import paths
 from mmbench.cli import from_python
 from tests import extension
+from tests.cli.conftest import Command
 from tests.tiny import TINY
 
 WORDS = ("model=popularity,hybridknn", "modality=none,text")
@@ -51,14 +52,14 @@ def test_a_sweep_runs_prints_and_returns_its_results(
         ),
     ],
 )
-def test_errors_are_those_of_the_command(wrong: str, tmp_path: Path) -> None:
+def test_errors_are_those_of_the_command(wrong: str, command: Command, tmp_path: Path) -> None:
     """Those that this process sees, and those that only the command sees."""
     words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", *WORDS]
     asked = [word for word in words if word.partition("=")[0] != wrong.partition("=")[0]] + [wrong]
     with pytest.raises(mmbench.Refusal) as refused:
         mmbench.sweep(*asked, progress=False)
-    done = subprocess.run([sys.executable, "-m", "mmbench", "-m", *asked], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, f"error: {refused.value}\n")
+    said = command("-m", *asked)
+    assert (said.code, said.err) == (2, f"error: {refused.value}\n")
 
 
 def test_flags_of_a_terminal_are_refused() -> None:
