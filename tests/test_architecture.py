@@ -44,8 +44,8 @@ PLAIN_MAPPINGS = {
         "decision.economics._step",
     },
     "a document: a decision, a pre-test, what an archive or a data set says of itself": {
-        "cli.prepare._summary",
-        "cli.prepare._with_texts",
+        "cli.prepare_folder._summary",
+        "cli.prepare_folder._with_texts",
         "decision.mirror._decision",
         "decision.record.as_record",
         "decision.record.decided",
@@ -64,7 +64,7 @@ PLAIN_MAPPINGS = {
         "report.frames._learning",
         "report.frames._of_training",
     },
-    "words of a command line": {"cli.prepare._stated_options"},
+    "words of a command line": {"cli.prepare_folder._stated_options"},
     "what a template is filled with": {
         "decision.page.sections._cost",
         "decision.page.sections._hero",

@@ -25,6 +25,7 @@ from typing import Any
 from mmbench import cli
 from mmbench.cli import decide
 from mmbench.cli.compose import compose
+from mmbench.cli.decide_sweep import decide_sweep
 from mmbench.report.archive import HASHES, pack
 from mmbench.scheduling import job as job_module
 from mmbench.scheduling import worker
@@ -48,7 +49,7 @@ def write_honest(folder: Path) -> Files:
     sweep = Sweep.plan([compose([*words, f"modality={name}"]).job() for name in ("text", "fused")], words)
     sweep.open()
     worker.work(sweep.waiting)
-    decide.write(sweep.folder, decide.read_settings(["serving=false"]))
+    decide_sweep(sweep.folder, decide.read_settings(["serving=false"]))
     pack(sweep.folder, folder / "s.zip")
     states = {str(file.relative_to(sweep.folder)): file.read_bytes() for file in sweep.folder.rglob("*.npz")}
     with zipfile.ZipFile(folder / "s.zip") as opened:

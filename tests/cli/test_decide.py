@@ -10,6 +10,7 @@ import pytest
 
 from mmbench import cli, paths
 from mmbench.cli import decide
+from mmbench.cli.economics_file import load_economics
 from mmbench.decision import Action
 from mmbench.decision.economics import INPUTS, POLICY, Source
 from mmbench.decision.page.phrases import BADGES
@@ -69,7 +70,7 @@ def test_the_terminal_says_that_data_could_not_be_read(sweep: Path, capsys: pyte
 
 def test_a_packaged_file_is_nobodys_own() -> None:
     for name in ("default", "yen"):
-        packaged = decide.load_economics(name)
+        packaged = load_economics(name)
         assert set(packaged.assumed) == {*INPUTS, *POLICY}
         assert (packaged.digest, packaged.changed_at) == ("", "")
 
@@ -83,7 +84,7 @@ def test_readers_of_japanese_get_yen_unless_they_name_other_sums() -> None:
 def test_a_file_starts_from_the_prices_of_its_currency(tmp_path: Path) -> None:
     own = tmp_path / "my.yaml"
     own.write_text("currency: JPY\nvalue: {order_value: 5000}\nitems: {stock: 300, new_year: 20}\n")
-    company, yen, euro = (decide.load_economics(name) for name in (str(own), "yen", "default"))
+    company, yen, euro = (load_economics(name) for name in (str(own), "yen", "default"))
     assert company.inputs["cost.engineering_once"] == yen.inputs["cost.engineering_once"]
     assert company.steps == yen.steps
     assert company.machine_hour == yen.machine_hour
@@ -93,7 +94,7 @@ def test_a_file_starts_from_the_prices_of_its_currency(tmp_path: Path) -> None:
     assert {company.sources[name] for name in given} == {Source.OWN}
     own.write_text("currency: USD\n")
     with pytest.raises(ValueError, match="currency=USD, and no prices are known in it; give these too: value"):
-        decide.load_economics(str(own))
+        load_economics(str(own))
 
 
 @pytest.mark.parametrize(("name", "lang"), [("default", "en"), ("yen", "ja")])
@@ -105,17 +106,17 @@ def test_a_file_of_ones_own_sums_is_written_for_editing(
     file = Path(f"economics-{name}.yaml")
     assert str(file) in capsys.readouterr().out
     text = file.read_text(encoding="utf-8")
-    known, own = decide.load_economics(name), decide.load_economics(str(file))
+    known, own = load_economics(name), load_economics(str(file))
     assert (own.currency, own.inputs, own.steps) == (known.currency, known.inputs, known.steps)
     assert set(own.assumed) == {*INPUTS, *POLICY}  # nothing counts as one's own before its # is gone
     edited = re.sub(r"^#(?=[a-z])(?!transfer_pairs)", "", text, flags=re.M)
     file.write_text(edited, encoding="utf-8")
-    given = decide.load_economics(str(file))
+    given = load_economics(str(file))
     assert (given.inputs, given.steps, given.years) == (known.inputs, known.steps, known.years)
     assert set(given.assumed) == {"transfer"}
     one = text.replace("#value.margin: {low: 0.2, likely: 0.25, high: 0.3}", "value.margin: 0.4")
     file.write_text(one.replace("#transfer_pairs", "transfer_pairs"), encoding="utf-8")
-    assert set(decide.load_economics(str(file)).assumed) == {*INPUTS, *POLICY} - {"value.margin", "transfer"}
+    assert set(load_economics(str(file)).assumed) == {*INPUTS, *POLICY} - {"value.margin", "transfer"}
     comments = [line for line in text.splitlines() if line.startswith("# ")]
     assert len(comments) > len(INPUTS)
     if lang == "ja":

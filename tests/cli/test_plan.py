@@ -8,6 +8,7 @@ import pytest
 
 from mmbench.cli import plan
 from mmbench.cli.compose import compose
+from mmbench.cli.forecast import controls, expected
 from mmbench.messages import Refusal, Translator
 from mmbench.report.disposals import read_disposals
 from mmbench.report.fairness_checks import read_groups
@@ -66,23 +67,23 @@ def test_a_preset_is_planned_as_it_runs() -> None:
 def test_the_company_preset_runs_every_control_of_images() -> None:
     jobs = [job.job() for job in plan.expand(["experiment=company", "dataset=planted"])]
     planned = Sweep.plan(jobs, []).planned
-    assert plan.controls(planned, None) == [
+    assert controls(planned, None) == [
         "controls with shuffled images, and what each of them controls: text_shuffled_image (fused), "
         "shuffled_image (image)"
     ]
     without = [
         cell for cell in planned if (cell.task.cell.model, cell.task.cell.modality) != ("fusion", "shuffled_image")
     ]
-    assert plan.controls(without, None)[1:] == [
+    assert controls(without, None)[1:] == [
         "without one more control nothing can be decided about images; add modality=shuffled_image"
     ]
     thinned = compose(["dataset=planted", "model=vbpr", "modality=image", "+modality.missing.image=0.5"]).job()
-    assert plan.controls(Sweep.plan([thinned], []).planned, None) == []
+    assert controls(Sweep.plan([thinned], []).planned, None) == []
 
 
 def test_the_expected_range_is_that_of_the_records(shop_sweep: Path) -> None:
     table = read_sweep(shop_sweep)
-    said = plan.expected(table, Translator())
+    said = expected(table, Translator())
     (disposal,) = (
         d for d in read_disposals(table, read_groups(table, table.folder)) if (d.modality, d.model) == ("image", None)
     )
@@ -92,7 +93,7 @@ def test_the_expected_range_is_that_of_the_records(shop_sweep: Path) -> None:
     assert row[-5:-1] == ["3", "/", "8", "±"] or row[-6:-2] == ["3", "/", "8", "±"]
     assert row[-1] == f"{100 * log.mde():.1f}%"
     # What earlier commands have run is not asked for again.
-    assert [str(line)[:8] for line in plan.controls([], table)] == ["controls"]
+    assert [str(line)[:8] for line in controls([], table)] == ["controls"]
 
 
 def test_a_flag_is_refused() -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import mmbench.cli
-from mmbench.cli import prepare
+from mmbench.cli import prepare, prepare_folder
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.readers.mmrec import read_mmrec
 from mmbench.data.sources import read_folder
@@ -47,7 +47,7 @@ def test_a_table_with_a_mapping(shop: Path, capsys: pytest.CaptureFixture[str]) 
     files = {name: hashlib.sha256((shop / name).read_bytes()).hexdigest() for name in ("log.csv", "items.csv")}
     assert told["provenance"] == {
         "format": "table",
-        "mmbench": prepare.version("mmbench"),
+        "mmbench": prepare_folder.version("mmbench"),
         "files": files,
         "options": {
             "columns": {"user": "who", "item": "what,code"},
@@ -208,7 +208,7 @@ def test_a_fault_while_writing_leaves_no_folder(shop: Path, monkeypatch: pytest.
         (folder / "interactions.parquet").write_text("half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(prepare, "write_folder", half)
+    monkeypatch.setattr(prepare_folder, "write_folder", half)
     with pytest.raises(OSError, match="disk full"):
         run(shop / "log.csv", "--map", "user=who,item=what,code", "--out", shop / "out")
     assert sorted(path.name for path in shop.iterdir()) == ["items.csv", "log.csv"]

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from mmbench import cli, paths
-from mmbench.cli import prepare as prepare_module
+from mmbench.cli import prepare_folder
 from mmbench.data.sources import read_items, read_log
 from mmbench.encoders import images
 from mmbench.scheduling import job as job_module
@@ -218,7 +218,7 @@ def test_a_folder_that_was_left_unfinished_is_written_anew(
     step: str, is_there: bool, shop: Path, start: Start, ran: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(prepare_module, step, interrupt)
+        patch.setattr(prepare_folder, step, interrupt)
         with pytest.raises(KeyboardInterrupt):
             walk("shop", "--yes", *QUICK)
     assert Path("data/shop").exists() == is_there

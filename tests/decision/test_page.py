@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mmbench import paths
-from mmbench.cli.decide import load_economics
+from mmbench.cli.economics_file import load_economics
 from mmbench.decision import Action, Gate, Status, as_record, decide, gates, replay
 from mmbench.decision.evidence import Bars
 from mmbench.decision.page import checklist, sections

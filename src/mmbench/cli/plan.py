@@ -3,41 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from pathlib import Path
-
-import torch
 
 from mmbench import paths
 from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
 from mmbench.cli.run import CONFIG_DIR_FLAGS, config_dirs, named, own_trust, separated
 from mmbench.cli.words import next_line, take_language
-from mmbench.decision.gates import IMAGE
-from mmbench.inference.tuned_gain import Gain, TunedGain
-from mmbench.messages import Message, Refusal, Translator
-from mmbench.report.comparisons import read_contrasts
-from mmbench.report.disposals import control_of, read_disposals
-from mmbench.report.fairness_checks import read_groups
-from mmbench.report.layout import Document, terminal, text_table
-from mmbench.report.reading import read_sweep
-from mmbench.report.table import SweepTable
-from mmbench.scheduling import memory, pilot
-from mmbench.scheduling.planning import Planned
-from mmbench.scheduling.sweep import Sweep
-from mmbench.training import allocation
-from mmbench.training.settings import cores_here
+from mmbench.messages import Message, Refusal
 
-WORKERS = (1, 2, 4, 8, 16, 64)
-MODEL_COLUMNS = (Message("model (heaviest condition)"), Message("set-up s"), Message("epoch s"), Message("trainings"))
-ENDS = (Message("shortest"), Message("longest"))
-GAIN_COLUMNS = (
-    Message("gain"),
-    Message("after / of trials"),
-    Message("95 % range"),
-    Message("smallest gain that is detected"),
-)
 HELP = Message(
     """\
 python -m mmbench plan OVERRIDE ... [lang=en|ja]
@@ -56,6 +31,12 @@ def main(argv: Sequence[str]) -> None:
     if {"-h", "--help"} & set(argv):
         print(translator(HELP), end="")
         return
+    import torch  # --help does without it, and without what trains
+
+    from mmbench.cli.forecast import controls, described, expected
+    from mmbench.report.reading import read_sweep
+    from mmbench.scheduling.sweep import Sweep
+
     flags, words = separated([word for word in argv if word not in ("-m", "--multirun")])
     folders = config_dirs(flags)
     others = [flag for flag in flags if flag.startswith("-") and flag.partition("=")[0] not in CONFIG_DIR_FLAGS]
@@ -105,157 +86,3 @@ def expand(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Compo
     chosen = [*defaults.sweeper_params, *overrides]
     variants = [compose.single_values(override) for override in compose.parse(chosen, folders)]
     return compose.compose_all(itertools.product(*variants), folders)
-
-
-def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Message]:
-    """Which condition is the control of each condition with images; nothing for data without images.
-
-    Args:
-        planned: cells of the command.
-        table: what earlier commands of the sweep have run; None where there is nothing.
-    """
-    conditions: dict[tuple[str, str], dict[frozenset[tuple[str, str]], str]] = {}
-    for name, cell in (table.cells if table else {}).items():
-        if cell.status == "done":
-            conditions.setdefault(name[:2], {})[frozenset(cell.states.items())] = cell.modality
-    for plan in planned:
-        task = plan.task
-        if not any(task.condition.missing.values()):
-            key = frozenset((modality, task.condition.state(modality)) for modality in task.features)
-            conditions.setdefault(task.cell[:2], {})[key] = task.cell.modality
-    run: dict[str, str] = {}
-    missing: dict[str, None] = {}
-    for by_states in conditions.values():
-        for key, condition in by_states.items():
-            states = dict(sorted(key))
-            if states.get(IMAGE) == "real" and set(states.values()) <= {"real", "drop"}:
-                control = by_states.get(frozenset({**states, IMAGE: "shuffle"}.items()))
-                if control is None:
-                    missing[control_of(states, condition, IMAGE)] = None
-                else:
-                    run[condition] = control
-    lines = []
-    if run:
-        pairs = ", ".join(f"{control} ({condition})" for condition, control in sorted(run.items()))
-        lines.append(Message("controls with shuffled images, and what each of them controls: {pairs}", pairs=pairs))
-    lines += [
-        Message("without one more control nothing can be decided about images; add {overrides}", overrides=overrides)
-        for overrides in missing
-    ]
-    return lines
-
-
-def expected(table: SweepTable | None, translator: Translator) -> str:
-    """How wide the range of every tuned gain was so far, which is how wide it is expected to be.
-
-    Args:
-        table: what earlier commands of the sweep have run; None where there is nothing.
-        translator: language.
-    """
-    gains: list[tuple[str, Gain | None]] = []
-    if table is not None:
-        groups = read_groups(table, table.folder)
-        gains += [(disposal.name, disposal.tuned) for disposal in read_disposals(table, groups)]
-        gains += [(comparison.name, comparison.tuned) for comparison in read_contrasts(table, groups)]
-    rows = []
-    for name, tuned in gains:
-        log = tuned.estimate.log_gain if isinstance(tuned, TunedGain) else tuned and tuned.log_gain
-        if tuned and log and math.isfinite(log.se):
-            width = (log.at(0.95).hi - log.at(0.95).lo) / 2
-            numbers = [f"± {translator.percent(width, 1)}", translator.percent(log.mde(), 1)]
-            rows.append([name, f"{tuned.n} / {tuned.trials}", *numbers])
-    if not rows:
-        unknown = Message("range of the gains, and the smallest that can be detected: unknown before a pilot has run")
-        return f"{translator(unknown)}\n"
-    header = [translator(name) for name in GAIN_COLUMNS]
-    title = translator(Message("Expected range of the gains, from what has run"))
-    note = Message(
-        "More users narrow a range. So do more trials up to about 30, hardly beyond: a gain is told for a third."
-    )
-    return terminal(Document("", [text_table(title, header, rows)], [translator(note)]))
-
-
-def described(sweep: Sweep, translator: Translator) -> str:
-    """The pilot of each (dataset, model), what follows for the sweep, and what this machine would make of it."""
-    rows: list[list[str]] = []
-    low = high = disk = peak = 0.0
-    waiting = [plan for plan in sweep.planned if not plan.finished]
-    for (dataset, model), cells in pilot.heaviest(waiting).items():
-        heaviest = cells[0]
-        measured = pilot.measure(heaviest.task, tests=True)
-        trainings, rule = sum(plan.left for plan in cells), heaviest.task.budget.stopping
-        finals = sum(min(plan.left, plan.task.effort.seeds) for plan in cells) * measured.extra
-        shortest = finals + trainings * measured.seconds(rule.fewest_epochs(measured.steps_per_epoch))
-        longest = finals + trainings * measured.seconds(rule.most_epochs(measured.steps_per_epoch))
-        low, high = low + shortest, high + longest
-        disk, peak = disk + trainings * measured.state_mb, max(peak, measured.peak_mb)
-        name = f"{dataset}/{model} ({heaviest.task.cell.modality})"
-        costs = [translator.number(measured.setup, 1), translator.number(measured.epoch, 2)]
-        rows.append(
-            [name, *costs, translator.number(trainings), _time(shortest, translator), _time(longest, translator)]
-        )
-    allocation.release()  # what pilots side by side are to have for themselves
-    header = [translator(name) for name in (*MODEL_COLUMNS, *ENDS)]
-    spread = [[str(n), _time(low / n, translator), _time(high / n, translator)] for n in WORKERS]
-    tables = [
-        text_table(
-            translator(Message("A pilot of two epochs for every model, with its heaviest condition")), header, rows
-        ),
-        text_table(
-            translator(
-                Message(
-                    "How long the sweep takes: shortest if every training stops as early as the rule allows, longest "
-                    "if every one runs to the cap"
-                )
-            ),
-            [translator(name) for name in (Message("workers"), *ENDS)],
-            spread,
-        ),
-    ]
-    note = Message.counted(
-        "this machine has {n} core; states, which an audit ranks again, take about {disk} MB of disk, memory about "
-        "{memory} MB per worker",
-        "this machine has {n} cores; states, which an audit ranks again, take about {disk} MB of disk, memory about "
-        "{memory} MB per worker",
-        cores_here(),
-        disk=translator.number(disk),
-        memory=translator.number(peak),
-    )
-    return terminal(Document("", tables, [translator(note), *here(sweep, waiting, low, high, peak, translator)]))
-
-
-def here(
-    sweep: Sweep, waiting: Sequence[Planned], low: float, high: float, peak: float, translator: Translator
-) -> list[str]:
-    """How many workers a pool of this machine would have on which devices, and for how long.
-
-    Args:
-        sweep: the sweep.
-        waiting: cells that are not finished.
-        low: seconds of all their trainings one after the other, at least.
-        high: seconds of all their trainings one after the other, at most.
-        peak: memory of a worker in MiB.
-        translator: language.
-    """
-    machine, asked = sweep.machine(), sweep.config.sweep
-    found = pilot.sharing(waiting, machine) if machine.needs_pilot(asked) else None
-    layout = machine.layout(asked, None if found is None else found.workers)
-    workers, left = layout.size, memory.available()
-    if left is not None and not layout.fixed:
-        workers = max(1, min(workers, int(left / (2**20 * peak))))
-    speedup = workers if found is None else len(machine.groups) * found.speedup
-    told = Message(
-        "here: {workers}; from {shortest} to {longest}",
-        workers=machine.described(asked, None if found is None else found.workers),
-        shortest=_time(low / speedup, translator),
-        longest=_time(high / speedup, translator),
-    )
-    return [*([] if found is None else [translator(pilot.described(found))]), translator(told)]
-
-
-def _time(seconds: float, translator: Translator) -> str:
-    if seconds < 90:
-        return translator(Message("{n} s", n=translator.number(seconds)))
-    if seconds < 5400:
-        return translator(Message("{n} min", n=translator.number(seconds / 60)))
-    return translator(Message("{n} h", n=translator.number(seconds / 3600, 1)))

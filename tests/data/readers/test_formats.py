@@ -15,6 +15,7 @@ import pytest
 from mmbench.data.divisions import categories
 from mmbench.data.readers.formats import READERS, Options, detected, read_source
 from mmbench.data.readers.journal import Journal
+from mmbench.data.readers.known import FORMATS
 from mmbench.data.readers.lists import read_lists
 from mmbench.data.readers.mmrec import read_mmrec, write_mmrec
 from mmbench.data.sources import Source, read_folder, write_folder
@@ -416,6 +417,7 @@ def test_any_other_columns_are_a_table(tmp_path: Path) -> None:
 def test_every_format_is_recognised_by_some_test() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     assert all(f'"{name}"' in text for name in READERS)
+    assert tuple(READERS) == FORMATS  # which a help names without them
 
 
 def test_what_is_nothing_is_not_guessed(tmp_path: Path) -> None:

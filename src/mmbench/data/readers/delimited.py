@@ -16,13 +16,12 @@ import pyarrow as pa
 import pyarrow.csv
 
 from mmbench.data.readers.columns import header_at
+from mmbench.data.readers.known import AUTO
 from mmbench.data.readers.lines import DAMAGED, GZIP_FAULTS, is_gzip, open_bytes, open_text, refuse_pickle
 from mmbench.data.readers.text_table import Table, place_of, shortened
 from mmbench.messages import Message, Refusal, Template
 
 SEPARATORS = (",", "\t", ";")
-#: Asks for the encoding to be found out, see :func:`detected_encoding`.
-AUTO = "auto"
 #: So many rows at the top of a file may be a title, with empty ones left aside.
 TITLE_ROWS = 20
 _BLOCK_BYTES = 1 << 23

@@ -12,9 +12,9 @@ from mmbench import extensions
 from mmbench.data.readers import amazon, recbole
 from mmbench.data.readers.amazon_benchmark import is_benchmark, read_benchmark, tables_in
 from mmbench.data.readers.columns import Columns
-from mmbench.data.readers.delimited import AUTO
 from mmbench.data.readers.ducho import read_ducho
 from mmbench.data.readers.journal import Journal
+from mmbench.data.readers.known import AUTO, known_formats
 from mmbench.data.readers.lines import PICKLE, PICKLE_SUFFIXES, first_cells, json_lines, refuse_pickle
 from mmbench.data.readers.lists import homes, read_lists
 from mmbench.data.readers.microlens import read_microlens
@@ -133,11 +133,6 @@ def read_source(path: Path, name: str | None, options: Options, journal: Journal
     if (options.items or options.item_column) and name not in WITH_ITEMS:
         raise Refusal("{option} is for tables and does not go with the format {name}", option="--items", name=name)
     return name, READERS[name](path, options, journal)
-
-
-def known_formats() -> list[str]:
-    """Names of all formats, those that installed packages import included."""
-    return [*READERS, *extensions.offered(extensions.IMPORTERS)]
 
 
 def _imported(name: str, path: Path, options: Options, journal: Journal) -> Source:
