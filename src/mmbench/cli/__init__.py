@@ -7,9 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from mmbench.cli.errors import one_line_errors
-from mmbench.messages import Refusal
-from mmbench.messages.hints import did_you_mean
+from mmbench.cli.stops import stoppable
 
 #: Sub-commands of ``python -m mmbench`` with the module of this package and the function that runs each.
 COMMANDS = {
@@ -33,17 +31,22 @@ COMMANDS = {
 
 def main() -> None:
     """``mmbench`` and ``python -m mmbench``: a sub-command by its name; anything else is what ``run`` takes."""
-    words = sys.argv[1:]
-    first = words[0] if words else ""
-    name = words.pop(0) if first in COMMANDS else "run"
-    with one_line_errors(words):
-        if first not in COMMANDS and re.fullmatch(r"\w+", first):  # a setting holds a sign, and a flag begins with one
-            raise Refusal(
-                "{word} is no command of mmbench; {hint}; settings are written key=value",
-                word=first,
-                hint=did_you_mean(first, COMMANDS),
-            )
-        run_command([name, *words])
+    with stoppable():
+        from mmbench.cli.errors import one_line_errors  # Ctrl-C is heard before the first library loads
+        from mmbench.messages import Refusal
+        from mmbench.messages.hints import did_you_mean
+
+        words = sys.argv[1:]
+        first = words[0] if words else ""
+        name = words.pop(0) if first in COMMANDS else "run"
+        with one_line_errors(words):
+            if first not in COMMANDS and re.fullmatch(r"\w+", first):  # a setting holds a sign, a flag begins with one
+                raise Refusal(
+                    "{word} is no command of mmbench; {hint}; settings are written key=value",
+                    word=first,
+                    hint=did_you_mean(first, COMMANDS),
+                )
+            run_command([name, *words])
 
 
 def run_command(words: Sequence[str]) -> object:

@@ -6,14 +6,13 @@ what a process is to call arrives as bytes that are unpickled, which imports tor
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
+from collections.abc import Callable
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -27,31 +26,21 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 def server(preload: str) -> ForkServerContext:
     """Start the process that others are forked from, unless this process has one already.
 
-    A signal to the whole process group must not end it under its children: what is ignored when it starts stays ignored
-    in it, and in its children until they set handlers of their own.
+    A signal to the whole process group must not end it under its children, so :data:`ENDING` is blocked in it and in
+    its children, until :func:`_call` lets a child hear them. What comes meanwhile this process hears afterwards.
 
     Args:
         preload: module that it imports once for all of its children.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([preload])
-    with _ignored():
-        forkserver.ensure_running()
-    return context
-
-
-@contextlib.contextmanager
-def _ignored() -> Iterator[None]:
-    """Ignore :data:`ENDING` for a moment; only the main thread may."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    earlier = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
+    resource_tracker.ensure_running()  # its start lets the signals through
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     try:
-        yield
+        forkserver.ensure_running()
     finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+    return context
 
 
 def process(
@@ -81,6 +70,9 @@ def _alarm_after(parent: BaseProcess) -> None:
 
 
 def _call(devices: str, pickled: bytes, *shared: Any) -> None:
+    for number in ENDING:  # until it has handlers of its own
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     os.environ[VISIBLE] = devices
     call, given = pickle.loads(pickled)
     call(*given, *shared)

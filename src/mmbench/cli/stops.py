@@ -1,0 +1,53 @@
+"""What Ctrl-C and SIGTERM do to a command until it says so itself, as a sweep does while its pool runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+#: Where Python's own code for imports says it stands.
+_IMPORTING = "<frozen importlib._bootstrap>"
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """End a command by Ctrl-C with 130 and by SIGTERM with 143, as a shell counts them; only the main thread may.
+
+    A signal that is ignored, as under ``nohup``, stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+    earlier = {number: signal.signal(number, _stop) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Unwind what is open; while a library loads, end at once.
+
+    A library may catch whatever is raised while it loads, as mpmath does, and the command would go on.
+
+    Raises:
+        KeyboardInterrupt: for Ctrl-C.
+        SystemExit: for SIGTERM.
+    """
+    code = 128 + number
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTING:
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+                sys.stdout.flush()
+            os._exit(code)
+        frame = frame.f_back
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(code)
