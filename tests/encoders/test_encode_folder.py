@@ -210,6 +210,23 @@ def test_a_misspelt_encoder_is_said_before_anything_else(shop: Path, word: str, 
         encode_folder(shop, choices(word), Options(overwrite=True))  # a folder of that name is one
 
 
+def test_an_encoder_that_does_not_exist_is_said_before_what_it_would_replace(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode_folder(shop, choices("image=toy", "text=words"))
+
+    def load(name: str, **given: object) -> Encoder[Image.Image]:
+        raise ValueError(f"{name} is not on this machine")
+
+    monkeypatch.setattr("mmbench.encoders.encode_folder.image_encoder", load)
+    for words in (["image=foo"], ["text=others", "image=foo"], ["text=ngram", "image=foo"]):
+        with pytest.raises(ValueError, match=r"^foo is not on this machine$"):
+            encode_folder(shop, choices(*words))
+    # To load it would fetch it, only to be told that there is no room.
+    with pytest.raises(ValueError, match=r"image_feat.npy was made by encoder toy"):
+        encode_folder(shop, choices("image=foo"), Options(download=True))
+
+
 def test_a_changed_matrix_or_catalogue_is_not_read(shop: Path) -> None:
     encode_folder(shop, choices("image=toy"))
     matrix = np.load(shop / "image_feat.npy")

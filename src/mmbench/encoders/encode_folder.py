@@ -151,7 +151,8 @@ def encode_folder(
 
     Raises:
         ValueError: before anything is encoded if two choices are one file, an encoder is misspelt or a file was made by
-            something else; later if there is nothing to encode or an encoder cannot be loaded.
+            something else, which is said after an encoder that cannot be loaded; later if there is nothing to encode or
+            an encoder cannot be loaded.
     """
     options = options or Options()
     items = read_items(folder)
@@ -162,7 +163,13 @@ def encode_folder(
         )
     for choice in choices:
         _check_spelling(choice)
-        _check_replaceable(folder, choice, options)
+    made = [refusal for choice in choices if (refusal := _kept(folder, choice, options)) is not None]
+    if made:
+        for choice in choices:
+            # An encoder that does not exist is said first: nobody should make room for its vectors.
+            if choice.encoder != NGRAM and not options.download:  # which would fetch one to be refused
+                _load(choice.modality, choice.encoder, options)
+        raise made[0]
     return [_encode(folder, items, choice, options, progress(choice)) for choice in choices]
 
 
@@ -179,25 +186,32 @@ def _check_spelling(choice: Choice) -> None:
     )
 
 
-def _check_replaceable(folder: Path, choice: Choice, options: Options) -> None:
+def _kept(folder: Path, choice: Choice, options: Options) -> Refusal | None:
+    """Why the file of a choice is not replaced; None where it may be."""
     path = encoded.feature_file(folder, choice.modality, choice.label)
     if options.overwrite or not path.exists():
-        return
+        return None
     sidecar = encoded.read_sidecar(path)
-    if sidecar is None or sidecar["encoder"] != short_name(choice.encoder):
-        if sidecar is not None:
-            maker = Message("encoder {encoder}", encoder=sidecar["encoder"])
-        elif path == encoded.feature_file(folder, "text") and text_is_grams(folder):
-            maker = Message("prepare, of character n-grams")
-        else:
-            maker = Message("something that left no sidecar")
-        raise Refusal(
-            "{path} was made by {maker}; keep both with {modality}@LABEL={encoder}, or replace it with overwrite=true",
-            path=path,
-            maker=maker,
-            modality=choice.modality,
-            encoder=choice.encoder,
-        )
+    if sidecar is not None and sidecar["encoder"] == short_name(choice.encoder):
+        return None
+    if sidecar is not None:
+        maker = Message("encoder {encoder}", encoder=sidecar["encoder"])
+    elif path == encoded.feature_file(folder, "text") and text_is_grams(folder):
+        maker = Message("prepare, of character n-grams")
+    else:
+        maker = Message("something that left no sidecar")
+    return Refusal(
+        "{path} was made by {maker}; keep both with {modality}@LABEL={encoder}, or replace it with overwrite=true",
+        path=path,
+        maker=maker,
+        modality=choice.modality,
+        encoder=choice.encoder,
+    )
+
+
+def _load(modality: str, name: str, options: Options) -> Encoder[Any]:
+    load: Callable[..., Encoder[Any]] = text_encoder if modality == "text" else image_encoder
+    return load(name, download=options.download, device=options.device)
 
 
 def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options, progress: Progress) -> Encoded:
@@ -253,7 +267,7 @@ def _texts(texts: Sequence[str], name: str, options: Options, progress: Progress
         identity = {"library": "mmbench", "texts_sha256": fingerprint.of_strings(list(texts))}
         about = {"encoder": NGRAM, "identity": identity, "languages": [EVERY_LANGUAGE], "unknown_tokens": 0.0}
         return Vectors(encode_texts(texts), problems), about
-    encoder = text_encoder(name, download=options.download, device=options.device)
+    encoder = _load("text", name, options)
     vectors = encode_contents(encoder, contents, options.vectors(encoder), batch=options.batch, progress=progress)
     filled = [words for words in texts if words]
     sample = filled[:: max(1, len(filled) // TOKEN_SAMPLE)][:TOKEN_SAMPLE]
@@ -265,7 +279,7 @@ def _texts(texts: Sequence[str], name: str, options: Options, progress: Progress
 def _images(
     files: Sequence[Path | None], name: str, options: Options, progress: Progress
 ) -> tuple[Vectors, dict[str, Any]]:
-    encoder = image_encoder(name, download=options.download, device=options.device)
+    encoder = _load("image", name, options)
     # What is refused without conversion must not come from the cache of a command with it.
     encoder = replace(encoder, identity={**encoder.identity, "convert": options.convert})
     contents: list[Content | Problem] = [
