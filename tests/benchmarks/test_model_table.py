@@ -47,6 +47,12 @@ def test_a_row_says_what_the_code_says(model: str) -> None:
         assert re.fullmatch(r"(fit )?\d+(\.\d+)?", cost)
 
 
+def test_a_paper_is_cited_by_its_authors() -> None:
+    cited = {model: paper(model) for model in MODELS if paper(model) != "-"}
+    authors = re.compile(r"(the content baseline of )?[A-Z]\w+( [A-Z]\w+)*( et al\.| & [A-Z]\w+)?(,| \()")
+    assert {model: words for model, words in cited.items() if not authors.match(words)} == {}
+
+
 def test_the_protocol_lists_what_models_can_ignore() -> None:
     written = written_rows(PROTOCOL.read_text(encoding="utf-8"), NESTED_HEADER)
     assert written == nested_rows(MODELS)

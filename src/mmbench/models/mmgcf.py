@@ -1,4 +1,4 @@
-"""MMGCF: graph collaborative filtering with late fusion of projected features, UMAP 2026."""
+"""MMGCF: Spillo et al., "MMGCF: Multimodal Graph Collaborative Filtering for Recommendation ...", UMAP 2026."""
 
 from __future__ import annotations
 
