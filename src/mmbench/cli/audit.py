@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmbench.cli.errors import printable
-from mmbench.cli.words import Parser, add_allow, take_language
+from mmbench.cli.words import Parser, add_allow, take_language, tell_loading
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.refused import reading
 
@@ -30,6 +30,7 @@ def main(argv: Sequence[str]) -> None:
     add_audit(parser)
     translator, words = take_language(argv)
     asked = parser.parse_args([word for word in words if word != "debug=true"])
+    tell_loading(translator)
     how = how_far(asked)
     from mmbench.audit.levels import audit, check_kept_elsewhere, refuse_short
     from mmbench.audit.recorded import Sources

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmbench.cli.audit import add_audit, how_far, printer
 from mmbench.cli.errors import printable
-from mmbench.cli.words import Parser, add_allow, command_line, take_language
+from mmbench.cli.words import Parser, add_allow, command_line, take_language, tell_loading
 from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import reading
 
@@ -66,9 +66,10 @@ def verify(argv: Sequence[str]) -> None:
     add_audit(parser)
     translator, argv = take_language(argv)
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
-    how = how_far(asked)
     if asked.retrain and asked.data is None:
         raise Refusal("--retrain needs the data: name their folder with --data DIR")
+    tell_loading(translator)
+    how = how_far(asked)
     from mmbench.audit.levels import audit
     from mmbench.audit.recorded import Sources
     from mmbench.audit.standing import Standing

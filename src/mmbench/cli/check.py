@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench import paths
-from mmbench.cli.words import dataset_words, folder_and_pairs, next_line, settings, take_language
+from mmbench.cli.words import dataset_words, folder_and_pairs, next_line, settings, take_language, tell_loading
 from mmbench.messages import Message, Translator
 
 if TYPE_CHECKING:
@@ -55,15 +55,15 @@ def main(argv: Sequence[str]) -> None:
     if not argv or {"-h", "--help"} & set(argv):
         print(translator(HELP), end="")
         return
-    from mmbench.data.sources import modalities_in  # --help does without pandas
-
     folder, pairs = folder_and_pairs(argv, "check")
     reading = [f"{key}={value}" for key, value in pairs if key.startswith("dataset.")]
     options = settings([pair for pair in pairs if not pair[0].startswith("dataset.")], Options)
+    tell_loading(translator)
     import torch
 
     from mmbench.checks import Severity
     from mmbench.checks.check_folder import check_folder
+    from mmbench.data.sources import modalities_in
 
     torch.set_num_threads(1)
     findings = check_folder(folder, options.gain, config=_config(folder, reading))

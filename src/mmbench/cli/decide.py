@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmbench.cli.compose import tracker as asked_tracker
 from mmbench.cli.errors import printable
-from mmbench.cli.words import Parser, add_allow, next_line, take_tracking
+from mmbench.cli.words import Parser, add_allow, next_line, take_tracking, tell_loading
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.hints import did_you_mean
 from mmbench.messages.refused import reading
@@ -62,6 +62,7 @@ def main(argv: Sequence[str]) -> None:
                 )
             print(printable(_replayed(asked.sweep, Translator(settings["lang"]))))
             return
+        tell_loading(Translator(settings["lang"]))
         from mmbench.cli.decide_sweep import decide_sweep
         from mmbench.scheduling.trust import Trust
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmbench.cli.words import Parser, add_winner, take_language, winner_of
+from mmbench.cli.words import Parser, add_winner, take_language, tell_loading, winner_of
 from mmbench.messages import Message
 from mmbench.messages.refused import reading
 
@@ -30,6 +30,7 @@ def main(argv: Sequence[str]) -> None:
         "--out", type=Path, required=True, metavar="FOLDER", help=translator(Message("folder to write into"))
     )
     asked = parser.parse_args([word for word in words if word != "debug=true"])
+    tell_loading(translator)
     from mmbench.scheduling.trust import Trust
     from mmbench.winner.exported import export
 

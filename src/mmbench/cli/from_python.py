@@ -42,7 +42,8 @@ def run_sweep(words: Iterable[str], *, progress: bool = True) -> Results:
     flags, overrides = separated([str(word) for word in words])
     flags = [flag for flag in flags if flag not in MULTIRUN]
     _check(flags)
-    named, job = asked(flags, [PRINT_NO_TABLES, *overrides], multirun=True)
+    named, composed = asked(flags, [PRINT_NO_TABLES, *overrides], multirun=True)
+    job = composed.job()
     command = [sys.executable, "-m", "mmbench", *MULTIRUN[:1], *flags, *named]
     code, last = 0, ""
     with _started(command, _environment()) as process:

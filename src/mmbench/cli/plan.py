@@ -10,7 +10,7 @@ from mmbench import paths
 from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
 from mmbench.cli.run import CONFIG_DIR_FLAGS, config_dirs, named, own_trust, separated
-from mmbench.cli.words import next_line, take_language
+from mmbench.cli.words import next_line, take_language, tell_loading
 from mmbench.messages import Message, Refusal
 
 HELP = Message(
@@ -31,12 +31,6 @@ def main(argv: Sequence[str]) -> None:
     if {"-h", "--help"} & set(argv):
         print(translator(HELP), end="")
         return
-    import torch  # --help does without it, and without what trains
-
-    from mmbench.cli.forecast import controls, described, expected
-    from mmbench.report.reading import read_sweep
-    from mmbench.scheduling.sweep import Sweep
-
     flags, words = separated([word for word in argv if word not in ("-m", "--multirun")])
     folders = config_dirs(flags)
     others = [flag for flag in flags if flag.startswith("-") and flag.partition("=")[0] not in CONFIG_DIR_FLAGS]
@@ -44,6 +38,13 @@ def main(argv: Sequence[str]) -> None:
         raise Refusal("{flag} is no override; write the overrides of the sweep alone", flag=others[0])
     overrides = named(habits.ours(words, multirun=True), folders)
     composed = expand(overrides, folders)
+    tell_loading(translator)
+    import torch  # --help does without it, and without what trains
+
+    from mmbench.cli.forecast import controls, described, expected
+    from mmbench.report.reading import read_sweep
+    from mmbench.scheduling.sweep import Sweep
+
     torch.set_num_threads(1)
     sweep = Sweep.plan([job.job() for job in composed], overrides, translator)
     sweep.check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmbench.cli.words import Parser, add_winner, take_language, winner_of
+from mmbench.cli.words import Parser, add_winner, take_language, tell_loading, winner_of
 from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import reading
 
@@ -49,6 +49,7 @@ def main(argv: Sequence[str]) -> None:
         raise Refusal("--users and --new-users exclude each other")
     if asked.seed != MEAN and not asked.seed.isdigit():
         raise Refusal("--seed {seed} must be the number of a final run, or mean", seed=asked.seed)
+    tell_loading(translator)
     from mmbench.data.readers.table_files import TableFile
     from mmbench.data.regular_file import regular_file
     from mmbench.data.spreadsheet import csv_text

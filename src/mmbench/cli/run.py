@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from mmbench import paths
 from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
-from mmbench.cli.errors import one_line_errors
-from mmbench.cli.words import next_line
+from mmbench.cli.errors import language_in, one_line_errors
+from mmbench.cli.words import next_line, tell_loading
 from mmbench.messages import Refusal, Translator
 
 if TYPE_CHECKING:
@@ -81,14 +81,15 @@ def main(argv: Sequence[str]) -> None:
         if overrides:  # the defaults compose
             compose.check_shown(overrides, config_dirs(flags))
     elif asked_for.isdisjoint(COMPLETING_FLAGS):
-        overrides, job = asked(flags, overrides, multirun=multirun)
-        _check_writable(job.sweep_dir)
+        overrides, composed = asked(flags, overrides, multirun=multirun)
+        tell_loading(Translator(language_in(overrides)))
+        _check_writable(composed.job().sweep_dir)
     sys.argv = [sys.argv[0], *flags, *overrides]
     hydra.main(version_base="1.3", config_path=str(paths.config_dir()), config_name=compose.CONFIG_NAME)(_one_cell)()
 
 
-def asked(flags: Sequence[str], overrides: Sequence[str], *, multirun: bool) -> tuple[list[str], Job]:
-    """What a command asks for: its overrides in our words with the name of the sweep, and its first job.
+def asked(flags: Sequence[str], overrides: Sequence[str], *, multirun: bool) -> tuple[list[str], Composed]:
+    """What a command asks for: its overrides in our words with the name of the sweep, and its first job, composed.
 
     Raises:
         ValueError: for an override that is not accepted.
@@ -99,7 +100,7 @@ def asked(flags: Sequence[str], overrides: Sequence[str], *, multirun: bool) -> 
     composed = compose.check_overrides(words, folders)
     if not (multirun or composed.swept):
         compose.check_single(words, folders)
-    return words, composed.job()
+    return words, composed
 
 
 def named(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmbench.cli.words import Parser, next_line, override, take_language
+from mmbench.cli.words import Parser, next_line, override, take_language, tell_loading
 from mmbench.messages import Message, Translator
 
 
@@ -14,17 +14,19 @@ def main(argv: Sequence[str]) -> None:
     """Run the pre-test of a data set, print it and write ``signal.json`` and ``signal.md``."""
     translator, argv = take_language(argv)
     asked = _asked(argv, translator)
-    import torch
-
-    from mmbench import paths
     from mmbench.cli import compose, habits
-    from mmbench.inference.contribution.pretest import pretest
-    from mmbench.report.pretest_text import as_markdown, as_record, as_text
-    from mmbench.store import files
 
     overrides = habits.ours(asked.overrides, multirun=False)
     compose.parse(overrides)
     composed = compose.compose(overrides, asked.config_dir)
+    tell_loading(translator)
+    import torch
+
+    from mmbench import paths
+    from mmbench.inference.contribution.pretest import pretest
+    from mmbench.report.pretest_text import as_markdown, as_record, as_text
+    from mmbench.store import files
+
     torch.set_num_threads(1)  # many small factorisations: more threads only get in each other's way
     job = composed.job()
     dataset, name = job.dataset(), job.cell.dataset

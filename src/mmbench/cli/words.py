@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import sys
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -88,6 +89,15 @@ def dataset_words(folder: Path) -> list[str]:
         override("dataset.name", slug([folder.resolve().name])),
         override("dataset.path", str(folder)),
     ]
+
+
+def tell_loading(translator: Translator) -> None:
+    """Say that libraries load, before torch does and with it what takes seconds; nothing where it is there already.
+
+    On stderr, because what a command prints may be read by a program.
+    """
+    if "torch" not in sys.modules:
+        print(translator(Message("mmbench: loading")), file=sys.stderr, flush=True)
 
 
 def override(key: str, value: str) -> str:
