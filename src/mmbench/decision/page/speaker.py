@@ -1,15 +1,10 @@
-"""Who says the sentences of the decision page, in either language: the first screen, gates, inputs, steps."""
+"""Who says the sentences of the decision page, in either language: the first screen and the next steps."""
 
 from __future__ import annotations
 
-import functools
 import math
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from mmbench.data.divisions import DIVISIONS as DIVISIONS_OF_ITEMS
 from mmbench.data.planted import is_made_up
 from mmbench.decision import Action, Decision, Economics, Evidence, annuity
 from mmbench.decision.assumptions import Given, when_given
@@ -17,35 +12,13 @@ from mmbench.decision.economics import costs, totals
 from mmbench.decision.evidence import Gate, Status
 from mmbench.decision.openings import Key, Opening
 from mmbench.decision.page import phrases
+from mmbench.decision.page.gate_speaker import GateSpeaker, failure
 from mmbench.decision.rule import FAVOURABLE, Why
 from mmbench.decision.steps import DATA, OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, NextStep
 from mmbench.decision.value import breakeven, of_part
-from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.intervals import Interval, LogGain
-from mmbench.messages import Message, Translator, digits_apart, digits_given, digits_shown
+from mmbench.messages import Message, Translator, digits_apart, digits_shown
 from mmbench.report.sentences import metric_among, metric_name
-
-
-def _two_figures(amount: float) -> int:
-    """Decimals of a very small sum: its first two figures, a second one that is zero left out."""
-    digits = 1 - math.floor(math.log10(abs(amount)))
-    return digits - (round(amount, digits) == round(amount, digits - 1))
-
-
-def _decimals_of_price(amount: float) -> int:
-    """Decimals of a unit price."""
-    return 0 if abs(amount) >= 100 or amount == 0 else 2 if abs(amount) >= 0.01 else _two_figures(amount)
-
-
-def _decimals_of_share(share: float) -> int:
-    """Decimals of a share in percent."""
-    return 1 if 0 < abs(share) < 0.1 else 0
-
-
-def _failure(gate: Gate) -> Message:
-    """How often a control failed, and why."""
-    assert gate.value is not None
-    return Message(phrases.CONTROL_FAILED, int(gate.value), reason=gate.why.rstrip("."))
 
 
 def _round_up(users: float) -> float:
@@ -54,21 +27,8 @@ def _round_up(users: float) -> float:
     return math.ceil(users / unit) * unit
 
 
-@dataclass(frozen=True)
-class Speaker:
-    """Says what was decided.
-
-    Args:
-        translator: into the language of the page.
-        evidence: what was measured.
-        economics: what was put in.
-        decision: the answer.
-    """
-
-    translator: Translator
-    evidence: Evidence
-    economics: Economics
-    decision: Decision
+class Speaker(GateSpeaker):
+    """Says what was decided."""
 
     @staticmethod
     def of(lang: str, evidence: Evidence, economics: Economics, decision: Decision) -> Speaker:
@@ -78,76 +38,6 @@ class Speaker:
             Refusal: for a language that there is no catalogue of.
         """
         return Speaker(Translator(lang), evidence, of_part(economics, evidence.part), decision)
-
-    def __call__(self, message: Message) -> str:
-        """A sentence of the page."""
-        return str(self.translator(message))
-
-    def text(self, template: str, /, **values: object) -> str:
-        """A sentence that stands in the template of the page."""
-        return self(Message(template, **values))
-
-    def gain(self, share: float, *, sign: bool = True) -> str:
-        """A relative gain with its sign, or without; one that is not break-even does not look like it.
-
-        Rounding keeps the order of two numbers, so that each is as long as it takes to differ from the other.
-        """
-        breakeven = self.decision.breakeven
-        digits = max(digits_apart(share, breakeven, 1, 100), digits_shown(100 * share, 1))
-        if math.isclose(share, breakeven, rel_tol=1e-9):
-            digits = self._digits_of_need
-        return self.translator.percent(share, digits, sign=sign)
-
-    def days(self, n: float) -> str:
-        """How long a step takes."""
-        return self(Message.counted("{n} day", "{n} days", math.ceil(n)))
-
-    def share(self, share: float, beside: float | None = None) -> str:
-        """A share that was computed; small ones with decimals, and one beside another does not look like it."""
-        digits = _decimals_of_share(share)
-        digits = digits if beside is None else digits_apart(share, beside, digits, 100)
-        return self.translator.percent(share, digits)
-
-    def money(self, amount: float) -> str:
-        """A sum."""
-        return self.translator.money(amount, self.economics.currency)
-
-    def price(self, amount: float, beside: float | None = None) -> str:
-        """A unit price that was computed, with decimals where it is small; one beside another does not look like it."""
-        digits = _decimals_of_price(amount)
-        digits = digits if beside is None else digits_apart(amount, beside, digits)
-        return self.translator.money(amount, self.economics.currency, digits, exact=True)
-
-    def given_price(self, amount: float) -> str:
-        """A unit price or a sum as somebody gave it."""
-        digits = digits_given(amount, _decimals_of_price(amount))
-        return self.translator.money(amount, self.economics.currency, digits, exact=True)
-
-    def given_share(self, share: float) -> str:
-        """A share of something as somebody gave it."""
-        return self.translator.percent(share, digits_given(share, _decimals_of_share(share), 100))
-
-    @property
-    def need(self) -> str:
-        """The break-even gain."""
-        return self.translator.percent(self.decision.breakeven, self._digits_of_need)
-
-    @functools.cached_property
-    def _digits_of_need(self) -> int:
-        """Decimals of the break-even gain: two figures of a small one, and what tells it from the measured numbers."""
-        need, measured = self.decision.breakeven, self.evidence.gain
-        compared = [self.evidence.ratio, self.evidence.mde]
-        if measured is not None:
-            compared += [
-                end for bounds in (0.95, FAVOURABLE) for end in (measured.at(bounds).lo, measured.at(bounds).hi)
-            ]
-        least = max(1, _two_figures(100 * need)) if 0 < need < 0.01 else 1
-        return max([least, *(digits_apart(need, gain, least, 100) for gain in compared if gain is not None)])
-
-    @property
-    def years(self) -> str:
-        """The horizon."""
-        return self.translator.number(self.economics.years)
 
     @property
     def dataset(self) -> str:
@@ -164,8 +54,6 @@ class Speaker:
         """Whether the data set is a planted world; a record of an earlier version has its name alone."""
         return self.evidence.made_up or is_made_up(self.evidence.dataset)
 
-    # First screen
-
     @property
     def badge(self) -> str:
         """The answer in the fewest words."""
@@ -181,18 +69,9 @@ class Speaker:
         """The items that alone have images; empty where all have."""
         return "" if self.evidence.part is None else self.slice(self.evidence.part.slice)
 
-    def slice(self, name: str) -> str:
-        """A slice of items, ``<division>:<label>``."""
-        division, _, label = name.partition(":")
-        return self.part(f"{DIVISIONS_OF_ITEMS[division]}: {label}")
-
     def sentence(self) -> str:
         """Why, in a sentence for everybody, and what it rests on or which check is closed."""
         return self.joined(filter(None, (self._reason(), self._unpriced(), self._rests_on(), self.closed())))
-
-    def joined(self, sentences: Iterable[str]) -> str:
-        """Sentences after one another; Japanese puts no space between them."""
-        return ("" if self.translator.lang == "ja" else " ").join(sentences)
 
     def _unpriced(self) -> str:
         """Why the gain has no price; empty where it has one."""
@@ -293,7 +172,7 @@ class Speaker:
             return self(
                 Message(
                     "{failure} Without it nothing can be concluded. This does not mean that images have no effect.",
-                    failure=_failure(gate),
+                    failure=failure(gate),
                 )
             )
         if d.why is Why.SILENT:
@@ -555,109 +434,3 @@ class Speaker:
                 tax=phrases.TAX[self.economics.tax],
             )
         )
-
-    # Details
-
-    def gate(self, gate: Gate) -> Mapping[str, str]:
-        """One line of the trust panel."""
-        status, verdict = phrases.STATUSES[gate.status]
-        numbers = {"value": gate.value, "limit": gate.limit, "lo": gate.lo, "hi": gate.hi}
-        given = {name: self._gate_number(gate, value, bound=name in ("lo", "hi")) for name, value in numbers.items()}
-        template = phrases.ANSWERS[gate.name][gate.status]
-        if (gate.name, gate.status) in (("G3", Status.FAIL), ("G9", Status.FAIL)) and gate.value is None:
-            template = phrases.NO_RANGE if gate.name == "G3" else phrases.DEPENDS
-        if gate.name == "G5" and self.evidence.part is not None:
-            template = phrases.OF_PART[gate.status]
-        if gate.status is Status.UNKNOWN and gate.name in phrases.NOT_KNOWN and gate.why:
-            template, given = phrases.NOT_KNOWN[gate.name], {"reason": str(self.translator(gate.why))}
-        found = self._rails(gate) if gate.name == "G4" else self(Message(template, **given))
-        return {
-            "name": gate.name,
-            "asks": self(phrases.QUESTIONS[gate.name]),
-            "status": status,
-            "said": self(verdict),
-            "found": self(_failure(gate)) if gate.control_failed else found,
-            "bars": self(phrases.BARS[gate.bars]),
-            "command": gate.command,
-        }
-
-    def _rails(self, gate: Gate) -> str:
-        """Which guard-rails hold, which do not, and which were not measured."""
-        names = {
-            word: self.translator.list([self.rail(name) for name, said in gate.rails if said == word]) for word in Rail
-        }
-        given = {"holding": names[Rail.HOLDS], "broken": names[Rail.BROKEN], "open": names[Rail.OPEN]}
-        template = phrases.ANSWERS["G4"][gate.status] if gate.rails else phrases.NO_RAILS
-        if not gate.rails and gate.why:
-            template, given = phrases.NOT_KNOWN["G4"], {"reason": str(self.translator(gate.why))}
-        lines = [self(Message(template, margin=self.share(MARGIN), **given))]
-        absent = [self(phrases.RAIL_NAMES[name]) for name in phrases.RAIL_NAMES if name not in dict(gate.rails)]
-        if gate.rails and absent:
-            lines.append(self(Message(phrases.NOT_MEASURED, rails=self.translator.list(absent))))
-        return self.joined(lines)
-
-    def rail(self, name: str) -> str:
-        """A guard-rail as the facts name it."""
-        return self(phrases.RAIL_NAMES[name]) if name in phrases.RAIL_NAMES else name
-
-    def _gate_number(self, gate: Gate, value: float | None, *, bound: bool) -> str:
-        """A number of a gate; what decides it does not look like its limit where it is not."""
-        if value is None:
-            return "-"
-        if bound or gate.name in phrases.GAINS:
-            return self.gain(value, sign=bound or gate.name == "G9")
-        if gate.name in phrases.COUNTS:
-            return self.translator.number(value)
-        scale, least = (100, 0) if gate.name in phrases.SHARES else (1, 4)
-        ends = (gate.value, gate.limit)
-        digits = least if ends[0] is None or ends[1] is None else digits_apart(ends[0], ends[1], least, scale)
-        return self.translator.percent(value, digits) if scale == 100 else self.translator.number(value, digits)
-
-    def input(self, name: str, value: float) -> str:
-        """An input as it was given, in its unit."""
-        if name in phrases.MONEY:
-            return self.given_price(value)
-        if name in phrases.PERCENT:
-            return self.given_share(value)
-        digits = digits_given(value)
-        number = self.count(value, digits)
-        return self(Message(phrases.UNITS[name], n=number)) if name in phrases.UNITS else number
-
-    def count(self, value: float, digits: int = 0) -> str:
-        """A number, easy to read where it is large."""
-        return self.translator.large(value) if value >= phrases.MANY else self.translator.number(value, digits)
-
-    def span(self, low: str, high: str) -> str:
-        """A range between two numbers as they are written."""
-        return self(Message("{lo} to {hi}", lo=low, hi=high))
-
-    def modality(self, name: str) -> str:
-        """A modality by name; one of the user's own keeps it."""
-        return self(phrases.MODALITIES[name]) if name in phrases.MODALITIES else name
-
-    def part(self, name: str) -> str:
-        """A slice as the report calls it, in the language of the page."""
-        division, _, part = name.partition(": ")
-        if name == "item's training interactions: cold":
-            return self(Message("new items (no purchase yet)"))
-        if division in phrases.DIVISIONS:
-            return self(Message(phrases.DIVISIONS[division], part=self._slice(part, division)))
-        if division.endswith(" present"):
-            return self(Message("items {part}", part=self._slice(part, division)))
-        return name
-
-    def _slice(self, part: str, division: str) -> str:
-        first, _, rest = part.partition(" ")
-        if division == "category":
-            return self(Message("all others")) if part == "other categories" else part
-        if part == "cold":
-            return self(Message("none (new items)"))
-        if rest == "and more":
-            return self(Message("{n} and more", n=first))
-        if first == "has":
-            return self(Message("with {modality}", modality=self.modality(rest)))
-        if first == "no":
-            return self(Message("without {modality}", modality=self.modality(rest)))
-        if counts := re.fullmatch(r"(\d+)-(\d+)", part):
-            return self.span(counts[1], counts[2])
-        return self(phrases.LENGTHS[first]) if first in phrases.LENGTHS else part
