@@ -9,7 +9,18 @@ from omegaconf import OmegaConf
 
 from mmbench import paths
 from mmbench.decision import read_economics
-from mmbench.decision.economics import INPUTS, POLICY, SUMS, Range, base_value, costs, slope, totals
+from mmbench.decision.economics import (
+    INPUTS,
+    POLICY,
+    SUMS,
+    Range,
+    Source,
+    base_value,
+    costs,
+    slope,
+    totals,
+    with_counts,
+)
 from mmbench.decision.value import breakeven
 from tests.decision.cases import default_file, economics
 
@@ -51,6 +62,17 @@ def test_sums_are_of_one_currency() -> None:
 def test_every_image_is_there_already() -> None:
     setting = economics(items={"stock": 10, "new_year": 0, "with_images": 1.0, "target": 0.5})
     assert costs(setting.likely)["images"] == (0.0, 0.0)
+
+
+def test_what_the_data_tell_replaces_what_is_assumed_and_nothing_else() -> None:
+    told = {"items.stock": 400.0, "items.with_images": 0.25}
+    assumed = with_counts(read_economics({}, default_file()), told)
+    assert {name for name, source in assumed.sources.items() if source is Source.DATA} == set(told)
+    assert costs(assumed.likely)["images"][0] == pytest.approx(400 * (0.95 - 0.25) * 1.0)
+    company = with_counts(read_economics({"items": {"with_images": 0.1}}, default_file()), told)
+    assert company.inputs["items.with_images"] == Range(0.1, 0.1, 0.1)
+    assert company.sources["items.with_images"] is Source.OWN
+    assert company.inputs["items.stock"].likely == 400
 
 
 def test_what_only_the_default_says_is_assumed() -> None:

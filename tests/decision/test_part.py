@@ -258,10 +258,16 @@ def test_slices_that_lost_promise_nothing(sweep: Path, shop_sweep: Path, read: R
 # What the data tell
 
 
-def test_stock_and_new_items_come_from_the_data(read: Read) -> None:
+def test_stock_images_and_new_items_come_from_the_data(read: Read) -> None:
     assert not isinstance(read.catalogue, str)
-    split = read.catalogue.dataset.split
-    assert reading._counts(read.catalogue) == {"items.stock": 60.0}  # its log has no times
+    split, features = read.catalogue.dataset.split, read.catalogue.dataset.features
+    told = {"items.stock": 60.0, "items.with_images": 1.0}
+    assert reading._counts(read.catalogue) == told  # its log has no times
+    some = {**features, "image": replace(features["image"], present=np.arange(60) < 15)}
+    few = replace(read.catalogue, dataset=replace(read.catalogue.dataset, features=some))
+    assert reading._counts(few) == {"items.stock": 60.0, "items.with_images": 0.25}
+    texts = replace(read.catalogue.dataset, features={"text": features["text"]})
+    assert reading._counts(replace(read.catalogue, dataset=texts)) == {"items.stock": 60.0}
     day = 86_400
 
     def timed(days: int) -> dict[str, float]:
@@ -274,9 +280,9 @@ def test_stock_and_new_items_come_from_the_data(read: Read) -> None:
         return reading._counts(replace(read.catalogue, dataset=dataset))  # type: ignore[type-var]
 
     # Half of the 60 items are first bought in the second half.
-    assert timed(730) == {"items.stock": 60.0, "items.new_year": pytest.approx(30, abs=2)}
-    assert timed(365) == {"items.stock": 60.0, "items.new_year": pytest.approx(60, abs=3)}
-    assert timed(40) == {"items.stock": 60.0}
+    assert timed(730) == {**told, "items.new_year": pytest.approx(30, abs=2)}
+    assert timed(365) == {**told, "items.new_year": pytest.approx(60, abs=3)}
+    assert timed(40) == told
     assert reading._counts("gone") == {}
 
 

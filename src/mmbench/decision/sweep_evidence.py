@@ -305,10 +305,15 @@ def _overrides(cell: CellResult) -> str:
 
 
 def _counts(data: Catalogue | str) -> dict[str, float]:
-    """Items of the catalogue, and new ones in a year: those first bought in the second half of the log, by the year."""
+    """Items of the catalogue, the share of them that has an image, and new ones in a year.
+
+    New in a year are those first bought in the second half of the log, by the year.
+    """
     if isinstance(data, str):
         return {}
     split, counts = data.dataset.split, {"items.stock": float(data.dataset.n_items)}
+    if (image := data.dataset.features.get(IMAGE)) is not None:
+        counts["items.with_images"] = float(image.present.mean())
     parts = (split.train, split.valid, split.test)
     if all(part.times is not None for part in parts):
         times = np.concatenate([part.times for part in parts if part.times is not None])
