@@ -36,9 +36,20 @@ def test_a_sweep_runs_prints_and_returns_its_results(
     assert results.folder.parent == tmp_path
     assert results.table()["status"].eq("done").all()
     assert (paths.report_dir(results.folder) / "report.html").exists()
+    monkeypatch.setattr(sys, "executable", printing(tmp_path, "echo 6 done before, 0 to go"))
     again = mmbench.sweep(*words, progress=False)
     assert capsys.readouterr().out == ""
     assert again.folder == results.folder
+    mmbench.sweep(*words)
+    assert capsys.readouterr().out == "6 done before, 0 to go\n"
+
+
+def printing(folder: Path, *lines: str) -> str:
+    """What stands in for Python where nothing is to be run: the same command again takes seconds to say so."""
+    program = folder / "python"
+    program.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    program.chmod(0o755)
+    return str(program)
 
 
 @pytest.mark.parametrize(
@@ -69,13 +80,10 @@ def test_flags_of_a_terminal_are_refused() -> None:
 
 
 def test_a_command_that_ends_without_a_word_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ending = tmp_path / "python"
-    ending.write_text("#!/bin/sh\necho the last words\nexit 3\n")
-    ending.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(ending))
+    monkeypatch.setattr(sys, "executable", printing(tmp_path, "echo the last words", "exit 3"))
     with pytest.raises(mmbench.Refusal, match="the command ended with code 3: the last words"):
         mmbench.sweep(*TINY, "model=bpr", progress=False)
-    ending.write_text(f"#!/bin/sh\nexit {from_python.INTERRUPTED}\n")
+    printing(tmp_path, f"exit {from_python.INTERRUPTED}")
     with pytest.raises(KeyboardInterrupt):
         mmbench.sweep(*TINY, "model=bpr", progress=False)
 

@@ -37,6 +37,7 @@ from mmbench.report.table import CONDITIONS
 from mmbench.report.write import write_report
 from mmbench.store.files import write_parquet
 from mmbench.store.records import ranking_frames
+from tests.conftest import blank_charts
 from tests.report.constructed import Made, hit_users, write_sweep
 from tests.report.pages import english_sentences, visible
 
@@ -365,7 +366,9 @@ def test_all_items_are_named_as_ever(tmp_path: Path) -> None:
 def report(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The written report of the cold sweep, whose plain names are Japanese."""
     copied = Path(shutil.copytree(folder, tmp_path_factory.mktemp("written") / "s"))
-    return write_report(copied, lang="ja").folder / "report"
+    with pytest.MonkeyPatch.context() as patch:
+        blank_charts(patch)
+        return write_report(copied, lang="ja").folder / "report"
 
 
 def test_every_table_of_a_cold_sweep_names_pool_and_floor(report: Path) -> None:

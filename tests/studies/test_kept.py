@@ -40,6 +40,7 @@ def cells_of(groups: list[Group]) -> dict[tuple[str, str], CellEffort]:
     return {(group.dataset, f"{group.model}/{cell.modality}"): cell for group in groups for cell in group.cells}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
 def test_every_published_verdict_is_computed_again_from_what_is_kept(folder: Path) -> None:
     study = kept.Kept(folder)
