@@ -45,12 +45,15 @@ from tests.cli.foreign import (
     write_folder,
     write_honest,
 )
+from tests.conftest import blank_charts
 from tests.tiny import Broken, make_job
 
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    return write_honest(tmp_path_factory.mktemp("honest"))
+    with pytest.MonkeyPatch.context() as patch:
+        blank_charts(patch)
+        return write_honest(tmp_path_factory.mktemp("honest"))
 
 
 @pytest.fixture(autouse=True)
