@@ -765,6 +765,8 @@ def gone_from_plan(forger: Forger) -> None:
     for revision in manifest["revisions"]:
         for part in {"cells", "versions", "seals"} & revision.keys():
             revision[part] = {key: value for key, value in revision[part].items() if not key.endswith(name)}
+        revision["opened"] = [cell for cell in revision["opened"] if not cell.endswith(name)]
+    manifest["named"] = [cell for cell in manifest["named"] if not cell.endswith(name)]
     forger.write(forger.manifest, manifest)
 
 
