@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 import mmbench
-from mmbench import extensions, paths
+from mmbench import extensions, fingerprint, paths
+from mmbench.audit import consistency
 from mmbench.cli import prepare
 from mmbench.data.sources import read_folder
 from mmbench.evaluation.metrics import RankedPairs, check_name, per_user
@@ -68,7 +69,9 @@ def test_a_model_a_condition_a_state_and_a_metric_of_a_package(
     assert "0 to go" in said.out
 
 
-def test_a_state_and_a_metric_by_their_dotted_names(own_code: str, command: Command, tmp_path: Path) -> None:
+def test_a_state_and_a_metric_by_their_dotted_names(
+    own_code: str, installed: Path, command: Command, tmp_path: Path
+) -> None:
     words = [f"{CONDITION}={own_code}.halved", f"report.metrics=[{own_code}.first_hit@5]", "model=hybridknn"]
     said = command("sweep.name=s", "modality=fused", *words)
     assert said.code == 0, said.err
@@ -78,9 +81,8 @@ def test_a_state_and_a_metric_by_their_dotted_names(own_code: str, command: Comm
     cell = records.read(file, Cell)
     assert cell.states["image"] == f"{own_code}.halved"
     # The source of the state is part of what decides numbers, as that of an own model is.
-    before = cell.versions["source"]
-    said = command("sweep.name=real", "modality=fused", "model=hybridknn")
-    assert records.read(paths.cell_files(tmp_path / "real")[0], Cell).versions["source"] != before
+    state = installed / "own_code.py"
+    assert cell.versions[records.STATES] == fingerprint.of_json({own_code: fingerprint.of_source(state)})
     # A record's word imports nothing: the flag vouches, and nothing else does.
     del sys.modules[own_code]
     refused = say("report", sweep)
@@ -201,3 +203,19 @@ def test_configurations_are_added_to_mmbench_alone(installed: Path) -> None:
     added = [part.path for part in ours.get_path() if part.provider == "mmbench.conf:shop"]
     assert added == ["pkg://shop_extension.conf"]
     assert not any(part.provider.startswith("mmbench.conf") for part in other.get_path())
+
+
+def test_a_state_of_one_condition_makes_no_other_code_of_its_siblings(
+    own_code: str, command: Command, tmp_path: Path
+) -> None:
+    """The code of a state is told apart from that which all conditions of a model share."""
+    folder = tmp_path / "conf" / "modality"
+    folder.mkdir(parents=True)
+    (folder / "half.yaml").write_text(f"default: real\nstates: {{image: {own_code}.halved}}\n", encoding="utf-8")
+    words = ["--config-dir", str(folder.parent), "-m", "sweep.name=s", "model=hybridknn", "modality=half,text"]
+    said = command(*words)
+    assert said.code == 0, said.err
+    half, text = (records.read(file, Cell).versions for file in sorted(paths.cell_files(tmp_path / "s")))
+    assert half["source"] == text["source"]
+    assert half.keys() - text.keys() == {records.STATES}
+    assert consistency.check(tmp_path / "s") == []

@@ -31,6 +31,11 @@ runpy.run_module("mmbench", run_name="__main__", alter_sys=True)
 """
 
 
+def heard() -> None:
+    """Hear Ctrl-C: what begins in the background of a shell ignores it, and so do all processes that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize("library", ["mmbench.messages", "pandas"])
 def test_a_signal_while_libraries_load(library: str, number: signal.Signals, tmp_path: Path) -> None:
@@ -38,14 +43,18 @@ def test_a_signal_while_libraries_load(library: str, number: signal.Signals, tmp
     log.write_text("user,item\n" + "".join(f"u{user},{item}\n" for user in range(8) for item in "abc"))
     words = ["prepare", str(log), "--out", str(out)]
     program = [sys.executable, "-c", PROGRAM, str(int(number)), library, *words]
-    ended = subprocess.run(program, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=120, preexec_fn=heard)
     assert (ended.returncode, ended.stdout, ended.stderr) == (128 + number, "", "")
     assert not out.exists()
 
 
 @pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "stopped; the same command"), (signal.SIGTERM, "")])
 def test_a_signal_unwinds_what_is_open(
-    number: signal.Signals, said: str, command: Command, monkeypatch: pytest.MonkeyPatch
+    number: signal.Signals,
+    said: str,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     unwound = []
 
@@ -56,6 +65,9 @@ def test_a_signal_unwinds_what_is_open(
             unwound.append(words)
 
     monkeypatch.setattr(cli, "function_of", lambda name: stopped)
+    earlier = signal.getsignal(signal.SIGINT)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, earlier))
+    heard()
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     ended = command("check")
     assert (ended.code, ended.out) == (128 + number, "")

@@ -153,7 +153,11 @@ def _without_places(section: str, config: Mapping[str, Any]) -> Any:
 
 
 def _family(cells: Sequence[tuple[Path, Cell]]) -> Said:
-    """Conditions of one (dataset, model): the same settings, trained by the same code."""
+    """Conditions of one (dataset, model): the same settings, trained by the same code but for that of their states."""
+
+    def shared(cell: Cell) -> str:
+        return versions_hash({name: version for name, version in cell.versions.items() if name != records.STATES})
+
     (_, first), *others = cells
     for folder, cell in others:
         file = paths.cell_file(folder)
@@ -162,5 +166,5 @@ def _family(cells: Sequence[tuple[Path, Cell]]) -> Said:
         yield from same(file, "config.evaluation", cell.sample, first.sample)
         rules = [training_rule(c.config["budget"]) for c in (cell, first)]
         yield from same(file, "config.budget", *rules)
-        yield from same(file, "versions", versions_hash(cell.versions), versions_hash(first.versions))
+        yield from same(file, "versions", shared(cell), shared(first))
         yield from same(file, "effort", cell.effort, first.effort)

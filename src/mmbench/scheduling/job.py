@@ -161,7 +161,7 @@ class Job:
             recipe=functools.partial(_recipe, self.model_class, self.config.plain, self._recommendations(dataset)),
             split_fingerprint=dataset.split.tuning_fingerprint,
             draw=self.config.study.draw,
-            versions=records.versions(self._own_sources()),
+            versions=records.versions(self._own_model(), self._own_state_files()),
             new_valid=dataset.split.ranked_new_valid,
             target=self.target,
             inside=inside,
@@ -218,14 +218,16 @@ class Job:
                 self.trust.check_import(extensions.STATES, name, SETTING)
             maker_of(name)
 
-    def _own_sources(self) -> dict[str, Path]:
-        """Files of a model and of states that are no part of the package, and of what they import, by module."""
-        named = {extensions.MODELS: [str(self._model["_target_"])]}
-        if self.model_class.uses_content:
-            named[extensions.STATES] = self._own_states
-        dotted = [extensions.offered(group).get(name, name) for group, names in named.items() for name in names]
+    def _own_model(self) -> dict[str, Path]:
+        """Files of a model that is no part of the package, and of what it imports, by module."""
         # A package may offer a class that one of its modules holds.
-        return own_files([self.model_class.__module__, *(name.rpartition(".")[0] for name in dotted)])
+        named = _module_of(extensions.MODELS, str(self._model["_target_"]))
+        return own_files([self.model_class.__module__, named])
+
+    def _own_state_files(self) -> dict[str, Path]:
+        """The same of the states of the condition."""
+        named = self._own_states if self.model_class.uses_content else []
+        return own_files([_module_of(extensions.STATES, name) for name in named])
 
     def _recommendations(self, dataset: Dataset) -> NDArray[np.float64] | None:
         """Lists of an external system, read against the ids of the dataset; None for any other model."""
@@ -282,6 +284,11 @@ def _recorded(plain: Section, inside: NDArray[np.bool_] | None, dataset: Dataset
 def _arguments(model: Section) -> dict[str, Any]:
     """Arguments of a model's constructor: its section without the keys that name the class."""
     return {name: value for name, value in model.items() if not name.startswith("_")}
+
+
+def _module_of(group: str, name: str) -> str:
+    """Module of what an installed package offers under a name, or of a dotted name."""
+    return extensions.offered(group).get(name, name).rpartition(".")[0]
 
 
 def _recipe(

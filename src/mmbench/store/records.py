@@ -64,6 +64,8 @@ NUMBERS_COME_FROM = (
     *("data", "evaluation", "nn", "models", "training", "tuning", "sealing", "scheduling", "store"),
     *("extensions.py", "fingerprint.py"),
 )
+#: Name of the fingerprint of a condition's own states among the versions.
+STATES = "states"
 
 
 def write(path: Path, record: Record) -> None:
@@ -621,18 +623,27 @@ def read_final(cell: Path, seed: int) -> Ranking:
     return replace(tested, top=read_lists(paths.final_file(cell, seed, paths.LISTS)))
 
 
-def versions(own: Mapping[str, Path] | None = None) -> Mapping[str, str | None]:
+def versions(
+    model: Mapping[str, Path] | None = None, states: Mapping[str, Path] | None = None
+) -> Mapping[str, str | None]:
     """Versions of what decides numbers, a fingerprint of the source that computes them, and the commit of a checkout.
 
     Args:
-        own: files of a model and of states that are no part of the package, and of what they import, by module.
+        model: files of a model that is no part of the package, and of what it imports, by module.
+        states: the same of the states of a condition; their fingerprint stands apart, under :data:`STATES`, because the
+            other conditions of the model have none or another one.
     """
+
+    def of_files(files: Mapping[str, Path]) -> dict[str, str]:  # by module, for files of two folders may have one name
+        return {name: fingerprint.of_source(file) for name, file in files.items()}
+
     names = ("mmbench", "torch", "pytorch-lightning", "numpy", "optuna", "hydra-core", "torch-geometric")
     source = fingerprint.of_source(*(paths.PACKAGE / part for part in NUMBERS_COME_FROM))
-    if own:  # by module, for files of two folders may have one name
-        source = fingerprint.of_json([source, {name: fingerprint.of_source(file) for name, file in own.items()}])
+    if model:
+        source = fingerprint.of_json([source, of_files(model)])
+    own = {STATES: fingerprint.of_json(of_files(states))} if states else {}
     commit = _commit(paths.PACKAGE.parents[1])
-    return {**{name: _version(name) for name in names}, "source": source, "commit": commit}
+    return {**{name: _version(name) for name in names}, "source": source, **own, "commit": commit}
 
 
 #: Asked for once per cell; the code that runs does not change.
