@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tests.tiny import TINY
 WORDS = ("model=popularity,hybridknn", "modality=none,text")
 
 
+@pytest.mark.thorough
 def test_a_sweep_runs_prints_and_returns_its_results(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -36,12 +38,28 @@ def test_a_sweep_runs_prints_and_returns_its_results(
     assert results.folder.parent == tmp_path
     assert results.table()["status"].eq("done").all()
     assert (paths.report_dir(results.folder) / "report.html").exists()
-    monkeypatch.setattr(sys, "executable", printing(tmp_path, "echo 6 done before, 0 to go"))
-    again = mmbench.sweep(*words, progress=False)
+
+
+def test_what_the_command_prints_and_writes_is_handed_on(
+    tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command ran in this process; what says so in its place shows with which words and where it would have run."""
+    site = extension.install(tmp_path / "site")
+    monkeypatch.syspath_prepend(str(site))
+    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=popularity,mine", "modality=text"]
+    assert command("-m", *words).code == 0
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    shown = ('echo "colour: $FORCE_COLOR"', 'echo "$PYTHONPATH"', 'echo "$@"')
+    monkeypatch.setattr(sys, "executable", printing(tmp_path, *shown))
+    silent = mmbench.sweep(*words, progress=False)
     assert capsys.readouterr().out == ""
-    assert again.folder == results.folder
-    mmbench.sweep(*words)
-    assert capsys.readouterr().out == "6 done before, 0 to go\n"
+    results = mmbench.sweep(*words)
+    colour, places, asked = capsys.readouterr().out.splitlines()
+    assert colour == "colour: "
+    assert str(site) in places.split(os.pathsep)
+    assert asked.startswith("-m mmbench -m report.printed=false ")
+    assert results.folder == silent.folder == tmp_path / "s"
+    assert set(results.table()["status"]) == {"done"}
 
 
 def printing(folder: Path, *lines: str) -> str:
