@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,24 +61,22 @@ def read_tries(sweep_dir: Path, *, beside: bool = True) -> Mapping[Subject, Trie
                         name=name,
                     )
                 )
-    for name, keys in _planned(manifest).items():
-        if len(keys) > 1:
-            dataset, model, condition = name.split("/")
-            of(dataset, model).append(
-                Message("{condition} was planned with {n} settings in turn", condition=condition, n=len(keys))
+    for name, n in _in_turn(revision.cells for revision in manifest.revisions).items():
+        dataset, model, condition = name.split("/")
+        of(dataset, model).append(
+            Message("{condition} was planned with {n} settings in turn", condition=condition, n=n)
+        )
+    for name, n in _in_turn(revision.versions for revision in manifest.revisions).items():
+        dataset, model, condition = name.split("/")
+        of(dataset, model).append(
+            Message(
+                "{condition} was planned with {n} versions of its code, or of what it computes with, in turn",
+                condition=condition,
+                n=n,
             )
-    for name, n in _versions(manifest).items():
-        if n > 1:
-            dataset, model, condition = name.split("/")
-            of(dataset, model).append(
-                Message(
-                    "{condition} was planned with {n} versions of its code, or of what it computes with, in turn",
-                    condition=condition,
-                    n=n,
-                )
-            )
-    for dataset, n in _contents(manifest).items():
-        for subject, tries in found.items() if n > 1 else ():
+        )
+    for dataset, n in _in_turn(revision.data for revision in manifest.revisions).items():
+        for subject, tries in found.items():
             if subject[0] == dataset:
                 tries.here.append(
                     Message(
@@ -113,31 +111,13 @@ def plans_beside(sweep_dir: Path) -> Iterator[Manifest]:
                 yield records.read(file, Manifest)
 
 
-def _planned(manifest: Manifest) -> Mapping[str, set[str]]:
-    """Keys under which each cell was planned."""
-    keys: dict[str, set[str]] = {}
-    for revision in manifest.revisions:
-        for name, key in revision.cells.items():
-            keys.setdefault(name, set()).add(key)
-    return keys
-
-
-def _versions(manifest: Manifest) -> Mapping[str, int]:
-    """How many versions of what decides its numbers each cell was planned with."""
-    versions: dict[str, set[str]] = {}
-    for revision in manifest.revisions:
-        for name, version in revision.versions.items():
-            versions.setdefault(name, set()).add(version)
-    return {name: len(several) for name, several in versions.items()}
-
-
-def _contents(manifest: Manifest) -> Mapping[str, int]:
-    """How many contents of each data set the plan has had."""
-    contents: dict[str, set[str]] = {}
-    for revision in manifest.revisions:
-        for name, content in revision.data.items():
-            contents.setdefault(name, set()).add(content)
-    return {name: len(several) for name, several in contents.items()}
+def _in_turn(revisions: Iterable[Mapping[str, str]]) -> Mapping[str, int]:
+    """How many values each name has had in the revisions of a plan, of those that had several."""
+    seen: dict[str, set[str]] = {}
+    for values in revisions:
+        for name, value in values.items():
+            seen.setdefault(name, set()).add(value)
+    return {name: len(several) for name, several in seen.items() if len(several) > 1}
 
 
 def _without_use(sweep_dir: Path, manifest: Manifest) -> Counter[tuple[str, str, str]]:
