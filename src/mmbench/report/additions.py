@@ -66,10 +66,7 @@ def read_additions(manifest: Manifest) -> Mapping[tuple[str, str], str]:
 
     Revisions of earlier versions do not note whether results had been seen, and that is said of what they added.
     """
-    first: dict[CellName, int] = {}
-    for number, revision in enumerate(manifest.revisions, 1):
-        for name in revision.cells:
-            first.setdefault(CellName(*name.split("/")), number)
+    first = {CellName(*name.split("/")): number for name, number in manifest.first_planned().items()}
     since = min(manifest.first_opened().values(), default=math.inf)
     found = {}
     for dataset, model in dict.fromkeys(name[:2] for name in first):

@@ -52,9 +52,6 @@ def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) ->
     cells |= {key: cell for key, cell in late_ensembles(cells.values()).items() if key not in cells}
     conditions = _ordered({modality for _, _, modality in cells} | set(manifest.modalities))
     # Not the order of the manifest's cells, which no revision's hash covers.
-    revisions: dict[str, int] = {}
-    for number, revision in enumerate(manifest.revisions, 1):
-        revisions = {**dict.fromkeys(revision.cells, number), **revisions}
     return SweepTable(
         manifest.name,
         manifest.budget,
@@ -68,7 +65,7 @@ def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) ->
         standing.read(sweep_dir, root_of(sweep_dir), consistency.check(sweep_dir), audited),
         manifest.plan_hash if manifest.revisions else "",
         trust=trust,
-        revisions=revisions,
+        revisions=manifest.first_planned(),
         opened=manifest.first_opened(),
     )
 

@@ -662,6 +662,13 @@ class Manifest(Record, frozen=True, tag="manifest"):
             if name in revision.seals and revision.cells.get(name) == key
         }
 
+    def first_planned(self) -> dict[str, int]:
+        """Number of the revision that planned each cell first, by its name."""
+        found: dict[str, int] = {}
+        for number, revision in enumerate(self.revisions, 1):
+            found = {**dict.fromkeys(revision.cells, number), **found}
+        return found
+
     def first_opened(self) -> dict[str, int]:
         """Number of the first revision that was planned when the test split of a cell had been opened, by its name.
 
