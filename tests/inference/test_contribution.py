@@ -752,7 +752,7 @@ def test_slices_tell_where_the_gain_lives() -> None:
     assert sum(s.difference.mean * s.n_pairs for s in found.values()) == pytest.approx((a - b).mean() * 3000)
     nothing = slices.slice_gains(b, b, users, slicing)
     assert nothing["warm"].share is None
-    assert nothing["warm"].difference == intervals.Interval(0.0, 0.0, 0.0)
+    assert nothing["warm"].difference == intervals.Interval(0.0, -math.inf, math.inf)
     empty = slices.slice_gains(0 * b, 0 * b, users, slicing)
     assert empty["warm"].gain is None
     # A that finds nothing would have a gain of exactly -1 in every sample, an interval of no width.
@@ -827,6 +827,21 @@ def test_a_slice_of_few_users_has_no_bounds_and_widens_no_others() -> None:
     assert [found[name].difference for name in "ab"] == [without[name].difference for name in "ab"]
     many = divisions.Slicing(np.where(users < slices.MIN_USERS, 0, 1), tuple("ab"))
     assert np.isfinite(slices.slice_gains(a, b, users, many)["a"].difference.hi)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.2])
+def test_a_slice_whose_users_all_differ_by_the_same_has_no_bounds(shift: float) -> None:
+    rng = np.random.default_rng(4)
+    b = np.r_[rng.gamma(2.0, 0.5, (100, 2)), np.full((40, 2), 0.3)]
+    a = b + np.r_[0.1 * rng.normal(size=(100, 2)), np.full((40, 2), shift)]
+    slicing = divisions.Slicing(np.repeat([0, 1], [100, 40]), ("varied", "alike"))
+    found = slices.slice_gains(a, b, np.arange(140), slicing)
+    gain = found["alike"].gain
+    assert gain is not None
+    for interval, value in ((found["alike"].difference, shift), (gain, shift / 0.3)):
+        assert interval.mean == pytest.approx(value)
+        assert [interval.lo, interval.hi] == [-np.inf, np.inf]
+    assert np.isfinite(found["varied"].difference.hi)
 
 
 def test_slices_of_other_pairs_are_refused() -> None:

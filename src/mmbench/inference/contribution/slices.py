@@ -15,7 +15,15 @@ from mmbench.data.divisions import Slicing, by_count
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs
 from mmbench.inference.contribution.bootstrap import sums_by_user, unbounded
-from mmbench.inference.intervals import MIN_USERS, Interval, Matrix, Vector, crossed_interval, scaled_differences
+from mmbench.inference.intervals import (
+    MIN_USERS,
+    UNCHANGED,
+    Interval,
+    Matrix,
+    Vector,
+    crossed_interval,
+    scaled_differences,
+)
 
 #: First count of each slice after the first one.
 HISTORY_EDGES = (5, 10, 20, 50)
@@ -75,7 +83,8 @@ def slice_gains(
 
     Each of m slices has its crossed interval over users and seeds at the level ``1 - (1 - level) / m``. That holds
     however the slices hang together, which a few seeds do not tell. A slice of fewer than :data:`MIN_USERS` users has
-    no bounds, and widens no other's: of one pair nothing would vary.
+    no bounds, and widens no other's: of one pair nothing would vary. Nor has one whose users all differ by the same,
+    for bounds of no width would look like proof.
 
     Args:
         a: value of every pair and seed under A, ``(n_pairs, n_seeds)``, see :func:`pair_values`.
@@ -163,5 +172,7 @@ class _Part:
             return unbounded(value, level)
         by_user = sums_by_user(residuals, self.users, self.n_users) * (self.n_users / len(self.users))
         noise = crossed_interval(by_user, of_each)
+        if noise.se <= UNCHANGED:
+            return unbounded(value, level)
         half = noise.hi - noise.mean
         return Interval(value, value - half, value + half, level)
