@@ -48,6 +48,7 @@ test-all: $(STAMP) ## the test suite with its thorough and slow checks
 
 study: $(STAMP) ## planted worlds and repeated tunings end to end, hours; continues where it stopped
 	$(BIN)/python -m tests.studies.planted
+	$(BIN)/python -m tests.studies.own_gain
 	$(BIN)/python -m tests.studies.new_items
 	$(BIN)/python -m tests.studies.touch
 	$(BIN)/python -m tests.studies.draws

@@ -24,7 +24,7 @@ from tests.decision.test_over_splits import split
 from tests.evaluation.truth_table import documented
 from tests.report.constructed import write_sweep
 from tests.report.test_new_items import write_candidates
-from tests.studies import decisions, draws, new_items, planted, sweeps, touch
+from tests.studies import decisions, draws, new_items, own_gain, planted, sweeps, touch
 from tests.studies.decisions import CHEAP, DEAR, FAIR, parts_of
 from tests.studies.planted import GAINS, LOSSES, SPOKEN, TRUTH, more_than, place_of, spoken, too_many, undecided
 from tests.studies.sweeps import finished
@@ -34,6 +34,7 @@ PLANTED = planted.joined(RUN)
 NEW_ITEMS = finished(new_items.STUDIES)
 TOUCHED = finished(touch.STUDIES)
 DRAWN = finished(draws.STUDIES)
+OWN_GAINS = finished(own_gain.STUDIES)
 DECIDED = finished(decisions.STUDIES)
 
 
@@ -61,6 +62,14 @@ def test_no_word_contradicts_what_was_planted(name: str) -> None:
     assert said
     for judged in said:
         assert judged["word"] in {*TRUTH[place_of(name)[0]].words, None}, judged["name"]
+
+
+@pytest.mark.skipif(len(OWN_GAINS) < len(own_gain.STUDIES), reason="not all worlds have run: make study")
+def test_equivalent_is_true_of_addease_where_the_generator_plants_more() -> None:
+    mean = own_gain.pooled(OWN_GAINS, 0.9).effect
+    margin = next(iter(OWN_GAINS.values()))["delta"]
+    assert margin == 0.02
+    assert -margin < mean.lo < mean.hi < margin
 
 
 def test_what_the_cap_took_is_run_again_with_twice_the_cap() -> None:
@@ -318,6 +327,7 @@ def test_the_page_has_the_table_of_what_has_run() -> None:
     assert with_section(page, "planted", planted.rows(RUN, documented())) == page
     assert with_section(page, "new items", new_items.rows(NEW_ITEMS)) == page
     assert with_section(page, "draws", draws.tables(DRAWN)) == page
+    assert with_section(page, "own gain", own_gain.rows(OWN_GAINS)) == page
     assert with_section(page, "touch", touch.rows(TOUCHED)) == page
 
 
