@@ -143,6 +143,7 @@ def test_the_gates_of_a_part_are_its_own(read: Read) -> None:
     assert "recall of items without image" in dict(gates["G4"].rails)
     assert part.evidence.part is not None
     assert (part.evidence.part.items, part.evidence.part.stock) == (20, pytest.approx(1 / 3))
+    assert part.evidence.part.with_images == 1.0  # of the catalogue, although lamps alone had theirs in this sweep
     assert part.evidence.models == read.evidence.models
     whole = {gate.name: gate for gate in read.evidence.gates}
     assert (gates["G6"], gates["G8"]) == (whole["G6"], whole["G8"])
@@ -266,6 +267,9 @@ def test_stock_images_and_new_items_come_from_the_data(read: Read) -> None:
     some = {**features, "image": replace(features["image"], present=np.arange(60) < 15)}
     few = replace(read.catalogue, dataset=replace(read.catalogue.dataset, features=some))
     assert reading._counts(few) == {"items.stock": 60.0, "items.with_images": 0.25}
+    part = reading._part(PART, np.arange(60) < 20, few)
+    assert (part.items, part.stock, part.with_images) == (20, pytest.approx(1 / 3), 0.75)
+    assert reading._part(PART, np.zeros(60, bool), few).with_images is None
     texts = replace(read.catalogue.dataset, features={"text": features["text"]})
     assert reading._counts(replace(read.catalogue, dataset=texts)) == {"items.stock": 60.0}
     day = 86_400

@@ -22,7 +22,7 @@ from mmbench.decision import (
     replay,
 )
 from mmbench.decision.assumptions import Given, when_given
-from mmbench.decision.economics import Range, Source
+from mmbench.decision.economics import Range, Source, costs, with_counts
 from mmbench.decision.evidence import GATES, Part, Promise
 from mmbench.decision.formulas import evpi, evsi, preposterior_sd
 from mmbench.decision.gates import better_than_shuffled
@@ -345,6 +345,19 @@ def test_a_part_costs_its_share_of_the_images_and_all_of_the_rest() -> None:
     new = Part("popularity:cold", 0, 0.0, 1.0)  # new items are bought images for as they come, all of them
     assert breakeven(of_part(economics(), new)) == pytest.approx((40_000 / 3 + 20_000) / 500_000)
     assert of_part(economics(), None) == economics()
+
+
+def test_the_data_tell_how_many_of_a_part_have_an_image() -> None:
+    """Half of all items have one and nine of ten of the part, so a hundred are bought for its 1,000 items."""
+    assumed = economics(items={"stock": 10_000, "new_year": 0, "target": 1.0})
+    told = with_counts(assumed, {"items.with_images": 0.5})
+    part = replace(PART, with_images=0.9)
+    bought, _ = costs(of_part(told, part).likely)["images"]
+    assert bought == pytest.approx(1_000 * 0.1 * 2.0)
+    bought, _ = costs(of_part(told, PART).likely)["images"]  # nobody read how many have one
+    assert bought == pytest.approx(1_000 * 0.5 * 2.0)
+    bought, _ = costs(of_part(economics(), part).likely)["images"]  # the company says that none has
+    assert bought == pytest.approx(1_000 * 2.0)
 
 
 def test_what_a_part_promises_is_held_against_its_own_break_even() -> None:

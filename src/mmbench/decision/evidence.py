@@ -102,12 +102,14 @@ class Part:
         items: how many they are.
         stock: their share of the catalogue.
         new: share of the new items of a year that belong to them.
+        with_images: share of them that has an image in the data; None where there are none of them.
     """
 
     slice: str
     items: int
     stock: float
     new: float
+    with_images: float | None = None
 
 
 @dataclass(frozen=True)

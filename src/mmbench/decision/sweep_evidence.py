@@ -161,7 +161,8 @@ def _measured(
     part = None
     if disposal.part and not isinstance(data, str):
         inside = members_of(disposal.part, data.item_counts, data.dataset.items)
-        data, part = _with_images_of(data, inside), _part(disposal.part, inside)
+        part = _part(disposal.part, inside, data)
+        data = _with_images_of(data, inside)
     compared = [comparison] if comparison.configuration is not None else []
     cells = [a, b] if disposal.part else finished(table, a)
     folds = disposal.over is not None and disposal.over.kind is Repeated.FOLD
@@ -219,10 +220,11 @@ def _with_images_of(data: Catalogue, inside: NDArray[np.bool_]) -> Catalogue:
     return replace(data, dataset=replace(data.dataset, features=features))
 
 
-def _part(name: str, inside: NDArray[np.bool_]) -> Part:
+def _part(name: str, inside: NDArray[np.bool_], data: Catalogue) -> Part:
     """A part; of new items every one of a year belongs to it, of any other one as many as of the catalogue."""
-    share = float(inside.mean())
-    return Part(name, int(inside.sum()), share, 1.0 if name == NEW_ITEMS else share)
+    share, present = float(inside.mean()), data.dataset.features[IMAGE].present[inside]
+    with_images = float(present.mean()) if len(present) else None
+    return Part(name, len(present), share, 1.0 if name == NEW_ITEMS else share, with_images)
 
 
 def _sides_of_part(
@@ -276,7 +278,8 @@ def _promises(table: SweepTable, whole: Read, disposal: Disposal, measured: Coll
         present = data.dataset.features[IMAGE].present
         if name not in measured and 0 < (present & inside).sum() < present.sum() / 2 and total > 0:
             gain = fact.value * (fact.n or 0) / total
-            found.append(Promise(_part(name, inside), float(gain), _command_of_part(table, disposal, name)))
+            part = _part(name, inside, data)
+            found.append(Promise(part, float(gain), _command_of_part(table, disposal, name)))
     return tuple(sorted(found, key=lambda one: (-one.gain, one.part.slice)))
 
 

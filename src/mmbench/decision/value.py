@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmbench.decision import formulas
-from mmbench.decision.economics import INPUTS, Economics, Range, base_value, costs, lacking, scaled, totals
+from mmbench.decision.economics import INPUTS, Economics, Range, Source, base_value, costs, lacking, scaled, totals
 from mmbench.decision.evidence import Part
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.tuned_gain import WIDEST
@@ -181,11 +181,19 @@ def draw(economics: Economics, gain: LogGain, n_draws: int = DRAWS, seed: int = 
 def of_part(economics: Economics, part: Part | None) -> Economics:
     """The economics of images for some items alone: those are bought and kept, all recommendations are served.
 
+    Where the data told how many items have an image, they tell how many of the part have one.
+
     Args:
         economics: those of the whole catalogue.
         part: which items; None for all.
     """
-    return economics if part is None else scaled(economics, {"items.stock": part.stock, "items.new_year": part.new})
+    if part is None:
+        return economics
+    own = scaled(economics, {"items.stock": part.stock, "items.new_year": part.new})
+    if part.with_images is None or own.sources["items.with_images"] is not Source.DATA:
+        return own
+    told = Range(part.with_images, part.with_images, part.with_images)
+    return replace(own, inputs={**own.inputs, "items.with_images": told})
 
 
 def likely_npv(economics: Economics, gain: float, changed: Mapping[str, float] | None = None) -> float:
