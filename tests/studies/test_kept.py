@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
+from mmbench.inference.tuned_gain import TunedGain
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
@@ -21,7 +22,7 @@ from tests.report.constructed import write_sweep
 from tests.report.test_new_items import write_candidates
 from tests.studies import kept, sweeps
 
-#: A study is cloned with the repository.
+#: A study is cloned with the repository; so much for each data set and split that it holds.
 MOST_BYTES = 5e6
 FOLDS = of_folds(180, 168, 174)
 PUBLISHED = sorted(file.parent for file in (sweeps.ROOT / "studies").glob(f"*/{kept.VERDICTS}"))
@@ -52,12 +53,15 @@ def test_every_published_verdict_is_computed_again_from_what_is_kept(folder: Pat
         assert (str(judgement), tuned.n, tuned.trials) == (row.verdict, row.n, row.trials), name
         assert (tuned.interval is None) == np.isnan(row.lo), name
         assert judged.distance <= 1e-9, name
-        assert tuned.estimate.shares.trials == pytest.approx(row.share_trials, rel=1e-6, nan_ok=True), name
+        # Over splits the trials have no share of their own.
+        share = tuned.estimate.shares.trials if isinstance(tuned, TunedGain) else np.nan
+        assert share == pytest.approx(row.share_trials, rel=1e-6, nan_ok=True), name
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
 def test_a_published_study_stays_small(folder: Path) -> None:
-    assert sum(file.stat().st_size for file in folder.iterdir()) < MOST_BYTES
+    held = {dataset for dataset, _ in kept.Kept(folder).conditions}
+    assert sum(file.stat().st_size for file in folder.iterdir()) < MOST_BYTES * len(held)
 
 
 def test_what_is_kept_of_a_sweep_gives_its_verdicts(
