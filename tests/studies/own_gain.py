@@ -58,8 +58,8 @@ def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     if len(results) > 1:
         mean = pooled(results, 0.9).effect
-        bounds = f"[{100 * mean.lo:+.1f}, {100 * mean.hi:+.1f}]"
-        lines.append(["all, 90 % interval", f"{100 * mean.mean:+.1f} {bounds}"])
+        bounds = f"[{100 * mean.lo:+.2f}, {100 * mean.hi:+.2f}]"
+        lines.append(["all, 90 % interval", f"{100 * mean.mean:+.2f} {bounds}"])
     return table(["seed", "fused vs text"], lines)
 
 
