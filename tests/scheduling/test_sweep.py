@@ -224,6 +224,44 @@ def test_another_test_split_is_scored_without_training(command: Command, tmp_pat
 # Going on, or not
 
 
+@pytest.mark.parametrize(
+    ("words", "begun"),
+    [
+        (("model=vbpr", "modality=text"), "vbpr/fused"),  # a further condition of a model
+        (("model=vbpr", "modality=fused", "study.resume=force"), "vbpr/none"),  # some of its conditions afresh
+        ((*SWEEP[2:], "budget.trials=2"), "vbpr/fused"),  # raised
+    ],
+)
+def test_a_model_is_not_gone_on_with_by_other_code(
+    words: tuple[str, ...], begun: str, finished: dict[str, str], command: Command, tmp_path: Path, other_code: None
+) -> None:
+    said = command("-m", "sweep.name=s", *words)
+    assert said.code == 2
+    assert (
+        f"than planted-complementary/{begun} was (source, torch), and conditions of one model are compared" in said.err
+    )
+    assert "begin all conditions of " in said.err
+    assert results(tmp_path) == finished
+
+
+def test_other_code_leaves_what_is_finished_and_may_begin_other_models_or_all_afresh(
+    finished: dict[str, str], command: Command, tmp_path: Path, trained: list[Any], other_code: None
+) -> None:
+    assert command(*SWEEP).code == 0
+    assert trained == []
+    assert results(tmp_path) == finished
+    for words in (("model=bpr",), ("model=vbpr", "modality=none,fused", "study.resume=force")):
+        assert command("-m", "sweep.name=s", *words).code == 0, words
+    assert len(trained) == 6
+
+
+@pytest.fixture
+def other_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version of torch and of what trains; a commit that changes neither is none."""
+    versions, other = records.versions, {"torch": "another one", "source": "another one", "commit": "another one"}
+    monkeypatch.setattr(records, "versions", lambda *own: {**versions(*own), **other})
+
+
 def test_never_refuses_where_records_are(finished: dict[str, str], command: Command, tmp_path: Path) -> None:
     said = command(*SWEEP, "study.resume=never")
     assert said.code == 2

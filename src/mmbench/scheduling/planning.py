@@ -22,6 +22,7 @@ from mmbench.sealing.score_test import is_scored
 from mmbench.store import files, ledger, records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import (
+    Cell,
     CellName,
     DataPrint,
     Manifest,
@@ -348,6 +349,42 @@ def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> None:
                     earlier=before,
                     model=model,
                     tpe=budget.tpe,
+                )
+
+
+def check_code(sweep_dir: Path, planned: Sequence[Planned], *, afresh: bool) -> None:
+    """Refuse to train a condition by other code, or with other versions, than conditions of its model that stay.
+
+    They would not be compared, and nobody should wait for that. The code of states is that of one condition alone.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        planned: what is to be trained.
+        afresh: whether the records of what is named are set aside.
+    """
+    earlier = _manifest(sweep_dir)
+    waiting = {plan.task.cell: plan for plan in planned if not plan.finished}
+    aside = {name for name, plan in waiting.items() if afresh or not plan.store.is_current()}
+    families = {(name.dataset, name.model) for name in waiting}
+    stay: dict[tuple[str, str], list[Cell]] = {}
+    for one in earlier.cells if earlier else []:
+        file = paths.cell_file(sweep_dir / one.folder)
+        if (one.dataset, one.model) in families and one.name not in aside and file.exists():
+            stay.setdefault((one.dataset, one.model), []).append(records.read(file, Cell))
+    for name, plan in waiting.items():
+        here = plan.task.versions
+        for cell in stay.get((name.dataset, name.model), []):
+            apart = {"commit"} if cell.name == name else {"commit", records.STATES}
+            other = sorted(key for key in {*here, *cell.versions} - apart if here.get(key) != cell.versions.get(key))
+            if other:
+                raise Refusal(
+                    "{cell} would be trained by other code or versions than {begun} was ({names}), and conditions of "
+                    "one model are compared only if the same code trained them; go on with that code, begin all "
+                    "conditions of {model} afresh with study.resume=force, or take another sweep.name",
+                    cell=name,
+                    begun=cell.name,
+                    names=", ".join(other),
+                    model=name.model,
                 )
 
 

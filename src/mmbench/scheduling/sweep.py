@@ -19,6 +19,7 @@ from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.planning import (
     Planned,
+    check_code,
     check_effort,
     check_fixed,
     check_sample,
@@ -111,12 +112,13 @@ class Sweep:
 
         Raises:
             ValueError: for another margin, primary metric, sample of validation or other contrasts, for effort that is
-                lowered or raised for some conditions of a model only, and with ``resume=never`` if a cell has records
-                already.
+                lowered or raised for some conditions of a model only, for other code than a model was begun with, and
+                with ``resume=never`` if a cell has records already.
         """
         check_fixed(self.folder, self.config)
         check_sample(self.folder, self.planned)
         check_effort(self.folder, self.planned)
+        check_code(self.folder, self.planned, afresh=self.config.study.resume == "force")
         for plan in self.planned:
             if self.config.study.resume == "never" and paths.cell_file(plan.store.folder).exists():
                 raise Refusal(
