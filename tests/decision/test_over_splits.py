@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from mmbench.decision import as_record, decide, replay
-from mmbench.decision.page.sections import _uncertainty
+from mmbench.decision.evidence import Gate, Status
+from mmbench.decision.page.sections import _steps, _uncertainty
 from mmbench.decision.page.speaker import Speaker
-from mmbench.decision.steps import SILENT
+from mmbench.decision.steps import RUNGS, SILENT, WAITING
 from mmbench.decision.sweep_evidence import Read, configuration_gain, read_evidence
 from mmbench.inference import intervals
 from mmbench.inference.repetitions import Repeated, over_repetitions
@@ -28,6 +29,7 @@ from tests.report.test_contribution import USERS, cells, hit_users
 Cells = dict[tuple[str, str, str], Made]
 #: Users that fused finds in each split, of 200; text finds 120 and itemknn 110.
 FUSED = {"d": 125, "d-split1": 135}
+WITH_RUNGS = {"name": "standard", "trials": 8, "seeds": 3, "max_steps": 9, "rungs": [3]}
 
 
 def split(fused: dict[str, int] | None = None, setting: str = "split_seed") -> Cells:
@@ -112,6 +114,30 @@ def test_a_single_fold_of_items_is_no_answer(tmp_path: Path) -> None:
     assert (decided.action, SILENT[NoWord.ONE_FOLD]) == ("HOLD", "repair")
     for lang, reason in (("en", "only one group of new items was tested"), ("ja", "新商品のグループを1つしか")):
         assert reason in Speaker.of(lang, one.evidence, economics(), decided).sentence()
+
+
+@pytest.mark.parametrize("finished", [1, 2])
+def test_a_planned_split_that_has_not_run_is_why_nothing_is_concluded(tmp_path: Path, finished: int) -> None:
+    """Whether its others are judged together or stand alone; trials that were cut short are another reason."""
+    whole = split({**FUSED, "d-split2": 130})
+    for name in list(whole):
+        if name[0] in ("d-split1", "d-split2")[finished - 1 :]:
+            whole[name] = Made(missing=True)
+    e = read_evidence(read_sweep(write_sweep(tmp_path / "s", whole))).evidence
+    assert (e.silent, e.gain, e.repetitions) == (WAITING, None, finished)
+    open_alone = replace(e, gates=tuple(Gate(gate.name, Status.PASS) for gate in e.gates))
+    decided = decide(open_alone, economics())
+    record = as_record(open_alone, economics(), decided)["result"]
+    assert (record["action"], record["next_step"]["name"], record["next_step"]["cost"]) == ("HOLD", "finish", 0.0)
+    for lang, reason, step in (
+        ("en", "that are planned have not run", "Go on with the sweep until all that is planned has run."),
+        ("ja", "計画した分割または新商品のグループ", "計画したものがすべて終わるまで、実験を続ける。"),
+    ):
+        speaker = Speaker.of(lang, open_alone, economics(), decided)
+        assert (reason in speaker.sentence(), speaker.next_step()) == (True, step)
+        assert [(row["cost"], row["days"]) for row in _steps(speaker)["rows"]] == [("–", "–")]
+    cut = {name: replace(one, config={**one.config, "budget": WITH_RUNGS}) for name, one in whole.items()}
+    assert read_evidence(read_sweep(write_sweep(tmp_path / "cut", cut))).evidence.silent == RUNGS
 
 
 def test_its_record_says_how_many_and_a_single_split_says_nothing(read: Read) -> None:

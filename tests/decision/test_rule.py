@@ -28,7 +28,7 @@ from mmbench.decision.formulas import evpi, evsi, preposterior_sd
 from mmbench.decision.gates import better_than_shuffled
 from mmbench.decision.openings import Key, Opening, openings
 from mmbench.decision.rule import RULE_VERSION, Confidence, Why, confidence
-from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, SILENT
+from mmbench.decision.steps import FEW_TRIALS, FINISH, ONE_SEED, SILENT, WAITING
 from mmbench.decision.value import (
     DRAWS,
     breakeven,
@@ -124,6 +124,9 @@ CASES = {
         evidence(0.25, silent=ONE_SEED, G5=FAIL, G9=UNKNOWN), Action.HOLD, Why.SILENT, "G5 G9", "seeds"),
     "one seed and unequal effort": (
         evidence(0.25, silent=ONE_SEED, G1=FAIL, G9=UNKNOWN), Action.HOLD, Why.SILENT, "G1 G9", "repair"),
+    "planned splits have not run": (without_gain(evidence(0.0), WAITING), Action.HOLD, Why.SILENT, "", FINISH),
+    "planned splits have not run, and unequal effort": (
+        without_gain(evidence(0.0, G1=FAIL), WAITING), Action.HOLD, Why.SILENT, "G1", "repair"),
     "few trials": (evidence(0.0, silent=FEW_TRIALS), Action.HOLD, Why.SILENT, "", "trials"),
     "few trials, so nothing was compared": (
         evidence(0.0, silent=NoWord.FEW_TRIALS, G9=UNKNOWN), Action.HOLD, Why.SILENT, "G9", "trials"),
@@ -184,7 +187,7 @@ def test_the_cases_are_complete() -> None:
     assert {case[2] for case in CASES.values()} == set(Why)
     barring = {name for case in CASES.values() for name in case[3].split()}
     assert barring == set(GATES)
-    assert set(SILENT.values()) <= set(economics().steps)
+    assert set(SILENT.values()) <= {*economics().steps, FINISH}
 
 
 def test_a_record_of_something_else_is_refused() -> None:

@@ -13,6 +13,7 @@ from mmbench.decision.openings import Opening, openings
 from mmbench.decision.steps import (
     AB_TEST,
     ALL_ITEMS,
+    FINISH,
     OF_NEW_ITEMS_ALONE,
     PARTIAL,
     ROLL_OUT,
@@ -259,7 +260,11 @@ def _unmeasured(
         step = _known(SILENT[OF_NEW_ITEMS_ALONE], economics, ALL_ITEMS)
         return Decision(Action.HOLD, Why.SILENT, gates, (), limit, None, None, None, swings=(), steps=(), step=step)
     first = before_agreement(barred) if evidence.silent else barred
-    step = mending_step(first, (), economics) if first else _known(SILENT.get(evidence.silent, "repair"), economics)
+    name = SILENT.get(evidence.silent, "repair")
+    if first:
+        step = mending_step(first, (), economics)
+    else:
+        step = NextStep(FINISH, 0.0, 0.0, None) if name == FINISH else _known(name, economics)
     why = Why.SILENT if evidence.silent else Why.UNTRUSTED
     return Decision(Action.HOLD, why, gates, barred, limit, None, None, None, swings=(), steps=(), step=step)
 

@@ -18,13 +18,15 @@ from mmbench.inference.tuned_gain import NoWord
 USERS, AB_TEST = "users", "ab_test"
 #: What to do where the answer is known.
 ROLL_OUT, WAIT = "roll_out", "wait"
-#: To put data back where the sweep read them, which no file of sums has a price for.
-DATA = "data"
+#: To put data back where the sweep read them, and to train what is planned. No file of sums has a price for them.
+DATA, FINISH = "data", "finish"
+NO_PRICE = (DATA, FINISH)
 #: To measure what images for some items alone bring, and a gain among all items where it was one of new items.
 PARTIAL, ALL_ITEMS = "partial", "all_items"
 #: Why nothing may be concluded from a gain although it may have bounds.
-RUNGS, FEW_TRIALS, ONE_SEED = (
+RUNGS, WAITING, FEW_TRIALS, ONE_SEED = (
     "trials were cut short at rungs",
+    "planned repetitions have not run",
     "fewer trials than a conclusion takes",
     "one final seed, so training noise was not measured",
 )
@@ -33,6 +35,7 @@ OF_NEW_ITEMS_ALONE = "a gain of new items, not of all recommendations"
 #: Every reason why nothing may be concluded, and the step that mends it.
 SILENT: Mapping[str, str] = {
     RUNGS: "repair",
+    WAITING: FINISH,
     FEW_TRIALS: "trials",
     ONE_SEED: "seeds",
     OF_NEW_ITEMS_ALONE: "trials",
@@ -58,7 +61,8 @@ class NextStep:
     """One next step.
 
     Args:
-        name: its name, see :data:`mmbench.decision.economics.STEPS`, ``roll_out``, ``wait``, ``all_items`` or ``data``.
+        name: its name, see :data:`mmbench.decision.economics.STEPS`, ``roll_out``, ``wait``, ``all_items``, ``data``
+            or ``finish``.
         cost: what it costs.
         days: how long it takes.
         evsi: value of what it would tell; None where no distribution says what it may find.

@@ -17,7 +17,7 @@ from mmbench.data.features import ItemFeature
 from mmbench.data.held_out import OF_NEW_ITEMS
 from mmbench.decision.evidence import Evidence, Part, Promise
 from mmbench.decision.gates import IMAGE, command_of, finished, models_of, read_gates, split_of
-from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS
+from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS, WAITING
 from mmbench.inference import intervals
 from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.repetitions import Repeated, over_repetitions, repeated_gain
@@ -444,12 +444,12 @@ def silence(disposal: Disposal, groups: Sequence[Group]) -> str:
     """
     if disposal.judgement.word is not None:
         return ""
+    cells = [cell for name in disposal.datasets for cell in _efforts(disposal, groups, name).values()]
     if disposal.tuned is None:
-        return RUNGS
+        return RUNGS if any(cell.rungs for cell in cells) else WAITING
     if disposal.tuned.refusal is not None:
         return str(disposal.tuned.refusal)
-    seeds = [cell.seeds for name in disposal.datasets for cell in _efforts(disposal, groups, name).values()]
-    return ONE_SEED if any(n is not None and n < MIN_SEEDS for n in seeds) else FEW_TRIALS
+    return ONE_SEED if any(cell.seeds is not None and cell.seeds < MIN_SEEDS for cell in cells) else FEW_TRIALS
 
 
 def _efforts(disposal: Disposal, groups: Sequence[Group], dataset: str) -> dict[str, CellEffort]:

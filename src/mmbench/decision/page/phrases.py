@@ -7,7 +7,7 @@ from mmbench.decision.assumptions import Given
 from mmbench.decision.economics import Source
 from mmbench.decision.evidence import Bars, Status
 from mmbench.decision.rule import Confidence, Why
-from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS
+from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS, WAITING
 from mmbench.inference.tuned_gain import NoWord
 from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Template
@@ -47,6 +47,7 @@ REASONS = {
 #: Why nothing may be concluded from the gain.
 SILENCES = {
     RUNGS: Message("trials were cut short"),
+    WAITING: Message("splits or groups of new items that are planned have not run"),
     FEW_TRIALS: Message("too few trials"),
     ONE_SEED: Message("one training run only, so training noise was not measured"),
     NoWord.MORE_SEARCH: Message("without controls the side with images was searched more"),
@@ -156,6 +157,7 @@ STEPS = {
     "partial": Message("Measure images for some of the items alone."),
     "all_items": Message("Run the sweep on all items."),
     "data": Message("Make the data readable again."),
+    "finish": Message("Go on with the sweep until all that is planned has run."),
     "roll_out": Message("Introduce step by step, with an A/B test that can be stopped."),
 }
 STATUSES = {

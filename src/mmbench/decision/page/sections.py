@@ -19,7 +19,7 @@ from mmbench.decision.page.examples import Example, numbered
 from mmbench.decision.page.phrases import INPUT_NAMES, RAIL_NAMES, SOURCES
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.serving import Serving
-from mmbench.decision.steps import DATA
+from mmbench.decision.steps import NO_PRICE
 from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
 from mmbench.inference.contribution.guardrails import Rail
@@ -512,8 +512,8 @@ def _steps(speaker: Speaker) -> Mapping[str, Any]:
     rows = [
         {
             "name": speaker.step(step),
-            "cost": "–" if step.name == DATA else speaker.money(step.cost),
-            "days": "–" if step.name == DATA else speaker.translator.number(step.days),
+            "cost": "–" if step.name in NO_PRICE else speaker.money(step.cost),
+            "days": "–" if step.name in NO_PRICE else speaker.translator.number(step.days),
             "value": speaker(Message("not told"))
             if step.evsi is None or not speaker.decision.trusted
             else speaker.money(step.evsi),

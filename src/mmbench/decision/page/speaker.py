@@ -14,7 +14,7 @@ from mmbench.decision.openings import Key, Opening
 from mmbench.decision.page import phrases
 from mmbench.decision.page.gate_speaker import GateSpeaker, failure
 from mmbench.decision.rule import FAVOURABLE, Why
-from mmbench.decision.steps import DATA, OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, NextStep
+from mmbench.decision.steps import DATA, NO_PRICE, OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, NextStep
 from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.messages import Message, Translator, digits_apart, digits_shown
@@ -415,7 +415,7 @@ class Speaker(GateSpeaker):
         """The next step with its cost and duration."""
         step = self.decision.step
         name = self.step(step)
-        if step.name in (WAIT, DATA):
+        if step.name in (WAIT, *NO_PRICE):
             return name
         return self(
             Message(
