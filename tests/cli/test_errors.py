@@ -290,6 +290,7 @@ def is_one_line(said: object, message: str) -> None:
             ["dataset=folder", "dataset.name=csv", "dataset.path=x"],
             "dataset.name=csv is the name of a folder that every",
         ),
+        (["dataset.name=planted/2026"], "dataset.name=planted/2026 must be a name without /"),
         (["dataset.name={a:1}"], "dataset.name={'a': 1} must be a text"),
         (["dataset=folder", "dataset.path=5"], "dataset.path=5: Expected `str | null`, got `int`"),
         (["dataset=folder", "dataset.path=[a]"], "dataset.path=['a']: Expected `str | null`, got `array`"),
@@ -538,6 +539,19 @@ def test_a_model_without_its_first_line_is_named(command: Command, tmp_path: Pat
     (tmp_path / "conf" / "model" / "mine.yaml").write_text(text)
     said = command(f"--config-dir={tmp_path / 'conf'}", "model=mine")
     is_one_line(said, "model=mine has no model._target_; is the first line of its YAML # @package _global_ ?")
+
+
+@pytest.mark.parametrize(
+    "words", [["model=sub/mine"], ["-m", "sweep.name=s", "model=popularity,sub/mine"], ["plan", "model=sub/mine"]]
+)
+def test_a_model_in_a_folder_of_its_own_is_refused_before_it_is_trained(
+    command: Command, tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "conf" / "model" / "sub").mkdir(parents=True)
+    text = "# @package _global_\nmodel: {_target_: mmbench.models.bpr.BPR}\nsearch: {}\n"
+    (tmp_path / "conf" / "model" / "sub" / "mine.yaml").write_text(text)
+    said = command(*words, f"--config-dir={tmp_path / 'conf'}")
+    is_one_line(said, "model=sub/mine lies in a folder of its own, and a model is named without /: put its YAML into")
 
 
 @pytest.mark.parametrize("words, message", [("optimizr.lr=0.1", "optimizr"), ("budget.trials=0", "budget.trials=0")])

@@ -92,6 +92,12 @@ class Composed:
         for group in GROUPS:
             if group not in self.choices:  # it was dropped, or is a list, whose files Hydra merges
                 raise Refusal("{group} takes exactly one name; several are a sweep: -m {group}=A,B", group=group)
+        if "/" in (model := self.choices["model"]):  # which parts data set, model and condition in the name of a cell
+            raise Refusal(
+                "model={model} lies in a folder of its own, and a model is named without /: put its YAML into the "
+                "folder model itself",
+                model=model,
+            )
         config = JobConfig.of({**self.config, "given": None})
         self._check_made_up(config.dataset)
         _check_own(config)

@@ -36,7 +36,7 @@ class DatasetConfig:
     """How a dataset is read and split; one file of ``conf/dataset``.
 
     Args:
-        name: name in paths and tables.
+        name: name in paths and tables, without a slash.
         path: canonical folder; unused by planted worlds.
         world: name of a planted world, or None for a folder.
         world_options: keyword arguments of :func:`mmbench.data.planted.make_world`.
@@ -76,6 +76,8 @@ class DatasetConfig:
             )
         if not self.name.strip():
             raise Refusal("{setting} is empty", setting="dataset.name")
+        if "/" in self.name:  # which parts data set, model and condition in the name of a cell
+            raise Refusal("dataset.name={name} must be a name without /", name=self.name)
         if self.name in paths.RESERVED:
             raise Refusal(
                 "dataset.name={name} is the name of a folder that every sweep has; take another one", name=self.name
