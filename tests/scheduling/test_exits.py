@@ -158,6 +158,31 @@ def test_two_crashes_give_nothing_up(tmp_path: Path) -> None:
     assert all(training.succeeded for training in store.finished_trainings().values())
 
 
+@pytest.mark.parametrize("n", [MAX_CRASHES - 1, MAX_CRASHES])
+def test_a_ranking_of_test_that_crashes_three_times_fails_its_cell(n: int, command: Command, tmp_path: Path) -> None:
+    """The next cell is reached, and the next command ranks without training again."""
+    words = ("-m", "sweep.name=s", "model=bpr,popularity", "modality=none", "budget.trials=2", "sweep.workers=1")
+    job = make_job(tmp_path / "s", *FEW)
+    store = job.store(job.task())
+    for _ in range(n):
+        crashes.note(tmp_path / "s", f"{store.short_key}.seal-0", "SIGSEGV")
+    said = command(*words)
+    other = paths.seal_file(tmp_path / "s" / "planted-complementary" / "popularity" / "-")
+    assert other.exists()
+    if n < MAX_CRASHES:
+        assert (said.code, store.failure()) == (0, None)
+        return
+    failure, trained = store.failure(), store.finished_trainings()
+    assert failure is not None
+    assert failure.reason == "its worker crashed 3 times: SIGSEGV, SIGSEGV, SIGSEGV"
+    assert said.code == 1
+    assert f"planted-complementary/bpr/-: {failure.reason}" in said.err
+    assert (store.seal(), len(trained) > 2) == (None, True)
+    assert command(*words).code == 0
+    assert (store.failure(), store.finished_trainings()) == (None, trained)
+    assert store.seal() is not None
+
+
 def test_force_forgets_crashes(command: Command, tmp_path: Path) -> None:
     words = ("sweep.name=s", *FEW)
     job = make_job(tmp_path / "s", *FEW)

@@ -205,7 +205,7 @@ class Sweep:
             if plan.finished:
                 continue
             cell = plan.job.record(plan.task)
-            if afresh:
+            if afresh or plan.failure() is not None:  # a cell that failed is tried again, by what may have more memory
                 crashes.forget(plan.store.sweep_dir, plan.store.short_key)
             moved = plan.store.open(cell, afresh=afresh)
             if moved:

@@ -359,8 +359,10 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
         if cell.watch is not None:
             cell.watch.check()
         task, choice = cell.planned(), cell.store.choice()
-        if step is not None and len(crashed) >= MAX_CRASHES:
+        if len(crashed) >= MAX_CRASHES and step is not None:
             give_up(task, cell.store, step, crashes.why(crashed))
+        elif len(crashed) >= MAX_CRASHES:
+            cell.store.fail(crashes.why(crashed), "")
         elif step is not None:
             run_unit(task, cell.store, step)
         elif choice is not None and is_outdated(task, choice):

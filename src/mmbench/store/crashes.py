@@ -11,16 +11,17 @@ from pathlib import Path
 
 from mmbench import paths
 
-#: A training that crashed so many workers counts as failed instead of crashing workers for ever.
+#: A training that crashed so many workers counts as failed instead of crashing workers for ever; so does a cell whose
+#: ranking of the test split did.
 MAX_CRASHES = 3
 
 
-#: Begins the reason of a training that was given up.
+#: Begins the reason of a training or a cell that was given up.
 CRASHED = "its worker crashed "
 
 
 def why(crashed: Sequence[str]) -> str:
-    """The reason of a training that was given up, from those of its crashes."""
+    """The reason of a training or a cell that was given up, from those of its crashes."""
     return f"{CRASHED}{len(crashed)} times: {', '.join(crashed)}"
 
 
