@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import msgspec
 import pandas as pd
@@ -19,6 +20,7 @@ from mmbench.audit.root import root_of
 from mmbench.audit.standing import Level, Standing
 from mmbench.cli import bundle as command
 from mmbench.decision.record import holds
+from mmbench.messages import Refusal
 from mmbench.report.archive import pack, verify
 from mmbench.report.write import write_report
 from mmbench.store import records
@@ -111,6 +113,31 @@ def test_titles_and_pictures_stay_at_home_unless_asked_for(tmp_path: Path) -> No
             finding.file: finding.same for finding in verify(tmp_path / "s.zip", folder, holds) if not finding.same
         }
         assert not_same == {"decision.html": None}
+
+
+@pytest.mark.parametrize("ends", [Refusal, OSError, KeyboardInterrupt])
+def test_what_an_audit_has_shown_stays_on_the_pages_however_packing_ends(
+    ends: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = write_sweep(tmp_path / "s", cells(), contrasts=["fused_vs_text"])
+    paths.ledger_file(sweep).write_text("")
+    standing.keep(sweep, Standing(Level.RETRAINED, root_of(sweep), "now", 1, 1))
+    write_report(sweep)
+    page = paths.report_dir(sweep) / "table.md"
+    said, written = page.read_text(), page.stat().st_mtime_ns
+    assert "re-trained 1 of 1" in said
+    if ends is Refusal:
+        (page.parent / "decision.html").write_text("Desk lamp Aurora")
+    else:
+        monkeypatch.setattr("mmbench.report.archive._save", raised := Mock(side_effect=ends))
+    with pytest.raises(ends):
+        pack(sweep, tmp_path / "s.zip")
+    assert page.read_text() == said
+    if ends is Refusal:  # before a page was written
+        assert page.stat().st_mtime_ns == written
+    else:
+        assert raised.called
+    assert not (tmp_path / "s.zip").exists()
 
 
 def test_no_language_of_a_page_takes_titles_out_of_the_house(tmp_path: Path) -> None:

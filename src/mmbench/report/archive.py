@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import filecmp
 import fnmatch
+import functools
 import hashlib
 import io
 import itertools
@@ -35,6 +36,7 @@ from mmbench.audit.further_tries import read_tries
 from mmbench.messages import LANGUAGES, Message, Refusal, Translator, conjoined
 from mmbench.report import figures, index
 from mmbench.report.draws import read_draws
+from mmbench.report.reading import check_sweep
 from mmbench.report.submission import PRICE
 from mmbench.report.templating import language_of
 from mmbench.report.write import write_report
@@ -132,7 +134,8 @@ def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: 
     """Write the archive of a sweep; its bytes depend on the files alone, and on the sweeps beside it.
 
     Args:
-        sweep_dir: folder of the sweep; its reports are written again first.
+        sweep_dir: folder of the sweep; its reports are written again first, and once more at the end, however it ends,
+            where they say at home what no archive holds.
         target: archive to write, by atomic rename.
         trust: what may be used because a record names it.
         with_titles: whether the page of a decision shows titles and pictures of items.
@@ -140,11 +143,48 @@ def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: 
     Raises:
         ValueError: if the folder is no sweep, holds more than an archive may, or has no page without titles.
     """
-    table = write_report(sweep_dir, trust=trust, audited=False)
+    check_sweep(sweep_dir, trust)
+    _chosen(sweep_dir, with_titles)  # refused before any page is written
+    beside = _beside(sweep_dir)
+    try:
+        table = write_report(sweep_dir, trust=trust, audited=False)
+        chosen = _chosen(sweep_dir, with_titles)
+        there, made = chosen.there, {**chosen.pages, ENVIRONMENT: _json(_environment())}
+        made[READ_ME] = _read_me(table.name, target.name, sorted({*there, *made}), beside).encode()
+        hashes = {name: fingerprint.of_file(path) for name, path in there.items()}
+        hashes |= {name: hashlib.sha256(content).hexdigest() for name, content in made.items()}
+        made[HASHES] = _json(dict(sorted(hashes.items())))
+        files.write_atomic(target, functools.partial(_save, there, made))
+    finally:
+        if beside or paths.audit_file(sweep_dir).exists():
+            write_report(sweep_dir, trust=trust)  # with what an audit has shown here, and the sweeps that lie here
+    return Packed(len(there) + len(made), chosen.left_out)
+
+
+class Chosen(NamedTuple):
+    """What an archive holds of a sweep.
+
+    Attributes:
+        there: files that are packed as they are, by their names.
+        pages: what is packed of the pages of a decision in place of those that show titles, by their names.
+        left_out: how many files of the report are not packed, because no command writes them.
+    """
+
+    there: dict[str, Path]
+    pages: dict[str, bytes]
+    left_out: int
+
+
+def _chosen(sweep_dir: Path, with_titles: bool) -> Chosen:
+    """Choose the files of an archive.
+
+    Raises:
+        ValueError: if they are more than an archive may hold, or a page has none without titles.
+    """
     found = {path.relative_to(sweep_dir).as_posix(): path for path in _files(sweep_dir)}
     there = {name: path for name, path in found.items() if not _is_strange(name)}
     left_out = len(found) - len(there)
-    made = {ENVIRONMENT: _json(_environment())}
+    pages: dict[str, bytes] = {}
     for page, name in PAGES.items():
         without = there.pop(name, None)
         if with_titles or page not in there:
@@ -158,30 +198,23 @@ def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: 
             )
         del there[page]
         # Under the name of the page, and so are those that it leads to.
-        made[page] = without.read_bytes().replace(paths.WITHOUT_TITLES.encode(), paths.DECISION.encode())
+        pages[page] = without.read_bytes().replace(paths.WITHOUT_TITLES.encode(), paths.DECISION.encode())
     _check_amount(sweep_dir, len(there), sum(path.stat().st_size for path in there.values()))
-    beside = _beside(sweep_dir)
-    made[READ_ME] = _read_me(table.name, target.name, sorted({*there, *made}), beside).encode()
-    hashes = {name: fingerprint.of_file(path) for name, path in there.items()}
-    hashes |= {name: hashlib.sha256(content).hexdigest() for name, content in made.items()}
-    made[HASHES] = _json(dict(sorted(hashes.items())))
+    return Chosen(there, pages, left_out)
 
-    def save(path: Path) -> None:
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in sorted({*there, *made}):
-                member = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-                member.compress_type = zipfile.ZIP_DEFLATED
-                if name in made:
-                    archive.writestr(member, made[name])
-                    continue
-                member.file_size = there[name].stat().st_size  # so that a large one gets the fields it needs
-                with there[name].open("rb") as source, archive.open(member, "w") as copy:
-                    shutil.copyfileobj(source, copy, BLOCK)
 
-    files.write_atomic(target, save)
-    if beside or paths.audit_file(sweep_dir).exists():
-        write_report(sweep_dir, trust=trust)  # with what an audit has shown here, and the sweeps that lie here
-    return Packed(len(there) + len(made), left_out)
+def _save(there: Mapping[str, Path], made: Mapping[str, bytes], path: Path) -> None:
+    """Write files, and what was made of some, into an archive."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted({*there, *made}):
+            member = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            member.compress_type = zipfile.ZIP_DEFLATED
+            if name in made:
+                archive.writestr(member, made[name])
+                continue
+            member.file_size = there[name].stat().st_size  # so that a large one gets the fields it needs
+            with there[name].open("rb") as source, archive.open(member, "w") as copy:
+                shutil.copyfileobj(source, copy, BLOCK)
 
 
 def _is_strange(name: str) -> bool:

@@ -20,16 +20,11 @@ from mmbench.store.records import CellStore
 from mmbench.store.schema import ID_ONLY, Cell, Manifest, PlannedCell, training_rule
 
 
-def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) -> SweepTable:
-    """Read the records of a sweep against its manifest.
-
-    Args:
-        sweep_dir: folder of the sweep.
-        trust: what may be used because a record names it.
-        audited: whether an audit that is kept beside the records counts.
+def check_sweep(sweep_dir: Path, trust: Trust) -> None:
+    """Refuse a folder without a manifest, naming the sweeps beside it, and one that leads out of itself.
 
     Raises:
-        ValueError: if the folder has no manifest, or leads out of itself.
+        ValueError: for such a folder.
     """
     file = paths.manifest_file(sweep_dir)
     if not file.is_file():
@@ -41,7 +36,21 @@ def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) ->
             sweeps=listed(known),
         )
     trust.check_folder(sweep_dir)
-    manifest = records.read(file, Manifest)
+
+
+def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) -> SweepTable:
+    """Read the records of a sweep against its manifest.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        trust: what may be used because a record names it.
+        audited: whether an audit that is kept beside the records counts.
+
+    Raises:
+        ValueError: if the folder has no manifest, or leads out of itself.
+    """
+    check_sweep(sweep_dir, trust)
+    manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     for name in (*manifest.metrics, manifest.primary):
         if metrics.is_own(metric := metrics.check_name(name)[0]):
             trust.check_import(extensions.METRICS, metric, metrics.SETTING)
