@@ -1,15 +1,13 @@
-"""One hash for everything that a sweep found, and one for when and where it was computed."""
+"""One hash for everything that a sweep found."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
 from mmbench import fingerprint, paths
 from mmbench.audit.findings import folder_of
 from mmbench.messages import Refusal
-from mmbench.store import ledger, records
+from mmbench.store import records
 from mmbench.store.schema import TRAININGS, Cell, CellFailure, Choice, FinalRun, Manifest, Record, Seal, Stage
 
 
@@ -57,11 +55,3 @@ def _hash(file: Path, kind: type[Record]) -> str:
     except Refusal:
         return fingerprint.of_file(file)
     return record.reason if isinstance(record, CellFailure) else str(getattr(record, "hash", ""))
-
-
-def journal_of(sweep_dir: Path) -> str:
-    """Hash of what differs from run to run: the ledger with its times, the machines, and when what was planned."""
-    manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
-    rows = [msgspec.to_builtins(row) for row in ledger.read(sweep_dir)]
-    sharing = [msgspec.to_builtins(manifest.device_sharing)] if manifest.device_sharing else []
-    return fingerprint.of_json([rows, [revision.planned_at for revision in manifest.revisions], *sharing])

@@ -67,7 +67,7 @@ def decide_sweep(
     folder, lang = paths.report_dir(sweep_dir), settings["lang"]
     write_checklist(folder, s, lang, date.today(), table.proof, lambda speaker: guard_rails(speaker, about))
     # Now there is a decision that the index page can link.
-    write_index(table, read_contrasts(table, read.groups), read.disposals, read.groups, lang)
+    write_index(table, read_contrasts(table, read.groups), read.disposals, lang)
     if tracker is not None:
         mirror(table, tracker)
     answer = f"{s.badge}: {s.joined((s.action, s.sentence()))}"

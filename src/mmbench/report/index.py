@@ -13,7 +13,6 @@ from mmbench import paths
 from mmbench.messages import LANGUAGES, Message, series
 from mmbench.report.comparisons import Comparison
 from mmbench.report.disposals import Disposal
-from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import Table, page
 from mmbench.report.results import COUNTED, page_table
 from mmbench.report.sentences import contrast_verdict, disposal_verdict, effort, metric_name
@@ -42,7 +41,6 @@ def write_index(
     table: SweepTable,
     compared: Sequence[Comparison],
     disposals: Sequence[Disposal],
-    groups: Sequence[Group],
     lang: str,
 ) -> None:
     """Write ``report.html`` into the report folder in every language, by atomic rename.
@@ -51,14 +49,13 @@ def write_index(
         table: the sweep.
         compared: its contrasts.
         disposals: free disposal of its modalities.
-        groups: its fairness report.
         lang: language that was asked for.
     """
     write_pages(
         paths.report_dir(table.folder),
         paths.INDEX,
         lang,
-        lambda pages: as_html(table, compared, disposals, groups, pages),
+        lambda pages: as_html(table, compared, disposals, pages),
     )
 
 
@@ -66,7 +63,6 @@ def as_html(
     table: SweepTable,
     compared: Sequence[Comparison],
     disposals: Sequence[Disposal],
-    groups: Sequence[Group],
     pages: Pages,
 ) -> str:
     """The page in one language."""

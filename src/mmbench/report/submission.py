@@ -125,9 +125,9 @@ def answers(
     """
     ledger = read_ledger(table)
     return [
-        *_neurips(table, comparisons, groups, ledger),
+        *_neurips(table, comparisons, ledger),
         *_pineau_data(ledger),
-        *_pineau_runs(table, groups, ledger),
+        *_pineau_runs(table, ledger),
         *_acm(ledger),
         *_recsys(table, comparisons, groups, ledger),
         _guardrails(measured),
@@ -192,9 +192,7 @@ def _protocols(ledger: Ledger) -> str:
     return series(ledger.protocols) if ledger.protocols else NOT_RECORDED
 
 
-def _neurips(
-    table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group], ledger: Ledger
-) -> Iterator[Answer]:
+def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, NEURIPS)
     names = listed(dict.fromkeys(c.contrast for c in comparisons))
     yield item(
@@ -265,7 +263,7 @@ def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
     yield item(Message("Link to the data"), OPEN, Message("Say where the data can be had."))
 
 
-def _pineau_runs(table: SweepTable, groups: Sequence[Group], ledger: Ledger) -> Iterator[Answer]:
+def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
     yield item(Message("Ranges of hyper-parameters, how the best were chosen"), YES, _settings(table), FAIRNESS)
     yield item(

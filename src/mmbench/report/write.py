@@ -92,5 +92,5 @@ def write_report(
         files.write_text(folder / file, text)
     write_fairness(table, groups, compared, disposals, lang, every_chart=every_chart)
     write_figures(table, compared, disposals, folder, every_chart=every_chart)
-    write_index(table, compared, disposals, groups, lang)
+    write_index(table, compared, disposals, lang)
     return table
