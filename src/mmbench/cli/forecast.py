@@ -9,7 +9,7 @@ from mmbench.decision.gates import IMAGE
 from mmbench.inference.tuned_gain import Gain, TunedGain
 from mmbench.messages import Message, Translator
 from mmbench.report.comparisons import read_contrasts
-from mmbench.report.disposals import control_of, read_disposals
+from mmbench.report.disposals import States, by_name, control_of, control_states, read_disposals
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import Document, terminal, text_table
 from mmbench.report.table import SweepTable
@@ -37,26 +37,25 @@ def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Messa
         planned: cells of the command.
         table: what earlier commands of the sweep have run; None where there is nothing.
     """
-    conditions: dict[tuple[str, str], dict[frozenset[tuple[str, str]], str]] = {}
+    conditions: dict[tuple[str, str], dict[States, str]] = {}
     for name, cell in (table.cells if table else {}).items():
         if cell.status == "done":
-            conditions.setdefault(name[:2], {})[frozenset(cell.states.items())] = cell.modality
+            conditions.setdefault(name[:2], {})[by_name(cell.states)] = cell.modality
     for plan in planned:
         task = plan.task
-        if not any(task.condition.missing.values()):
-            key = frozenset((modality, task.condition.state(modality)) for modality in task.features)
-            conditions.setdefault(task.cell[:2], {})[key] = task.cell.modality
+        if not task.condition.thinned:
+            states = {modality: task.condition.state(modality) for modality in task.features}
+            conditions.setdefault(task.cell[:2], {})[by_name(states)] = task.cell.modality
     run: dict[str, str] = {}
     missing: dict[str, None] = {}
     for by_states in conditions.values():
         for key, condition in by_states.items():
-            states = dict(sorted(key))
-            if states.get(IMAGE) == "real" and set(states.values()) <= {"real", "drop"}:
-                control = by_states.get(frozenset({**states, IMAGE: "shuffle"}.items()))
-                if control is None:
-                    missing[control_of(states, condition, IMAGE)] = None
-                else:
-                    run[condition] = control
+            if (wanted := control_states(dict(key), IMAGE)) is None:
+                continue
+            if wanted in by_states:
+                run[condition] = by_states[wanted]
+            else:
+                missing[control_of(dict(key), condition, IMAGE)] = None
     lines = []
     if run:
         pairs = ", ".join(f"{control} ({condition})" for condition, control in sorted(run.items()))

@@ -216,12 +216,17 @@ class ModalityCondition:
                 slice=self.missing_slice,
                 divisions=", ".join(DIVISIONS),
             )
-        if not any(self.missing.values()):
+        if not self.thinned:
             raise Refusal(
                 "modality.missing_rule=slice takes content from the items outside {slice}; say of which modality, as "
                 "in modality.missing.image=1",
                 slice=self.missing_slice,
             )
+
+    @property
+    def thinned(self) -> bool:
+        """Whether items lose content that they have."""
+        return any(self.missing.values())
 
     def state(self, modality: str) -> str:
         """The state of one modality."""

@@ -218,7 +218,7 @@ class CellEffort:
             delta: equivalence margin.
         """
         shares = [0.0 if self.rungs else float(self.weights[mark].sum()) for mark in self.marked(delta).values()]
-        of_finals = (stalled(self.finals), cut_off(self.finals, delta))
+        of_finals = marks_of(self.finals, delta).values()
         worst = [
             max(share, float(mark.mean()) if len(mark) else 0.0) for share, mark in zip(shares, of_finals, strict=True)
         ]
@@ -230,7 +230,7 @@ class CellEffort:
         Args:
             delta: equivalence margin.
         """
-        return dict(zip(REMEDIES, (stalled(self.trials), cut_off(self.trials, delta)), strict=True))
+        return marks_of(self.trials, delta)
 
     @property
     def ranges(self) -> dict[str, NumericRange]:
@@ -309,6 +309,16 @@ def remedies(cells: Iterable[CellEffort]) -> dict[str, str]:
         if taken >= budget["max_steps"] + steps > 0:
             found[CUT_OFF] = Message("budget.max_steps above {steps}", steps=f"{taken:,}")
     return found
+
+
+def marks_of(trainings: Sequence[Training], delta: float) -> dict[str, NDArray[np.bool_]]:
+    """Which trainings did not come to their end, by the mark, ``(n,)``.
+
+    Args:
+        trainings: the trainings.
+        delta: equivalence margin.
+    """
+    return dict(zip(REMEDIES, (stalled(trainings), cut_off(trainings, delta)), strict=True))
 
 
 def stalled(trainings: Sequence[Training]) -> NDArray[np.bool_]:

@@ -229,29 +229,29 @@ def _planned_states(cell: CellResult, modalities: Collection[str]) -> Mapping[st
         return None
     if cell.status != "stale" and paths.cell_file(cell.folder).exists():
         record = records.read(paths.cell_file(cell.folder), Cell)
-        return None if thinned(record) or "recommendations" in record.config["model"] else record.states
+        return None if record.thinned or "recommendations" in record.config["model"] else record.states
     if cell.modality == ID_ONLY:
         return {}
     condition = meant_by(cell.modality, ModalityCondition())
-    if condition is None or any(condition.missing.values()):
+    if condition is None or condition.thinned:
         return None
     return {name: condition.state(name) for name in modalities}
 
 
 def _why_pending(modality: str, planned: Sequence[tuple[CellResult, Mapping[str, str]]]) -> str:
     """What a free disposal waits for; nothing where the plan has no two sides for it."""
-    real = [states for _, states in planned if {*states.values()} <= {"real", "drop"}]
-    having = [states for states in real if states.get(modality) == "real"]
-    controls = {_key({**states, modality: "shuffle"}) for states in having} & {_key(states) for _, states in planned}
-    if not having or not (controls or len(having) < len(real)):
+    real = [states for _, states in planned if _is_real(states)]
+    wanted = [key for states in real if (key := control_states(states, modality)) is not None]
+    controls = {*wanted} & {by_name(states) for _, states in planned}
+    if not wanted or not (controls or len(wanted) < len(real)):
         return ""
-    sides = controls.union(map(_key, real))
+    sides = controls.union(map(by_name, real))
     reasons = []
     for cell, states in planned:
         name = f"{cell.dataset}/{cell.model}/{cell.modality}"
-        if cell.status in PENDING and _key(states) in sides:
+        if cell.status in PENDING and by_name(states) in sides:
             reasons.append(Message(PENDING[cell.status], condition=name))
-        elif cell.status == "failed" and _key(states) in sides:
+        elif cell.status == "failed" and by_name(states) in sides:
             why = " ".join(cell.reason.split())
             reasons.append(Message("{condition} failed: {reason}", condition=name, reason=why))
     return clauses(reasons) if reasons else ""
@@ -363,16 +363,14 @@ def _read(
     for group in groups:
         by_states = _by_states(group, modality, part)
         for states, cell in _real(by_states).items():
-            if dict(states).get(modality, "drop") == "drop":
+            key = control_states(dict(states), modality)
+            if key is None:
                 real.append(cell)
                 control.append(cell)
-                continue
-            shuffled = dict(states) | {modality: "shuffle"}
-            other = by_states.get(_key(shuffled))
-            if other is None:
+            elif (other := by_states.get(key)) is None:
                 overrides = control_of(cell.cell.states, cell.modality, modality)
                 missing.append((group.model, " ".join([overrides, *partial_overrides(modality, part)])))
-                failed += _failures(table, group, _key(shuffled), missing[-1][1], modality, part)
+                failed += _failures(table, group, key, missing[-1][1], modality, part)
             else:
                 real.append(cell)
                 control.append(other)
@@ -434,7 +432,7 @@ def _failures(
     for cell in table.cells.values():
         if (cell.dataset, cell.model, cell.status) == (group.dataset, group.model, "failed"):
             record = records.read(paths.cell_file(cell.folder), Cell)
-            if _key(record.states) == states and part_of(record, modality) == part:
+            if by_name(record.states) == states and part_of(record, modality) == part:
                 rows = (row for row in ledger.read(table.folder) if row.cell_key == record.key)
                 times = sum(row.status != "ok" for row in rows)
                 yield FailedControl(group.model, overrides, max(times, 1), " ".join(cell.reason.split()))
@@ -451,7 +449,7 @@ def _modalities(group: Group) -> set[str]:
 
 def _real(by_states: Mapping[States, CellEffort]) -> dict[States, CellEffort]:
     """Of the cells by the states of their modalities, those with real ones only."""
-    return {states: cell for states, cell in by_states.items() if {state for _, state in states} <= {"real", "drop"}}
+    return {states: cell for states, cell in by_states.items() if _is_real(dict(states))}
 
 
 def _by_states(group: Group, modality: str = "", part: str = "") -> dict[States, CellEffort]:
@@ -462,15 +460,10 @@ def _by_states(group: Group, modality: str = "", part: str = "") -> dict[States,
     found: dict[States, CellEffort] = {}
     for cell in group.cells:
         used = bool(part) and cell.cell.states.get(modality, "drop") != "drop"
-        counts = part_of(cell.cell, modality) == part if used else not thinned(cell.cell)
+        counts = part_of(cell.cell, modality) == part if used else not cell.cell.thinned
         if counts and "recommendations" not in cell.cell.config["model"]:
-            found.setdefault(_key(cell.cell.states), cell)
+            found.setdefault(by_name(cell.cell.states), cell)
     return found
-
-
-def thinned(cell: Cell) -> bool:
-    """Whether items lost content that they have."""
-    return any(cell.config.get("modality", {}).get("missing", {}).values())
 
 
 def part_of(cell: Cell, modality: str) -> str:
@@ -493,8 +486,25 @@ def partial_overrides(modality: str, part: str) -> tuple[str, ...]:
     return (f"modality.missing.{modality}=1", f"modality.missing_rule={SLICE}", f"modality.missing_slice={part}")
 
 
-def _key(states: Mapping[str, str]) -> States:
+def by_name(states: Mapping[str, str]) -> States:
+    """The states of a condition in the order of the names of its modalities."""
     return tuple(sorted(states.items()))
+
+
+def _is_real(states: Mapping[str, str]) -> bool:
+    """Whether no modality of a condition is changed: each is real or left out."""
+    return {*states.values()} <= {"real", "drop"}
+
+
+def control_states(states: Mapping[str, str], modality: str) -> States | None:
+    """States of the control of a real condition, its own with one modality shuffled; None where it has no control.
+
+    Args:
+        states: state of each modality.
+        modality: the modality that is shuffled; a condition without it is its own control.
+    """
+    real = _is_real(states) and states.get(modality) == "real"
+    return by_name({**states, modality: "shuffle"}) if real else None
 
 
 def control_of(states: Mapping[str, str], condition: str, modality: str) -> str:

@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mmbench import paths
 from mmbench.audit.condition_names import own_name, untold_losses
 from mmbench.audit.further_tries import Tries, read_tries
@@ -21,7 +18,7 @@ from mmbench.inference import tuning_curves
 from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
 from mmbench.messages import Message, clauses, conjoined, series
 from mmbench.report.additions import read_additions
-from mmbench.report.cell_effort import REMEDIES, CellEffort, cut_off, edges, read_cell, remedies, stalled, with_plan
+from mmbench.report.cell_effort import CellEffort, edges, marks_of, read_cell, remedies, with_plan
 from mmbench.report.draws import Draws, read_draws, subject
 from mmbench.report.table import DELTA, SweepTable, given_from, not_tuned_here
 from mmbench.store import ledger, records
@@ -429,7 +426,7 @@ def _ends(cells: Sequence[CellEffort], delta: float) -> Check:
     counts = [
         Message("{condition} {n} {mark}", condition=c.modality, n=int(marks.sum()), mark=name)
         for c in cells
-        for name, marks in zip(REMEDIES, _marks(c, delta), strict=True)
+        for name, marks in marks_of([*c.trials, *c.finals], delta).items()
         if marks.any()
     ]
     reason = (
@@ -438,12 +435,6 @@ def _ends(cells: Sequence[CellEffort], delta: float) -> Check:
         else Message("no training stalled or was cut off")
     )
     return Check(Message("ends of trainings"), PASS, reason)
-
-
-def _marks(cell: CellEffort, delta: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which of all its trainings stalled, and which were cut off."""
-    trainings = [*cell.trials, *cell.finals]
-    return stalled(trainings), cut_off(trainings, delta)
 
 
 def _edges(cells: Sequence[CellEffort]) -> Check:

@@ -128,8 +128,7 @@ class CellResult:
         if self.parts:
             return {}
         cell = records.read(paths.cell_file(self.folder), Cell)
-        thinned = any(cell.config.get("modality", {}).get("missing", {}).values())
-        return {} if thinned else cell.states
+        return {} if cell.thinned else cell.states
 
     @functools.cached_property
     def untold_losses(self) -> list[str]:

@@ -33,7 +33,7 @@ State = Mapping[str, NDArray[Any]]
 DOCUMENT_VERSION = 1
 
 
-def _unconfirmed() -> None:
+def unconfirmed() -> None:
     """Write without asking first."""
 
 
@@ -41,7 +41,7 @@ def write_all(
     contents: Mapping[Path, Callable[[Path], object]],
     *,
     synced: bool = True,
-    confirm: Callable[[], None] = _unconfirmed,
+    confirm: Callable[[], None] = unconfirmed,
 ) -> None:
     """Write files that belong together: each is on the disk before it gets its name, and its name after that.
 

@@ -30,6 +30,7 @@ from mmbench.store.files import (
     state_writer,
     sync,
     table_writer,
+    unconfirmed,
     write_all,
     write_json,
 )
@@ -118,10 +119,6 @@ def read(path: Path, kind: type[R]) -> R:
     return record
 
 
-def _unconfirmed() -> None:
-    """Write without asking first."""
-
-
 class Superseded(Refusal):
     """The folder of a cell belongs to another key by now."""
 
@@ -142,7 +139,7 @@ class CellStore:
     folder: Path
     key: str
     ledger: Reader | None = None
-    confirm: Callable[[], None] = field(default=_unconfirmed, compare=False)
+    confirm: Callable[[], None] = field(default=unconfirmed, compare=False)
     _read: dict[Path, tuple[tuple[int, int, int], Record]] = field(default_factory=dict, repr=False, compare=False)
     _files: dict[Unit, Path] = field(default_factory=dict, repr=False, compare=False)
 

@@ -454,6 +454,11 @@ class Cell(Record, frozen=True, tag="cell"):
         return given["configuration"] if isinstance(given, Mapping) else None
 
     @property
+    def thinned(self) -> bool:
+        """Whether items lost content that they have."""
+        return any(self.config.get("modality", {}).get("missing", {}).values())
+
+    @property
     def sample(self) -> Sample | None:
         """Users whose validation is ranked, and those of whom they were drawn; None where it is all of them."""
         section = self.config.get("evaluation", {})
