@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -317,12 +318,12 @@ def test_a_row_that_nothing_rests_on_is_named(honest: Path) -> None:
         assert said[0].endswith(" that no choice rests on")
 
 
-def on_folder(base: Path, data: Path | str, *conditions: str) -> Path:
+def on_folder(base: Path, data: Path | str, *conditions: str, besides: Sequence[str] = ()) -> Path:
     """Run a sweep on a data set in a folder, as a command does that reads it anew."""
     forget_data()
     words = [word for word in TINY if "world" not in word]
     words += [f"paths.multirun={base}", "sweep.name=s", "dataset=folder", "dataset.name=shop", f"dataset.path={data}"]
-    words += ["dataset.protocol=given", "budget.trials=2", "budget.seeds=1", "model=vbpr"]
+    words += ["dataset.protocol=given", "budget.trials=2", "budget.seeds=1", "model=vbpr", *besides]
     sweep = Sweep.plan([compose([*words, f"modality={name}"]).job() for name in conditions], words)
     sweep.open()
     if sweep.waiting:

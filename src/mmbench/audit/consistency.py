@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from mmbench.audit.findings import (
     same,
     set_aside_trainings,
 )
+from mmbench.audit.repetitions import SETTINGS, Shared, repetition_of
+from mmbench.data.dataset import DatasetConfig
 from mmbench.messages import Message
 from mmbench.store import ledger, records
 from mmbench.store.schema import (
@@ -43,8 +46,10 @@ from mmbench.tuning.cell import versions_hash
 
 #: Sections of the configuration that all conditions of a (dataset, model) share.
 SHARED = ("model", "search", "optimizer", "training", "dataset", "statistics")
-#: Keys of a section that say where something lies; another command may name the same place in another way.
-PLACES = {"dataset": ("path",)}
+#: Keys of a section that say where something lies or comes from; another command may say the same in another way.
+PLACES = {"dataset": ("path", "origin")}
+#: Settings of a data set that its name says, so that those of its repetitions are compared by that.
+NAMED = ("name", "encoder")
 
 
 def check(sweep_dir: Path) -> list[Finding]:
@@ -72,8 +77,10 @@ def check(sweep_dir: Path) -> list[Finding]:
             yield from audit.findings()
 
         found += findings(sweep_dir, planned.name, audited())
+    repeated: dict[tuple[Shared, str], Cell] = {}
     for (dataset, model), family in cells.items():
         found += findings(sweep_dir, CellName(dataset, model, ""), _family(family))
+        found += findings(sweep_dir, CellName(dataset, model, ""), _repetition(*family[0], repeated))
     return found
 
 
@@ -168,3 +175,18 @@ def _family(cells: Sequence[tuple[Path, Cell]]) -> Said:
         yield from same(file, "config.budget", *rules)
         yield from same(file, "versions", shared(cell), shared(first))
         yield from same(file, "effort", cell.effort, first.effort)
+
+
+def _repetition(folder: Path, cell: Cell, repeated: dict[tuple[Shared, str], Cell]) -> Said:
+    """Repetitions of a data set, of which ``repeated`` keeps the first by model: the same settings but for one."""
+    shared, _ = repetition_of(cell)
+    # A record of an earlier version lacks what is a list in every other one.
+    both = [
+        {"items_with": [], **one.config["dataset"]} for one in (cell, repeated.setdefault((shared, cell.model), cell))
+    ]
+    own, first = (DatasetConfig(**{name: value for name, value in plain.items() if name != "lr"}) for plain in both)
+    file = paths.cell_file(folder)
+    for name in (field.name for field in fields(DatasetConfig)):
+        if name not in (SETTINGS[shared.kind][0], *PLACES["dataset"], *NAMED):
+            yield from same(file, f"config.dataset.{name}", getattr(own, name), getattr(first, name))
+    yield from same(file, "config.dataset.lr", *(plain.get("lr") for plain in both))

@@ -11,9 +11,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from mmbench.data.held_out import OF_NEW_ITEMS
+from mmbench.audit.repetitions import SETTINGS, Shared, repetition_of, without_number
 from mmbench.data.splits import FOLDS
-from mmbench.fingerprint import of_json
 from mmbench.inference.repetitions import Repeated, RepeatedGain, repeated_gain
 from mmbench.inference.tuned_gain import Gain, TunedGain
 from mmbench.inference.verdicts import Judgement, Verdict, verdict
@@ -21,11 +20,8 @@ from mmbench.messages import Message, Template, clauses, message_of
 from mmbench.report.additions import Part, later_looks
 from mmbench.report.fairness_checks import Group
 from mmbench.report.table import SweepTable
-from mmbench.store.schema import Cell
 
 Row = TypeVar("Row")
-#: Setting of a data set that tells its repetitions apart, and the word before its number in the data set's name.
-SETTINGS = {Repeated.FOLD: ("cold_fold", "fold"), Repeated.SPLIT: ("split_seed", "split")}
 #: How many repetitions are judged together: splits, all folds of new items, some of them, and a single draw of them.
 SPLITS = Template("over {n} split seed", "over {n} split seeds")
 ALL_FOLDS, SOME_FOLDS = Template("over {n} cold fold", "over {n} cold folds"), Template("over {n} of {all} cold folds")
@@ -98,20 +94,20 @@ def read_repetitions(table: SweepTable, groups: Sequence[Group]) -> list[Repetit
         table: the sweep.
         groups: its fairness report, whose records say what each data set is.
     """
-    found: dict[str, tuple[Repeated, str, dict[int, str]]] = {}
+    found: dict[Shared, dict[int, str]] = {}
     for group in groups:
-        kind, number, key = _place(group.cells[0].cell)
-        found.setdefault(key, (kind, _without(group.dataset, kind, number), {}))[2].setdefault(number, group.dataset)
+        shared, number = repetition_of(group.cells[0].cell)
+        found.setdefault(shared, {}).setdefault(number, group.dataset)
     read = {group.dataset for group in groups}
     for dataset in (name for name in table.datasets if name not in read):
-        for kind, data, members in found.values():
-            named = re.search(rf"-{SETTINGS[kind][1]}(\d+)(?![^-])", dataset)
+        for shared, members in found.items():
+            named = re.search(rf"-{SETTINGS[shared.kind][1]}(\d+)(?![^-])", dataset)
             number = int(named[1]) if named else 0
-            if number not in members and _without(dataset, kind, number) == data:
+            if number not in members and without_number(dataset, shared.kind, number) == shared.data:
                 members[number] = dataset
     repeated = (
-        Repetitions(kind, data, tuple(name for _, name in sorted(members.items())))
-        for kind, data, members in found.values()
+        Repetitions(shared.kind, shared.data, tuple(name for _, name in sorted(members.items())))
+        for shared, members in found.items()
     )
     return [over for over in repeated if over.several]
 
@@ -150,20 +146,6 @@ def together(
                 some = over.of(list(members))
                 found += join(some, list(members.values())) if some.several else members.values()
     return found
-
-
-def _place(cell: Cell) -> tuple[Repeated, int, str]:
-    """What a data set repeats, as which number, and a hash of everything else that it is."""
-    settings, target = dict(cell.config["dataset"]), cell.config.get("tuning")
-    of_new = settings.get(SETTINGS[Repeated.FOLD][0]) is not None or cell.target in OF_NEW_ITEMS
-    kind = Repeated.FOLD if of_new else Repeated.SPLIT
-    number = int(settings.pop(SETTINGS[kind][0], None) or 0)
-    return kind, number, of_json([kind, settings, cell.draw, target, *(cell.sample or ())[:1]])
-
-
-def _without(dataset: str, kind: Repeated, number: int) -> str:
-    """The name of a data set without the number of its repetition."""
-    return re.sub(rf"-{SETTINGS[kind][1]}{number}(?![^-])", "", dataset, count=1)
 
 
 def judge_together(
