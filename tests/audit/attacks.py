@@ -720,6 +720,17 @@ def _(forger: Forger) -> None:
     forger.remove(paths.seal_copy(forger.cell("text_shuffled_image")))
 
 
+@attack("the folder of a control gone, and its rows of the ledger")
+def _(forger: Forger) -> None:
+    forger.remove(forger.cell("text_shuffled_image"))
+    forger.write_rows([row for row in forger.rows() if row["modality"] != "text_shuffled_image"])
+
+
+@attack("the record of a control's cell gone, all other files left")
+def _(forger: Forger) -> None:
+    forger.remove(paths.cell_file(forger.cell("text_shuffled_image")))
+
+
 # Plan
 
 

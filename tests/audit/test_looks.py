@@ -30,6 +30,7 @@ from tests.audit.test_attacks import plan_of
 
 ONE = (("ease", "none", "complementary"),)
 WORDS, FORCE = ("budget.seeds=1",), "study.resume=force"
+RESULT_GONE = "its test split was opened, and the result is not there; run the command of the sweep again"
 
 
 def swept(folder: Path, trials: int, *words: str) -> Path:
@@ -87,9 +88,7 @@ def test_a_result_that_was_taken_away_is_doubted_in_an_archive_too(tmp_path: Pat
     unpack(tmp_path / "s.zip", tmp_path / "there")
     for folder in (sweep, tmp_path / "there"):
         (doubt,) = found(folder)
-        assert doubt.endswith(
-            "its test split was opened, and the result is not there; run the command of the sweep again"
-        )
+        assert doubt.endswith(RESULT_GONE)
 
 
 def test_a_revision_notes_what_had_been_opened(tmp_path: Path) -> None:
@@ -113,6 +112,32 @@ def test_a_revision_notes_what_had_been_opened(tmp_path: Path) -> None:
             forger.change(forger.manifest, ("revisions", 2, "opened"), edit, keep=False)
             forger.rehash()
             assert next(one for one in found(sweep) if ".opened" in one).endswith(f".opened: {reason}")
+
+
+def test_a_cell_that_was_taken_away_whole_is_doubted(tmp_path: Path) -> None:
+    """By what a later revision notes, by what lies in its folder, and by the ledger; never one that has not run."""
+    other = ("ease", "none", "no_signal")
+    sweep = swept(tmp_path, 2)
+    cell = cell_of(sweep)
+    gone, listed = f"{cell.relative_to(sweep)}/cell.json: file: {RESULT_GONE}", "whose record is not there"
+
+    def without(*places: Path, rows: bool = False) -> list[str]:
+        with Forger(sweep) as forger:
+            forger.remove(*places)
+            forger.write_rows([] if rows else forger.rows())
+            assert all(finding.doubt for finding in consistency.check(sweep))
+            return found(sweep)
+
+    assert without(paths.cell_file(cell)) == [gone]
+    assert without(cell, rows=True) == []  # nothing shows that it has run
+    (doubt,) = without(cell)
+    assert listed in doubt
+    run(tmp_path, "s", *WORDS, "budget.trials=2", cells=(other,), work=False)
+    assert not found(sweep)  # the one that is only planned
+    assert without(cell, rows=True) == without(cell) == [gone]
+    opened = [paths.seal_file(cell), paths.seal_copy(cell)]
+    opened += [file for ending in (paths.RANKS, paths.LISTS) for file in cell.rglob(f"*.{ending}")]
+    assert without(*opened) == [gone.replace("cell.json", "sealed.json")]
 
 
 @pytest.mark.parametrize("trials", [2, 3])

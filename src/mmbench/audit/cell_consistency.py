@@ -20,7 +20,7 @@ from mmbench.data.dataset import DatasetConfig
 from mmbench.data.held_out import CANDIDATES, target_in_name
 from mmbench.data.interactions import Interactions
 from mmbench.data.splits import PROTOCOLS, Split, sealed_fingerprint
-from mmbench.messages import Message
+from mmbench.messages import Message, Template
 from mmbench.scheduling.cell_key import default_of, key_of
 from mmbench.store import bounds, records
 from mmbench.store.records import Look, table_fingerprint
@@ -30,6 +30,7 @@ from mmbench.store.schema import (
     TRAININGS,
     Cell,
     CellFailure,
+    CellName,
     Choice,
     Configuration,
     Course,
@@ -51,6 +52,9 @@ from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.cell import SEEDS_PER_DRAW, CellFailed, slots_of, versions_hash
 from mmbench.tuning.choice import choose
 from mmbench.tuning.space import configuration_hash, read_space
+
+#: What is said of a cell that shows its test split opened, and no result.
+RESULT_GONE = Template("its test split was opened, and the result is not there; run the command of the sweep again")
 
 
 class CellAudit:
@@ -109,7 +113,7 @@ class CellAudit:
         yield from self._ledger(by_unit)
         yield from self._failure(by_unit)
         yield from self._unsealed()
-        yield from self._held()
+        yield from missed_seals(self.manifest_file.parent, self.manifest, self.folder, self.cell.name, self.cell.key)
         if not paths.choice_file(self.folder).exists():
             return
         choice = records.read(paths.choice_file(self.folder), Choice)
@@ -136,15 +140,6 @@ class CellAudit:
             yield from self._seal(file, look, of_look, now=now)
             yield from self._files(file, look, of_look, now=now)
 
-    def _held(self) -> Said:
-        """What had been looked at when effort was raised or the cell begun afresh, as the plan has it."""
-        held = self.manifest.seals_of(self.cell.name, self.cell.key)
-        files = [*paths.seals_of(self.folder), *paths.damaged_seals(self.manifest_file.parent, self.folder)]
-        seals = records.read_seals(files, self.cell.key) if held else {}
-        for number, seal in held.items():
-            if seal not in seals:
-                yield self.manifest_file, f"revisions[{number}].seals", Message("no look has the seal of then")
-
     def _failure(self, by_unit: Mapping[Unit, Training]) -> Said:
         """A cell that failed has no result, and a reason among its trainings or when test is ranked."""
         file = paths.failure_file(self.folder)
@@ -160,21 +155,18 @@ class CellAudit:
     def _unsealed(self) -> Said:
         """A test split that was opened has a result; without it a contrast that went wrong could be kept back.
 
-        A seal leaves a copy where it will be kept as an earlier look, and ranks are written before it. A sweep that was
-        stopped in between, or lost files, has its seal once the command is run again.
+        A seal leaves a copy where it will be kept as an earlier look, ranks are written before it, and the next
+        revision of the plan notes it. A sweep that was stopped in between, or lost files, has its seal once the command
+        is run again.
         """
         sealed = paths.seal_file(self.folder)
         if sealed.exists() or paths.failure_file(self.folder).exists():
             return
-        ranked = {
-            file.relative_to(self.folder).as_posix()
-            for stage in Stage
-            for file in paths.training_file(self.folder, stage, 1, paths.RANKS).parent.glob(f"*.{paths.RANKS}")
-        }
         of_looks = {name for look in records.read_looks(self.folder) for name in look.seal.files}
-        if paths.seal_copy(self.folder).exists() or ranked - of_looks:
-            why = Message("its test split was opened, and the result is not there; run the command of the sweep again")
-            yield sealed, "file", Doubt(why)
+        seals = (*paths.seals_of(self.folder), *paths.damaged_seals(self.manifest_file.parent, self.folder))
+        noted = str(self.planned.name) in self.manifest.noted() and not seals
+        if noted or paths.seal_copy(self.folder).exists() or ranked_test(self.folder) - of_looks:
+            yield sealed, "file", Doubt(Message(RESULT_GONE))
 
     def _follows(self, by_unit: Mapping[Unit, Training]) -> bool:
         """Whether the trainings give a failure: none has a result, a final run failed, or only test was left."""
@@ -575,6 +567,25 @@ class CellAudit:
             self._pairs = (users, items), test
         if test_hash:
             yield from same(file, "user", sealed_fingerprint(test, self._print.new_items), test_hash)
+
+
+def missed_seals(sweep_dir: Path, manifest: Manifest, folder: Path, name: CellName, key: str) -> Said:
+    """What had been looked at when effort was raised or a cell begun afresh, as the plan has it, and is not there."""
+    held = manifest.seals_of(name, key)
+    files = [*paths.seals_of(folder), *paths.damaged_seals(sweep_dir, folder)]
+    seals = records.read_seals(files, key) if held else {}
+    for number, seal in held.items():
+        if seal not in seals:
+            yield paths.manifest_file(sweep_dir), f"revisions[{number}].seals", Message("no look has the seal of then")
+
+
+def ranked_test(folder: Path) -> set[str]:
+    """Files of test ranks of the trainings of a cell, by their path in it."""
+    return {
+        file.relative_to(folder).as_posix()
+        for stage in Stage
+        for file in paths.training_file(folder, stage, 1, paths.RANKS).parent.glob(f"*.{paths.RANKS}")
+    }
 
 
 def _took_part(unit: Unit, trials: int) -> bool:

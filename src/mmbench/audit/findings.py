@@ -103,7 +103,7 @@ def set_aside_trainings(sweep_dir: Path) -> set[str]:
 
 
 def trainings_of_stale(folder: Path) -> list[Training]:
-    """Trainings in the folder of a cell that was set aside, with those of its earlier choices."""
+    """Trainings in the folder of a cell that was set aside or has no record, with those of its earlier choices."""
     found: list[Training] = []
     for stage in Stage:
         for place in (folder, *paths.aside_dirs(folder)):

@@ -667,6 +667,10 @@ class Manifest(Record, frozen=True, tag="manifest"):
             if name in revision.seals and revision.cells.get(name) == key
         }
 
+    def noted(self) -> set[str]:
+        """Names of the cells of which a revision itself says that their test split had been opened."""
+        return {name for revision in self.revisions for name in (*(revision.opened or ()), *revision.seals)}
+
     def first_planned(self) -> dict[str, int]:
         """Number of the revision that planned each cell first, by its name."""
         found: dict[str, int] = {}
