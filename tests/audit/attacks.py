@@ -95,6 +95,9 @@ def for_all(forger: Forger, change: Callable[[Plain], Plain], *kinds: str) -> No
 #: Edits of a choice, which choosing again would undo.
 PICKED = ("a configuration picked by hand", "a choice by test: another trial's score raised, and that trial chosen")
 
+#: An edit of a sweep whose second revision adds a condition, and raises none.
+OF_ADDED = "what had been opened by then removed from a revision that adds a condition"
+
 
 def unchosen(forger: Forger, folder: Path) -> Path:
     """Record of a trial that no look chose."""
@@ -454,6 +457,11 @@ def _(forger: Forger) -> None:
 @attack("what had been opened by then removed from a revision")
 def _(forger: Forger) -> None:
     forger.change(forger.manifest, ("revisions", 1, "opened"), lambda _: [], keep=False)
+
+
+@attack(OF_ADDED)
+def _(forger: Forger) -> None:
+    ATTACKS["what had been opened by then removed from a revision"](forger)
 
 
 @attack("an earlier look moved elsewhere in its cell")

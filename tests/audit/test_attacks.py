@@ -14,8 +14,8 @@ from mmbench.messages import Refusal
 from mmbench.store import records, schema
 from mmbench.store.schema import CellName, Manifest, Stage, Unit
 from tests.audit import fields, levels
-from tests.audit.attacks import ATTACKS, PICKED
-from tests.audit.conftest import SOURCES
+from tests.audit.attacks import ATTACKS, OF_ADDED, PICKED
+from tests.audit.conftest import CELLS, SOURCES, run
 from tests.audit.forger import Forger
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "audit.md"
@@ -103,24 +103,35 @@ def test_every_record_type_is_in_the_table() -> None:
     assert {kind.__name__ for kind in kinds - bases} == {*KINDS, *elsewhere}
 
 
+@pytest.fixture(scope="module")
+def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep to which a command adds a condition when the others have been opened."""
+    folder = tmp_path_factory.mktemp("added")
+    for cells in (CELLS[:2], CELLS[2:3]):
+        sweep = run(folder, "s", "budget.trials=2", "budget.seeds=1", cells=cells)
+    assert consistent(sweep)
+    return sweep
+
+
 @pytest.mark.parametrize("words", EDITS)
-def test_an_edit_is_seen_at_its_level(words: str, forger: Forger) -> None:
-    check_edit(words, forger, everything=False)
+def test_an_edit_is_seen_at_its_level(words: str, request: pytest.FixtureRequest) -> None:
+    check_edit(words, request, everything=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [words for words, row in EDITS.items() if {*row} != {levels.CONSISTENCY}])
-def test_an_edit_is_seen_at_no_lower_level(words: str, forger: Forger) -> None:
-    check_edit(words, forger, everything=True)
+def test_an_edit_is_seen_at_no_lower_level(words: str, request: pytest.FixtureRequest) -> None:
+    check_edit(words, request, everything=True)
 
 
-def check_edit(words: str, forger: Forger, everything: bool) -> None:
+def check_edit(words: str, request: pytest.FixtureRequest, everything: bool) -> None:
     plain, rehashed = EDITS[words]
-    plan = plan_of(forger.folder)
-    ATTACKS[words](forger)
-    assert seen_by(forger, plan, words, everything) == expected(plain, everything)
-    forger.rehash(words not in PICKED)
-    assert seen_by(forger, plan, words, everything) == expected(rehashed, everything)
+    with Forger(request.getfixturevalue("added" if words == OF_ADDED else "honest")) as forger:
+        plan = plan_of(forger.folder)
+        ATTACKS[words](forger)
+        assert seen_by(forger, plan, words, everything) == expected(plain, everything)
+        forger.rehash(words not in PICKED)
+        assert seen_by(forger, plan, words, everything) == expected(rehashed, everything)
 
 
 @pytest.mark.thorough
