@@ -11,11 +11,12 @@ from mmbench import paths
 from mmbench.inference.looks import level_of_look
 from mmbench.report.additions import read_additions
 from mmbench.report.comparisons import Comparison, EarlierLook, read_contrasts
-from mmbench.report.disposals import Disposal, read_disposals
+from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals
 from mmbench.report.fairness_checks import read_groups
-from mmbench.report.pooled import pool
+from mmbench.report.pooled import pool, rank_tables
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import earlier_verdict
+from mmbench.report.table import LATE
 from mmbench.report.verdict_table import notes
 from mmbench.store import records
 from mmbench.store.schema import Manifest, Revision
@@ -152,6 +153,40 @@ def test_a_third_data_set_is_a_look_at_what_is_pooled(tmp_path: Path) -> None:
         table = read_sweep(folder)
         (effect,) = pool(read_contrasts(table, read_groups(table, folder)), table).values()
         assert effect.effect.level == level_of_look(looks)
+
+
+def test_a_third_data_set_is_a_look_at_pooled_free_disposals_beside_a_late_ensemble(tmp_path: Path) -> None:
+    """Text and images alone are averaged in each data set, and nobody has planned that."""
+    cells = {
+        (data, model, name): made
+        for data, gain in (("a", 100), ("b", 140), ("c", 180))
+        for (_, model, name), made in disposed.cells(gain=gain).items()
+    }
+    for place, opened, looks in (("blind", [], 1), ("added", ["a"], 2)):
+        planned = revisions(cells, [["a", "b"], ["c"]], [[], opened])
+        folder = write_sweep(tmp_path / place, cells, revisions=planned)
+        table = read_sweep(folder)
+        assert ("c", "m", LATE) in table.cells
+        pooled = pool(read_disposals(table, read_groups(table, folder)), table)
+        assert {key.model for key in pooled} == {"m", ALL_MODELS}
+        assert {effect.effect.level for effect in pooled.values()} == {level_of_look(looks)}
+
+
+def test_a_late_ensemble_gives_no_later_split_the_place_of_the_first_among_ranks(tmp_path: Path) -> None:
+    """Images alone were run in the later split only, so that it has a late ensemble and the first has none."""
+    names = ("none", "text", "fused")
+    cells = {(f"d{n}", "m", name): disposed.cells()["d", "m", name] for n in range(10) for name in names}
+    first = read_sweep(write_sweep(tmp_path / "first", cells, revisions=revisions(cells, [names], [[]])))
+    ends = {"none": 1300, "text": 1200, "fused": 1100, "image": 1000}  # the other way round
+    for name, end in ends.items():
+        config = {"dataset": {"name": "d0", "split_seed": 1}}
+        cells["d0-split1", "m", name] = disposed.made(name, range(end), config=config)
+    added = [f"d0-split1/m/{name}" for name in ends]
+    planned = revisions(cells, [[f"d{n}" for n in range(10)], added], [[], ["d0"]])
+    table = read_sweep(write_sweep(tmp_path / "both", cells, revisions=planned))
+    assert ("d0-split1", "m", LATE) in table.cells
+    alone, both = ([[entry.text for entry in row] for row in rank_tables(one)[0].entries] for one in (first, table))
+    assert both == alone
 
 
 @pytest.mark.parametrize("noted", [True, False])

@@ -78,10 +78,10 @@ def _datasets(row: Judged) -> Sequence[str]:
 
 
 def _cells(row: Judged, table: SweepTable) -> frozenset[CellName]:
-    """The cells that a row is made of, or, of a free disposal, may be made of."""
+    """The cells that a row is made of, or, of a free disposal, may be made of: no late ensemble, which nobody plans."""
     if isinstance(row, Disposal):
-        planned = [name for name in map(CellName._make, table.cells) if name.dataset in _datasets(row)]
-        return frozenset(name for name in planned if row.model in (None, name.model))
+        names = [CellName(*key) for key, cell in table.cells.items() if not cell.parts and key[0] in _datasets(row)]
+        return frozenset(name for name in names if row.model in (None, name.model))
     return frozenset(side._replace(dataset=dataset) for side in row.sides for dataset in _datasets(row))
 
 
@@ -143,7 +143,8 @@ def pooled_tables(compared: Sequence[Judged], table: SweepTable) -> list[Table[t
 def ranks(table: SweepTable, model: str, target: str = "") -> tuple[list[str], RankComparison] | None:
     """Conditions of a model tuned for a target, ranked over data sets; None below ten data sets or three conditions."""
     datasets: dict[str, str] = {}
-    in_order = sorted(table.cells.items(), key=lambda item: (table.planned(CellName(*item[0])), item[0]))
+    planned = [item for item in table.cells.items() if not item[1].parts]
+    in_order = sorted(planned, key=lambda item: (table.planned(CellName(*item[0])), item[0]))
     for (dataset, name, modality), cell in in_order:
         if name == model and modality != ID_ONLY and cell.status == "done" and cell.target == target:
             datasets.setdefault(cell.data, dataset)  # what was planned first of each data set
