@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from mmbench.store import records
 from mmbench.store.schema import Manifest, Revision
 from tests import records as valid
 from tests.report import test_disposals as disposed
-from tests.report.constructed import Made, write_sweep
+from tests.report.constructed import Made, write_earlier_look, write_sweep
 from tests.report.test_together import pair
 
 Cells = Mapping[tuple[str, str, str], Made]
@@ -187,6 +188,49 @@ def test_a_late_ensemble_gives_no_later_split_the_place_of_the_first_among_ranks
     assert ("d0-split1", "m", LATE) in table.cells
     alone, both = ([[entry.text for entry in row] for row in rank_tables(one)[0].entries] for one in (first, table))
     assert both == alone
+
+
+RAISED = "T or S was raised, or a cell begun afresh"
+ADDED = "Split seeds, cold folds, conditions or models were added"
+
+
+def told(folder: Path, *, contrasts: bool = True) -> list[str]:
+    """What the notes say of looks and of additions, without what was said at earlier looks of contrasts if not so."""
+    table, (compared, free) = read_sweep(folder), read(folder)
+    rows = [c if contrasts else replace(c, earlier=()) for c in compared.values()]
+    return [
+        start
+        for start in (RAISED, ADDED)
+        for line in notes(table, rows, list(free.values()))
+        if str(line).startswith(start)
+    ]
+
+
+def test_the_notes_say_that_effort_was_raised_only_where_it_was(tmp_path: Path) -> None:
+    splits = {**pair("a", 1100), **pair("a-split1", 1140)}
+    planned = revisions(splits, [["a"], ["a-split1"]], [[], ["a"]])
+    assert told(write_sweep(tmp_path / "splits", splits, revisions=planned)) == [ADDED]
+    small = ["none", "text", "fused", "text_shuffled_image"]
+    shops: dict[tuple[str, str, str], Made] = {}
+    for number, name in enumerate(("d", "d-split1")):
+        config = {"dataset": {"name": "d", "split_seed": number}}
+        shops |= {(name, model, c): replace(made, config=config) for (_, model, c), made in disposed.cells().items()}
+    for place, cells in (("alone", disposed.cells()), ("joined", shops)):
+        large = sorted({condition for _, _, condition in cells} - {*small})
+        planned = revisions(cells, [small, large], [[], small])
+        folder = write_sweep(tmp_path / place, cells, revisions=planned)
+        looks = [look for d in read(folder)[1].values() for look in d.earlier]
+        assert looks
+        assert all("conditions)" in line for line in said(looks))
+        assert told(folder) == [ADDED]
+    raised = {
+        key: replace(made, trials=made.finals[[0] * 16])
+        for key, made in disposed.cells(conditions=tuple(small)).items()
+    }
+    folder = write_sweep(tmp_path / "raised", raised)
+    for data, model, condition in raised:
+        write_earlier_look(folder / data / model / condition, 8)
+    assert told(folder) == told(folder, contrasts=False) == [RAISED]
 
 
 @pytest.mark.parametrize("noted", [True, False])

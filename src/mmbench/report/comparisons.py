@@ -76,6 +76,11 @@ class EarlierLook:
     judgement: Judgement
     of: str = ""
 
+    @property
+    def was_opened_again(self) -> bool:
+        """Whether its cells were opened once more since; otherwise others were added to them."""
+        return not self.of
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -94,7 +99,7 @@ class Comparison:
         inference: tests of the tuned gain; None where it has no bounds.
         optimism: expected validation score of A and of B minus the expected test metric; None where the two are
             different metrics.
-        earlier: what was said before T or S was raised.
+        earlier: what was said before T or S was raised, a cell begun afresh, or repetitions added.
         pending: what has not run.
         redundancy: share of what the modality in question adds to nothing that the others tell too; None where it is
             not told, see :func:`mmbench.report.contribution_facts.with_redundancy`.
@@ -218,7 +223,7 @@ def _join(over: Repetitions, members: Sequence[Comparison], table: SweepTable) -
 
 
 def looks_together(over: Repetitions, looks: Sequence[Sequence[EarlierLook]], delta: float) -> tuple[EarlierLook, ...]:
-    """What was said over all repetitions at every earlier look that all of them had with the same effort.
+    """What was said over all repetitions at every earlier look that all had with one effort, of the same conditions.
 
     Args:
         over: the repetitions.
@@ -228,9 +233,10 @@ def looks_together(over: Repetitions, looks: Sequence[Sequence[EarlierLook]], de
     joined = []
     for number in sorted({look.number for own in looks for look in own}):
         at = [look for own in looks for look in own if look.number == number]
-        if len(at) == len(looks) and len({(look.trials, look.seeds) for look in at}) == 1:
+        if len(at) == len(looks) and len({(look.trials, look.seeds, look.of) for look in at}) == 1:
             said = {name: (look.tuned, look.judgement) for name, look in zip(over.datasets, at, strict=True)}
-            joined.append(EarlierLook(number, at[0].trials, at[0].seeds, *judge_together(over, said, delta)))
+            judged = judge_together(over, said, delta)
+            joined.append(EarlierLook(number, at[0].trials, at[0].seeds, *judged, at[0].of))
     return tuple(joined)
 
 

@@ -93,7 +93,7 @@ class Disposal:
             is on neither side.
         judgement: the verdict; its word is None where none is allowed.
         failed: those of the missing controls that were run and failed.
-        earlier: what was said before T or S was raised.
+        earlier: what was said before T or S was raised, a cell begun afresh, or anything added that it is about.
         over: the repetitions that are judged together here, where ``dataset`` names them all.
         within: the repetitions that this is one of; then they have the word.
         part: the slice whose items alone have the modality; empty where all that have it do.

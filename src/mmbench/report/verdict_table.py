@@ -432,7 +432,8 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
     lines += floor_lines(table, [table.primary])
     if any(c.target == "harmonic" for c in compared):
         lines.append(NOT_OF_USERS)
-    if any(c.earlier for c in compared):
+    earlier = (*(c.earlier for c in compared), *(d.earlier for d in disposals))
+    if any(look.was_opened_again for looks in earlier for look in looks):
         lines.append(
             Message(
                 "T or S was raised, or a cell begun afresh: at the k-th look at the test split words use the level "
