@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +73,15 @@ def language_of(folder: Path) -> str:
 
 def render(template: str, package: str = "mmbench.report", **values: object) -> str:
     """Fill a template of a package, which may include templates of this one."""
-    environment = jinja2.Environment(
+    return _templates(package).get_template(template).render(**values)
+
+
+@functools.cache  # a template is compiled once, however many pages it fills
+def _templates(package: str) -> jinja2.Environment:
+    return jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader(name) for name in dict.fromkeys((package, "mmbench.report"))]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template(template).render(**values)
