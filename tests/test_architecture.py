@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from mmbench import paths
 
 SOURCE = paths.PACKAGE
@@ -141,6 +143,7 @@ def test_few_modules_stand_at_the_top() -> None:
     assert len([module for module in MODULES if "." not in module]) <= 6
 
 
+@pytest.mark.thorough
 def test_a_worker_loads_neither_report_nor_decision_nor_what_only_they_need() -> None:
     """Nor the composing of configurations: a worker is handed jobs.
 

@@ -106,6 +106,7 @@ def test_a_name_of_the_users_own_is_said_whole(section: dict[str, Any], said: li
     assert (own_name(known), untold_losses(known)) == ([], [])  # what it is not is a finding of the audit
 
 
+@pytest.mark.thorough
 def test_content_that_was_taken_away_under_a_name_of_ones_own_is_said_and_warned_of(tmp_path: Path) -> None:
     (tmp_path / "conf" / "modality").mkdir(parents=True)
     words = "default: drop\nstates: {text: real}\nmissing: {text: 0.6}\n"

@@ -60,6 +60,7 @@ def test_a_raised_sweep_passes(honest: Path) -> None:
     passes(honest)
 
 
+@pytest.mark.thorough
 def test_a_sweep_with_rungs_and_proposals_passes(tmp_path: Path) -> None:
     words = ("budget.trials=6", "budget.seeds=1", "budget.tpe=2", "budget.rungs=[1,3]")
     passes(run(tmp_path, "s", *words, cells=ONE))
@@ -83,6 +84,7 @@ def test_a_sweep_whose_protocol_was_found_out_passes(tmp_path: Path) -> None:
     passes(run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", "dataset.protocol=auto", cells=ONE))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("point", ["fitted", "ledger", "chosen", "sealing"])
 def test_a_sweep_that_was_killed_and_resumed_passes(
     point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -101,6 +103,7 @@ def test_a_sweep_that_was_killed_and_resumed_passes(
     assert _hashes(tmp_path / "s") == _hashes(whole)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("point", "raised", "doubted"),
     [("chosen", False, False), ("sealing", False, True), ("look", True, False), ("sealing", True, True)],
@@ -134,6 +137,7 @@ def _hashes(sweep: Path) -> list[str]:
         return [reader.read(file)["hash"] for file in [*reader.trials(folder), *reader.finals(folder)]]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mode", ["cut", "garbage"])
 def test_a_sweep_that_lost_files_in_a_power_cut_passes_and_has_its_root(mode: str, tmp_path: Path) -> None:
     """What was trained again is named among the trainings that no choice rests on."""
@@ -170,6 +174,7 @@ def test_what_was_begun_afresh_passes_and_is_named(tmp_path: Path) -> None:
     assert not tries.beside
 
 
+@pytest.mark.thorough
 def test_a_raised_sweep_that_was_begun_afresh_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With another version, so that no row of what was set aside is one of what stands; final runs aside lie there."""
     cells = (("vbpr", "text", "complementary"), ("vbpr", "fused", "complementary"))
@@ -187,6 +192,7 @@ def test_a_raised_sweep_that_was_begun_afresh_passes(tmp_path: Path, monkeypatch
     assert sum(told) == n
 
 
+@pytest.mark.thorough
 def test_versions_of_code_in_turn_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the plan, also where nothing else is left of the earlier one; the same code again is none."""
     words, versions = ("budget.trials=1", "budget.seeds=1"), records.versions
@@ -227,6 +233,7 @@ def test_what_was_lost_and_came_out_otherwise_passes(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.thorough
 def test_other_settings_in_turn_and_sweeps_beside_are_named(tmp_path: Path) -> None:
     words = ("budget.trials=1", "budget.seeds=1")
     for lr in ("1e-3", "2e-3"):
@@ -239,6 +246,7 @@ def test_other_settings_in_turn_and_sweeps_beside_are_named(tmp_path: Path) -> N
     passes(sweep)
 
 
+@pytest.mark.thorough
 def test_models_of_several_efforts_pass_whichever_command_came_last(tmp_path: Path) -> None:
     """The budget in the plan is that of the last command; with that of no cell the plan is wrong."""
     commands = (
@@ -286,6 +294,7 @@ def test_plans_of_earlier_versions_keep_their_hashes(tmp_path: Path) -> None:
         assert (held.hash, held.plan_hash) == (manifest["hash"], revision["hash"])
 
 
+@pytest.mark.thorough
 def test_a_kept_plan_must_still_be_planned(tmp_path: Path) -> None:
     """Not only its hash: every cell with the same key, and as many trainings at least."""
     plans = []
@@ -344,6 +353,7 @@ def tries_of(sweep: Path) -> list[str]:
     return [str(message) for tries in read_tries(sweep).values() for message in tries.here]
 
 
+@pytest.mark.thorough
 def test_data_with_other_test_rows_pass_and_are_named(tmp_path: Path, shop: Path) -> None:
     """The keys stay what they were, so that nothing is trained again; the plan says that the data are other ones."""
     plan = plan_of(on_folder(tmp_path, shop, "text", "fused"))
@@ -362,12 +372,14 @@ def test_data_with_other_test_rows_pass_and_are_named(tmp_path: Path, shop: Path
     assert plan_of(on_folder(tmp_path, shop, "text", "fused")) == again
 
 
+@pytest.mark.thorough
 def test_data_that_grew_pass(tmp_path: Path, shop: Path) -> None:
     on_folder(tmp_path, shop, "text", "fused")
     write_folder(make_world("complementary", n_users=62, n_items=80, per_user=10), shop, {})
     passes(on_folder(tmp_path, shop, "text", "fused"), shop)
 
 
+@pytest.mark.thorough
 def test_content_that_came_later_passes(tmp_path: Path, shop: Path) -> None:
     """Conditions that do not read it keep their records, and those that do are added."""
     described, later = shop / "dataset.json", tmp_path / "later.npy"
@@ -383,6 +395,7 @@ def test_content_that_came_later_passes(tmp_path: Path, shop: Path) -> None:
     passes(sweep, shop)
 
 
+@pytest.mark.thorough
 def test_a_folder_that_two_commands_name_in_two_ways_passes(
     tmp_path: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -433,6 +446,7 @@ def test_a_failure_of_the_machine_that_does_not_come_again_is_not_confirmed(
     assert standing.read(sweep, held.root, []) == held
 
 
+@pytest.mark.thorough
 def test_a_cell_that_failed_without_a_trace_is_not_confirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As for want of memory when its data were read: its model is not trusted, and the other ones are audited."""
     cells = (("vbpr", "fused", "complementary"), ("ease", "none", "no_signal"))
@@ -495,6 +509,7 @@ def test_a_cell_whose_final_run_failed_passes(tmp_path: Path, monkeypatch: pytes
     passes(sweep)
 
 
+@pytest.mark.thorough
 def test_a_proposal_that_ranks_nothing_of_test_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The trial of the same number ranks all of it, and so it was where earlier versions called both a trial."""
     original = score_test.stored_rankings
@@ -532,6 +547,7 @@ def test_every_model_passes_on_movielens(model: str, tmp_path: Path, shared_data
     passes(swept(model, (*WORLDS["ml100k"], f"paths.data={shared_data}"), tmp_path), shared_data)
 
 
+@pytest.mark.thorough
 def test_the_share_of_another_machine_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two workers of one sweep: the second one calls itself another processor, and its bits are the same."""
     words = ("budget.trials=2", "budget.seeds=2")

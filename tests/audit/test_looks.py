@@ -140,6 +140,7 @@ def test_a_cell_that_was_taken_away_whole_is_doubted(tmp_path: Path) -> None:
     assert without(*opened) == [gone.replace("cell.json", "sealed.json")]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("trials", [2, 3])
 def test_a_look_before_a_forced_run_is_missed(trials: int, tmp_path: Path) -> None:
     """Also where T is raised by the same command, and by the plan as it lies there."""
@@ -157,6 +158,7 @@ def test_a_look_before_a_forced_run_is_missed(trials: int, tmp_path: Path) -> No
         assert found(sweep) == expected
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("point", ["planned", "fitted", "ledger", "chosen", "sealing"])
 def test_a_forced_run_that_was_killed_and_resumed_passes(
     point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -396,6 +398,7 @@ def test_a_look_among_the_damaged_files_counts_where_the_plan_has_it(raised: Pat
         )
 
 
+@pytest.mark.thorough
 def test_a_forced_run_changes_no_verdict(tmp_path: Path) -> None:
     """Neither the level of the words nor what was said at earlier looks."""
     cells = (("vbpr", "text", "complementary"), ("vbpr", "fused", "complementary"))

@@ -78,6 +78,7 @@ def test_a_sweep_that_is_not_tracked_is_not_mirrored(sweep: Path, monkeypatch: p
     assert not (sweep / "wandb").exists()
 
 
+@pytest.mark.thorough
 def test_the_report_command_mirrors_what_it_wrote_and_outlives_a_mirror_that_fails(
     sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,7 @@ def test_the_sharpened_world_adds_more_to_a_log() -> None:
     assert sharpened.gain(CONTENT_AND_LOG, "fused_vs_none") > 1.5 * first.gain(CONTENT_AND_LOG, "fused_vs_none")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("world", "without"), [("cold_image", "text"), ("cold_text", "image")])
 def test_what_new_items_have_helps_them_alone(world: str, without: str) -> None:
     config = configured(world)
@@ -282,6 +283,7 @@ def test_what_has_no_truth_is_refused(config: DatasetConfig, message: str) -> No
         planted_truth(config)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("world", "seed"),
     [

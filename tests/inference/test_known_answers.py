@@ -176,6 +176,7 @@ def test_intervals_cover_and_are_hardly_wider_than_the_oracles(
         assert width <= 1.25 * 2 * distributions.norm.ppf(0.975) * setting.true_se
 
 
+@pytest.mark.thorough
 def test_no_effect_is_rarely_excluded_on_either_side(
     replicas: tuple[Setting, list[CrossedInterval], CrossedInterval],
 ) -> None:

@@ -189,6 +189,7 @@ def test_an_archive_holds_what_tells_of_records_that_are_gone(archive: Path, tmp
     assert all(finding.same for finding in verify(tmp_path / "s.zip", tmp_path / "there", holds))
 
 
+@pytest.mark.thorough
 def test_sweeps_beside_it_change_nothing_that_is_computed_again(tmp_path: Path) -> None:
     """Further draws and cells with the same plan are named on the fairness page alone, which no archive repeats."""
     both = (("addease", "text", "complementary"), ("addease", "fused", "complementary"))
@@ -296,6 +297,7 @@ def test_drawings_of_other_versions_are_not_checked_and_the_text_beside_them_is(
     assert told["fairness.ja.html"] == "letter by letter, but for drawings of other versions than those here"
 
 
+@pytest.mark.thorough
 def test_sweeps_beside_it_are_named_at_home_and_in_the_read_me_alone(tmp_path: Path) -> None:
     """Where an archive is checked there are none, or others."""
     home = tmp_path / "home"

@@ -63,6 +63,7 @@ def test_a_collection_follows_every_step(tmp_path: Path, monkeypatch: pytest.Mon
     assert steps == ["training", "release"] * 3 + ["release"]  # the last one after the test split
 
 
+@pytest.mark.thorough
 def test_the_record_of_a_cell_is_parsed_once_however_many_trainings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def cells(folder: Path) -> dict[str, str]:
     return {name: digest for name, digest in digests(folder / "s").items() if name.startswith("planted")}
 
 
+@pytest.mark.thorough
 def test_allocations_give_the_records_of_the_local_pool(tmp_path: Path) -> None:
     assert run(asked(tmp_path / "a")) == 0
     # submitit's executor without a cluster; its job runs when its result is asked for.
@@ -70,6 +71,7 @@ def test_an_allocation_that_is_taken_away_queues_the_same_pool(tmp_path: Path) -
     assert again.function is task
 
 
+@pytest.mark.thorough
 def test_records_set_aside_once_are_not_set_aside_by_every_allocation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -215,6 +215,7 @@ def measured() -> Iterator[Callable[[str], tuple[float, str]]]:
     process.join()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "model",
     [
