@@ -101,7 +101,8 @@ def test_a_value_that_would_be_called_is_refused_by_every_command(honest: Files,
     forged = with_config(honest, "model", embedding_dim=calls(mark)[name])
     folder = write_folder(forged, tmp_path / "multirun" / "s")
     archive = write_archive(forged, tmp_path / "s.zip")
-    for words in (["decide", folder], ["report", folder], ["verify", archive], ["bundle", folder, tmp_path / "b.zip"]):
+    packed = ["bundle", folder, tmp_path / "b.zip", "--with-titles"]
+    for words in (["decide", folder], ["report", folder], ["verify", archive], packed):
         said = say(*words)
         ends_in_one_line(said, 2)
         assert "the key model.embedding_dim._target_ begins with an underscore" in said.err

@@ -152,7 +152,7 @@ def test_the_gates_of_a_part_are_its_own(read: Read) -> None:
 def test_a_part_that_pays_is_a_partial_go_and_all_numbers_are_about_it(
     sweep: Path, shop_sweep: Path, read: Read
 ) -> None:
-    from mmbench.decision.page.sections import as_html, content
+    from mmbench.decision.page.sections import fill
 
     (part,) = read.parts
     gates = tuple(replace(gate, status=Status.PASS, value=gate.value or 0.0) for gate in part.evidence.gates)
@@ -163,8 +163,8 @@ def test_a_part_that_pays_is_a_partial_go_and_all_numbers_are_about_it(
     measured, decided = decide_first(untold, [gained], economics())
     assert (measured, decided.action) == (gained, Action.PARTIAL)
     table = read_sweep(sweep, vouched(shop_sweep))
-    shown = content(table, replace(part, evidence=gained), economics(), decided, "en", DAY, [], "", [])
-    page = as_html(shown, Pages("en", "en"), [])
+    filled = fill(table, replace(part, evidence=gained), economics(), decided, "en", DAY, [], "", [])
+    page = filled(**Pages("en", "en").of(paths.DECISION), examples=[])
     assert "GO (partial)" in page
     assert "add images for a part of the items only: category Lamps" in page
     # A third of the images: 20,000 once and 20,000 a year less 2/3 of 2,000.
@@ -177,12 +177,12 @@ def test_a_part_that_pays_is_a_partial_go_and_all_numbers_are_about_it(
 def test_a_part_that_was_measured_and_is_no_go_is_told_beside_the_slices(
     sweep: Path, shop_sweep: Path, read: Read
 ) -> None:
-    from mmbench.decision.page.sections import as_html, content
+    from mmbench.decision.page.sections import fill
 
     table = read_sweep(sweep, vouched(shop_sweep))
     decided = decide(read.evidence, economics())
-    shown = content(table, read, economics(), decided, "en", DAY, [], "", read.parts)
-    page = as_html(shown, Pages("en", "en"), [])
+    filled = fill(table, read, economics(), decided, "en", DAY, [], "", read.parts)
+    page = filled(**Pages("en", "en").of(paths.DECISION), examples=[])
     assert "Measured with images for these items alone: category Lamps." in page
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -88,26 +89,21 @@ def write_decision(
         command: what made the page.
         parts: what was read of images for some items alone, where the answer is not about them.
     """
-    contents = {
-        pages.lang: content(table, read, economics, decision, pages.lang, day, serving, command, parts)
+    filled = {
+        pages.lang: fill(table, read, economics, decision, pages.lang, day, serving, command, parts)
         for pages in Pages.both(lang)
     }
     for name, with_titles in ((paths.DECISION, True), (paths.WITHOUT_TITLES, False)):
 
         def make(pages: Pages, name: str = name, with_titles: bool = with_titles) -> str:
             shown = examples if with_titles else numbered(examples, pages.lang)
-            return as_html(contents[pages.lang], pages, shown, name)
+            return filled[pages.lang](**pages.of(name), examples=shown)
 
         write_pages(paths.report_dir(table.folder), name, lang, make)
     files.write_document(paths.decision_file(table.folder), as_record(read.evidence, economics, decision))
 
 
-def as_html(content: Mapping[str, Any], pages: Pages, examples: Sequence[Example], name: str = paths.DECISION) -> str:
-    """The page in one language, of its content in that language and of examples; see :func:`write_decision`."""
-    return render("decision.html", "mmbench.decision.page", **pages.of(name), **content, examples=examples)
-
-
-def content(
+def fill(
     table: SweepTable,
     read: Read,
     economics: Economics,
@@ -117,44 +113,50 @@ def content(
     serving: Sequence[Serving],
     command: str,
     parts: Sequence[Read],
-) -> Mapping[str, Any]:
-    """What the page shows with and without titles alike, charts among it; see :func:`write_decision`."""
+) -> Callable[..., str]:
+    """The page in one language but for its name and its examples, which alone show titles; see :func:`write_decision`.
+
+    Charts and sentences are made once for the page with titles and the one without.
+    """
     speaker = Speaker.of(lang, read.evidence, economics, decision)
-    return {
-        "speaker": speaker,
-        "d": decision,
-        "about": speaker.about(day),
-        "metric": metric_name(read.evidence.metric),
-        "hero": _hero(speaker),
-        "chosen": speaker(
+    return functools.partial(
+        render,
+        "decision.html",
+        "mmbench.decision.page",
+        speaker=speaker,
+        d=decision,
+        about=speaker.about(day),
+        metric=metric_name(read.evidence.metric),
+        hero=_hero(speaker),
+        chosen=speaker(
             Message(
                 "Chosen configurations of {model}, {contrast}.",
                 model=read.evidence.model,
                 contrast=read.evidence.contrast,
             )
         ),
-        "cost": _cost(speaker),
-        "flips": _flips(speaker),
-        "value": _value(speaker),
-        "tornado": _tornado(speaker),
-        "where": _where(speaker, read),
-        "unsliced": _unsliced(speaker, read),
-        "parts": _parts(speaker, economics, parts),
-        "why": _why(speaker, read),
-        "new": _new(speaker, read),
-        "unexplained": _unexplained(speaker, read),
-        "rails": guard_rails(speaker, read),
-        "steps": _steps(speaker),
-        "gates": [speaker.gate(gate) for gate in decision.gates],
-        "barred": [speaker.gate(gate) for gate in decision.barred],
-        "inputs": _inputs(speaker),
-        "serving": _serving(speaker, serving),
-        "machine_hour": speaker.given_price(economics.machine_hour),
-        "requests": speaker.count(economics.likely["value.recommendations_year"] / LIST),
-        "command": command,
-        "proof": speaker(table.proof),
-        "per_thousand": read.evidence.per_thousand,
-    }
+        cost=_cost(speaker),
+        flips=_flips(speaker),
+        value=_value(speaker),
+        tornado=_tornado(speaker),
+        where=_where(speaker, read),
+        unsliced=_unsliced(speaker, read),
+        parts=_parts(speaker, economics, parts),
+        why=_why(speaker, read),
+        new=_new(speaker, read),
+        unexplained=_unexplained(speaker, read),
+        rails=guard_rails(speaker, read),
+        steps=_steps(speaker),
+        gates=[speaker.gate(gate) for gate in decision.gates],
+        barred=[speaker.gate(gate) for gate in decision.barred],
+        inputs=_inputs(speaker),
+        serving=_serving(speaker, serving),
+        machine_hour=speaker.given_price(economics.machine_hour),
+        requests=speaker.count(economics.likely["value.recommendations_year"] / LIST),
+        command=command,
+        proof=speaker(table.proof),
+        per_thousand=read.evidence.per_thousand,
+    )
 
 
 def _hero(speaker: Speaker) -> Mapping[str, Any] | None:
