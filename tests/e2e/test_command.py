@@ -47,6 +47,7 @@ def results(folder: Path) -> dict[str, str]:
     return {name: mark for name, mark in digests(folder).items() if not name.startswith(("report/", "manifest."))}
 
 
+@pytest.mark.thorough
 def test_a_sweep_and_the_same_again(
     mmbench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

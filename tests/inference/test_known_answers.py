@@ -184,6 +184,7 @@ def test_no_effect_is_rarely_excluded_on_either_side(
     assert np.mean([i.hi < 0 for i in replicas[1]]) <= at_most(0.05)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("side", [-1, 1])
 def test_an_effect_at_the_margin_is_rarely_found_equivalent(
     replicas: tuple[Setting, list[CrossedInterval], CrossedInterval], side: int

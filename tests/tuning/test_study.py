@@ -525,6 +525,7 @@ USUAL = (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "fault", [pytest.param(fault, marks=() if fault in USUAL else pytest.mark.slow) for fault in FAULTS]
 )
@@ -577,6 +578,7 @@ def unsealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Job, Cell
     return job, store
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lost", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("half", [False, True], ids=["whole-lines", "half-a-line"])
 def test_lines_that_the_ledger_lost_are_written_again_from_the_records(

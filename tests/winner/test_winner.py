@@ -57,6 +57,7 @@ def folder_of(sweep: Path, model: str) -> Path:
     return paths.cell_dir(sweep, DATA, model, "-" if model == "ease" else CELLS[model])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", CELLS)
 def test_lists_are_those_of_the_records(sweep: Path, model: str) -> None:
     winner = winner_of(sweep, model)
