@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from mmbench import fingerprint, paths
 from mmbench.audit.condition_names import effect, meant_by
 from mmbench.audit.findings import CLOCKS_APART, Doubt, Said, hash_holds, moment, read_aside, same
+from mmbench.audit.opened import CellInSweep, missed_seals, without_result
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.held_out import CANDIDATES, target_in_name
 from mmbench.data.interactions import Interactions
 from mmbench.data.splits import PROTOCOLS, Split, sealed_fingerprint
-from mmbench.messages import Message, Template
+from mmbench.messages import Message
 from mmbench.scheduling.cell_key import default_of, key_of
 from mmbench.store import bounds, records
 from mmbench.store.records import Look, table_fingerprint
@@ -30,14 +31,11 @@ from mmbench.store.schema import (
     TRAININGS,
     Cell,
     CellFailure,
-    CellName,
     Choice,
     Configuration,
     Course,
     DataPrint,
     LedgerRow,
-    Manifest,
-    PlannedCell,
     Seal,
     Stage,
     Training,
@@ -53,38 +51,24 @@ from mmbench.tuning.cell import SEEDS_PER_DRAW, CellFailed, slots_of, versions_h
 from mmbench.tuning.choice import choose
 from mmbench.tuning.space import configuration_hash, read_space
 
-#: What is said of a cell that shows its test split opened, and no result.
-RESULT_GONE = Template("its test split was opened, and the result is not there; run the command of the sweep again")
-
 
 class CellAudit:
     """The records of one cell.
 
     Args:
-        sweep_dir: folder of the sweep.
-        folder: folder of the cell.
-        manifest: plan of the sweep.
-        planned: its plan.
-        rows: its rows of the ledger with their places in it.
-        set_aside: hashes of trainings in folders that were set aside.
+        in_sweep: the cell as it was planned, and what the sweep holds of it.
 
     Raises:
         ValueError: if its record cannot be read.
     """
 
-    def __init__(
-        self,
-        sweep_dir: Path,
-        folder: Path,
-        manifest: Manifest,
-        planned: PlannedCell,
-        rows: Sequence[tuple[int, LedgerRow]],
-        set_aside: Collection[str],
-    ) -> None:
-        self.folder, self.manifest, self.planned, self.rows = folder, manifest, planned, rows
-        self.set_aside = set_aside
-        self.file = paths.cell_file(folder)
-        self.ledger_file, self.manifest_file = paths.ledger_file(sweep_dir), paths.manifest_file(sweep_dir)
+    def __init__(self, in_sweep: CellInSweep) -> None:
+        self.in_sweep = in_sweep
+        self.folder, self.manifest, self.planned = in_sweep.folder, in_sweep.manifest, in_sweep.planned
+        self.rows, self.set_aside = in_sweep.rows, in_sweep.set_aside
+        self.file = paths.cell_file(self.folder)
+        self.ledger_file = paths.ledger_file(in_sweep.sweep_dir)
+        self.manifest_file = paths.manifest_file(in_sweep.sweep_dir)
         self.cell = records.read(self.file, Cell)
         self.budget = self.cell.config["budget"]
         self.space = read_space(self.cell.config["search"])
@@ -112,8 +96,8 @@ class CellAudit:
         yield from self._numbers(by_unit)
         yield from self._ledger(by_unit)
         yield from self._failure(by_unit)
-        yield from self._unsealed()
-        yield from missed_seals(self.manifest_file.parent, self.manifest, self.folder, self.cell.name, self.cell.key)
+        yield from without_result(self.in_sweep)
+        yield from missed_seals(self.in_sweep)
         if not paths.choice_file(self.folder).exists():
             return
         choice = records.read(paths.choice_file(self.folder), Choice)
@@ -151,22 +135,6 @@ class CellAudit:
             elif not self._follows(by_unit):
                 why = Message("no training failed that it would follow from, and some are missing; it is not confirmed")
                 yield file, "reason", Doubt(why)
-
-    def _unsealed(self) -> Said:
-        """A test split that was opened has a result; without it a contrast that went wrong could be kept back.
-
-        A seal leaves a copy where it will be kept as an earlier look, ranks are written before it, and the next
-        revision of the plan notes it. A sweep that was stopped in between, or lost files, has its seal once the command
-        is run again.
-        """
-        sealed = paths.seal_file(self.folder)
-        if sealed.exists() or paths.failure_file(self.folder).exists():
-            return
-        of_looks = {name for look in records.read_looks(self.folder) for name in look.seal.files}
-        seals = (*paths.seals_of(self.folder), *paths.damaged_seals(self.manifest_file.parent, self.folder))
-        noted = str(self.planned.name) in self.manifest.noted() and not seals
-        if noted or paths.seal_copy(self.folder).exists() or ranked_test(self.folder) - of_looks:
-            yield sealed, "file", Doubt(Message(RESULT_GONE))
 
     def _follows(self, by_unit: Mapping[Unit, Training]) -> bool:
         """Whether the trainings give a failure: none has a result, a final run failed, or only test was left."""
@@ -567,25 +535,6 @@ class CellAudit:
             self._pairs = (users, items), test
         if test_hash:
             yield from same(file, "user", sealed_fingerprint(test, self._print.new_items), test_hash)
-
-
-def missed_seals(sweep_dir: Path, manifest: Manifest, folder: Path, name: CellName, key: str) -> Said:
-    """What had been looked at when effort was raised or a cell begun afresh, as the plan has it, and is not there."""
-    held = manifest.seals_of(name, key)
-    files = [*paths.seals_of(folder), *paths.damaged_seals(sweep_dir, folder)]
-    seals = records.read_seals(files, key) if held else {}
-    for number, seal in held.items():
-        if seal not in seals:
-            yield paths.manifest_file(sweep_dir), f"revisions[{number}].seals", Message("no look has the seal of then")
-
-
-def ranked_test(folder: Path) -> set[str]:
-    """Files of test ranks of the trainings of a cell, by their path in it."""
-    return {
-        file.relative_to(folder).as_posix()
-        for stage in Stage
-        for file in paths.training_file(folder, stage, 1, paths.RANKS).parent.glob(f"*.{paths.RANKS}")
-    }
 
 
 def _took_part(unit: Unit, trials: int) -> bool:

@@ -6,7 +6,7 @@ It needs neither the data nor a model, takes seconds, and runs with every report
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +15,9 @@ from typing import Any
 import msgspec
 
 from mmbench import fingerprint, paths
-from mmbench.audit.cell_consistency import RESULT_GONE, CellAudit, missed_seals, ranked_test
+from mmbench.audit.cell_consistency import CellAudit
 from mmbench.audit.findings import (
     CLOCKS_APART,
-    Doubt,
     Finding,
     Said,
     findings,
@@ -27,8 +26,8 @@ from mmbench.audit.findings import (
     moment,
     same,
     set_aside_trainings,
-    trainings_of_stale,
 )
+from mmbench.audit.opened import CellInSweep, without_record
 from mmbench.audit.repetitions import SETTINGS, Shared, repetition_of
 from mmbench.data.dataset import DatasetConfig
 from mmbench.messages import Message
@@ -69,15 +68,14 @@ def check(sweep_dir: Path) -> list[Finding]:
     found += findings(sweep_dir, None, _times(paths.ledger_file(sweep_dir), rows.values()))
     cells: dict[tuple[str, str], list[tuple[Path, Cell]]] = {}
     for planned in manifest.cells:
-        folder = folder_of(sweep_dir, planned)
+        cell = CellInSweep(sweep_dir, manifest, planned, rows.get(planned.key, []), set_aside)
 
-        def audited(planned: PlannedCell = planned, folder: Path = folder) -> Said:
-            own = rows.get(planned.key, [])
-            if not paths.cell_file(folder).exists():
-                yield from _missing(sweep_dir, folder, manifest, planned, own, set_aside)
+        def audited(planned: PlannedCell = planned, cell: CellInSweep = cell) -> Said:
+            if not paths.cell_file(cell.folder).exists():
+                yield from without_record(cell)
                 return
-            audit = CellAudit(sweep_dir, folder, manifest, planned, own, set_aside)
-            cells.setdefault((planned.dataset, planned.model), []).append((folder, audit.cell))
+            audit = CellAudit(cell)
+            cells.setdefault((planned.dataset, planned.model), []).append((cell.folder, audit.cell))
             yield from audit.findings()
 
         found += findings(sweep_dir, planned.name, audited())
@@ -86,31 +84,6 @@ def check(sweep_dir: Path) -> list[Finding]:
         found += findings(sweep_dir, CellName(dataset, model, ""), _family(family))
         found += findings(sweep_dir, CellName(dataset, model, ""), _repetition(*family[0], repeated))
     return found
-
-
-def _missing(
-    sweep_dir: Path,
-    folder: Path,
-    manifest: Manifest,
-    planned: PlannedCell,
-    rows: Sequence[tuple[int, LedgerRow]],
-    set_aside: Collection[str],
-) -> Said:
-    """A planned cell without a record has not run, which the table says, unless something shows that it has.
-
-    Otherwise a condition that went wrong could be taken away whole.
-    """
-    yield from missed_seals(sweep_dir, manifest, folder, planned.name, planned.key)
-    sealed = any(folder in seal.parents for seal in paths.seals_of(folder))
-    if str(planned.name) in manifest.noted() or sealed or ranked_test(folder):
-        yield paths.cell_file(folder), "file", Doubt(Message(RESULT_GONE))
-        return
-    known = {*set_aside, *(training.hash for training in trainings_of_stale(folder))}
-    for _, row in rows:
-        if row.hash not in known and not paths.damaged_records(sweep_dir, folder, *row.unit):
-            why = Message("a training is listed whose record is not there")
-            yield paths.ledger_file(sweep_dir), f"{planned.name} {row.stage} {row.index}", Doubt(why)
-            return  # so are all others where somebody took a folder away to run it again
 
 
 def _plan(sweep_dir: Path, manifest: Manifest) -> Said:

@@ -1,0 +1,97 @@
+"""What shows that the test split of a cell was opened; where something does, a result has to be there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmbench import paths
+from mmbench.audit.findings import Doubt, Said, folder_of, trainings_of_stale
+from mmbench.messages import Message, Template
+from mmbench.store import records
+from mmbench.store.schema import LedgerRow, Manifest, PlannedCell, Stage
+
+#: What is said of a cell that shows its test split opened, and no result.
+RESULT_GONE = Template("its test split was opened, and the result is not there; run the command of the sweep again")
+
+
+@dataclass(frozen=True)
+class CellInSweep:
+    """A planned cell, and what a sweep holds of it outside of its folder.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        manifest: plan of the sweep.
+        planned: its plan.
+        rows: its rows of the ledger with their places in it.
+        set_aside: hashes of trainings in folders that were set aside.
+    """
+
+    sweep_dir: Path
+    manifest: Manifest
+    planned: PlannedCell
+    rows: Sequence[tuple[int, LedgerRow]]
+    set_aside: Collection[str]
+
+    @property
+    def folder(self) -> Path:
+        """Its folder."""
+        return folder_of(self.sweep_dir, self.planned)
+
+
+def without_record(cell: CellInSweep) -> Said:
+    """A planned cell without a record has not run, which the table says, unless something shows that it has.
+
+    Otherwise a condition that went wrong could be taken away whole.
+    """
+    yield from missed_seals(cell)
+    folder, planned = cell.folder, cell.planned
+    sealed = any(folder in seal.parents for seal in paths.seals_of(folder))
+    if str(planned.name) in cell.manifest.noted() or sealed or _ranked_test(folder):
+        yield paths.cell_file(folder), "file", Doubt(Message(RESULT_GONE))
+        return
+    known = {*cell.set_aside, *(training.hash for training in trainings_of_stale(folder))}
+    for _, row in cell.rows:
+        if row.hash not in known and not paths.damaged_records(cell.sweep_dir, folder, *row.unit):
+            why = Message("a training is listed whose record is not there")
+            yield paths.ledger_file(cell.sweep_dir), f"{planned.name} {row.stage} {row.index}", Doubt(why)
+            return  # so are all others where somebody took a folder away to run it again
+
+
+def without_result(cell: CellInSweep) -> Said:
+    """A test split that was opened has a result; without it a contrast that went wrong could be kept back.
+
+    A seal leaves a copy where it will be kept as an earlier look, ranks are written before it, and the next revision of
+    the plan notes it. A sweep that was stopped in between, or lost files, has its seal once the command is run again.
+    """
+    folder = cell.folder
+    sealed = paths.seal_file(folder)
+    if sealed.exists() or paths.failure_file(folder).exists():
+        return
+    of_looks = {name for look in records.read_looks(folder) for name in look.seal.files}
+    seals = (*paths.seals_of(folder), *paths.damaged_seals(cell.sweep_dir, folder))
+    noted = str(cell.planned.name) in cell.manifest.noted() and not seals
+    if noted or paths.seal_copy(folder).exists() or _ranked_test(folder) - of_looks:
+        yield sealed, "file", Doubt(Message(RESULT_GONE))
+
+
+def missed_seals(cell: CellInSweep) -> Said:
+    """What had been looked at when effort was raised or a cell begun afresh, as the plan has it, and is not there."""
+    key = cell.planned.key
+    held = cell.manifest.seals_of(cell.planned.name, key)
+    files = [*paths.seals_of(cell.folder), *paths.damaged_seals(cell.sweep_dir, cell.folder)]
+    seals = records.read_seals(files, key) if held else {}
+    place = paths.manifest_file(cell.sweep_dir)
+    for number, seal in held.items():
+        if seal not in seals:
+            yield place, f"revisions[{number}].seals", Message("no look has the seal of then")
+
+
+def _ranked_test(folder: Path) -> set[str]:
+    """Files of test ranks of the trainings of a cell, by their path in it."""
+    return {
+        file.relative_to(folder).as_posix()
+        for stage in Stage
+        for file in paths.training_file(folder, stage, 1, paths.RANKS).parent.glob(f"*.{paths.RANKS}")
+    }
