@@ -318,6 +318,12 @@ def test_ticks_have_at_most_four_digits(shop: tuple[SweepTable, Read], answer: s
         assert all(sum(map(str.isdigit, text)) <= 4 for text in texts), texts
 
 
+def test_no_line_ends_between_a_minus_and_a_currency(shop: tuple[SweepTable, Read]) -> None:
+    page = visible(write_answer(*shop, "money", "en").file.read_text())
+    assert re.search("\N{MINUS SIGN}\N{WORD JOINER}€\\d", page)
+    assert "\N{MINUS SIGN}€" not in page
+
+
 def test_nothing_is_asked_of_the_network_and_titles_are_text(shop: tuple[SweepTable, Read]) -> None:
     made = write_answer(*shop, "go", "en")
     html = made.file.read_text()

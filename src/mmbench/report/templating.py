@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from mmbench import paths
-from mmbench.messages import LANGUAGES, Message, Translator
+from mmbench.messages import LANGUAGES, MINUS, Message, Translator
 from mmbench.store import files
 
+#: A minus before anything but a digit, and the invisible character that keeps both on one line.
+LOOSE_MINUS, WORD_JOINER = re.compile(rf"{MINUS}(?=[^\d\s])"), "\u2060"
 #: Name of each language in itself.
 NAMES = {"en": "English", "ja": "日本語"}
 
@@ -84,4 +88,13 @@ def _templates(package: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_unbroken,
     )
+
+
+def _unbroken(value: Any) -> Any:
+    """A value as it is printed: no line ends between a minus and a currency, where browsers may break one."""
+    if not isinstance(value, str) or MINUS not in value:
+        return value
+    text = LOOSE_MINUS.sub(f"{MINUS}{WORD_JOINER}", value)
+    return Markup(text) if isinstance(value, Markup) else text
