@@ -48,7 +48,12 @@ WORLDS = (
 #: Worlds with four models.
 WIDE = {("redundant", 0), ("complementary", 0), ("useless_image", 0), ("text_only", 0)}
 #: What is not trusted because the cap cut its trials off: world, seed and model.
-CUT_OFF = (("complementary", 2, "vbpr"), ("no_signal", 0, "fusion"), ("useless_image", 1, "vbpr"))
+CUT_OFF = (
+    ("complementary", 2, "vbpr"),
+    ("no_signal", 0, "fusion"),
+    ("useless_image", 0, "vbpr"),
+    ("useless_image", 1, "vbpr"),
+)
 #: A name says the world and its seed; what follows are a model with a study of its own, and its cap.
 NAME = re.compile(r"planted_(?P<world>.+?)_(?P<seed>\d+)(_(?P<model>[a-z]+)(_(?P<steps>\d+))?)?")
 
