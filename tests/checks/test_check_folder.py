@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,14 +12,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.checks import Finding, Severity
+from mmbench.checks import Finding, Severity, enough_users
 from mmbench.checks.check_folder import check_folder
 from mmbench.checks.log import findings as log_findings
 from mmbench.cli.check import sentence
 from mmbench.data import encoded
+from mmbench.data.dataset import DatasetConfig, load_dataset
+from mmbench.data.interactions import Interactions
 from mmbench.encoders.encode_folder import Options, encode_folder, parse_choice
-from mmbench.messages import LANGUAGES, Translator
-from tests.checks.conftest import DAY, N_ITEMS, write_feature
+from mmbench.messages import LANGUAGES, Refusal, Translator
+from tests.checks.conftest import DAY, N_ITEMS, N_USERS, write_feature
 from tests.checks.spoilt import SPOILT, bought_by_one, first_rows, items, japanese, log, some_zero
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -70,6 +73,33 @@ def test_too_few_users_for_the_gain_of_interest(shop: Path, gain: float, severit
     assert (found.name, found.severity, found.count) == ("few_users", severity, 60)
     assert found.values["needed"] > 60
     assert found.values["seen"] > gain
+
+
+def test_of_a_few_users_nothing_can_be_told(shop: Path) -> None:
+    log(lambda table: table[table["user_id"].isin(table["user_id"].unique()[:9])])(shop)
+    found = [f for f in check_folder(shop, GAIN, NOW) if f.name == "few_users"]
+    assert [(f.severity, f.count, f.values["least"]) for f in found] == [(Severity.BLOCKING, 9, 30)]
+
+
+def test_without_a_popular_item_that_is_held_out_the_number_of_users_is_not_known(shop: Path) -> None:
+    split = load_dataset(DatasetConfig("shop", str(shop), protocol="auto")).split
+    far = Interactions(split.valid.users, np.full(len(split.valid), N_ITEMS - 1), N_USERS, N_ITEMS)
+    train = split.train.select(split.train.items < N_ITEMS - 1)
+    (found,) = enough_users.findings(replace(split, train=train, valid=far), GAIN)
+    assert (found.name, found.severity) == ("users_unknown", Severity.WARNING)
+
+
+@pytest.mark.parametrize("gain", [0.0, -1.0, 1e-300, 11.0, float("inf"), float("nan")])
+def test_a_gain_of_interest_has_bounds(shop: Path, gain: float) -> None:
+    with pytest.raises(Refusal, match=f"gain={gain} must be a number from 0.0001 to 10.0, for example 0.05 for five"):
+        check_folder(shop, gain, NOW)
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id"])
+def test_a_list_is_no_id(shop: Path, column: str) -> None:
+    log(lambda table: table.assign(**{column: [[1, 2]] * len(table)}))(shop)
+    with pytest.raises(Refusal, match=rf"shop, row 1: {column} is .*; an id is a text or a number, no list"):
+        check_folder(shop, GAIN, NOW)
 
 
 def test_a_folder_that_no_sweep_can_read_says_why(shop: Path) -> None:
@@ -152,11 +182,6 @@ def test_words_for_times_beside_dates_of_the_texts(shop: Path) -> None:
     items(lambda t: t.assign(updated_at="2030-01-01"))(shop)
     log(lambda t: t.assign(timestamp=t["timestamp"].astype(str).where(t.index > 1, "soon")))(shop)
     assert names(check_folder(shop, GAIN, NOW)) == {"no_time", "written_later"}
-
-
-def test_a_gain_that_is_none_is_refused(shop: Path) -> None:
-    with pytest.raises(ValueError, match=r"gain=0\.0 must be positive"):
-        check_folder(shop, 0.0)
 
 
 def test_an_encoding_with_another_template_is_compared_with_its_own_texts(shop: Path) -> None:

@@ -6,14 +6,18 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mmbench import cli, paths
 from mmbench.audit import levels
+from mmbench.audit.findings import Finding
 from mmbench.audit.retraining import chance, needed
 from mmbench.audit.root import root_of
+from mmbench.messages import Message
+from mmbench.report.reading import read_sweep
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest
@@ -70,6 +74,30 @@ def test_an_honest_sweep_passes_and_keeps_what_was_shown(sweep: Path, say: Say) 
     document = files.read_document(paths.audit_file(sweep))
     assert (document["level"], document["retrained"], document["trainings"]) == ("re-trained", 2, 22)
     assert say("audit", sweep, "--seed", "7", *ALLOWED, "--root", document["root"])[0] == 0
+
+
+@pytest.mark.parametrize("content", ["", '{"a":', '{"schema_version": 1}', "[]"])
+def test_a_damaged_result_of_an_audit_says_what_writes_it_again(sweep: Path, say: Say, content: str) -> None:
+    kept = paths.audit_file(sweep)
+    kept.write_text(content)
+    code, said = say("report", sweep, *ALLOWED[:2])
+    remedy = f"delete it, or have it written again by python -m mmbench audit {sweep}: no record rests on it"
+    assert (code, said.splitlines()[-1]) == (2, f"error: {kept} holds no audit that can be read; {remedy}")
+    assert say("audit", sweep, *ALLOWED, "--seed", "7")[0] == 0
+
+
+def test_a_report_says_how_much_is_not_confirmed(sweep: Path) -> None:
+    table = read_sweep(sweep)
+    assert "not confirmed" not in table.proof
+    doubt = Finding(None, "ledger.jsonl", "a/b/c trial 0", Message("its record is not there"), doubt=True)
+    wrong = replace(doubt, doubt=False)
+
+    def proof(*found: Finding) -> str:
+        return replace(table, standing=replace(table.standing, findings=list(found))).proof
+
+    assert "; 1 thing is not confirmed: python -m mmbench audit names it" in proof(doubt)
+    assert "; 2 things are not confirmed: python -m mmbench audit names them" in proof(doubt, doubt)
+    assert "not confirmed" not in proof(doubt, wrong)  # its level says that something is wrong
 
 
 def test_the_sample_depends_on_root_and_number(sweep: Path) -> None:

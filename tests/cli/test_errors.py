@@ -322,7 +322,24 @@ def is_one_line(said: object, message: str) -> None:
         (["dataset.world_options.n_users=abc"], "dataset.world_options.n_users=abc: Expected `int`, got `str`"),
         (["dataset.world_options.n_users=1e300"], "dataset.world_options.n_users=1e+300: Expected `int`, got `float`"),
         (["dataset.world_options.n_users=null"], "dataset.world_options.n_users=None: Expected `int`, got `null`"),
-        (["dataset.world_options.n_users=-5"], "dataset.world_options.n_users=-5 must be a whole number of at least 1"),
+        (
+            ["dataset.world_options.n_users=-5"],
+            "dataset.world_options.n_users=-5 must be a number from 1 to 1000000000",
+        ),
+        (["dataset.world_options.n_users=99999999999999999999"], "must be a number from 1 to 1000000000"),
+        (["dataset.world_options.seed=-1"], "dataset.world_options.seed=-1 must be a number from 0 to "),
+        *(
+            ([f"dataset.world_options.{word}"], f"dataset.world_options.{word} must be a number from {allowed}")
+            for word, allowed in (
+                ("temperature=0.0", "0.001 to 1000000"),
+                ("temperature=-1.0", "0.001 to 1000000"),
+                ("feature_noise=-1.0", "0 to 1000000"),
+                ("feature_noise=1e+308", "0 to 1000000"),
+                ("popularity_sd=-1.0", "0 to 1000000"),
+            )
+        ),
+        (["dataset.world_options.temperature=nan"], "dataset.world_options.temperature=nan must be a finite number"),
+        (["model=ease", "model.max_memory_gb=inf"], "model.max_memory_gb=inf must be a finite number"),
         (
             ["dataset.world_options.per_user=abc"],
             "dataset.world_options.per_user=abc: Expected `int | null`, got `str`",
@@ -368,7 +385,7 @@ def is_one_line(said: object, message: str) -> None:
         (["budget.rungs=5"], "budget.rungs=5: Expected `array`, got `int`"),
         (["budget.rungs=[abc]"], "budget.rungs=['abc'] must be ascending steps from 1 to below max_steps="),
         (["budget.tpe=-1"], "budget.tpe=-1 must be a whole number of at least 0"),
-        (["study.draw=abc"], "study.draw=abc must be a whole number of at least 0"),
+        (["study.draw=abc"], "study.draw=abc must be a whole number from 0 to 10000"),
         (["study.storage=null"], "study.storage=None must be a text"),
         (["study.lease_timeout=abc"], "study.lease_timeout=abc must be a number of seconds from 1 to "),
         (["report.metrics=5"], "report.metrics=5: Expected `array`, got `int`"),
@@ -377,6 +394,10 @@ def is_one_line(said: object, message: str) -> None:
         (["statistics.delta=inf"], "statistics.delta=inf must be a positive number"),
         (["statistics.delta=nan"], "statistics.delta=nan must be a positive number"),
         (["statistics.contrasts=abc"], "statistics.contrasts=abc: Expected `array`, got `str`"),
+        (
+            ["statistics.contrasts=[fused_vs_txet]"],
+            "statistics.contrasts: fused_vs_txet is about txet, which is no condition; did you mean text? accepted: ",
+        ),
         (["paths.multirun=5"], "paths={'data': "),
         (
             ["paths.multirun=/dev/null"],

@@ -87,11 +87,11 @@ def test_trainings_shuffles_and_proposals_follow_the_draw(tmp_path: Path) -> Non
         assert second.split_hash == first.split_hash
 
 
-@pytest.mark.parametrize("value", ["-1", "1.5", "true", "first"])
+@pytest.mark.parametrize("value", ["-1", "1.5", "true", "first", "10001", "99999999999999999999999"])
 def test_a_draw_is_a_whole_number(value: str, command: Command) -> None:
     said = command("sweep.name=s", "model=popularity", f"study.draw={value}")
     shown = {"true": "True"}.get(value, value)
-    assert (said.code, said.err) == (2, f"error: study.draw={shown} must be a whole number of at least 0\n")
+    assert (said.code, said.err) == (2, f"error: study.draw={shown} must be a whole number from 0 to 10000\n")
 
 
 @pytest.mark.thorough

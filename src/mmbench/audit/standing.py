@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from mmbench import paths
 from mmbench.audit.findings import Finding
-from mmbench.messages import Message, clauses
+from mmbench.messages import Message, Refusal, clauses
 from mmbench.store import files
 from mmbench.store.schema import CellName
 
@@ -91,9 +91,32 @@ def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = Tr
         return Standing(Level.STATED, root, findings=findings)
     file = paths.audit_file(sweep_dir)
     if audited and file.exists():
-        document = files.read_document(file)
         known = {(finding.file, finding.field) for finding in findings}
-        kept = [
+        try:
+            before = _kept(file)
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refusal(
+                "{path} holds no audit that can be read; delete it, or have it written again by {command}: no record "
+                "rests on it",
+                path=file,
+                command=f"python -m mmbench audit {sweep_dir}",
+            ) from error
+        if before.root == root:
+            kept = [finding for finding in before.findings if (finding.file, finding.field) not in known]
+            return replace(before, findings=[*findings, *kept])
+    return Standing(Level.CONSISTENT, root, findings=findings)
+
+
+def _kept(file: Path) -> Standing:
+    """What :func:`keep` wrote."""
+    document = files.read_document(file)
+    return Standing(
+        Level(document["level"]),
+        document["root"],
+        document["at"],
+        document["retrained"],
+        document["trainings"],
+        [
             Finding(
                 _cell(f["cell"]),
                 f["file"],
@@ -102,20 +125,10 @@ def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = Tr
                 f.get("doubt", False),
             )
             for f in document["findings"]
-            if (f["file"], f["field"]) not in known  # found now, too
-        ]
-        if document["root"] == root:
-            return Standing(
-                Level(document["level"]),
-                root,
-                document["at"],
-                document["retrained"],
-                document["trainings"],
-                [*findings, *kept],
-                document.get("unconfirmed", 0),
-                document.get("loose", 0),
-            )
-    return Standing(Level.CONSISTENT, root, findings=findings)
+        ],
+        document.get("unconfirmed", 0),
+        document.get("loose", 0),
+    )
 
 
 def _cell(name: list[str] | None) -> CellName | None:

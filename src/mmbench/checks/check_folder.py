@@ -15,6 +15,8 @@ from mmbench.messages import Refusal, Template, message_of
 
 #: Relative gain that a study should be able to see unless another one is asked for.
 GAIN = 0.05
+#: Bounds of that gain: a hundredth of a percent, and ten times the metric.
+LEAST_GAIN, MOST_GAIN = 0.0001, 10.0
 
 
 def check_folder(
@@ -31,8 +33,13 @@ def check_folder(
     Raises:
         ValueError: if the interactions or the items cannot be read at all, or for a gain that is none.
     """
-    if not gain > 0:
-        raise Refusal("gain={gain} must be positive, for example 0.05 for five percent", gain=gain)
+    if not LEAST_GAIN <= gain <= MOST_GAIN:
+        raise Refusal(
+            "gain={gain} must be a number from {least} to {most}, for example 0.05 for five percent",
+            gain=gain,
+            least=LEAST_GAIN,
+            most=MOST_GAIN,
+        )
     config = config or DatasetConfig(folder.resolve().name, str(folder), protocol="auto")
     interactions = read_log(folder)
     findings = list(log.findings(interactions, now or datetime.now(UTC), config.split_column))

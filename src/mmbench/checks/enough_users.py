@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mmbench.checks import Finding, graded
+from mmbench.checks import Finding, blocking, graded, warning
 from mmbench.data.recdata import make_recdata
 from mmbench.data.splits import Split
 from mmbench.evaluation import metrics
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 from mmbench.inference import power
+from mmbench.inference.intervals import MIN_USERS
 from mmbench.messages import Template
 from mmbench.models.popularity import Popularity
 
@@ -45,11 +46,29 @@ def spread(split: Split, seed: int = 0) -> float | None:
 
 def findings(split: Split, gain: float) -> Iterator[Finding]:
     """Whether the test users are enough for a relative gain of ``gain``."""
+    n = len(np.unique(split.test.users))
+    if n < MIN_USERS:
+        yield blocking(
+            "few_users",
+            Template(
+                "There is {n} test user, and of fewer than {least} nothing tells how uncertain a gain is.",
+                "There are {n} test users, and of fewer than {least} nothing tells how uncertain a gain is.",
+            ),
+            n,
+            least=MIN_USERS,
+        )
+        return
     variance = spread(split)
     if variance is None:
+        yield warning(
+            "users_unknown",
+            Template(
+                "Popular items hit nothing that is held out for validation, so how many users it takes is not known "
+                "before a pilot has run."
+            ),
+        )
         return
     components = {"var_user": variance, "var_seed": 0.0, "var_interaction": 0.0}
-    n = len(np.unique(split.test.users))
     seen = power.mde_relative(**components, n=n, seeds=SEEDS)
     if seen > gain:
         needed = power.users_needed(gain, **components, seeds=SEEDS)

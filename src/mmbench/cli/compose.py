@@ -101,12 +101,31 @@ class Composed:
         config = JobConfig.of({**self.config, "given": None})
         self._check_made_up(config.dataset)
         _check_own(config)
+        self._check_contrasts(config)
         job = Job(config, self.choices, self.overrides, config.sweep_dir)
         if (name := self.config["given"]) is None:
             return job
         from mmbench.cli.tuned import without_tuning
 
         return replace(job, config=JobConfig.of(without_tuning(job, name, self.folders)))
+
+    def _check_contrasts(self, config: JobConfig) -> None:
+        """Refuse a contrast of a condition that nobody can run, while it can still be changed."""
+        if paths.manifest_file(config.sweep_dir).exists():
+            return
+        groups = [folder / "modality" for folder in self.folders]
+        files = [file.relative_to(group).with_suffix("") for group in groups for file in group.rglob("*.yaml")]
+        names = {paths.slug([file.as_posix()]) for file in files}
+        for pair in config.statistics.pairs:
+            for side in pair:
+                # What a command changes of a condition follows its name: fused_missing.image=0.5.
+                if side not in names and not any(side.startswith(f"{name}_") for name in names if "=" in side):
+                    raise Refusal(
+                        "statistics.contrasts: {contrast} is about {side}, which is no condition; {hint}",
+                        contrast=pair.name,
+                        side=side,
+                        hint=did_you_mean(side, names),
+                    )
 
     def _check_made_up(self, dataset: DatasetConfig) -> None:
         """Refuse invented data under the name or the path of real ones, and real ones under that of a planted world."""

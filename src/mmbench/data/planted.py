@@ -37,6 +37,8 @@ SECOND = "second"
 BLOCK_ENTRIES = 1 << 22
 #: Least number of interactions of a user where only the total is given.
 FEWEST = 5
+#: Bounds of the options: whole numbers, other numbers, and the temperature, by which utilities are divided.
+MOST_WHOLE, MOST_NUMBER, LEAST_TEMPERATURE = 1_000_000_000, 1_000_000, 0.001
 
 
 @dataclass(frozen=True)
@@ -155,13 +157,21 @@ def make_world(
     """
     if world not in WORLDS:
         raise Refusal("dataset.world={world} is unknown; worlds are {worlds}", world=world, worlds=", ".join(WORLDS))
-    sizes = {"n_users": n_users, "n_items": n_items, "text_dim": text_dim, "image_dim": image_dim}
-    for name, size in sizes.items():
-        if size < 1:
-            key = f"dataset.world_options.{name}"
-            raise Refusal("{key}={value} must be a whole number of at least 1", key=key, value=size)
     spec = WORLDS[world]
     noise = spec.feature_noise if feature_noise is None else feature_noise
+    sizes = {"n_users": n_users, "n_items": n_items, "text_dim": text_dim, "image_dim": image_dim}
+    numbers = {"feature_noise": noise, "temperature": temperature, "popularity_sd": popularity_sd}
+    for name, value in {**sizes, "seed": seed, **numbers}.items():
+        least = 1 if name in sizes else LEAST_TEMPERATURE if name == "temperature" else 0
+        most = MOST_NUMBER if name in numbers else MOST_WHOLE
+        if not least <= value <= most:
+            raise Refusal(
+                "{key}={value} must be a number from {least} to {most}",
+                key=f"dataset.world_options.{name}",
+                value=value,
+                least=least,
+                most=most,
+            )
     counts = _counts(spec, n_users, n_items, per_user, n_interactions, seed)
     rng = np.random.default_rng(seed)
     factors = {name: rng.standard_normal((n_items, BLOCK)) for name in TOLD}

@@ -25,7 +25,7 @@ from mmbench.data import encoded
 from mmbench.data.features import ItemFeature, read_matrix, row_blocks, with_missing_filled
 from mmbench.data.interactions import MOST_SECONDS, seconds
 from mmbench.data.parquet import read_parquet
-from mmbench.data.readers.text_table import shortened
+from mmbench.data.readers.text_table import Table, shortened
 from mmbench.data.regular_file import regular_file
 from mmbench.messages import Message, Refusal
 
@@ -180,6 +180,7 @@ def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.Da
                 column=column,
                 first=first,
             )
+        Table(path, table).require_ids(column)
     return table.assign(**{column: table[column].astype(str) for column in columns})
 
 

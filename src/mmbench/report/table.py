@@ -222,6 +222,14 @@ class SweepTable:
             root=self.standing.root or "-",
             plan=self.plan_hash or "-",
         )
+        findings = self.standing.findings
+        if findings and all(finding.doubt for finding in findings):
+            proof = Message.counted(
+                "{first}; {n} thing is not confirmed: python -m mmbench audit names it",
+                "{first}; {n} things are not confirmed: python -m mmbench audit names them",
+                len(findings),
+                first=proof,
+            )
         for origin in sorted({cell.given for cell in self.cells.values() if cell.given}):
             proof = Message("{first}; {second}", first=proof, second=not_tuned_here(*origin))
         for dataset, sample in sorted({(cell.dataset, cell.sample) for cell in self.cells.values() if cell.sample}):

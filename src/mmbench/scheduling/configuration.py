@@ -21,12 +21,15 @@ from mmbench.data.readers.text_table import shortened
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import LIST_LENGTH
 from mmbench.inference.contrast import Contrast
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 from mmbench.messages.hints import did_you_mean
+from mmbench.store.bounds import check_plain
 from mmbench.tuning.budget import Budget
 
 T = TypeVar("T")
 RESUME = ("auto", "force", "never")
+#: Largest number of a draw; each has 100,000 seeds of its own, and generators take numbers of 32 bits.
+MOST_DRAW = 10_000
 #: Least number of users whose validation is ranked.
 LEAST_SAMPLE = 30
 #: Of ``sweep.workers_per_device``: as many as a pilot finds useful.
@@ -112,10 +115,8 @@ class StudyConfig:
     draw: int = 0
 
     def __post_init__(self) -> None:
-        if type(self.draw) is not int or self.draw < 0:
-            raise Refusal(
-                "{setting}={value} must be a whole number of at least 0", setting="study.draw", value=self.draw
-            )
+        if type(self.draw) is not int or not 0 <= self.draw <= MOST_DRAW:
+            raise Refusal("study.draw={value} must be a whole number from 0 to {most}", value=self.draw, most=MOST_DRAW)
         if self.resume not in RESUME:
             raise Refusal(
                 "study.resume={resume} is unknown; it is one of {known}", resume=self.resume, known=", ".join(RESUME)
@@ -306,6 +307,7 @@ class JobConfig:
             ValueError: for a key that a section does not have, or a value that it does not allow.
         """
         check_sections(plain)
+        check_plain(Message("configuration"), plain)  # what is refused here could not be read again
         dataset = {key: value for key, value in plain["dataset"].items() if key != "lr"}
         if dataset.get("world") is not None:
             options = dataset.get("world_options")

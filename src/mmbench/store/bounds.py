@@ -120,6 +120,13 @@ def check_plain(where: object, section: Mapping[str, Any]) -> None:
                 key=".".join(map(str, path[:2])),
                 most=MOST_DEPTH,
             )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Refusal(
+                "{where}: {key}={value} must be a finite number",
+                where=where,
+                key=".".join(map(str, path)),
+                value=value,
+            )
         if not isinstance(value, Mapping | list | tuple | str | int | float | None):
             raise Refusal(
                 "{where}: {key} is no number, text, truth value, list or mapping",

@@ -24,17 +24,14 @@ from mmbench.data.parquet import read_parquet
 from mmbench.data.readers.columns import header_at
 from mmbench.data.readers.delimited import TITLE_ROWS, encoding_of, read_delimited, read_header
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines, refuse_pickle
-from mmbench.data.readers.text_table import Table
-from mmbench.messages import Message, Refusal
+from mmbench.data.readers.text_table import NESTED, Table
+from mmbench.messages import Refusal
 
 DELIMITED, PARQUET, EXCEL = (".csv", ".tsv", ".tab", ".txt"), (".parquet", ".pq"), (".xlsx", ".xlsm")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 TABLES = (*DELIMITED, *PARQUET, *EXCEL, *JSON_LINES)
 #: Objects of a JSON lines file whose keys are its columns.
 _SAMPLE_ROWS = 1000
-#: What JSON and Parquet call lists and objects, and what is said where one stands for an id.
-_NESTED = (dict, list, np.ndarray)
-_NO_ID = Message("an id is a text or a number, no list and no object; write the id alone into the column")
 #: A number format of zeros alone pads with zeros.
 _PADDED = re.compile(r"0{2,}")
 
@@ -130,9 +127,7 @@ class TableFile:
         if frame.empty:
             raise Refusal("{path} has no rows", path=self.path)
         for name in ids:
-            if frame[name].dtype == object:
-                nested = frame[name].map(lambda cell: isinstance(cell, _NESTED)).to_numpy(bool)
-                Table(self.path, frame).require(~nested, name, _NO_ID)
+            Table(self.path, frame).require_ids(name)
         lists = {name: frame[name].map(names_text) for name in names if _holds_lists(frame[name])}
         return Table(self.path, _as_texts(frame[list(columns)].assign(**lists)))
 
@@ -140,9 +135,9 @@ class TableFile:
         rows = Gathered({**dict.fromkeys(columns, TEXT), "line": pa.int64()})
         for line, row in json_lines(self.path):
             for name in ids:
-                if isinstance(row.get(name), _NESTED):
+                if isinstance(row.get(name), NESTED):
                     nested = pd.DataFrame({name: [row[name]]}, index=[line - 1])
-                    Table(self.path, nested, lambda place: place + 1).require(np.array([False]), name, _NO_ID)
+                    Table(self.path, nested, lambda place: place + 1).require_ids(name)
             rows.add(*((names_text if name in names else cell_text)(row.get(name)) for name in columns), line)
         frame = rows.frame()
         if frame.empty:

@@ -18,6 +18,8 @@ MISSING_WORDS = (
     "", "NULL", "null", "None", "NaN", "nan", "\\N",
     "#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!",
 )  # fmt: skip
+#: What JSON and Parquet call lists and objects.
+NESTED = (dict, list, np.ndarray)
 _CHUNK_ROWS = 1 << 18
 _SHOWN_NAMES = 30
 
@@ -93,6 +95,17 @@ class Table:
             if n == 1:
                 raise Refusal("{where}: {column} is {value}; {rule}", **cell)
             raise Refusal("{where}: {column} is {value}; {rule} ({n} such rows)", n, **cell)
+
+    def require_ids(self, column: str) -> None:
+        """Refuse a list or an object where an id has to stand.
+
+        Raises:
+            ValueError: naming the first row, its value and the rule.
+        """
+        if self.frame[column].dtype == object:
+            nested = self.frame[column].map(lambda cell: isinstance(cell, NESTED)).to_numpy(bool)
+            rule = Message("an id is a text or a number, no list and no object; write the id alone into the column")
+            self.require(~nested, column, rule)
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """A column as numbers; a missing one is NaN.
