@@ -94,19 +94,24 @@ def bpr(data: Dataset) -> Iterator[Scores]:
 
 
 def vbpr(data: Dataset) -> Iterator[Scores]:
-    """Cornac's VBPR on images, 64 factors, eight configurations."""
+    """Cornac's VBPR on images, 64 factors, eight configurations.
+
+    Cornac 3.0.1 adds the visual bias of a batch, a column, to its scores, a row, so that its loss sums over every pair
+    of the two and weighs a batch's size more against the penalties, which are as many times as large here.
+    """
     from cornac.data import Dataset as CornacDataset
     from cornac.data import ImageModality
     from cornac.models import VBPR
 
-    features = data.features["image"].values
+    features, batch = data.features["image"].values, 512
     for rate, penalty, epochs in itertools.product((0.001, 0.005), (0.001, 0.01), (30, 100)):
         known = CornacDataset.from_uir(rows_of(data), seed=SEED)
         images = ImageModality(features=features, ids=list(range(data.n_items)), normalized=True)
         images.build(id_map=known.iid_map)
         known.add_modalities(item_image=images)
-        sizes = {"k": 32, "k2": 32, "batch_size": 512, "n_epochs": epochs}
-        model = VBPR(**sizes, learning_rate=rate, lambda_w=penalty, lambda_b=penalty, seed=SEED, verbose=False)
+        sizes = {"k": 32, "k2": 32, "batch_size": batch, "n_epochs": epochs}
+        weights = {"lambda_w": batch * penalty, "lambda_b": batch * penalty}
+        model = VBPR(**sizes, **weights, learning_rate=rate, seed=SEED, verbose=False)
         yield cornac_scores(model.fit(known), data)
 
 
