@@ -142,7 +142,7 @@ def test_blocking_findings_end_with_2_and_come_first(bare: Path, check: Check) -
         (["a", "b"], "takes one folder and words key=value, not a b"),
         (["--all"], "takes one folder and words key=value, not --all"),
         (["{bare}", "gain=much"], "gain=much must be a number"),
-        (["{bare}", "gain=-1"], "gain=-1.0 must be positive"),
+        (["{bare}", "gain=-1"], "gain=-1.0 must be a number from 0.0001 to 10.0"),
         (["{bare}", "lang=fr"], "lang=fr: there are only en, ja"),
         (["{bare}", "gian=1"], "there is no setting 'gian'; did you mean gain? accepted: gain, lang"),
     ],

@@ -21,9 +21,9 @@ from mmbench.data.readers.text_table import shortened
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import LIST_LENGTH
 from mmbench.inference.contrast import Contrast
-from mmbench.messages import Message, Refusal
+from mmbench.messages import Refusal
 from mmbench.messages.hints import did_you_mean
-from mmbench.store.bounds import check_plain
+from mmbench.store.bounds import check_finite
 from mmbench.tuning.budget import Budget
 
 T = TypeVar("T")
@@ -307,7 +307,6 @@ class JobConfig:
             ValueError: for a key that a section does not have, or a value that it does not allow.
         """
         check_sections(plain)
-        check_plain(Message("configuration"), plain)  # what is refused here could not be read again
         dataset = {key: value for key, value in plain["dataset"].items() if key != "lr"}
         if dataset.get("world") is not None:
             options = dataset.get("world_options")
@@ -315,7 +314,7 @@ class JobConfig:
             check_keys("dataset.world_options", make_world, options or {}, given=2)
         given = plain.get("given")
         check_type("given", given, Section | None)
-        return JobConfig(
+        config = JobConfig(
             plain,
             sweep=made("sweep", SweepConfig, plain["sweep"]),
             study=made("study", StudyConfig, plain["study"]),
@@ -329,6 +328,8 @@ class JobConfig:
             export=made("export", ExportConfig, plain["export"]),
             given=None if given is None else made("given", GivenConfig, given),
         )
+        check_finite(plain)
+        return config
 
     @staticmethod
     def of_record(config: Section, draw: int = 0) -> JobConfig:

@@ -29,6 +29,7 @@ from mmbench.scheduling.model_classes import class_of
 from mmbench.scheduling.own_code import own_files
 from mmbench.scheduling.trust import Trust, outside
 from mmbench.store import records
+from mmbench.store.bounds import check_plain
 from mmbench.store.records import CellStore
 from mmbench.store.schema import ID_ONLY, Cell, CellName, Configuration, fixed
 from mmbench.training.fit import ModelFactory
@@ -78,6 +79,7 @@ class Job:
                 "model={model} has no model._target_; is the first line of its YAML # @package _global_ ?",
                 model=self.choices["model"],
             )
+        check_plain(Message("configuration"), self.config.plain)  # what is refused here could not be read again
         model = class_of(target, self.trust)
         arguments = _arguments(self._model)
         check_keys("model", model, arguments, given=1)

@@ -94,6 +94,17 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
+def check_finite(section: Mapping[str, Any]) -> None:
+    """Refuse a configuration with a number that JSON cannot hold.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    for path, value in _walk(section):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Refusal("{key}={value} must be a finite number", key=".".join(map(str, path)), value=value)
+
+
 def check_plain(where: object, section: Mapping[str, Any]) -> None:
     """Refuse a configuration that is more than plain values: what would name a thing to call, or nests without end.
 
@@ -119,13 +130,6 @@ def check_plain(where: object, section: Mapping[str, Any]) -> None:
                 where=where,
                 key=".".join(map(str, path[:2])),
                 most=MOST_DEPTH,
-            )
-        if isinstance(value, float) and not math.isfinite(value):
-            raise Refusal(
-                "{where}: {key}={value} must be a finite number",
-                where=where,
-                key=".".join(map(str, path)),
-                value=value,
             )
         if not isinstance(value, Mapping | list | tuple | str | int | float | None):
             raise Refusal(
