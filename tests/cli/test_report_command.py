@@ -62,6 +62,32 @@ def test_a_folder_that_is_no_sweep_is_said_with_its_neighbours(
     )
 
 
+@pytest.mark.parametrize("name", ["report", "decide"])
+def test_what_is_in_the_way_is_told_before_a_record_is_read(
+    name: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "s"
+    command("sweep.name=s", "model=popularity")
+    monkeypatch.setattr("mmbench.report.reading.records.read", lambda *file: pytest.fail("a record is read"))
+    monkeypatch.setattr(sys, "argv", ["mmbench", name, str(folder)])
+
+    def said() -> str:
+        with pytest.raises(SystemExit):
+            main()
+        return capsys.readouterr().err.splitlines()[-1]
+
+    shutil.rmtree(folder / "report")
+    (folder / "report").touch()
+    assert said() == (
+        f"error: {folder / 'report'} cannot be written: Not a directory; it must be a folder that files can be written "
+        "into"
+    )
+    (folder / "report").unlink()
+    (folder / "ledger.jsonl").unlink()
+    (folder / "ledger.jsonl").mkdir()
+    assert said() == f"error: {folder / 'ledger.jsonl'} is no file but a folder, a pipe, a socket or a device"
+
+
 def test_debug_shows_the_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

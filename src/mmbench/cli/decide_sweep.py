@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmbench import paths
 from mmbench.cli.economics_file import load_economics
+from mmbench.cli.folders import check_writable
 from mmbench.data.planted import MADE_UP
 from mmbench.decision import decide_first
 from mmbench.decision.economics import with_counts
@@ -23,7 +24,7 @@ from mmbench.messages import Message
 from mmbench.report.catalogue import unread
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.index import write_index
-from mmbench.report.reading import read_sweep
+from mmbench.report.reading import check_sweep, read_sweep
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store.trackers import Tracker
 
@@ -45,6 +46,8 @@ def decide_sweep(
         tracker: shows what was written; None for nobody.
     """
     economics = load_economics(settings["economics"])
+    check_sweep(sweep_dir, trust)
+    check_writable(paths.report_dir(sweep_dir))
     table = read_sweep(sweep_dir, trust)
     read = read_evidence(table, settings.get("dataset"), settings.get("model"))
     economics = with_counts(economics, read.counts)

@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmbench.messages import Refusal
 from mmbench.store import files
+
+#: More than Hydra writes of a sweep, so that a full disk is told before it does.
+PROBE_BYTES = 1 << 16
+
+
+def check_writable(folder: Path, option: str = "") -> None:
+    """Refuse a folder that cannot be made or written into, before anything is computed for it.
+
+    Hydra has no one-line errors, and a writer of files names a temporary one. A folder that was not there is not left.
+
+    Args:
+        folder: where files are to be.
+        option: how the command line names another place; empty where it cannot.
+
+    Raises:
+        ValueError: for such a folder.
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(PROBE_BYTES))
+        if made:
+            folder.rmdir()
+    except OSError as error:
+        # Of a file in the place of the folder the system says that it exists.
+        why = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
+        if option:
+            raise Refusal(
+                "{folder} cannot be written: {error}; name another place with {option}",
+                folder=folder,
+                error=why,
+                option=option,
+            ) from error
+        raise Refusal(
+            "{folder} cannot be written: {error}; it must be a folder that files can be written into",
+            folder=folder,
+            error=why,
+        ) from error
 
 
 @contextlib.contextmanager
@@ -23,10 +64,12 @@ def new_folder(out: Path, products: Sequence[str], overwrite: bool) -> Iterator[
         overwrite: whether a folder with such files may be.
 
     Raises:
-        ValueError: if ``out`` holds something and must not, or should not, be replaced.
+        ValueError: if ``out`` holds something and must not, or should not, be replaced, and if nothing can be written
+            beside it.
     """
     out = out.resolve()
     _check_replaceable(out, products, overwrite)
+    check_writable(out.parent, "--out FOLDER")
     out.parent.mkdir(parents=True, exist_ok=True)
     made, old = (out.with_name(f".{out.name}.{word}-{os.getpid()}") for word in ("new", "old"))
     shutil.rmtree(made, ignore_errors=True)

@@ -130,13 +130,17 @@ def _parser(say: Translator) -> argparse.ArgumentParser:
 def _write(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], translator: Translator) -> None:
     """Write every report, show it to the trackers that are asked for, and say what was written."""
     from mmbench.cli import compose
+    from mmbench.cli.folders import check_writable
     from mmbench.decision.mirror import mirror
     from mmbench.paths import report_dir
     from mmbench.report.catalogue import unread
+    from mmbench.report.reading import check_sweep
     from mmbench.report.write import write_report
 
     sweep, lang = options.sweep, translator.lang
     tracker = compose.tracker(tracking, sweep)  # refuses wrong words before anything is written
+    check_sweep(sweep, trust)
+    check_writable(report_dir(sweep))
     table = write_report(sweep, options.paper, trust, every_chart=options.every_chart, lang=lang)
     print(printable(table.text), end="")
     for line in unread(table):

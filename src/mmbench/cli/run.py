@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import tempfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ from mmbench import paths
 from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
 from mmbench.cli.errors import language_in, one_line_errors
+from mmbench.cli.folders import check_writable
 from mmbench.cli.words import next_line, tell_loading
 from mmbench.messages import Refusal, Translator
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from mmbench.scheduling.sweep import Placement
     from mmbench.scheduling.trust import Trust
 
-#: More than Hydra writes of a sweep, so that a full disk is told before it does.
-PROBE_BYTES = 1 << 16
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 #: Flags that only show something; Hydra answers them alone.
 SHOWING_FLAGS = (
@@ -83,7 +81,10 @@ def main(argv: Sequence[str]) -> None:
     elif asked_for.isdisjoint(COMPLETING_FLAGS):
         overrides, composed = asked(flags, overrides, multirun=multirun)
         tell_loading(Translator(language_in(overrides)))
-        _check_writable(composed.job().sweep_dir)
+        sweep_dir = composed.job().sweep_dir
+        check_writable(sweep_dir, "paths.multirun=FOLDER")
+        if (report := paths.report_dir(sweep_dir)).exists():  # it is written when everything has been trained
+            check_writable(report)
     sys.argv = [sys.argv[0], *flags, *overrides]
     hydra.main(version_base="1.3", config_path=str(paths.config_dir()), config_name=compose.CONFIG_NAME)(_one_cell)()
 
@@ -133,23 +134,6 @@ def _check_flags(flags: Sequence[str]) -> None:
                 accepted=", ".join(action.choices),
                 value=repr(value),
             )
-
-
-def _check_writable(folder: Path) -> None:
-    """Refuse a folder that Hydra, which has no one-line errors, could not make or write into."""
-    made = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(PROBE_BYTES))
-        if made:  # a sweep that is refused leaves nothing
-            folder.rmdir()
-    except OSError as error:
-        raise Refusal(
-            "{folder} cannot be written: {error}; name another place with paths.multirun=FOLDER",
-            folder=folder,
-            error=error.strerror,
-        ) from error
 
 
 def _one_cell(config: DictConfig) -> None:

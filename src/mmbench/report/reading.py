@@ -15,7 +15,7 @@ from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message, Refusal, conjoined, listed
 from mmbench.report.table import CONDITIONS, LATE, CellResult, SweepTable, Tuned, exhausts, given_from
 from mmbench.scheduling.trust import NOTHING, Trust
-from mmbench.store import records
+from mmbench.store import ledger, records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import ID_ONLY, Cell, Manifest, PlannedCell, training_rule
 
@@ -24,7 +24,7 @@ def check_sweep(sweep_dir: Path, trust: Trust) -> None:
     """Refuse a folder without a manifest, naming the sweeps beside it, and one that leads out of itself.
 
     Raises:
-        ValueError: for such a folder.
+        ValueError: for such a folder, and for a ledger that is no file.
     """
     file = paths.manifest_file(sweep_dir)
     if not file.is_file():
@@ -36,6 +36,7 @@ def check_sweep(sweep_dir: Path, trust: Trust) -> None:
             sweeps=listed(known),
         )
     trust.check_folder(sweep_dir)
+    ledger.check(sweep_dir)  # it is read last, when everything has been computed
 
 
 def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) -> SweepTable:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import math
+import stat
 import struct
 import zipfile
 import zlib
@@ -23,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mmbench.data.regular_file import regular_file
 from mmbench.messages import Message, Refusal
 
 #: Largest JSON file of a sweep and largest ledger, in bytes; 1,000 cells make a manifest of less than 1 MiB, and 20,000
@@ -85,8 +87,11 @@ def read_json(path: Path, most: int = MOST_JSON) -> Any:
 
 
 def check_size(path: Path, most: int) -> None:
-    """Refuse a file of more than so many bytes."""
-    if (size := path.stat().st_size) > most:
+    """Refuse a file of more than so many bytes, and what is no file."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        regular_file(path)
+    if (size := found.st_size) > most:
         raise Refusal("{path} has {size} bytes; a file of its kind has at most {most}", path=path, size=size, most=most)
 
 

@@ -43,12 +43,23 @@ def append(sweep_dir: Path, row: LedgerRow) -> None:
         sync([sweep_dir])
 
 
+def check(sweep_dir: Path) -> None:
+    """Refuse a ledger that is no file, or larger than any; a sweep may have none.
+
+    Raises:
+        ValueError: for such a ledger.
+    """
+    path = paths.ledger_file(sweep_dir)
+    if path.exists():
+        bounds.check_size(path, bounds.MOST_LEDGER)
+
+
 def read(sweep_dir: Path) -> Iterator[LedgerRow]:
     """Rows of the ledger in order; a line that a kill left torn, or that is no row of this schema, is passed over."""
+    check(sweep_dir)
     path = paths.ledger_file(sweep_dir)
     if not path.exists():
         return
-    bounds.check_size(path, bounds.MOST_LEDGER)
     with path.open("rb") as lines:
         yield from _rows(lines)
 
@@ -127,6 +138,7 @@ class Reader:
 
 def unreadable(sweep_dir: Path) -> int:
     """Number of lines that are no JSON: cut, or overwritten."""
+    check(sweep_dir)
     path, found = paths.ledger_file(sweep_dir), 0
     if path.exists():
         with path.open("rb") as lines:
