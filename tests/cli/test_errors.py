@@ -412,7 +412,12 @@ def is_one_line(said: object, message: str) -> None:
         *(([f"~{group}"], f"{group} takes exactly one name; several are a sweep") for group in ("model", "modality")),
         (["dataset.name=${nothing}"], "Interpolation key 'nothing' not found"),
         (["dataset.name=${dataset.name}"], "Recursive interpolation detected"),
-        (["=5"], "Config group override must be a string"),
+        (["=5"], "'=5' is not of the form key=value"),
+        (["tracking=null"], "tracking=null is unknown; accepted: csv, mlflow, none, tensorboard, wandb"),
+        (["tracking=[csv,null]"], "tracking=[csv,null] is unknown; accepted: csv, mlflow, none, tensorboard, wandb"),
+        (["~tracking=5"], "tracking=5 is unknown; accepted: csv"),
+        (["budget=true"], "budget=true is unknown; accepted: paper, small, smoke, standard, touch"),
+        (["hydra/launcher=null"], "hydra/launcher=null is unknown; accepted: basic, local, ray, slurm"),
         (["dataset.name=["], "is not of the form key=value"),
         (["model=freedom", "training.devices=2"], "training.devices=2: FREEDOM cannot share its batches"),
     ],
@@ -427,6 +432,8 @@ def test_a_mistake_is_one_line(words: list[str], message: str, command: Command)
     [
         (["dataset.protocol=random"], "dataset.protocol=random is unknown"),
         (["modality=none,audio"], "has no modality 'audio'"),
+        (["modality=none,null"], "modality=null is unknown; accepted: audio"),
+        (["modality=null,none"], "modality=null is unknown; accepted: audio"),
         (
             ["budget.trials=1,2"],
             "two jobs of this sweep are the same cell planted-complementary/vbpr/fused with d",
@@ -500,6 +507,14 @@ def test_a_folder_that_takes_nothing_is_told_before_hydra_writes(
         command(*multirun, "sweep.name=s"), f"{tmp_path / 's'} cannot be written: {error.strerror}; name another"
     )
     assert list((tmp_path / "s").iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_report_is_told_before_anything_is_trained(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "report").touch()
+    said = command("sweep.name=s", "model=popularity")
+    is_one_line(said, f"{tmp_path / 's' / 'report'} cannot be written: Not a directory; it must be a folder")
+    assert [file.name for file in (tmp_path / "s").iterdir()] == ["report"]
 
 
 @pytest.mark.parametrize("nth", [1, 4, 7, 9])

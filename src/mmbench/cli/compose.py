@@ -165,7 +165,8 @@ def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Ov
         config_dirs: folders whose files ``glob(...)`` finds besides those of the package.
 
     Raises:
-        ValueError: for a word that is no override, and for several values of what a sweep has one of.
+        ValueError: for a word that is no override, for several values of what a sweep has one of, and for a value that
+            is no name where a file of a group is chosen.
     """
     places = create_config_search_path(str(paths.config_dir()))
     for folder in config_dirs:
@@ -176,6 +177,8 @@ def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Ov
     for word in overrides:
         try:
             override = parser.parse_override(word)
+            if not override.key_or_group:
+                raise HydraException(word)
         except HydraException as error:
             raise Refusal(
                 "{word} is not of the form key=value, with brackets and quotes closed and a value that holds other "
@@ -184,9 +187,26 @@ def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Ov
             ) from error
         if override.key_or_group in OF_SWEEP and override.is_sweep_override():
             raise Refusal("{word} would be several sweeps; give one value", word=word)
+        _check_choice(override, loader)
         override.config_loader = loader
         parsed.append(override)
     return parsed
+
+
+def _check_choice(override: Override, loader: ConfigLoaderImpl) -> None:
+    """Refuse a number, a truth value or null as the choice of a group, of which Hydra does not say the group.
+
+    Raises:
+        ValueError: naming the group and its files.
+    """
+    group, value = override.key_or_group, override.value()
+    names = value if isinstance(value, list) else [value]
+    named = all(isinstance(name, str | dict) for name in names) or (override.is_delete() and value is None)
+    if named or override.is_sweep_override() or not loader.repository.group_exists(group):
+        return
+    name = str(override.input_line).partition("=")[2]
+    hint = did_you_mean(name, loader.get_group_options(group))
+    raise Refusal("{group}={name} is unknown; {hint}", group=group, name=name, hint=hint)
 
 
 def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
@@ -263,6 +283,7 @@ def check_single(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> 
 @contextlib.contextmanager
 def _by_hydra(overrides: Sequence[str], config_dirs: Sequence[Path]) -> Iterator[DictConfig]:
     """The configuration as Hydra composes it, while Hydra is there; its errors in our words."""
+    parse(overrides, config_dirs)
     words = [*overrides, *_search_path(config_dirs)]
     with _hydra():
         try:
