@@ -144,6 +144,7 @@ def test_what_is_wrong_is_named_by_file_and_field(sweep: Path, say: Say) -> None
     [
         (("--retrain", "-1"), "--retrain=-1 must be a whole number of at least 0"),
         (("--workers", "0"), "--workers=0 must be a whole number of at least 1"),
+        (("--seed", "x"), "--seed=x must be a whole number"),
         (("--plan-hash", "abc"), "--plan-hash abc is no hash"),
         (("--data", "nowhere"), "--data nowhere is no folder"),
         (("--workers", "1"), "model._target_=tests.tiny.Broken is not installed"),
@@ -156,6 +157,12 @@ def test_what_cannot_be_audited_is_refused_in_one_line(
     assert code == 2
     assert message in said
     assert "Traceback" not in said
+
+
+def test_a_folder_that_is_no_sweep_is_said_as_everywhere(tmp_path: Path, say: Say) -> None:
+    code, said = say("audit", tmp_path / "nope")
+    assert (code, said.count("\n")) == (2, 2)
+    assert said.endswith(f"error: {tmp_path / 'nope'} is no sweep (no manifest.json); sweeps beside it: none\n")
 
 
 def test_a_sweep_without_trainings_is_told_so(tmp_path: Path, say: Say) -> None:

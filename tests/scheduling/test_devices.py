@@ -161,6 +161,10 @@ def test_a_pilot_is_asked_where_only_it_can_tell(
             "hydra.launcher.options.gpus_per_node=two must be a number, or TYPE:NUMBER",
         ),
         (
+            ["hydra/launcher=slurm", "hydra.launcher.options.gpus_per_node='a100:²'"],
+            "hydra.launcher.options.gpus_per_node=a100:² must be a number, or TYPE:NUMBER",
+        ),
+        (
             ["training.accelerator=gpu", "hydra/launcher=ray"],
             "training.accelerator=gpu training.devices=1, but hydra.launcher.num_gpus=0",
         ),

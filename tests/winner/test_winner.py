@@ -28,7 +28,7 @@ from mmbench.training.fit import rebuild
 from mmbench.winner.chosen import Winner, read_winner
 from mmbench.winner.exported import export
 from mmbench.winner.recommended import Asked, recommend, recommend_to_new
-from tests.cli.conftest import Said
+from tests.cli.conftest import Command, Said
 from tests.cli.test_errors import is_one_line
 from tests.tiny import TINY
 
@@ -269,10 +269,9 @@ def test_ids_leave_only_when_asked(sweep: Path, tmp_path: Path) -> None:
     assert pd.read_parquet(tmp_path / "items.parquet")["item"].tolist() == winner.dataset.item_ids.astype(str).tolist()
 
 
-def test_commands(
-    sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def command(*words: str) -> Said:
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    def run(*words: str) -> Said:
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["mmbench", *words])
         try:
@@ -282,6 +281,25 @@ def test_commands(
             code = int(end.code or 0)
         return Said(code, *capsys.readouterr())
 
+    return run
+
+
+def test_words_that_are_wrong_whatever_the_sweep(tmp_path: Path, command: Command) -> None:
+    users = tmp_path / "users.txt"
+    users.write_bytes(b"u1\nu\xe9\n")
+    asked = [str(tmp_path / "nope"), "--cell", "a/b/c", "--out", str(tmp_path / "lists.csv")]
+    no_number = "error: --seed ² must be the number of a final run, or mean\n"
+    assert command("recommend", *asked, "--seed", "²") == (2, "", no_number)
+    is_one_line(command("recommend", *asked, "--top", "many"), "--top=many must be a whole number of at least 1")
+    is_one_line(command("export", *asked, "--seed", "x"), "--seed=x must be a whole number")
+    no_letters = f"error: {users}, line 2: a byte that is not utf-8; save the file as UTF-8\n"
+    assert command("recommend", *asked, "--users", str(users)).err.endswith(no_letters)
+    no_sweep = f"error: {tmp_path / 'nope'} is no sweep (no manifest.json); sweeps beside it: none\n"
+    for name in ("recommend", "export"):
+        assert command(name, *asked).err.endswith(no_sweep)
+
+
+def test_commands(sweep: Path, tmp_path: Path, command: Command) -> None:
     cell = ["--cell", f"{DATA}/hybridknn/fused"]
     users = tmp_path / "users.txt"
     ids = winner_of(sweep, "hybridknn").dataset.user_ids

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmbench.cli.errors import printable
-from mmbench.cli.words import Parser, add_allow, take_language, tell_loading
+from mmbench.cli.words import Number, Parser, add_allow, take_language, tell_loading
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.refused import reading
 
@@ -34,12 +34,14 @@ def main(argv: Sequence[str]) -> None:
     how = how_far(asked)
     from mmbench.audit.levels import audit, check_kept_elsewhere, refuse_short
     from mmbench.audit.recorded import Sources
+    from mmbench.report.reading import check_sweep
     from mmbench.scheduling.trust import Trust
 
     for kept, name in ((asked.plan_hash, "--plan-hash"), (asked.root, "--root")):
         refuse_short(kept, name)
     sources = Sources(Trust.of(asked.allow), asked.data)
     with reading(asked.sweep):
+        check_sweep(asked.sweep, sources.trust)
         found = check_kept_elsewhere(asked.sweep, asked.plan_hash, asked.root)
         held = audit(asked.sweep, how, sources, printer(translator))
     for finding in [*found, *held.findings]:
@@ -51,10 +53,19 @@ def main(argv: Sequence[str]) -> None:
 
 def add_audit(parser: argparse.ArgumentParser) -> None:
     """Let a command say how far it audits, and with which data."""
-    parser.add_argument("--retrain", type=int, default=0, metavar="K", help="trainings to run again from their seeds")
-    parser.add_argument("--seed", type=int, help="your own number, which they are drawn with; fresh by default")
+    parser.add_argument(
+        "--retrain",
+        action=Number,
+        least=0,
+        default=0,
+        metavar="K",
+        help="trainings to run again from their seeds",
+    )
+    parser.add_argument("--seed", action=Number, help="your own number, which they are drawn with; fresh by default")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data sets, where they lie elsewhere")
-    parser.add_argument("--workers", type=int, help="processes, by default one per core, as far as the memory goes")
+    parser.add_argument(
+        "--workers", action=Number, least=1, help="processes, by default one per core, as far as the memory goes"
+    )
 
 
 def how_far(asked: argparse.Namespace) -> Asked:
@@ -63,11 +74,6 @@ def how_far(asked: argparse.Namespace) -> Asked:
     Raises:
         ValueError: naming the option.
     """
-    for name, value, least in (("--retrain", asked.retrain, 0), ("--workers", asked.workers, 1)):
-        if value is not None and value < least:
-            raise Refusal(
-                "{key}={value} must be a whole number of at least {least}", key=name, value=value, least=least
-            )
     if asked.data is not None and not asked.data.is_dir():
         raise Refusal("--data {folder} is no folder", folder=asked.data)
     from mmbench.audit.levels import Asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmbench.cli.words import Parser, add_winner, take_language, tell_loading, winner_of
+from mmbench.cli.words import Number, Parser, add_winner, take_language, tell_loading, winner_of
 from mmbench.messages import Message
 from mmbench.messages.refused import reading
 
@@ -20,7 +20,7 @@ def main(argv: Sequence[str]) -> None:
         ),
     )
     add_winner(parser, translator)
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help=translator(Message("final run")))
+    parser.add_argument("--seed", action=Number, default=1, metavar="N", help=translator(Message("final run")))
     parser.add_argument(
         "--with-ids",
         action="store_true",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmbench.cli.words import Parser, take_language
+from mmbench.cli.words import Number, Parser, take_language
 from mmbench.data.readers.known import AUTO, known_formats
 from mmbench.messages import Message, Translator
 
@@ -103,14 +103,19 @@ def _parser(translator: Translator) -> Parser:
     )
     export.add_argument(
         "--split-seed",
-        type=int,
+        action=Number,
+        least=0,
         default=0,
         help=translator(Message("seed of a random protocol (default: %(default)s)")),
     )
     export.add_argument(
-        "--k-core", type=int, default=0, help=translator(Message("as dataset.k_core (default: %(default)s)"))
+        "--k-core",
+        action=Number,
+        least=0,
+        default=0,
+        help=translator(Message("as dataset.k_core (default: %(default)s)")),
     )
-    export.add_argument("--min-rating", type=float, help=translator(Message("as dataset.min_rating")))
+    export.add_argument("--min-rating", action=Number, kind=float, help=translator(Message("as dataset.min_rating")))
     export.add_argument(
         "--trust-row-order", action="store_true", help=translator(Message("as dataset.trust_row_order=true"))
     )
@@ -165,7 +170,8 @@ def add_table_options(command: argparse.ArgumentParser, translator: Translator) 
     )
     command.add_argument(
         "--text-dim",
-        type=int,
+        action=Number,
+        least=1,
         default=256,
         help=translator(Message("width of the text features (default: %(default)s)")),
     )

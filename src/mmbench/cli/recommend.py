@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmbench.cli.words import Parser, add_winner, take_language, tell_loading, winner_of
+from mmbench.cli.words import Number, Parser, add_winner, take_language, tell_loading, winner_of
 from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import reading
 
@@ -29,7 +29,9 @@ def main(argv: Sequence[str]) -> None:
         metavar="FILE",
         help=translator(Message("table with columns user and item: users that the model has not seen, by their items")),
     )
-    parser.add_argument("--top", type=int, default=20, metavar="K", help=translator(Message("items of a list")))
+    parser.add_argument(
+        "--top", action=Number, least=1, default=20, metavar="K", help=translator(Message("items of a list"))
+    )
     of_seed = Message("final run, or mean for the mean rank over all of them")
     parser.add_argument("--seed", default="1", metavar="N", help=translator(of_seed))
     parser.add_argument(
@@ -41,17 +43,16 @@ def main(argv: Sequence[str]) -> None:
         "--out", type=Path, required=True, metavar="FILE", help=translator(Message("where to write: .parquet or .csv"))
     )
     asked = parser.parse_args([word for word in words if word != "debug=true"])
-    if asked.top < 1:
-        raise Refusal("{key}={value} must be a whole number of at least {least}", key="--top", value=asked.top, least=1)
     if asked.out.suffix not in (".parquet", ".csv"):
         raise Refusal("--out {file} must end in .parquet or .csv", file=asked.out)
     if asked.users is not None and asked.new_users is not None:
         raise Refusal("--users and --new-users exclude each other")
-    if asked.seed != MEAN and not asked.seed.isdigit():
+    if asked.seed != MEAN and not asked.seed.isdecimal():  # of isdigit, ² is one too, and no number
         raise Refusal("--seed {seed} must be the number of a final run, or mean", seed=asked.seed)
+    seed = None if asked.seed == MEAN else int(asked.seed)
     tell_loading(translator)
+    from mmbench.data.readers.lines import numbered_lines
     from mmbench.data.readers.table_files import TableFile
-    from mmbench.data.regular_file import regular_file
     from mmbench.data.spreadsheet import csv_text
     from mmbench.store import files
     from mmbench.winner.recommended import Asked, recommend, recommend_to_new
@@ -59,8 +60,7 @@ def main(argv: Sequence[str]) -> None:
     # The files of the user are read outside: an error of theirs is not one of the sweep.
     users = histories = None
     if asked.users is not None:
-        lines = regular_file(asked.users).read_text(encoding="utf-8-sig").splitlines()
-        users = [line.strip() for line in lines if line.strip()]
+        users = [line.strip() for _, line in numbered_lines(asked.users)]
     if asked.new_users is not None:
         table = TableFile(asked.new_users, encoding="auto")
         if missing := {"user", "item"} - {*table.header().frame}:
@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
         histories = table.read(["user", "item"], ids=["user", "item"]).frame
     with reading(asked.sweep):
         winner = winner_of(asked)
-        seeds = sorted(winner.finals) if asked.seed == MEAN else [int(asked.seed)]
+        seeds = sorted(winner.finals) if seed is None else [seed]
         lists = Asked(asked.top, seeds, asked.as_tested)
         if histories is not None:
             frame = recommend_to_new(winner, histories, lists)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shlex
 import sys
@@ -29,6 +30,43 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuse a command line."""
         raise Refusal("{message}; {prog} --help explains", message=message, prog=self.prog)
+
+
+class Number(argparse.Action):
+    """An option that takes a number; anything else is refused with the name of the option and what is allowed.
+
+    Args:
+        option_strings: its names.
+        dest: where the number goes.
+        kind: ``int`` or ``float``.
+        least: the smallest whole number allowed; None for any number.
+        described: what argparse asks of every option.
+    """
+
+    def __init__(
+        self,
+        option_strings: Sequence[str],
+        dest: str,
+        kind: type[int] | type[float] = int,
+        least: int | None = None,
+        **described: Any,
+    ) -> None:
+        super().__init__(option_strings, dest, **described)
+        self.kind, self.least = kind, least
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep the number.
+
+        Raises:
+            ValueError: for another word, and for a smaller number.
+        """
+        setattr(namespace, self.dest, _number(self.option_strings[0], str(values), self.kind, self.least))
 
 
 def folder_and_pairs(argv: Sequence[str], command: str) -> tuple[Path, list[tuple[str, str]]]:
@@ -180,11 +218,17 @@ def _converted(key: str, value: str, hint: Any) -> Any:
         if value not in _TRUTH:
             raise Refusal("{key}={value} must be true or false", key=key, value=value)
         return _TRUTH[value]
-    if hint in (int, float):
-        try:
-            return hint(value)
-        except ValueError:
-            if hint is int:
-                raise Refusal("{key}={value} must be a whole number", key=key, value=value) from None
-            raise Refusal("{key}={value} must be a number", key=key, value=value) from None
-    return value
+    return _number(key, value, hint) if hint in (int, float) else value
+
+
+def _number(key: str, value: str, kind: type[int] | type[float], least: int | None = None) -> int | float:
+    """The number that a word of a command line says; ``least`` goes with whole numbers."""
+    with contextlib.suppress(ValueError):
+        number = kind(value)
+        if least is None or number >= least:
+            return number
+    if least is not None:
+        raise Refusal("{key}={value} must be a whole number of at least {least}", key=key, value=value, least=least)
+    if kind is int:
+        raise Refusal("{key}={value} must be a whole number", key=key, value=value)
+    raise Refusal("{key}={value} must be a number", key=key, value=value)

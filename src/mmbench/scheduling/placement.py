@@ -266,7 +266,7 @@ def _count(gpus: object) -> int:
         ValueError: if it is neither.
     """
     word = str(0 if gpus is None else gpus).rpartition(":")[2]
-    if not word.isdigit():
+    if not word.isdecimal():
         raise Refusal("hydra.launcher.options.gpus_per_node={gpus} must be a number, or TYPE:NUMBER", gpus=gpus)
     return int(word)
 

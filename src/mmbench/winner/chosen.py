@@ -17,6 +17,7 @@ from mmbench.data.dataset import Dataset
 from mmbench.messages import Refusal
 from mmbench.messages.hints import did_you_mean
 from mmbench.nn.recommender import Recommender
+from mmbench.report.reading import check_sweep
 from mmbench.sealing.score_test import stored_model
 from mmbench.store import records
 from mmbench.store.files import read_state
@@ -93,9 +94,10 @@ def read_winner(sweep_dir: Path, name: str, sources: Sources) -> Winner:
         sources: what may be used besides the records.
 
     Raises:
-        ValueError: for a cell that is not there or not finished, and for data or a model that cannot be read here.
+        ValueError: for a folder that is no sweep, for a cell that is not there or not finished, and for data or a model
+            that cannot be read here.
     """
-    sources.trust.check_folder(sweep_dir)
+    check_sweep(sweep_dir, sources.trust)
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     planned = _planned(manifest.cells, name)
     recorded = Recorded.read(sweep_dir, planned, sources)
