@@ -138,7 +138,8 @@ def test_blocking_findings_end_with_2_and_come_first(bare: Path, check: Check) -
     ("words", "message"),
     [
         ([], None),
-        (["nowhere"], "nowhere/interactions.parquet is missing"),
+        (["nowhere"], "error: nowhere is not a folder; point dataset.path or $MMBENCH_DATA at the data"),
+        (["{bare}/interactions.parquet"], "bare/interactions.parquet is not a folder; point dataset.path or $MMBENCH_"),
         (["a", "b"], "takes one folder and words key=value, not a b"),
         (["--all"], "takes one folder and words key=value, not --all"),
         (["{bare}", "gain=much"], "gain=much must be a number"),

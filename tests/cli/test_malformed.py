@@ -687,6 +687,7 @@ economics(
     "commas of a list", "transfer_pairs: [[0,100],[0,200],[1,300]]", "economics: transfer_pairs=.* must be at least 3 p"
 )
 economics("100 kB", "#" * 100_000, "my.yaml is larger than 65536 bytes; it must hold keys and values")
+economics("key in two ways", "value.margin: 0.3\nvalue: {margin: 0.2}", "economics: value.margin is given twice; keep")
 economics("section of a number", "value: 5", "economics: value is not a key; accepted: value.recommendations_year")
 economics("step of a number", "steps: {users: 3}", "economics: steps.users is not a key; accepted: steps.repair.cost")
 economics("step too deep", "steps: {users: {cost: {a: 1}}}", "economics: steps.users.cost.a is not a key")

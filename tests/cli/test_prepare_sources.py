@@ -102,6 +102,8 @@ def test_features_of_ones_own_by_id(shop: Path) -> None:
     assert isinstance(provenance, dict)
     assert sorted(provenance["files"]) == ["clip.ids.txt", "clip.npy", "items.csv", "log.csv", "sound"]
     assert provenance["options"]["features"] == ["image=clip.npy", "audio=sound"]
+    with pytest.raises(ValueError, match=r"^--features image is given twice; name one file for it$"):
+        run(*words, *("--features", f"image={shop / 'clip.npy'}") * 2, "--out", shop / "twice")
 
 
 def test_an_archive(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,6 +185,7 @@ def test_everything_is_said_in_japanese(shop: Path, capsys: pytest.CaptureFixtur
         (["lang=ja", "log.csv", "--out", "out"], "ユーザーを表す列が見つかりません。--user で指定してください"),
         (["none.csv", "--out", "out", "lang=ja"], "none.csv がありません。SOURCE には"),
         (["log.csv", "lang=ja"], "エラー: コマンドの誤り: the following arguments are required: --out"),
+        (["log.csv", "--out", "out", "--text-dim", "abc", "lang=ja"], "エラー: --text-dim=abc は1以上の整数でなければ"),
         (["log.csv", "--out", "out", "lang=fr"], "lang=fr: there are only en, ja"),
         (["log.csv", "--out", "out", "--format", "movielens"], "ratings.csv is missing|u.data|too few columns"),
         (["items.csv", "--out", "out", "--map", "user=title", "--format", "amazon-2014"], "--map is for tables"),

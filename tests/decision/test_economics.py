@@ -109,6 +109,8 @@ def test_files_that_come_along(name: str) -> None:
     ("own", "message"),
     [
         ({"value": {"marge": 0.2}}, "value.marge is not a key; accepted: value.recommendations_year, value.conversion"),
+        ({"value.margin": 0.3, "value": {"margin": 0.2}}, "value.margin is given twice; keep one of them"),
+        ({"steps": {"users.cost": 1, "users": {"cost": 2}}}, "steps.users.cost is given twice; keep one of them"),
         ({"profit": 1}, "profit is not a key; accepted: currency, tax"),
         ({"value": {"margin": 1.5}}, "low, likely and high in rising order, from 0 up to 1"),
         ({"value": {"margin": {"low": 0.3, "likely": 0.2, "high": 0.4}}}, "in rising order"),

@@ -22,6 +22,7 @@ from mmbench.cli.prepare import EXPORT, PLANTED, ROLES
 from mmbench.cli.words import next_line, take_language
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.describe import coded, coverage, statistics
+from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import deduplicated, rating_at_least
 from mmbench.data.planted import make_world
 from mmbench.data.readers.archives import unpacked
@@ -135,7 +136,7 @@ def _opened(source: Path) -> Iterator[Path]:
 
 
 def _with_features(source: Source, given: argparse.Namespace, journal: Journal) -> Source:
-    features = dict(source.features)
+    own: dict[str, ItemFeature] = {}
     for word in given.features:
         modality, is_pair, path = word.partition("=")
         if not is_pair or not re.fullmatch(r"[a-z][a-z0-9_]*(@[\w.-]+)?", modality):
@@ -143,8 +144,10 @@ def _with_features(source: Source, given: argparse.Namespace, journal: Journal) 
                 "--features {word}: write modality=path with a modality of small letters, digits and underscores",
                 word=repr(word),
             )
-        features[modality] = read_item_feature(Path(path), source.items["item_id"].tolist(), journal)
-    return replace(source, features=dict(sorted(features.items())))
+        if modality in own:
+            raise Refusal("--features {modality} is given twice; name one file for it", modality=modality)
+        own[modality] = read_item_feature(Path(path), source.items["item_id"].tolist(), journal)
+    return replace(source, features=dict(sorted({**source.features, **own}.items())))
 
 
 def _with_texts(source: Source, given: argparse.Namespace, journal: Journal) -> tuple[Source, dict[str, Any]]:

@@ -70,8 +70,6 @@ def read_folder(path: Path, *, trust_row_order: bool = False, encoder: Mapping[s
     Raises:
         ValueError: naming the file and what is wrong with it.
     """
-    if not path.is_dir():
-        raise Refusal("{path} is not a folder; point dataset.path or $MMBENCH_DATA at the data", path=path)
     log = _with_times(read_log(path), path / "interactions.parquet")
     items_file = path / "items.parquet"
     matrices = encoded.chosen(path, encoder or {})
@@ -156,6 +154,8 @@ def _save(path: Path, values: NDArray[np.float32]) -> None:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
+    if not path.parent.is_dir():
+        raise Refusal("{path} is not a folder; point dataset.path or $MMBENCH_DATA at the data", path=path.parent)
     if not path.exists():
         raise Refusal("{path} is missing; a dataset folder needs interactions.parquet", path=path)
     return read_parquet(path)

@@ -286,12 +286,19 @@ def slope(pairs: Any) -> Range:
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Leaves by dotted key; a range is a leaf, whatever part of it is given."""
+    """Leaves by dotted key; a range is a leaf, whatever part of it is given.
+
+    Raises:
+        ValueError: for a key that is written in two ways, with a dot and below another one.
+    """
     leaves: dict[str, Any] = {}
     for name, node in tree.items():
         key = f"{prefix}{name}"
         inner = isinstance(node, Mapping) and key not in INPUTS
-        leaves |= _flat(node, f"{key}.") if inner else {key: node}
+        found = _flat(node, f"{key}.") if inner else {key: node}
+        if twice := leaves.keys() & found:
+            raise Refusal("economics: {key} is given twice; keep one of them", key=_shown(min(twice)))
+        leaves |= found
     return leaves
 
 
