@@ -18,7 +18,6 @@ from mmbench import paths
 from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
 from mmbench.cli.errors import language_in, one_line_errors
-from mmbench.cli.folders import check_writable
 from mmbench.cli.words import next_line, tell_loading
 from mmbench.messages import Refusal, Translator
 
@@ -81,6 +80,8 @@ def main(argv: Sequence[str]) -> None:
     elif asked_for.isdisjoint(COMPLETING_FLAGS):
         overrides, composed = asked(flags, overrides, multirun=multirun)
         tell_loading(Translator(language_in(overrides)))
+        from mmbench.cli.folders import check_writable  # --help does without pandas
+
         sweep_dir = composed.job().sweep_dir
         check_writable(sweep_dir, "paths.multirun=FOLDER")
         if (report := paths.report_dir(sweep_dir)).exists():  # it is written when everything has been trained
