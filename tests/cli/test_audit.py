@@ -161,8 +161,8 @@ def test_what_cannot_be_audited_is_refused_in_one_line(
 
 def test_a_folder_that_is_no_sweep_is_said_as_everywhere(tmp_path: Path, say: Say) -> None:
     code, said = say("audit", tmp_path / "nope")
-    assert (code, said.count("\n")) == (2, 2)
-    assert said.endswith(f"error: {tmp_path / 'nope'} is no sweep (no manifest.json); sweeps beside it: none\n")
+    assert code == 2
+    assert said.splitlines()[-1] == f"error: {tmp_path / 'nope'} is no sweep (no manifest.json); sweeps beside it: none"
 
 
 def test_a_sweep_without_trainings_is_told_so(tmp_path: Path, say: Say) -> None:
