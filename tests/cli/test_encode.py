@@ -159,7 +159,7 @@ def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere", "text=ngram"], "nowhere/items.parquet is missing"),
+        (["nowhere", "text=ngram"], "nowhere is not a folder"),
         (["text=ngram"], "python -m mmbench encode takes one folder and words key=value; --help explains"),
         (["{shop}"], "no encoder is named; write text=ENCODER or image=ENCODER"),
         (["{shop}"], "on this machine without a download: text=ngram"),
