@@ -98,7 +98,9 @@ def test_a_gain_of_interest_has_bounds(shop: Path, gain: float) -> None:
 @pytest.mark.parametrize("column", ["user_id", "item_id"])
 def test_a_list_is_no_id(shop: Path, column: str) -> None:
     log(lambda table: table.assign(**{column: [[1, 2]] * len(table)}))(shop)
-    with pytest.raises(Refusal, match=rf"shop, row 1: {column} is .*; an id is a text or a number, no list"):
+    with pytest.raises(
+        Refusal, match=rf"shop/interactions.parquet, row 1: {column} is .*; an id is a text or a number, no list"
+    ):
         check_folder(shop, GAIN, NOW)
 
 

@@ -38,7 +38,6 @@ from mmbench.store.schema import (
     DataPrint,
     LedgerRow,
     Manifest,
-    PlannedCell,
     Revision,
     fixed,
     training_rule,
@@ -70,12 +69,12 @@ def check(sweep_dir: Path) -> list[Finding]:
     for planned in manifest.cells:
         cell = CellInSweep(sweep_dir, manifest, planned, rows.get(planned.key, []), set_aside)
 
-        def audited(planned: PlannedCell = planned, cell: CellInSweep = cell) -> Said:
+        def audited(cell: CellInSweep = cell) -> Said:
             if not paths.cell_file(cell.folder).exists():
                 yield from without_record(cell)
                 return
             audit = CellAudit(cell)
-            cells.setdefault((planned.dataset, planned.model), []).append((cell.folder, audit.cell))
+            cells.setdefault((cell.planned.dataset, cell.planned.model), []).append((cell.folder, audit.cell))
             yield from audit.findings()
 
         found += findings(sweep_dir, planned.name, audited())

@@ -23,7 +23,7 @@ class CellInSweep:
     Args:
         sweep_dir: folder of the sweep.
         manifest: plan of the sweep.
-        planned: its plan.
+        planned: the cell in that plan.
         rows: its rows of the ledger with their places in it.
         set_aside: hashes of trainings in folders that were set aside.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -99,7 +100,7 @@ def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = Tr
                 "{path} holds no audit that can be read; delete it, or have it written again by {command}: no record "
                 "rests on it",
                 path=file,
-                command=f"python -m mmbench audit {sweep_dir}",
+                command=f"python -m mmbench audit {shlex.quote(str(sweep_dir))}",
             ) from error
         if before.root == root:
             kept = [finding for finding in before.findings if (finding.file, finding.field) not in known]

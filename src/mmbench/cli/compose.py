@@ -119,7 +119,8 @@ class Composed:
         for pair in config.statistics.pairs:
             for side in pair:
                 # What a command changes of a condition follows its name: fused_missing.image=0.5.
-                if side not in names and not any(side.startswith(f"{name}_") for name in names if "=" in side):
+                changed = "=" in side and any(side.startswith(f"{name}_") for name in names)
+                if side not in names and not changed:
                     raise Refusal(
                         "statistics.contrasts: {contrast} is about {side}, which is no condition; {hint}",
                         contrast=pair.name,

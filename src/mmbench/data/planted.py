@@ -37,8 +37,14 @@ SECOND = "second"
 BLOCK_ENTRIES = 1 << 22
 #: Least number of interactions of a user where only the total is given.
 FEWEST = 5
-#: Bounds of the options: whole numbers, other numbers, and the temperature, by which utilities are divided.
-MOST_WHOLE, MOST_NUMBER, LEAST_TEMPERATURE = 1_000_000_000, 1_000_000, 0.001
+#: Least and largest value of the options that are numbers; utilities are divided by the temperature.
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(("n_users", "n_items", "text_dim", "image_dim"), (1, 1_000_000_000)),
+    "feature_noise": (0, 1_000_000),
+    "temperature": (0.001, 1_000_000),
+    "popularity_sd": (0, 1_000_000),
+    "seed": (0, 2**63 - 1),
+}
 
 
 @dataclass(frozen=True)
@@ -160,10 +166,9 @@ def make_world(
     spec = WORLDS[world]
     noise = spec.feature_noise if feature_noise is None else feature_noise
     sizes = {"n_users": n_users, "n_items": n_items, "text_dim": text_dim, "image_dim": image_dim}
-    numbers = {"feature_noise": noise, "temperature": temperature, "popularity_sd": popularity_sd}
-    for name, value in {**sizes, "seed": seed, **numbers}.items():
-        least = 1 if name in sizes else LEAST_TEMPERATURE if name == "temperature" else 0
-        most = MOST_NUMBER if name in numbers else MOST_WHOLE
+    numbers = {"feature_noise": noise, "temperature": temperature, "popularity_sd": popularity_sd, "seed": seed}
+    for name, value in {**sizes, **numbers}.items():
+        least, most = BOUNDS[name]
         if not least <= value <= most:
             raise Refusal(
                 "{key}={value} must be a number from {least} to {most}",

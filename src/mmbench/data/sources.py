@@ -103,9 +103,10 @@ def read_log(path: Path) -> pd.DataFrame:
     Raises:
         ValueError: naming the file and what is wrong with it.
     """
-    log = _with_text_ids(_read_table(path / "interactions.parquet"), ["user_id", "item_id"], path)
+    file = path / "interactions.parquet"
+    log = _with_text_ids(_read_table(file), ["user_id", "item_id"], file)
     if log.empty:
-        raise Refusal("{path} has no rows", path=path / "interactions.parquet")
+        raise Refusal("{path} has no rows", path=file)
     return log
 
 
@@ -115,7 +116,8 @@ def read_items(path: Path) -> pd.DataFrame:
     Raises:
         ValueError: naming the file and what is wrong with it.
     """
-    return _with_text_ids(_read_table(path / "items.parquet"), ["item_id"], path)
+    file = path / "items.parquet"
+    return _with_text_ids(_read_table(file), ["item_id"], file)
 
 
 def write_folder(
