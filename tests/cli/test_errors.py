@@ -401,9 +401,12 @@ def is_one_line(said: object, message: str) -> None:
         (["paths.multirun=5"], "paths={'data': "),
         (
             ["paths.multirun=/dev/null"],
-            "/dev/null/single cannot be written: Not a directory; name another place with paths",
+            "/dev/null/single cannot be written: what should be a folder is a file; name another place with paths",
         ),
-        (["paths.multirun=/proc/x"], "/proc/x/single cannot be written: No such file or directory; name another place"),
+        (
+            ["paths.multirun=/proc/x"],
+            "/proc/x/single cannot be written: there is no such file or folder; name another place",
+        ),
         *(
             ([f"~{key}"], f"{key} is missing")
             for key in ("training.precision", "budget.trials", "dataset.name", "report.primary")
@@ -493,19 +496,27 @@ def test_every_section_holds_keys(section: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [PermissionError(errno.EACCES, "Permission denied"), OSError(errno.ENOSPC, "No space left on device")]
+    ("error", "reason"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "permission is denied"),
+        (OSError(errno.ENOSPC, "No space left on device"), "there is no space left on the disk"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+    ],
 )
 @pytest.mark.parametrize("multirun", [[], ["-m"]], ids=["one", "many"])
 def test_a_folder_that_takes_nothing_is_told_before_hydra_writes(
-    error: OSError, multirun: list[str], command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    error: OSError,
+    reason: str,
+    multirun: list[str],
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     def fails(**place: object) -> None:
         raise error
 
     monkeypatch.setattr("tempfile.TemporaryFile", fails)
-    is_one_line(
-        command(*multirun, "sweep.name=s"), f"{tmp_path / 's'} cannot be written: {error.strerror}; name another"
-    )
+    is_one_line(command(*multirun, "sweep.name=s"), f"{tmp_path / 's'} cannot be written: {reason}; name another")
     assert list((tmp_path / "s").iterdir()) == []
 
 
@@ -513,7 +524,8 @@ def test_a_file_in_the_place_of_the_report_is_told_before_anything_is_trained(co
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "report").touch()
     said = command("sweep.name=s", "model=popularity")
-    is_one_line(said, f"{tmp_path / 's' / 'report'} cannot be written: Not a directory; it must be a folder")
+    report = tmp_path / "s" / "report"
+    is_one_line(said, f"{report} cannot be written: what should be a folder is a file; it must be a folder")
     assert [file.name for file in (tmp_path / "s").iterdir()] == ["report"]
 
 
@@ -532,7 +544,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr("os.replace", full)
-        is_one_line(command(*words), "No space left on device")
+        is_one_line(command(*words), "there is no space left on the disk")
     assert next(calls) > nth
     assert not list(tmp_path.rglob(".*.tmp"))
     listed = list(ledger.read(tmp_path / "s"))
@@ -550,7 +562,7 @@ def test_a_disk_that_is_really_full_is_one_line_and_loses_nothing(command: Comma
     with small_disk(tmp_path / "disk") as enlarge:
         sweep, kib, failures, listed = tmp_path / "disk" / "s", 64, 0, 0
         while (said := command(*words, f"paths.multirun={tmp_path / 'disk'}")).code:
-            is_one_line(said, "No space left on device")
+            is_one_line(said, "there is no space left on the disk")
             rows = list(ledger.read(sweep))
             assert len(rows) >= listed
             failures, listed, kib = failures + 1, len(rows), kib + 32
@@ -609,12 +621,20 @@ def test_a_record_of_another_version_is_named(command: Command, tmp_path: Path) 
     )
 
 
-@pytest.mark.parametrize("error", [ValueError("two\n  lines"), FileNotFoundError(2, "No such file", "x")])
-def test_one_line_whatever_the_message(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("two\n  lines"), "two lines"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x"), "x: there is no such file or folder"),
+        (OSError(errno.ENOSPC, "No space left on device"), "there is no space left on the disk"),
+        (OSError(errno.EIO, "Input/output error", "x"), "[Errno 5] Input/output error: 'x'"),
+    ],
+)
+def test_one_line_whatever_the_message(error: Exception, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end, one_line_errors([]):
         raise error
     assert end.value.code == 2
-    assert capsys.readouterr().err == f"error: {' '.join(str(error).split())}\n"
+    assert capsys.readouterr().err == f"error: {said}\n"
 
 
 def test_other_exceptions_are_defects_and_pass() -> None:

@@ -237,8 +237,10 @@ def test_the_last_language_that_there_is_counts() -> None:
         (Refusal("{path} has no rows", path="a.csv"), "エラー: a.csv に行がありません\n"),
         (
             FileNotFoundError(2, "No such file", "x"),
-            "エラー: ファイルを読み書きできません: [Errno 2] No such file: 'x'\n",
+            "エラー: x: そのようなファイルやフォルダはありません\n",
         ),
+        (OSError(28, "No space left"), "エラー: ファイルを読み書きできません: ディスクに空きがありません\n"),
+        (OSError(5, "I/O error", "x"), "エラー: ファイルを読み書きできません: [Errno 5] I/O error: 'x'\n"),
         (ValueError("of a\nlibrary"), "エラー: 設定か入力の誤りです: of a library\n"),
     ],
 )

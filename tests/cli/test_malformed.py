@@ -468,7 +468,7 @@ def link_in_a_circle(folder: Path) -> list[str]:
     return [str(folder / "a.csv")]
 
 
-@case("Is a directory|is missing|is of no known format")
+@case("it is a folder|is missing|is of no known format")
 def folder_named_like_a_file(folder: Path) -> list[str]:
     (folder / "a.csv").mkdir()
     return [str(folder / "a.csv")]

@@ -247,8 +247,11 @@ def test_a_failing_rename_puts_the_old_folder_back(
         (["export-mmrec", "none", "--out", "x", "--k-core", "-1"], "--k-core=-1 must be a whole number of at least 0"),
         (["export-mmrec", "none", "--out", "x", "--split-seed", "²"], "--split-seed=² must be a whole number of at le"),
         (["export-mmrec", "none", "--out", "x", "--min-rating", "good"], "--min-rating=good must be a number"),
-        (["none", "--out", "/dev/null/x"], "/dev/null cannot be written: Not a directory; name another place with --o"),
-        (["none", "--out", "/proc/x/y"], "/proc/x cannot be written: No such file or directory; name another place w"),
+        (
+            ["none", "--out", "/dev/null/x"],
+            "/dev/null cannot be written: what should be a folder is a file; name another",
+        ),
+        (["none", "--out", "/proc/x/y"], "/proc/x cannot be written: there is no such file or folder; name another"),
         (["csv", "--out", "x", "--interactions", "log.csv", "--colour", "red"], "unrecognized arguments: --colour red"),
         (["export-mmrec", "none", "--out", "x"], "none is not a folder"),
         (["mmrec", "none", "--out", "x"], "none is not there; SOURCE is a file, a folder or a .zip"),

@@ -79,8 +79,8 @@ def test_what_is_in_the_way_is_told_before_a_record_is_read(
     shutil.rmtree(folder / "report")
     (folder / "report").touch()
     assert said() == (
-        f"error: {folder / 'report'} cannot be written: Not a directory; it must be a folder that files can be written "
-        "into"
+        f"error: {folder / 'report'} cannot be written: what should be a folder is a file; it must be a folder that "
+        "files can be written into"
     )
     (folder / "report").unlink()
     (folder / "ledger.jsonl").unlink()

@@ -431,9 +431,10 @@ def test_the_commands(
     for words, message in (
         (["verify", str(tmp_path / "no.zip")], "is no archive of a sweep"),
         (["verify", str(tmp_path / "other.zip")], "it holds no hashes.json"),
-        (["verify", str(tmp_path / "nowhere.zip")], "No such file"),
+        (["verify", str(tmp_path / "nowhere.zip")], "nowhere.zip: there is no such file or folder"),
         (["bundle", str(tmp_path)], "is no sweep"),
         (["bundle", str(archive.parent / "s"), str(archive.parent / "s" / "x.zip")], "would lie inside the sweep"),
+        (["bundle", str(archive.parent / "s"), str(tmp_path / "no.zip" / "x.zip")], "name another place with ARCHIVE"),
     ):
         monkeypatch.setattr("sys.argv", ["mmbench", *words])
         with pytest.raises(SystemExit) as stopped:

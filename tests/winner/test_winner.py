@@ -333,6 +333,11 @@ def test_commands(sweep: Path, tmp_path: Path, command: Command) -> None:
     (tmp_path / "file").write_text("")
     wrong = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fused", "--out", str(tmp_path / "file"))
     assert (wrong.code, wrong.err) == (2, f"error: --out {tmp_path / 'file'} is a file; name a folder to write into\n")
+    below = tmp_path / "file" / "x.csv"
+    for name, kind in (("export", "FOLDER"), ("recommend", "FILE")):
+        wrong = command(name, str(sweep), *cell, "--out", str(below))
+        is_one_line(wrong, f"{below.parent} cannot be written: what should be a folder is a file; name another place")
+        assert f"with --out {kind}" in wrong.err
     done = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fused", "--out", str(tmp_path / "out"))
     assert done.code == 0, done.err
     assert "item_vectors.npy" in done.out

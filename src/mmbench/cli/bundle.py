@@ -29,6 +29,7 @@ def bundle(argv: Sequence[str]) -> None:
     )
     add_allow(parser)
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
+    from mmbench.cli.folders import check_writable
     from mmbench.report.archive import pack
     from mmbench.scheduling.trust import Trust
 
@@ -36,6 +37,7 @@ def bundle(argv: Sequence[str]) -> None:
     target = asked.archive or sweep.with_name(f"{sweep.name}.zip")
     if target.resolve().is_relative_to(sweep):
         raise Refusal("{target} would lie inside the sweep that it packs; name another place", target=target)
+    check_writable(target.parent, "ARCHIVE")
     with reading(asked.sweep):
         packed = pack(asked.sweep, target, Trust.of(asked.allow), with_titles=asked.with_titles)
     check = command_line(["verify", str(target)])

@@ -31,9 +31,11 @@ def main(argv: Sequence[str]) -> None:
     )
     asked = parser.parse_args([word for word in words if word != "debug=true"])
     tell_loading(translator)
+    from mmbench.cli.folders import check_writable
     from mmbench.scheduling.trust import Trust
     from mmbench.winner.exported import export
 
+    check_writable(asked.out.parent, "--out FOLDER")
     with reading(asked.sweep):
         names = export(winner_of(asked), asked.seed, asked.out, with_ids=asked.with_ids, trust=Trust.of(asked.allow))
     print(translator(Message("written to {folder}: {names}", folder=asked.out, names=", ".join(names))))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmbench.messages import Refusal
+from mmbench.messages.refused import reason
 from mmbench.store import files
 
 #: More than Hydra writes of a sweep, so that a full disk is told before it does.
@@ -39,7 +40,7 @@ def check_writable(folder: Path, option: str = "") -> None:
             folder.rmdir()
     except OSError as error:
         # Of a file in the place of the folder the system says that it exists.
-        why = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else error.strerror
+        why = reason(NotADirectoryError(errno.ENOTDIR, "") if isinstance(error, FileExistsError) else error)
         if option:
             raise Refusal(
                 "{folder} cannot be written: {error}; name another place with {option}",

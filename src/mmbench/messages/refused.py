@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,18 @@ from mmbench.messages import Message, Refusal, Template
 #: An error of the operating system, and one of a library.
 _SYSTEM = Template("{error}", context="operating system")
 FOREIGN = Template("{error}", context="library")
+#: What the operating system says most often of a file, without its number and in any language.
+_REASONS = {
+    errno.ENOENT: Message("there is no such file or folder"),
+    errno.EACCES: Message("permission is denied"),
+    errno.EPERM: Message("permission is denied"),
+    errno.EROFS: Message("the disk can only be read"),
+    errno.ENOSPC: Message("there is no space left on the disk"),
+    errno.EISDIR: Message("it is a folder"),
+    errno.ENOTDIR: Message("what should be a folder is a file"),
+    errno.ENAMETOOLONG: Message("its name is too long"),
+    errno.EMFILE: Message("this process may not open as many files (ulimit -n)"),
+}
 
 
 def told(error: ValueError | OSError | MemoryError) -> Message:
@@ -20,7 +33,18 @@ def told(error: ValueError | OSError | MemoryError) -> Message:
     said = " ".join(str(error).split())
     if isinstance(error, MemoryError):
         return Message("there is not enough memory: {error}", error=said or type(error).__name__)
-    return Message(_SYSTEM if isinstance(error, OSError) else FOREIGN, error=said)
+    if not isinstance(error, OSError):
+        return Message(FOREIGN, error=said)
+    if error.errno not in _REASONS:
+        return Message(_SYSTEM, error=said)
+    if error.filename is None:
+        return Message(_SYSTEM, error=reason(error))
+    return Message("{name}: {reason}", name=error.filename, reason=reason(error))
+
+
+def reason(error: OSError) -> str | None:
+    """Why the operating system refuses a file, without the file's name; None for an error without a number."""
+    return error.strerror if error.errno is None else _REASONS.get(error.errno, error.strerror)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ from mmbench import fingerprint, paths
 from mmbench.audit import consistency
 from mmbench.audit.further_tries import read_tries
 from mmbench.messages import LANGUAGES, Message, Refusal, Translator, conjoined
+from mmbench.messages.refused import reason
 from mmbench.report import figures, index
 from mmbench.report.draws import read_draws
 from mmbench.report.reading import check_sweep
@@ -383,7 +384,7 @@ def _extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path) -> s
                 digest.update(block)
                 target.write(block)
     except OSError as error:
-        raise Refusal("{name} cannot be unpacked: {error}", name=member.filename, error=error.strerror) from error
+        raise Refusal("{name} cannot be unpacked: {error}", name=member.filename, error=reason(error)) from error
     return digest.hexdigest()
 
 
