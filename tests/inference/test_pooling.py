@@ -71,12 +71,32 @@ def test_two_studies_predict_nothing() -> None:
     [
         ([0.1], [0.1], "at least two studies and one standard error for each, not 1"),
         ([0.1, 0.2], [0.1], "one standard error for each"),
-        ([0.1, 0.2], [0.1, 0.0], r"standard errors must be positive, not \[0.1, 0.0\]"),
+        ([0.1, 0.2], [0.1, -0.1], r"standard errors must be finite and not negative, not \[0.1, -0.1\]"),
+        ([0.1, 0.2], [0.1, math.inf], "must be finite"),
     ],
 )
 def test_what_cannot_be_pooled_is_refused(estimates: list[float], errors: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pooling.random_effects(estimates, errors)
+
+
+def test_an_estimate_without_error_is_the_limit_of_small_errors() -> None:
+    estimates, errors = [0.002, 0.143, 0.102, 0.0], [0.0035, 0.056, 0.0125]
+    exact, near = (pooling.random_effects(estimates, [*errors, error]) for error in (0.0, 1e-6))
+    assert exact is not None
+    assert near is not None
+    for bound in ("mean", "lo", "hi"):
+        assert getattr(exact.effect, bound) == pytest.approx(getattr(near.effect, bound), rel=1e-6)
+    assert (exact.tau, exact.k) == (pytest.approx(near.tau, rel=1e-6), 4)
+    without = pooling.random_effects(estimates[:3], errors)
+    assert without is not None
+    assert exact.effect.mean < without.effect.mean
+
+
+def test_there_is_no_mean_where_an_estimate_without_error_would_have_all_the_weight() -> None:
+    assert pooling.random_effects([0.1, 0.0, 0.05], [0.1, 0.0, 0.1]) is None  # no further from zero than their errors
+    assert pooling.random_effects([0.5, 0.0, 0.0], [0.01, 0.0, 0.0]) is None
+    assert pooling.pooled_gain([LogGain(0.5, 0.01, 9.0), LogGain(0.0, 0.0, 0.0), LogGain(0.0, 0.0, 0.0)]) is None
 
 
 def test_gains_are_pooled_as_ratios() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from mmbench import paths
 from mmbench.inference import tuned_gain
-from mmbench.inference.intervals import holm, smallest_equivalence_margin
+from mmbench.inference.intervals import LogGain, holm, smallest_equivalence_margin
 from mmbench.inference.pooling import pooled_gain
 from mmbench.inference.tuned_gain import NoWord
 from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals
@@ -25,6 +26,7 @@ from mmbench.report.write import write_report
 from mmbench.store.schema import DataPrint
 from tests.report.constructed import Made, hit_users, write_sweep
 
+NOTHING = LogGain(0.0, 0.0, 0.0)
 USERS = 2000
 R, S, N = "real", "shuffle", "drop"
 #: What each condition does to image and text.
@@ -198,6 +200,34 @@ def test_it_is_pooled_over_data_sets(tmp_path: Path) -> None:
         "all data sets, NDCG@20: random effects of log(1 + gain)",
         "all data sets, NDCG@20 among new items themselves: random effects of log(1 + gain)",
     ]
+
+
+def test_what_is_exactly_zero_is_pooled_and_what_cannot_be_is_named(tmp_path: Path) -> None:
+    made = {name: cells(gain=gain) for name, gain in (("d", 100), ("e", 60), ("f", 60))}
+    named = {(name, *key[1:]): cell for name, each in made.items() for key, cell in each.items()}
+    table = read_sweep(write_sweep(tmp_path / "s", named))
+    found = [d for d in read_disposals(table, read_groups(table, table.folder)) if d.model == "m" and d.tuned]
+    zero = [replace(d, tuned=replace(d.tuned, log_gain=NOTHING)) if d.dataset == "e" and d.tuned else d for d in found]
+    doubted = [replace(d, judgement=None) if d.dataset == "f" else d for d in zero]
+    gains = {d.dataset: d.tuned.log_gain for d in zero if d.modality == "image" and d.tuned and d.tuned.log_gain}
+    key = "m", "free_disposal_of_image", ""
+    assert pool(zero, table)[key] == pooled_gain([gains["d"], NOTHING, gains["f"]])
+    assert pool(doubted, table)[key] == pooled_gain([gains["d"], NOTHING])
+    seldom = ("of them exactly 0", "left out")
+
+    def columns(rows: Sequence[Disposal]) -> list[list[str]]:
+        (table_of_all,) = pooled_tables(rows, table)
+        shown = [table_of_all.header.index(label) for label in seldom if label in table_of_all.header]
+        return [[row[place].text for place in shown] for row in table_of_all.entries if row[1].text == key[1]]
+
+    assert [columns(rows) for rows in (found, zero, doubted)] == [[[]], [["e"]], [["e", "f"]]]
+    none = [replace(d, tuned=replace(d.tuned, log_gain=NOTHING)) if d.tuned else d for d in zero]
+    assert pool(none, table) == {}
+    same = [d if d.dataset == "d" else replace(d, tuned=replace(d.tuned, log_gain=NOTHING)) for d in found if d.tuned]
+    assert pool(same, table)[key] is None
+    (table_of_all,) = pooled_tables(same, table)
+    place = table_of_all.header.index("tuned gain %")
+    assert [row[place].text for row in table_of_all.entries if row[1].text == key[1]] == ["-"]
 
 
 def test_pooling_takes_no_look_back(tmp_path: Path) -> None:

@@ -147,16 +147,20 @@ def over_parts(joined: kept.Kept, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([own, pd.DataFrame(free)], ignore_index=True)
 
 
-def trusted(rows: pd.DataFrame) -> pd.DataFrame:
-    """The gains that may be pooled, whether or not they have an error."""
-    return rows[np.isfinite(rows.log_ratio) & ~rows.verdict.isin([str(word) for word in NOT_POOLED])]
+def of_domains(rows: pd.DataFrame) -> pd.DataFrame:
+    """The gains of one model and question that may be pooled: the first data set of each domain, if it is trusted.
+
+    A gain without error is exactly zero, of two sides that are the same runs.
+    """
+    first = rows.groupby(rows.study.map(DOMAINS), sort=False).head(1)
+    judged = ~first.verdict.isin([str(word) for word in NOT_POOLED])
+    return first[judged & np.isfinite(first.log_ratio) & ((first.se > 0) | (first.log_ratio == 0))]
 
 
 def pooled(rows: pd.DataFrame) -> PooledEffect | None:
-    """Random-effects mean of the gains of one model and question, one per domain; None below three of them."""
-    usable = trusted(rows[rows.se > 0])
-    each = usable.groupby(usable.study.map(DOMAINS), sort=False).first()
-    if len(each) < LEAST_DOMAINS:
+    """Random-effects mean of the gains of one model and question; None below three domains, or if there is none."""
+    each = of_domains(rows)
+    if len(each) < LEAST_DOMAINS or not each.se.any():
         return None
     gains = [LogGain(*gain) for gain in zip(each.log_ratio, each.se, each.df, strict=True)]
     return pooled_gain(gains, float(each.level.max()))
@@ -164,15 +168,13 @@ def pooled(rows: pd.DataFrame) -> PooledEffect | None:
 
 def over_domains(rows: pd.DataFrame) -> str:
     """The pooled gain of one model and question, or what keeps enough domains from being pooled."""
-    effect, known = pooled(rows), trusted(rows)
-    varied = set(known[known.se > 0].study.map(DOMAINS))
-    same = [name for name in known[(known.se == 0) & (known.log_ratio == 0)].study if DOMAINS[name] not in varied]
-    zero = f"{' and '.join(same)} {'is' if len(same) == 1 else 'are'} exactly 0"
+    effect, each = pooled(rows), of_domains(rows)
     if effect is not None:
-        mean = f"{points(effect.effect.mean)} {percents(effect.effect)}"
-        return f"{mean}; {zero} and not in it" if same else mean
-    enough = len(varied | {DOMAINS[name] for name in same}) >= LEAST_DOMAINS
-    return f"not pooled: {zero}" if same and enough else "-"
+        return f"{points(effect.effect.mean)} {percents(effect.effect)}"
+    if len(each) < LEAST_DOMAINS:
+        return "-"
+    same = each[each.se == 0].study.tolist()
+    return f"not pooled: {' and '.join(same)} {'is' if len(same) == 1 else 'are'} exactly 0"
 
 
 def cell(row: pd.Series) -> str:

@@ -17,6 +17,7 @@ from mmbench.store.schema import Manifest
 from tests.studies import answer
 from tests.studies.kept import PLAN, RANKS, TUNING, VERDICTS, Kept
 
+NOTHING = LogGain(0.0, 0.0, 0.0)
 GAINS = {"ml100k": 0.02, "ml1m": 0.03, "lfm2k": 0.05, "baby": 0.04}
 
 
@@ -80,7 +81,7 @@ def test_one_gain_of_each_domain_is_pooled(kept: Path) -> None:
     assert found.k == 3  # MovieLens counts once
 
 
-def test_what_is_not_trusted_or_has_no_error_is_not_pooled(kept: Path) -> None:
+def test_what_is_not_trusted_or_has_no_error_without_being_zero_is_not_pooled(kept: Path) -> None:
     verdicts(0.05, verdict="measurement not trusted").to_csv(kept / "lfm2k" / "verdicts.csv", index=False)
     assert answer.pooled(answer.judged()) is None
     verdicts(0.05, se=0.0).to_csv(kept / "lfm2k" / "verdicts.csv", index=False)
@@ -112,22 +113,33 @@ def test_a_later_look_has_its_level(kept: Path) -> None:
     assert "| +5.0 [+4.0, +6.0] at 97.5 % *better* |" in answer.answers(rows)
 
 
-def test_a_gain_of_exactly_nothing_is_named_where_it_is_not_pooled(kept: Path) -> None:
+def test_a_gain_of_exactly_nothing_is_pooled_or_named(kept: Path) -> None:
     rows = answer.judged()
     free = rows[rows.question == "free use of text, all models"]
-    assert "exactly" not in answer.over_domains(free)
+    pooled = answer.over_domains(free)
     without = free.copy()
-    without.loc[without.study == "lfm2k", ["gain", "lo", "hi", "log_ratio", "se"]] = 0.0
-    assert answer.over_domains(without) == "not pooled: lfm2k is exactly 0"
+    without.loc[without.study == "lfm2k", ["log_ratio", "se"]] = 0.0
+    with_zero = answer.pooled(without)
+    expected = pooled_gain([LogGain(float(np.log1p(GAINS[n])), 0.004, 20.0) for n in ("ml100k", "baby")] + [NOTHING])
+    assert with_zero is not None
+    assert expected is not None
+    assert (with_zero.k, with_zero.effect) == (3, expected.effect)
     without.loc[without.study == "baby", ["log_ratio", "se"]] = 0.0
     assert answer.over_domains(without) == "not pooled: lfm2k and baby are exactly 0"
     assert answer.over_domains(without[without.study != "baby"]) == "-"  # two domains are too few anyway
-    fourth = pd.concat([free, free[:1].assign(study="uci_retail", log_ratio=0.0, se=0.0)])
-    pooled = answer.over_domains(free)
-    assert answer.over_domains(fourth) == f"{pooled}; uci_retail is exactly 0 and not in it"
+    close = free.copy()
+    close.loc[:, "log_ratio"] = 0.001
+    close.loc[close.study == "lfm2k", ["log_ratio", "se"]] = 0.0
+    assert answer.over_domains(close) == "not pooled: lfm2k is exactly 0"
     doubled = free.copy()
     doubled.loc[doubled.study == "ml1m", ["log_ratio", "se"]] = 0.0
     assert answer.over_domains(doubled) == pooled  # the films of MovieLens 100K count
+
+
+def test_no_other_data_set_of_a_domain_is_pooled_in_place_of_one_that_is_not_trusted(kept: Path) -> None:
+    free = answer.judged()[lambda rows: rows.question == "free use of text, all models"].copy()
+    free.loc[free.study == "ml100k", "verdict"] = "measurement not trusted"
+    assert answer.over_domains(free) == "-"
 
 
 @pytest.mark.thorough

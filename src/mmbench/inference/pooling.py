@@ -36,7 +36,7 @@ class PooledEffect:
     k: int
 
 
-def random_effects(estimates: Sequence[float], errors: Sequence[float], level: float = 0.95) -> PooledEffect:
+def random_effects(estimates: Sequence[float], errors: Sequence[float], level: float = 0.95) -> PooledEffect | None:
     r"""Random-effects mean: DerSimonian and Laird's :math:`\tau^2`, Hartung and Knapp's t interval.
 
     With :math:`w_i = 1/(se_i^2 + \tau^2)`: mean :math:`\mu = \sum w_i y_i / \sum w_i`, variance
@@ -44,23 +44,29 @@ def random_effects(estimates: Sequence[float], errors: Sequence[float], level: f
     alone allow; Knapp & Hartung 2003), t with k - 1 degrees of freedom. Prediction interval
     :math:`\mu \pm t_{k-2} \sqrt{\tau^2 + var}` (Higgins, Thompson & Spiegelhalter 2009).
 
+    An estimate without error counts, as the limit of one whose error is small: its weight is :math:`1/\tau^2`. To leave
+    it out would choose studies by their result, for a gain has no error where it is exactly zero.
+
     Args:
         estimates: one effect per independent study, ``(k,)``.
         errors: their standard errors, ``(k,)``.
         level: coverage.
 
+    Returns:
+        The mean; None where :math:`\tau^2` is zero beside an estimate without error, which would have all the weight.
+
     Raises:
-        ValueError: for fewer than two studies, or a standard error that is not positive.
+        ValueError: for fewer than two studies, or a standard error that is negative or not finite.
     """
     y, variances = np.asarray(estimates, np.float64), np.asarray(errors, np.float64) ** 2
     k = len(y)
     if k < 2 or len(variances) != k:
         raise Refusal("pooling needs at least two studies and one standard error for each, not {k}", k=k)
-    if not (variances > 0).all():
-        raise Refusal("standard errors must be positive, not {errors}", errors=list(errors))
-    fixed = 1.0 / variances
-    q_fixed = float((fixed * (y - np.average(y, weights=fixed)) ** 2).sum())
-    tau2 = max(0.0, (q_fixed - (k - 1)) / float(fixed.sum() - (fixed**2).sum() / fixed.sum()))
+    if not (np.isfinite(variances) & (np.asarray(errors) >= 0)).all():
+        raise Refusal("standard errors must be finite and not negative, not {errors}", errors=list(errors))
+    tau2 = _between(y, variances)
+    if tau2 == 0.0 and not variances.all():
+        return None
     w = 1.0 / (variances + tau2)
     mean = float(np.average(y, weights=w))
     q = max(1.0, float((w * (y - mean) ** 2).sum()) / (k - 1))
@@ -73,7 +79,24 @@ def random_effects(estimates: Sequence[float], errors: Sequence[float], level: f
     return PooledEffect(Interval(mean, mean - half, mean + half, level), se, math.sqrt(tau2), predicted, k)
 
 
-def pooled_gain(gains: Sequence[LogGain], level: float = 0.95) -> PooledEffect:
+def _between(y: Vector, variances: Vector) -> float:
+    r"""DerSimonian and Laird's :math:`\tau^2`.
+
+    As the error of one study goes to zero, the fixed mean goes to its estimate and the denominator to twice the sum of
+    the other weights; of two such studies the denominator has no bound.
+    """
+    exact = variances == 0
+    if exact.sum() > 1:
+        return 0.0
+    weights = 1.0 / variances[~exact]
+    total = float(weights.sum())
+    mean = float(y[exact][0]) if exact.any() else float(np.average(y, weights=weights))
+    heterogeneity = float((weights * (y[~exact] - mean) ** 2).sum())
+    denominator = 2 * total if exact.any() else total - float((weights**2).sum()) / total
+    return max(0.0, (heterogeneity - (len(y) - 1)) / denominator)
+
+
+def pooled_gain(gains: Sequence[LogGain], level: float = 0.95) -> PooledEffect | None:
     r"""Random-effects mean of relative gains, pooled as :math:`\log(1 + \rho)` and turned back.
 
     Args:
@@ -81,9 +104,12 @@ def pooled_gain(gains: Sequence[LogGain], level: float = 0.95) -> PooledEffect:
         level: coverage.
 
     Returns:
-        Mean, bounds and prediction interval as relative gains; ``se`` and ``tau`` on the log scale.
+        Mean, bounds and prediction interval as relative gains; ``se`` and ``tau`` on the log scale. None as
+        :func:`random_effects`.
     """
     pooled = random_effects([gain.log_ratio for gain in gains], [gain.se for gain in gains], level)
+    if pooled is None:
+        return None
     return replace(pooled, effect=_as_gain(pooled.effect), predicted=pooled.predicted and _as_gain(pooled.predicted))
 
 

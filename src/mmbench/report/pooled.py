@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from mmbench.inference.intervals import LogGain
 from mmbench.inference.looks import level_after
 from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison, compare_ranks, pooled_gain
 from mmbench.inference.verdicts import Verdict
@@ -19,6 +20,7 @@ from mmbench.report.sentences import metric_among, percents
 from mmbench.report.table import SweepTable
 from mmbench.store.schema import ID_ONLY, CellName
 
+T = TypeVar("T")
 NOT_POOLED = (Verdict.FAILED, Verdict.UNTRUSTED)
 #: Adjusted p below which two conditions are told apart by their ranks over data sets.
 ALPHA = 0.05
@@ -35,10 +37,20 @@ class Contrasted(NamedTuple):
 Judged = Comparison | Disposal
 
 
-def studies(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, list[Judged]]:
-    """Rows to pool by model, contrast and target: one for each data set, trusted, with a tuned gain that has bounds.
+class Members(NamedTuple):
+    """One row of each data set.
 
-    A gain of exactly zero without variance, of two sides that are the same runs, is no estimate that has a weight.
+    Args:
+        pooled: rows that are trusted and have a tuned gain with bounds; those of exactly zero have no variance.
+        left_out: the others.
+    """
+
+    pooled: list[Judged]
+    left_out: list[Judged]
+
+
+def studies(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, Members]:
+    """Rows to pool by model, contrast and target, where a gain that chance moves and another one can be.
 
     Several splits of one data set share their users and are no independent studies: where they were judged together,
     that counts, otherwise the one that was planned first, of those planned at once the first by name; of several draws
@@ -54,11 +66,13 @@ def studies(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, l
         if c.within is None:
             name = Contrasted(c.model or ALL_MODELS, c.name.split("/")[-1], c.target)
             alike.setdefault(name, {}).setdefault(c.data, []).append(c)
-    pooled = {}
+    found = {}
     for name, by_data in alike.items():
         first = [min(rows, key=lambda row: _planned(row, table)) for rows in by_data.values()]
-        pooled[name] = [row for row in first if _is_pooled(row)]
-    return {name: rows for name, rows in pooled.items() if len(rows) > 1}
+        members = Members([row for row in first if _is_pooled(row)], [row for row in first if not _is_pooled(row)])
+        if len(members.pooled) > 1 and any(gain.se > 0 for gain in _gains(members.pooled)):
+            found[name] = members
+    return found
 
 
 def _planned(row: Judged, table: SweepTable) -> int:
@@ -86,16 +100,21 @@ def _cells(row: Judged, table: SweepTable) -> frozenset[CellName]:
 
 
 def _is_pooled(row: Judged) -> bool:
-    """Whether a row is trusted and has a gain that chance moves."""
+    """Whether a row is trusted and has a gain with bounds, that of two sides which are the same runs included."""
     trusted = row.judgement is not None and row.judgement.word not in NOT_POOLED
-    return trusted and row.tuned is not None and row.tuned.log_gain is not None and row.tuned.log_gain.se > 0
+    return trusted and bool(_gains([row]))
 
 
-def pool(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, PooledEffect]:
+def _gains(rows: Sequence[Judged]) -> list[LogGain]:
+    tuned = [row.tuned for row in rows if row.tuned is not None]
+    return [gain.log_gain for gain in tuned if gain.log_gain is not None]
+
+
+def pool(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, PooledEffect | None]:
     """Random-effects mean over data sets by model, contrast and target, where there are at least two data sets.
 
     The level is that of the data set that was looked at most often: pooling takes no look back. A data set that was
-    added after results had been seen is a further look.
+    added after results had been seen is a further look. None as :func:`mmbench.inference.pooling.random_effects`.
 
     Args:
         compared: contrasts and free disposals.
@@ -103,38 +122,56 @@ def pool(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, Pool
     """
     pooled = {}
     for key, members in studies(compared, table).items():
-        tuned = [c.tuned for c in members if c.tuned is not None]
-        gains = [gain.log_gain for gain in tuned if gain.log_gain is not None]
-        parts = [Part(_planned(row, table), _cells(row, table)) for row in members]
+        level = max(row.tuned.level for row in members.pooled if row.tuned is not None)
+        parts = [Part(_planned(row, table), _cells(row, table)) for row in members.pooled]
         further = later_looks(table, parts, lambda before: len(before) > 1)
-        pooled[key] = pooled_gain(gains, level_after(max(gain.level for gain in tuned), len(further)))
+        pooled[key] = pooled_gain(_gains(members.pooled), level_after(level, len(further)))
     return pooled
 
 
-def pooled_tables(compared: Sequence[Judged], table: SweepTable) -> list[Table[tuple[Contrasted, PooledEffect]]]:
+def pooled_tables(compared: Sequence[Judged], table: SweepTable) -> list[Table[Contrasted]]:
     """The pooled gains, a table for each target: among new items a metric is another one than among all.
 
     Args:
         compared: contrasts and free disposals.
         table: their sweep.
     """
+    found, effects = studies(compared, table), pool(compared, table)
+
+    def named(rows: Callable[[Contrasted], Iterable[Judged]]) -> Callable[[Contrasted], str | None]:
+        def listed(key: Contrasted) -> str | None:
+            names = [row.dataset for row in rows(key)]
+            return series(names) if names else None
+
+        return listed
+
+    def of(value: Callable[[PooledEffect], T]) -> Callable[[Contrasted], T | None]:
+        def valued(key: Contrasted) -> T | None:
+            effect = effects[key]
+            return None if effect is None else value(effect)
+
+        return valued
+
     # Of the draws, splits and encoders of a data set one counts: which one, where its name is not the data set's.
-    named = {key: [c.dataset for c in rows if c.dataset != c.data] for key, rows in studies(compared, table).items()}
-    columns: list[Column[tuple[Contrasted, PooledEffect]]] = [
-        Column(None, Message("model"), lambda row: row[0].model, names=True),
-        Column(None, Message("contrast"), lambda row: row[0].contrast, names=True),
-        Column(None, Message("data sets"), lambda row: row[1].k),
-        Column(None, Message("of them"), lambda row: series(named[row[0]]) if named[row[0]] else None),
-        Column(None, Message("tuned gain %"), lambda row: row[1].effect.mean, points),
-        Column(None, Message("95 %"), lambda row: row[1].effect, percents),
-        Column(None, Message("in a new data set %"), lambda row: row[1].predicted, percents),
-        Column(None, Message("tau"), lambda row: row[1].tau, lambda tau: f"{tau:.3f}"),
+    others = named(lambda key: (row for row in found[key].pooled if row.dataset != row.data))
+    exact = named(lambda key: (row for row in found[key].pooled if _gains([row])[0].se == 0))
+    columns: list[Column[Contrasted]] = [
+        Column(None, Message("model"), lambda key: key.model, names=True),
+        Column(None, Message("contrast"), lambda key: key.contrast, names=True),
+        Column(None, Message("data sets"), lambda key: len(found[key].pooled)),
+        Column(None, Message("of them"), others),
+        Column(None, Message("of them exactly 0"), exact),
+        Column(None, Message("left out"), named(lambda key: found[key].left_out)),
+        Column(None, Message("tuned gain %"), of(lambda pooled: pooled.effect.mean), points),
+        Column(None, Message("95 %"), of(lambda pooled: pooled.effect), percents),
+        Column(None, Message("in a new data set %"), of(lambda pooled: pooled.predicted), percents),
+        Column(None, Message("tau"), of(lambda pooled: pooled.tau), lambda tau: f"{tau:.3f}"),
     ]
-    if not any(named.values()):
-        columns = [column for column in columns if column.label != "of them"]
-    by_target: dict[str, list[tuple[Contrasted, PooledEffect]]] = {}
-    for key, effect in pool(compared, table).items():
-        by_target.setdefault(key.target, []).append((key, effect))
+    seldom = {"of them", "of them exactly 0", "left out"}
+    columns = [column for column in columns if column.label not in seldom or any(map(column.get, effects))]
+    by_target: dict[str, list[Contrasted]] = {}
+    for key in effects:
+        by_target.setdefault(key.target, []).append(key)
     title = Template("all data sets, {metric}: random effects of log(1 + gain)")
     metrics = {target: metric_among(table.primary, target) for target in by_target}
     return [Table(Message(title, metric=metrics[target]), columns, rows) for target, rows in by_target.items()]
