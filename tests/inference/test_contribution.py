@@ -185,6 +185,23 @@ def test_redundancy_needs_something_to_repeat() -> None:
     assert found.modalities["text"].redundancy is not None
 
 
+def test_what_takes_away_has_no_share_that_others_tell() -> None:
+    found = shapley.contributions(tables(-0.03, -0.02, -0.031))
+    assert found.modalities["image"].alone.hi < 0
+    assert found.modalities["image"].redundancy is None
+
+
+def test_few_users_and_equal_differences_have_no_bounds() -> None:
+    for found in (
+        shapley.contributions(tables(0.03, 0.02, 0.031, n=29)),
+        shapley.contributions({c: np.full((40, 2), 0.1 + 0.1 * len(c)) for c in (EMPTY, TEXT, IMAGE, BOTH)}),
+    ):
+        text = found.modalities["text"]
+        for value in (found.base, text.alone, text.given_rest, found.pairs["image", "text"].interaction):
+            assert (value.lo, value.hi) == (-math.inf, math.inf)
+    assert found.modalities["text"].alone.mean == pytest.approx(0.1)
+
+
 def test_a_modality_alone_is_a_game_too() -> None:
     found = shapley.contributions({c: t for c, t in tables(0.03, 0.0, 0.0).items() if c in (EMPTY, TEXT)})
     assert found.pairs == {}
@@ -250,7 +267,7 @@ def test_rounding_is_no_effect() -> None:
     """With three modalities equal numbers leave 1e-17 under weights of thirds, the same for every user."""
     v = {s: np.full((50, 2), 0.1 + 0.2 * ("a" in s) + 0.1 * ("b" in s)) for s in THREE}
     found = shapley.contributions(v)
-    assert found.modalities["c"].shapley == intervals.crossed_interval(np.zeros((50, 2)))
+    assert (found.modalities["c"].shapley.mean, found.pairs["a", "b"].interaction.mean) == (0.0, 0.0)
     assert not found.pairs["a", "b"].interaction.excludes_zero
 
 

@@ -184,10 +184,32 @@ def test_two_modalities_are_read_together_where_something_may_be_concluded(
     words: dict[tuple[frozenset[str], frozenset[str]], Verdict | None], read: bool
 ) -> None:
     nothing, helped = Interval(0.0, -0.1, 0.1), Interval(0.2, 0.1, 0.3)
-    value = shapley.ModalityValue(nothing, nothing, nothing, None)
+    value = shapley.ModalityValue(helped, nothing, helped, None)
     pairs = {("image", "text"): shapley.PairValue(helped, log_agrees=True)}
     found = shapley.Contributions(nothing, nothing, {"image": value, "text": value}, pairs)
     assert ("image and text help each other" in readings(found, words)) is read
+
+
+@pytest.mark.parametrize(
+    ("values", "read"),
+    [
+        ((0.1, 0.2, 0.2, 0.35), "image and text help each other"),
+        ((0.1, 0.2, 0.2, 0.25), "image and text replace each other in part"),
+        ((0.2, 0.1, 0.1, 0.1), ""),  # neither adds to the other
+        ((0.2, 0.2, 0.2, 0.1), ""),  # neither adds anything alone
+        ((0.1, 0.2, 0.05, 0.3), "image and text help each other"),
+        ((0.1, 0.2, 0.05, 0.12), ""),
+    ],
+)
+def test_two_modalities_are_read_together_where_both_add_something(
+    values: tuple[float, float, float, float], read: str
+) -> None:
+    rng = np.random.default_rng(0)
+    taste = rng.normal(0.0, 0.01, (500, 3))
+    coalitions = (shapley.EMPTY, TEXT, IMAGE, IMAGE_AND_TEXT)
+    tables = {c: taste + rng.normal(v, 0.01, (500, 3)) for c, v in zip(coalitions, values, strict=True)}
+    found = readings(shapley.contributions(tables), {})
+    assert next((line for line in found if " and text " in line), "") == read
 
 
 def test_nothing_is_read_where_the_verdicts_have_no_word(tmp_path: Path) -> None:

@@ -338,7 +338,7 @@ def test_a_condition_that_found_nothing_in_any_trial_has_its_row() -> None:
     assert (shown["gain over default"], shown["last half of trials"]) == ("-", "-")
 
 
-def test_only_where_a_word_is_allowed_does_a_gain_depend_on_tuning_or_not(tmp_path: Path) -> None:
+def test_only_where_a_word_is_allowed_does_a_gain_depend_on_tuning(tmp_path: Path) -> None:
     made = {name: (TEXT[name], NONE) for name in ("better", "trap", "untrusted")}
     few = [np.stack([hit_users(MANY, span)] * 2) for span in (range(1100), BASE)]
     made["two"] = three(range(1100), trials=few[0]), three(BASE, trials=few[1])
@@ -348,7 +348,7 @@ def test_only_where_a_word_is_allowed_does_a_gain_depend_on_tuning_or_not(tmp_pa
     table = read_sweep(write_sweep(tmp_path / "s", cells))
     told = {c.model: by_trials([c]) for c in read_contrasts(table, read_groups(table, table.folder))}
     every = "Gain by number of trials: text against none: " + ", ".join(f"+10.0 % after {n}" for n in (1, 3, 4, 8))
-    assert told["better"] == f"{every}; does not depend on tuning."
+    assert told["better"] == f"{every}."
     assert told["trap"].endswith("; depends on tuning.")
     assert told["untrusted"] == f"{every}."
     assert told["two"] == "Gain by number of trials: text against none: +10.0 % after 1, +10.0 % after 2."

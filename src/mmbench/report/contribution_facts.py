@@ -290,7 +290,7 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult], metric: str, wor
         if facts.one_draw:
             continue
         if value.redundancy is None:
-            facts.unknown.append(f"redundancy of {name}: what it adds to nothing is not told from zero")
+            facts.unknown.append(f"redundancy of {name}: what it adds to nothing is not shown to be above zero")
         elif facts.inferred:
             facts.add(VALUES, name, REDUNDANCY, value.redundancy)
     for (a, b), pair in contributions.pairs.items():
@@ -314,7 +314,8 @@ def readings(contributions: shapley.Contributions, words: Words) -> Iterator[str
     What the verdict on the tuned gain of the same contrast does not say too is left out: the configurations that one
     tuning chose may differ where the tuned conditions do not. Of a contrast that was judged and has no word nothing is
     said; one that was not planned leaves its reading alone. How two modalities work together is no contrast: it is
-    read where of all contrasts of the conditions something may be concluded.
+    read where of all contrasts of the conditions something may be concluded. Two help each other where both add to the
+    others, and replace each other where both add something alone: of what takes away neither can be said.
 
     Args:
         contributions: the values.
@@ -343,8 +344,13 @@ def readings(contributions: shapley.Contributions, words: Words) -> Iterator[str
         elif agrees(alone, NOT_GAINED):
             yield f"no use of {name} is shown with this encoder and model"
     for (a, b), pair in contributions.pairs.items():
-        if pair.interaction.excludes_zero and not any(word in SILENT for word in words.values()):
-            yield f"{a} and {b} {'help each other' if pair.interaction.lo > 0 else 'replace each other in part'}"
+        values = [contributions.modalities[name] for name in (a, b)]
+        if any(word in SILENT for word in words.values()):
+            continue
+        if pair.interaction.lo > 0 and all(value.given_rest.lo > 0 for value in values):
+            yield f"{a} and {b} help each other"
+        elif pair.interaction.hi < 0 and all(value.alone.lo > 0 for value in values):
+            yield f"{a} and {b} replace each other in part"
 
 
 def _hits(facts: Facts, game: Mapping[Coalition, CellResult], lists_of: Lists) -> None:

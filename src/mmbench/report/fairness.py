@@ -210,11 +210,10 @@ def _gains(comparison: Comparison) -> str:
     gains = series([Message("{gain} % after {n}", gain=points(tuned.curve.mean[n - 1]), n=n) for n in numbers])
     if comparison.within is not None:
         return Message("{gains}; judged {words}", gains=gains, words=comparison.within.words)
-    if not is_spoken_of(comparison):  # whether it depends on tuning is a word, too
-        return gains
-    if tuned.depends_on_tuning:
+    # That it depends on tuning is a word, too; that it does not is nothing that a wide interval could show.
+    if is_spoken_of(comparison) and tuned.depends_on_tuning:
         return Message("{gains}; depends on tuning", gains=gains)
-    return Message("{gains}; does not depend on tuning", gains=gains)
+    return gains
 
 
 def _of(compared: Sequence[Comparison], group: Group) -> list[Comparison]:

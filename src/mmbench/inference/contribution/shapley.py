@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mmbench.inference.intervals import UNCHANGED, Interval, Matrix, bounded_gain, crossed_interval
+from mmbench.inference.intervals import MIN_USERS, UNCHANGED, Interval, Matrix, bounded_gain, crossed_interval
 
 Coalition = frozenset[str]
 #: Weight of each subset's value in a measure.
@@ -117,7 +117,7 @@ class ModalityValue:
         alone: what it adds to nothing.
         given_rest: what it adds to all others; decisions rest on this.
         redundancy: share of what it adds alone that the others tell too, ``1 - given_rest / alone``; None unless the
-            interval of ``alone`` excludes zero.
+            interval of ``alone`` lies above zero, for of what takes away there is no share.
     """
 
     shapley: Interval
@@ -197,15 +197,19 @@ class _Game:
         return np.where(np.abs(total) <= UNCHANGED, 0.0, total)
 
     def measured(self, weights: Weights) -> Interval:
-        """A weighted sum of values with its interval."""
-        return crossed_interval(self.table(weights), self.level)
+        """A weighted sum of values with its interval, whose bounds are infinite as those of a relative gain are."""
+        table = self.table(weights)
+        interval = crossed_interval(table, self.level)
+        if len(table) >= MIN_USERS and interval.se > UNCHANGED:
+            return interval
+        return replace(interval, lo=-math.inf, hi=math.inf, se=math.inf, p=math.nan)
 
     def modality(self, name: str) -> ModalityValue:
         """What one modality is worth."""
         first, last = alone_weights(self.everyone, name), given_rest_weights(self.everyone, name)
         on_nothing = self.measured(first)
         redundancy = None
-        if on_nothing.excludes_zero:
+        if on_nothing.lo > 0:
             kept = bounded_gain(self.table(last), self.table(first), self.level)
             redundancy = Interval(-kept.mean, -kept.hi, -kept.lo, self.level)
         return ModalityValue(
