@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from mmbench.inference.best_of_n import TunedCell, Tuning
-from mmbench.inference.tuned_gain import NoWord, estimate, free_disposal, tuned_gain
-from tests.calibration import coverage
+from mmbench.inference.tuned_gain import Estimate, NoWord, estimate, free_disposal, tuned_gain
+from tests.calibration import coverage, simulation
 from tests.calibration.coverage import DISPOSALS, FEW, MANY, PAGE, PAIRS, REGIMES, SECTIONS, Errors, Result, Tally
 from tests.calibration.simulation import (
     CHUNK,
@@ -66,6 +66,31 @@ def holds_what_it_says(tally: Tally, highest: float = HIGHEST) -> None:
 @pytest.mark.parametrize("key", [("T = 8, S = 3", FEW), ("T = 8, S = 3", MANY)], ids=str)
 def test_exchangeable_conditions(key: tuple[str, int]) -> None:
     holds_what_it_says(tallies(PAIRS[key])["tuned gain"])
+
+
+#: A population in which one source of error weighs most, and how the estimate looks without it.
+LEFT_OUT = {
+    "trials": (Regime("trials", users=FEW), {"trial_terms": ()}),
+    "users": (Regime("users", users=60), {"users_variance": 0.0}),
+    "seed": (Regime("seed", users=FEW, seed=0.03, default=0.999), {"seed_terms": ()}),
+}
+
+
+@pytest.mark.parametrize("source", LEFT_OUT)
+def test_without_one_source_of_error_the_interval_does_not_hold(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The residual, which two terms count, is zero here: it would hide what is missing."""
+    monkeypatch.setattr(simulation, "RESIDUAL", 0.0)
+    regime, without = LEFT_OUT[source]
+    found = [
+        one["tuned gain"].estimate for chunk in range(REPLICAS // CHUNK) for one in coverage.replicas_of(regime, chunk)
+    ]
+
+    def covered(estimates: Iterable[Estimate]) -> float:
+        logs = [estimate.log_gain for estimate in estimates]
+        return sum(abs(log.log_ratio) <= log.half_width(0.95) for log in logs) / REPLICAS
+
+    assert LOWEST <= covered(found) <= HIGHEST
+    assert covered(dataclasses.replace(estimate, **without) for estimate in found) < LOWEST - 0.05
 
 
 def test_a_condition_with_more_tunables_has_the_gain_of_its_population() -> None:

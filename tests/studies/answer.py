@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -331,12 +332,32 @@ def beside(endings: Sequence[str]) -> str:
     return table(["study", "data", "contrast", *models, ALL_MODELS], lines)
 
 
+def ahead_of_default() -> str:
+    """How many random configurations were better on validation than the default: a row for each data set and model."""
+    lines = []
+    for data in DOMAINS:
+        found: dict[str, list[list[float]]] = {}
+        for folder in folders_of(data):
+            scores = msgspec.convert(files.read_document(folder / kept.TUNING), kept.Scores)
+            for condition in scores.conditions:
+                if len(condition.validation) > 1:
+                    tried = [-np.inf if score is None else score for score in condition.validation]
+                    found.setdefault(condition.model, []).append(tried)
+        for model, tuned in sorted(found.items()):
+            ahead = [sum(score > tried[0] for score in tried[1:]) for tried in tuned]
+            least, most = min(ahead), max(ahead)
+            shown = str(least) if least == most else f"{least} to {most}"
+            lines.append([data, model, str(len(ahead)), shown, str(max(map(len, tuned)) - 1)])
+    return table(["data", "model", "conditions", "better than the default", "of"], lines)
+
+
 def main() -> None:
     """Write tables and figure."""
     rows = judged()
     page = with_section(PAGE.read_text(encoding="utf-8"), "answers", answers(rows))
     for section, endings in BESIDE.items():
         page = with_section(page, section, beside(endings))
+    page = with_section(page, "defaults", ahead_of_default())
     files.write_text(PAGE, with_section(page, "draws", drawn()))
     files.write_text(FIGURE, charts.forest(lines_of(rows), LABEL, MARGIN, REACH).svg)
     files.write_text(EFFORT, effort(rows).svg)

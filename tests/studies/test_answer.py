@@ -268,10 +268,29 @@ def test_studies_beside_the_main_ones_have_a_row_for_each_data_set_and_contrast(
     assert {line.split(" | ")[1] for line in together} == {"ml100k over 2 split seeds"}
 
 
+def test_random_configurations_ahead_of_the_default_are_counted(kept: Path) -> None:
+    def tuned(model: str, *validation: float | None) -> dict[str, object]:
+        rest = {"dataset": "baby", "modality": "text", "modalities": 1, "runs": "", "configurations": [], "exact": True}
+        ends = {"exhausted": False, "finals": [], "marked": {}, "wordless": ""}
+        return {**rest, **ends, "model": model, "validation": list(validation)}
+
+    conditions = [tuned("vbpr", 0.2, 0.3, None, 0.2), tuned("vbpr", 0.1, 0.3, 0.2, 0.4), tuned("bpr", None, 0.1, None)]
+    one = tuned("popularity", 0.1)
+    scores = {"root": "", "metric": "", "delta": 0.02, "doubts": {}, "conditions": [*conditions, one]}
+    files.write_document(kept / "baby" / TUNING, scores)
+    for name in set(GAINS) - {"baby"}:
+        (kept / name / VERDICTS).unlink()
+    assert answer.ahead_of_default().splitlines()[2:] == [
+        "| baby | bpr | 1 | 1 | 2 |",
+        "| baby | vbpr | 2 | 1 to 3 | 3 |",
+    ]
+
+
 def test_the_page_has_the_answers_that_are_kept() -> None:
     page = answer.PAGE.read_text(encoding="utf-8")
     assert answer.answers(answer.judged()) in page
     for endings in answer.BESIDE.values():
         assert answer.beside(endings) in page
     assert answer.drawn() in page
+    assert answer.ahead_of_default() in page
     assert "images/studies/effort.svg" in page
