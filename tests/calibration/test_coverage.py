@@ -89,8 +89,11 @@ def test_without_one_source_of_error_the_interval_does_not_hold(source: str, mon
         logs = [estimate.log_gain for estimate in estimates]
         return sum(abs(log.log_ratio) <= log.half_width(0.95) for log in logs) / REPLICAS
 
-    assert LOWEST <= covered(found) <= HIGHEST
-    assert covered(dataclasses.replace(estimate, **without) for estimate in found) < LOWEST - 0.05
+    whole, broken = covered(found), covered(dataclasses.replace(estimate, **without) for estimate in found)
+    assert LOWEST <= whole <= HIGHEST
+    assert broken < LOWEST - 0.05
+    row = next(line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith(f"| {source} | "))
+    assert [float(cell) for cell in row.split("|")[3:5]] == pytest.approx([whole, broken], abs=0.005)
 
 
 def test_a_condition_with_more_tunables_has_the_gain_of_its_population() -> None:
