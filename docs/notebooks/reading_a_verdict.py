@@ -108,7 +108,7 @@ for row in verdicts.itertuples():
 # %% [markdown]
 # The primary contrast is `fused_vs_text`: is the image worth it on top of text? Its forest plot shows the interval, the band of
 # ±δ and the word. A redundant image cannot bring much here, but that is not yet *shown*: with so few users the interval is
-# wider than the band. The column MDE says which gain this sweep would have detected in four of five cases.
+# wider than the band. The column MDE says which true gain is seen in four of five such sweeps; smaller ones are seen less often.
 
 # %%
 results.plot_forest("fused_vs_text")

@@ -73,6 +73,7 @@ def test_too_few_users_for_the_gain_of_interest(shop: Path, gain: float, severit
     assert (found.name, found.severity, found.count) == ("few_users", severity, 60)
     assert found.values["needed"] > 60
     assert found.values["seen"] > gain
+    assert "is seen in four of five studies, a smaller one less often; for " in sentence(found, Translator("en"))
 
 
 def test_of_a_few_users_nothing_can_be_told(shop: Path) -> None:

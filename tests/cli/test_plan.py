@@ -26,7 +26,7 @@ def test_every_cell_is_counted_and_nothing_is_written(tmp_path: Path, capsys: py
     # Popularity has nothing to choose: one trial; three models-and-conditions have three; two seeds each.
     assert f"{1 + 3 * 3 + 4 * 2} trainings to run" in said
     assert "planted-complementary/fusion (text)" in said
-    assert "smallest that can be detected: unknown before a pilot has run" in said
+    assert "the gain that is seen in four of five studies: unknown before a pilot has run" in said
     assert "controls" not in said  # text alone needs none
     assert f"next: python -m mmbench -m {words[0]}" in said
     assert "sweep single" not in said  # it has the name that the sweep will have

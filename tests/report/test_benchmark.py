@@ -73,6 +73,11 @@ def test_columns(folder: Path) -> None:
     ]
 
 
+def test_the_legend_says_how_often_a_gain_is_seen(folder: Path) -> None:
+    told = "MDE: true gain that is seen in four of five such studies (80 % power), smaller ones less often;"
+    assert any(told in note for note in document_of(folder).notes)
+
+
 def test_values_have_half_their_interval(rows: dict[str, dict[str, Entry]]) -> None:
     share = np.repeat(hit_users(USERS, range(1100))[:, None].astype(float), 3, axis=1)
     half = intervals.crossed_interval(share).hi - 0.55

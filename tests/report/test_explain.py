@@ -103,6 +103,8 @@ def test_the_tuned_gain_is_traced_to_its_trials(folder: Path) -> None:
         t, one, lo, hi = numbers(text, rf"^  {100 * level:g} %: exp\(L ± ")
         assert t == pytest.approx(distributions.t.ppf(0.5 + level / 2, df))
         assert (lo, hi) == (pytest.approx(np.expm1(ratio - t * se)), pytest.approx(np.expm1(ratio + t * se)))
+    (seen,) = numbers(text, r"^  gain that is seen in four of five such studies \(80 % power\): ")
+    assert seen == pytest.approx(np.expm1((distributions.t.ppf(0.975, df) + distributions.t.ppf(0.8, df)) * se))
 
 
 def test_every_record_is_named_with_its_hash_and_number(folder: Path) -> None:

@@ -503,3 +503,12 @@ def test_a_budget_of_one_is_no_plural(tmp_path: Path) -> None:
     one = replace(table, cells={name: replace(cell, tuned=tuned) for name, cell in table.cells.items()})
     told = "budget touch: at most 1 trial and 1 final seed of a condition (fairness.md: of each)."
     assert notes(one, compared, [])[0] == told
+
+
+def test_the_legend_says_how_often_a_gain_is_seen(tmp_path: Path) -> None:
+    cells = {("d", "m", "none"): NONE, ("d", "m", "text"): TEXT["undecided"]}
+    sweep = write_sweep(tmp_path / "s", cells, contrasts=["text_vs_none"])
+    table = read_sweep(sweep)
+    compared = read_contrasts(table, read_groups(table, sweep))
+    told = "MDE: true gain that is seen in four of five such studies (80 % power), smaller ones less often;"
+    assert any(told in note for note in notes(table, compared, []))

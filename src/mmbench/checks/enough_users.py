@@ -22,7 +22,7 @@ SAMPLE = 5000
 #: Correlation of a user's metric under two conditions; with it MovieLens 100K gives the 2 % that its sweeps measured.
 AGREEMENT = 0.975
 SEEDS = 5
-#: A detectable gain so many times the gain of interest leaves nothing to study.
+#: Where the gain seen in four of five studies is so many times the gain of interest, there is nothing to study.
 HOPELESS = 5.0
 
 
@@ -78,10 +78,10 @@ def findings(split: Split, gain: float) -> Iterator[Finding]:
             HOPELESS,
             "few_users",
             Template(
-                "With {n} test user, gains below about {seen} will not be seen; for {gain} it takes about {needed}. "
-                "This is a rough guess; a pilot tells more.",
-                "With {n} test users, gains below about {seen} will not be seen; for {gain} it takes about {needed}. "
-                "This is a rough guess; a pilot tells more.",
+                "With {n} test user, a gain of about {seen} is seen in four of five studies, a smaller one less often; "
+                "for {gain} that takes about {needed}. This is a rough guess; a pilot tells more.",
+                "With {n} test users, a gain of about {seen} is seen in four of five studies, a smaller one less "
+                "often; for {gain} that takes about {needed}. This is a rough guess; a pilot tells more.",
             ),
             n,
             seen=seen,

@@ -26,7 +26,7 @@ GAIN_COLUMNS = (
     Message("gain"),
     Message("after / of trials"),
     Message("95 % range"),
-    Message("smallest gain that is detected"),
+    Message("gain seen in four of five studies"),
 )
 
 
@@ -87,7 +87,9 @@ def expected(table: SweepTable | None, translator: Translator) -> str:
             numbers = [f"± {translator.percent(width, 1)}", translator.percent(log.mde(), 1)]
             rows.append([name, f"{tuned.n} / {tuned.trials}", *numbers])
     if not rows:
-        unknown = Message("range of the gains, and the smallest that can be detected: unknown before a pilot has run")
+        unknown = Message(
+            "range of the gains, and the gain that is seen in four of five studies: unknown before a pilot has run"
+        )
         return f"{translator(unknown)}\n"
     header = [translator(name) for name in GAIN_COLUMNS]
     title = translator(Message("Expected range of the gains, from what has run"))

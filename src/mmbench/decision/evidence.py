@@ -198,5 +198,5 @@ class Evidence:
 
     @property
     def mde(self) -> float | None:
-        """Gain that is detected with 80 % power; None without bounds."""
+        """True gain that is seen in four of five such studies; None without bounds."""
         return None if self.gain is None else self.gain.mde()

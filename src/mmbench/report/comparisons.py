@@ -41,7 +41,7 @@ class Inference:
         noninferior_p: p of "A is not worse than B by the margin".
         dispensable_p: the same with A and B exchanged: B is not worse than A.
         margin: smallest margin at which the two are equivalent.
-        mde: gain that is detected with 80 % power.
+        mde: true gain that is seen in four of five such studies.
         holm: p adjusted for all contrasts of this dataset and model.
         bh: p adjusted for all contrasts of the sweep (Benjamini-Hochberg).
     """

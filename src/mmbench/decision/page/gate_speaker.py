@@ -28,6 +28,8 @@ class GateSpeaker(Amounts):
         template = phrases.ANSWERS[gate.name][gate.status]
         if (gate.name, gate.status) in (("G3", Status.FAIL), ("G9", Status.FAIL)) and gate.value is None:
             template = phrases.NO_RANGE if gate.name == "G3" else phrases.DEPENDS
+        if gate.name == "G7" and gate.value == 0.0:
+            template = phrases.NO_WIDTH
         if gate.name == "G5" and self.evidence.part is not None:
             template = phrases.OF_PART[gate.status]
         if gate.status is Status.UNKNOWN and gate.name in phrases.NOT_KNOWN and gate.why:

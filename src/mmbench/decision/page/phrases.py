@@ -216,9 +216,14 @@ ANSWERS = {
         Status.UNKNOWN: Template("The records do not say which image features were used."),
     },
     "G7": {
-        Status.PASS: Template("Gains from {value} on are seen; break-even is {limit}."),
-        Status.FAIL: Template("Only gains from {value} on are seen; break-even is {limit}."),
-        Status.UNKNOWN: Template("Without a range it is not known which gains can be seen."),
+        Status.PASS: Template(
+            "A true gain of {value} would be seen in four of five such studies, one at break-even ({limit}) at least "
+            "as often."
+        ),
+        Status.FAIL: Template(
+            "A true gain of {value} would be seen in four of five such studies, one at break-even ({limit}) less often."
+        ),
+        Status.UNKNOWN: Template("Without a range it is not known how often a gain at break-even would be seen."),
     },
     "G8": {
         Status.PASS: Template("What only images tell about purchases ({value}) is within chance ({limit})."),
@@ -233,8 +238,10 @@ ANSWERS = {
         Status.UNKNOWN: Template("The chosen configurations could not be compared over several training runs."),
     },
 }
-#: The same of G3 without bounds, of G4 where nothing was measured, and of G5 where a part of the items has images.
+#: The same of G3 without bounds, of G4 where nothing was measured, of G5 where a part of the items has images, and of
+#: G7 where nothing varies.
 NO_RANGE = Template("Not shown to be better than with shuffled images; the gain has no range.")
+NO_WIDTH = Template("The range of the gain has no width; break-even is {limit}.")
 NO_RAILS = Template("No guard-rail could be measured.")
 #: The same where the reason is known.
 NOT_KNOWN = {

@@ -173,7 +173,7 @@ def _hero(speaker: Speaker) -> Mapping[str, Any] | None:
 
 
 def _uncertainty(speaker: Speaker) -> str:
-    """What can be detected, and what the range comes from."""
+    """Which gain would be seen how often, and what the range comes from."""
     evidence, whole = speaker.evidence, math.fsum(speaker.evidence.variances.values())
     if evidence.mde is None or whole == 0:
         return ""
@@ -182,24 +182,26 @@ def _uncertainty(speaker: Speaker) -> str:
     if "folds" in shares:
         return speaker(
             Message(
-                "Gains below {mde} cannot be told apart from none with these data. The uncertainty comes from how far "
-                "the groups of new items differ.",
+                "A true gain of {mde} would be seen, with a range above zero, in four of five such studies; smaller "
+                "ones are seen less often. The uncertainty comes from how far the groups of new items differ.",
                 mde=shares["mde"],
             )
         )
     if "splits" in shares:
         return speaker(
             Message(
-                "Gains below {mde} cannot be told apart from none with these data. Of the uncertainty {trials} comes "
-                "from which trials were drawn, {users} from which customers were tested, {seed} from training noise "
-                "and {splits} from how the data were split.",
+                "A true gain of {mde} would be seen, with a range above zero, in four of five such studies; smaller "
+                "ones are seen less often. Of the uncertainty {trials} comes from which trials were drawn, {users} "
+                "from which customers were tested, {seed} from training noise and {splits} from how the data were "
+                "split.",
                 **shares,
             )
         )
     return speaker(
         Message(
-            "Gains below {mde} cannot be told apart from none with these data. Of the uncertainty {trials} comes from "
-            "which trials were drawn, {users} from which customers were tested and {seed} from training noise.",
+            "A true gain of {mde} would be seen, with a range above zero, in four of five such studies; smaller ones "
+            "are seen less often. Of the uncertainty {trials} comes from which trials were drawn, {users} from which "
+            "customers were tested and {seed} from training noise.",
             **shares,
         )
     )
