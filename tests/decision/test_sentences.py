@@ -187,11 +187,14 @@ def word(said: Said) -> bool:
     ninety = gain.at(0.90)
     return {
         "depends on tuning": said.e.depends_on_tuning,
-        "better, break-even or more": i.lo > 0 and i.mean >= g,
-        "better, but less than break-even": i.lo > 0 and i.mean < g,
+        "a gain of break-even or more is shown": i.lo > 0 and i.lo >= g,
+        "a gain is shown; as measured it reaches break-even": 0 < i.lo < g <= i.mean,
+        "a gain is shown; as measured it is less than break-even": i.lo > 0 and i.mean < g <= i.hi,
+        "a gain is shown, and it is less than break-even": i.lo > 0 and i.hi < g,
         "the same but for less than break-even": -g < ninety.lo and ninety.hi < g,
-        "worse, by break-even or more": i.hi < 0 and i.mean <= -g,
-        "worse, but by less than break-even": i.hi < 0 and i.mean > -g,
+        "a loss of break-even or more is shown": i.hi < 0 and i.hi <= -g,
+        "a loss is shown; as measured it is break-even or more": i.mean <= -g < i.hi < 0,
+        "a loss is shown; as measured it is less than break-even": i.lo <= -g < i.mean and i.hi < 0,
         "neither a difference nor its absence is shown": i.lo <= 0 <= i.hi and not (-g < ninety.lo and ninety.hi < g),
     }[said.text["word"]]
 
@@ -811,6 +814,45 @@ def test_a_gain_below_the_one_seen_in_four_of_five_studies_may_be_shown() -> Non
     assert said["ja"].startswith(
         "実際の改善幅が17.9%なら、同様の実験5回のうち4回は、範囲がゼロを上回ります。それより小さい改善では、その割合が下がります。"
     )
+
+
+@pytest.mark.parametrize(
+    ("measured", "en", "ja"),
+    [
+        (evidence(0.25), "a gain of break-even or more is shown", "採算ライン以上に改善していると言える"),
+        (
+            evidence(0.134, 0.0665),
+            "a gain is shown; as measured it reaches break-even",
+            "改善していると言える(測定値は採算ライン以上)",
+        ),
+        (
+            evidence(0.06, 0.02),
+            "a gain is shown; as measured it is less than break-even",
+            "改善していると言えるが、測定値は採算ライン未満",
+        ),
+        (
+            evidence(0.05, 0.012),
+            "a gain is shown, and it is less than break-even",
+            "改善していると言えるが、採算ライン未満",
+        ),
+        (evidence(-0.05, 0.012), "the same but for less than break-even", "実務上同じ(差は採算ライン未満)"),
+        (
+            evidence(-0.06, 0.02),
+            "a loss is shown; as measured it is less than break-even",
+            "悪化していると言えるが、測定値の差は採算ライン未満",
+        ),
+        (
+            evidence(-0.1, 0.03),
+            "a loss is shown; as measured it is break-even or more",
+            "悪化していると言える(測定値の差は採算ライン以上)",
+        ),
+        (evidence(-0.25), "a loss of break-even or more is shown", "採算ライン以上に悪化していると言える"),
+    ],
+)
+def test_no_more_is_said_against_break_even_than_the_range_shows(measured: Evidence, en: str, ja: str) -> None:
+    decided = decide(measured, economics(), 4000)
+    assert Speaker.of("en", measured, economics(), decided).measured().endswith(f"Against break-even: {en}.")
+    assert Speaker.of("ja", measured, economics(), decided).measured().endswith(f"採算ラインとの比較: {ja}。")
 
 
 def test_a_number_does_not_look_like_what_it_is_not() -> None:

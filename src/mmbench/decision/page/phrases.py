@@ -76,15 +76,22 @@ UNPRICED = {
         "items: without dataset.protocol=cold and without tuning.target."
     ),
 }
-#: Verdicts with the break-even gain as the smallest gain of interest.
+#: Verdicts with the break-even gain as the smallest gain of interest. A range beyond zero shows a gain or a loss; on
+#: which side of break-even it lies, the verdict knows of the measured one alone.
 WORDS = {
     Verdict.DEPENDS_ON_TUNING: Message("depends on tuning"),
-    Verdict.BETTER: Message("better, break-even or more"),
-    Verdict.BETTER_SMALL: Message("better, but less than break-even"),
+    Verdict.BETTER: Message("a gain is shown; as measured it reaches break-even"),
+    Verdict.BETTER_SMALL: Message("a gain is shown; as measured it is less than break-even"),
     Verdict.EQUIVALENT: Message("the same but for less than break-even"),
-    Verdict.WORSE: Message("worse, by break-even or more"),
-    Verdict.WORSE_SMALL: Message("worse, but by less than break-even"),
+    Verdict.WORSE: Message("a loss is shown; as measured it is break-even or more"),
+    Verdict.WORSE_SMALL: Message("a loss is shown; as measured it is less than break-even"),
     Verdict.UNDECIDED: Message("neither a difference nor its absence is shown"),
+}
+#: The same where the whole range lies on that side; a loss that is shown to be less is the same but for that.
+WHOLLY = {
+    Verdict.BETTER: Message("a gain of break-even or more is shown"),
+    Verdict.BETTER_SMALL: Message("a gain is shown, and it is less than break-even"),
+    Verdict.WORSE: Message("a loss of break-even or more is shown"),
 }
 #: Metrics of the order of a list.
 OF_ORDER = ("ndcg", "mrr", "map")

@@ -17,6 +17,7 @@ from mmbench.decision.rule import FAVOURABLE, Why
 from mmbench.decision.steps import DATA, NO_PRICE, OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, NextStep
 from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.intervals import Interval, LogGain
+from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Translator, digits_apart, digits_shown
 from mmbench.report.sentences import metric_among, metric_name
 
@@ -358,7 +359,7 @@ class Speaker(GateSpeaker):
                     **given,
                 )
             )
-        given |= {"mean": self.gain(e.ratio), "word": phrases.WORDS[self.decision.word], "part": self.part_name}
+        given |= {"mean": self.gain(e.ratio), "word": self._word(self.decision.word), "part": self.part_name}
         if e.part is not None:
             return self(
                 Message(
@@ -375,6 +376,17 @@ class Speaker(GateSpeaker):
                 **given,
             )
         )
+
+    def _word(self, word: Verdict) -> Message:
+        """What is shown of the gain beside break-even; plainly where the whole range lies on one side of it."""
+        gain, need = self.evidence.interval, self.decision.breakeven
+        assert gain is not None  # there is no word without bounds
+        wholly = {
+            Verdict.BETTER: gain.lo >= need,
+            Verdict.BETTER_SMALL: gain.hi < need,
+            Verdict.WORSE: gain.hi <= -need,
+        }
+        return (phrases.WHOLLY if wholly.get(word, False) else phrases.WORDS)[word]
 
     def cost(self) -> str:
         """What it costs, once, every year and in all."""
