@@ -65,6 +65,7 @@ def test_the_decision_is_in_it_once_there_is_one(sweep: Path) -> None:
     assert (decision["badge"], decision["dataset"], decision["models"]) == ("NO-GO", "d", "m, n")
     assert (decision["gain"], decision["word"]) == (0.0, "equivalent")  # within break-even
     assert decision["gain_lo"] < 0 < decision["gain_hi"] < decision["breakeven"]
+    assert decision["gain_level"] == 0.95
     assert "10 of its 30 trials" in decision["measured"]
     assert decision["breakeven"] == pytest.approx(0.08)
     assert decision["sentence"].startswith("Even in the favourable case")

@@ -41,7 +41,7 @@ from mmbench.store import files, records
 from mmbench.store.schema import Manifest, Stage
 from tests.decision.cases import BREAKEVEN, economics, evidence
 from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
-from tests.report.constructed import Made, write_sweep
+from tests.report.constructed import Made, write_earlier_look, write_sweep
 from tests.report.pages import Text, english_sentences, visible
 from tests.report.shop import TITLES
 from tests.report.test_contribution import STATES, USERS, cells, hit_users
@@ -192,6 +192,32 @@ def test_a_metric_is_called_what_it_measures(shop: tuple[SweepTable, Read], metr
     assert s.explained in page.by_id["glossary"]
     order = {"en": "quality of the order", "ja": "並び順"}[lang]
     assert (order in page.everything) is metric.startswith("ndcg")
+
+
+@pytest.mark.parametrize(
+    ("lang", "bar", "named", "word"),
+    [
+        ("en", "its range (97.5 % interval over trials", "to +29.4% at 97.5 %", "Range of the gain: 97.5 % interval"),
+        ("ja", "ばらつきを含む97.5%信頼区間)", "〜+29.4%(97.5%信頼区間)", "改善幅の範囲: 97.5%信頼区間"),
+    ],
+)
+def test_at_a_later_look_the_page_has_the_range_of_its_word(
+    shop: tuple[SweepTable, Read], lang: str, bar: str, named: str, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, read = shop
+    measured, setting, drawn = replace(evidence(0.134, 0.0665), level=0.975), economics(), []
+    hero = sections.drawings.hero
+    monkeypatch.setattr(sections.drawings, "hero", lambda gain, *rest: drawn.append(gain) or hero(gain, *rest))
+    write_decision(table, replace(read, evidence=measured), setting, decide(measured, setting), lang, day=DAY)
+    html = (table.folder / "report" / "decision.html").read_text()
+    page = Text(html)
+    assert bar in page.by_id["gain"]
+    assert named in page.by_id["range"]
+    assert named in page.by_id["sentence"]
+    assert html.count(named) > page.everything.count(named), "the chart is read aloud"
+    assert word in page.by_id["glossary"]
+    assert measured.gain is not None
+    assert drawn == [measured.gain.at(0.975)] * 2  # once for each language
 
 
 def with_rails(read: Read, *rails: tuple[str, float, float, float]) -> Read:
@@ -574,6 +600,21 @@ def test_gates_of_constructed_records(tmp_path: Path) -> None:
     # 125 of 200 users against 120, one of 20 places each
     assert e.per_thousand is not None
     assert e.per_thousand.mean == pytest.approx(1000 * 5 / 200 / 20)
+
+
+def test_raised_trials_are_a_later_look_at_everything_about_the_gain(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "s", controlled(cells()) | {("d", "itemknn", "-"): itemknn(110)})
+    first = read_evidence(read_sweep(folder)).evidence
+    write_earlier_look(folder / "d" / "m" / "fused", 5)
+    e = read_evidence(read_sweep(folder)).evidence
+    assert (first.level, e.level) == (0.95, 0.975)
+    for one in (first, e):
+        assert one.gain is not None
+        assert one.interval == one.gain.at(one.level)
+    assert first.per_thousand is not None
+    assert e.per_thousand is not None
+    assert (first.per_thousand.level, e.per_thousand.level) == (0.95, 0.975)
+    assert e.per_thousand.lo < first.per_thousand.lo < first.per_thousand.hi < e.per_thousand.hi
 
 
 def test_a_better_simple_baseline_leaves_nothing_to_gain(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from mmbench.decision.evidence import GATES, Part, Promise
 from mmbench.decision.formulas import evpi, evsi, preposterior_sd
 from mmbench.decision.gates import better_than_shuffled
 from mmbench.decision.openings import Key, Opening, openings
+from mmbench.decision.record import decided as decided_from
+from mmbench.decision.record import holds
 from mmbench.decision.rule import RULE_VERSION, Confidence, Why, confidence
 from mmbench.decision.steps import FEW_TRIALS, FINISH, ONE_SEED, SILENT, WAITING
 from mmbench.decision.value import (
@@ -41,7 +43,7 @@ from mmbench.decision.value import (
     uniforms,
     valued,
 )
-from mmbench.inference.intervals import LogGain
+from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.tuned_gain import WIDEST, NoWord
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS
 from tests.decision.cases import (
@@ -182,6 +184,36 @@ def test_replaying_the_record_gives_the_same_answer(name: str) -> None:
     assert replay(record) == decided
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_a_later_look_changes_the_word_and_the_range_and_no_answer(name: str) -> None:
+    """GO, G3, G7 and NO-GO take no account of looks, so that records of before hold."""
+    first, setting = CASES[name][0], economics()
+    later = replace(first, level=0.975)
+    one, two = decide(first, setting), decide(later, setting)
+    assert (two.action, two.why, two.barred, two.value) == (one.action, one.why, one.barred, one.value)
+    record = json.loads(json.dumps(as_record(later, setting, two), allow_nan=False))
+    assert holds(record)
+    assert record["inputs"]["evidence"]["level"] == record["result"]["level"] == 0.975
+    if first.gain is not None:
+        assert first.interval == first.gain.at(0.95)
+        assert later.interval == first.gain.at(0.975)
+        assert later.mde == pytest.approx(first.gain.mde(0.025))
+        assert record["result"]["gain_range"] == [later.interval.lo, later.interval.hi]
+        assert record["result"]["gain_95"] == [first.interval.lo, first.interval.hi]
+        assert record["result"]["detectable"] == later.mde
+
+
+@pytest.mark.parametrize("level", [0.95, 0.975])
+def test_relevant_items_keep_their_level_in_a_record(level: float) -> None:
+    """Three numbers at 95 %, as records of before have them at every look."""
+    measured = replace(evidence(0.25), level=0.975, per_thousand=Interval(1.2, 0.4, 2.0, level))
+    record = json.loads(json.dumps(as_record(measured, economics(), decide(measured, economics()))))
+    kept = record["inputs"]["evidence"]["per_thousand"]
+    assert kept == [1.2, 0.4, 2.0, *([] if level == 0.95 else [level])]
+    assert holds(record)
+    assert decided_from(record)[0].per_thousand == measured.per_thousand
+
+
 def test_the_cases_are_complete() -> None:
     assert {case[1] for case in CASES.values()} == set(Action)
     assert {case[2] for case in CASES.values()} == set(Why)
@@ -277,6 +309,8 @@ def test_where_it_turns() -> None:
 
 def test_tornado_is_sorted_by_swing_and_leaves_out_what_is_certain() -> None:
     swings = tornado(economics(), log_gain(0.2, 0.01))
+    (wide,) = (swing for swing in tornado(economics(), log_gain(0.2, 0.01), 0.975) if swing.name == "gain")
+    assert wide.high == pytest.approx(likely_npv(economics(), log_gain(0.2, 0.01).at(0.975).hi))
     assert [swing.name for swing in swings] == ["transfer", "gain"]
     assert (swings[0].low, swings[0].high) == (pytest.approx(60_000), pytest.approx(300_000))
 
@@ -450,15 +484,21 @@ def with_users(measured: Evidence, users: float) -> Evidence:
 
 @pytest.mark.parametrize(
     ("measured", "gate"),
-    [(evidence(0.0, 0.03), "G7"), (evidence(0.07, 0.05, G3=FAIL), "G3"), (evidence(0.05, 0.02), "")],
-    ids=["G7", "G3", "unclear"],
+    [
+        (evidence(0.0, 0.03), "G7"),
+        (evidence(0.07, 0.05, G3=FAIL), "G3"),
+        (evidence(0.05, 0.02), ""),
+        (replace(evidence(0.0, 0.03), level=0.975), "G7"),
+        (replace(evidence(0.05, 0.02), level=0.975), ""),
+    ],
+    ids=["G7", "G3", "unclear", "G7 at a second look", "unclear at a second look"],
 )
 def test_so_many_users_and_no_fewer_open_it(measured: Evidence, gate: str) -> None:
     (opening,) = openings(measured, [Gate(gate, FAIL)] if gate else [], BREAKEVEN, unclear=not gate)
     assert (opening.gate, opening.key) == (gate, Key.USERS)
     assert opening.amount is not None
     opened = {
-        "G7": lambda e: e.mde <= BREAKEVEN,
+        "G7": lambda e: e.gain.mde() <= BREAKEVEN,
         "G3": lambda e: better_than_shuffled(e.gain).status is PASS,
         "": lambda e: not e.interval.contains(BREAKEVEN),
     }[gate]

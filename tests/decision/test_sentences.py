@@ -96,7 +96,7 @@ def opened(said: Said) -> bool:
     """With so many users the gate is open, with three quarters of them it is not."""
     tests: Mapping[str, Callable[[Evidence], bool]] = {
         "G3": lambda e: better_than_shuffled(e.gain).status is PASS,
-        "G7": lambda e: e.mde is not None and e.mde <= said.d.breakeven,
+        "G7": lambda e: e.gain is not None and e.gain.mde() <= said.d.breakeven,
         "": lambda e: e.interval is not None and not e.interval.contains(said.d.breakeven),
     }
     test = tests[said.text.get("gate", "")]
@@ -159,11 +159,11 @@ def limited(said: Said, passes: bool) -> bool:
     return (said.gate.value >= said.gate.limit if least else said.gate.value <= said.gate.limit) is passes
 
 
-def seen(said: Said, gain: float) -> float:
+def seen(said: Said, gain: float, level: float = 0.95) -> float:
     """How often the range of such a study would lie above zero, were this the true gain."""
     law = said.e.gain
     assert law is not None
-    return float(special.stdtr(law.df, math.log1p(gain) / law.se - special.stdtrit(law.df, 0.975)))
+    return float(special.stdtr(law.df, math.log1p(gain) / law.se - special.stdtrit(law.df, 0.5 + level / 2)))
 
 
 def four_of_five(said: Said) -> bool:
@@ -171,7 +171,8 @@ def four_of_five(said: Said) -> bool:
     assert said.e.mde is not None
     whole = math.fsum(said.e.variances.values())
     shares = all(near(said.n[name], part / whole, 2) for name, part in said.e.variances.items() if name in said.n)
-    return shares and near(said.n["mde"], said.e.mde) and math.isclose(seen(said, said.e.mde), 0.8, abs_tol=0.001)
+    often = seen(said, said.e.mde, said.e.level)
+    return shares and near(said.n["mde"], said.e.mde) and math.isclose(often, 0.8, abs_tol=0.001)
 
 
 def given(said: Said, *, first: bool) -> bool:
@@ -181,10 +182,10 @@ def given(said: Said, *, first: bool) -> bool:
 
 
 def word(said: Said) -> bool:
-    """What is said of the gain beside break-even is what its 95 % (of equivalence 90 %) range says."""
+    """What is said of the gain beside break-even is what its range at its level says (TOST, its own)."""
     i, g, gain = said.interval, said.d.breakeven, said.e.gain
     assert gain is not None
-    ninety = gain.at(0.90)
+    ninety = gain.at(2 * said.e.level - 1)
     return {
         "depends on tuning": said.e.depends_on_tuning,
         "a gain of break-even or more is shown": i.lo > 0 and i.lo >= g,
@@ -244,6 +245,21 @@ def claim(
     return pattern(text, **places), check
 
 
+def leveled(
+    template: str, check: Callable[[Said], bool], of: Callable[[Said], float] = lambda s: s.e.level, **places: str
+) -> Iterator[tuple[re.Pattern[str], Callable[[Said], bool]]]:
+    """A sentence with a range, whose level it names where that is not 95 %."""
+    yield claim(template, lambda s: check(s) and of(s) == 0.95, **places)
+    named = template.replace("{hi}", "{hi} at {level} %")
+    yield claim(named, lambda s: check(s) and near(s.n["level"], 100 * of(s), 1) and of(s) > 0.95, **places, level="n")
+
+
+def of_thousand(said: Said) -> float:
+    """The level of the range of relevant items."""
+    assert said.e.per_thousand is not None
+    return said.e.per_thousand.level
+
+
 A, S = phrases.ANSWERS, phrases.SUMS
 SEEN = (
     "A true gain of {mde} would be seen, with a range above zero, in four of five such studies; smaller ones are seen "
@@ -251,7 +267,7 @@ SEEN = (
 )
 CLAIMS = [
     # Why, in a sentence
-    claim(
+    *leveled(
         "Adding images finds about {x} more relevant items per 1,000 recommendations (range {lo} to {hi}).",
         lambda s: (
             s.d.action in (Action.GO, Action.PARTIAL)
@@ -259,11 +275,12 @@ CLAIMS = [
             and s.n["lo"] <= s.n["x"] <= s.n["hi"]
             and all(s.n[name] for name in ("lo", "x", "hi"))  # none of them is zero, and none is printed as zero
         ),
+        of_thousand,
         x="n",
         lo="n",
         hi="n",
     ),
-    claim(
+    *leveled(
         "Adding images improves {quality} ({gain}), but is not shown to find more relevant items per 1,000 "
         "recommendations (range {lo} to {hi}).",
         lambda s: (
@@ -272,11 +289,12 @@ CLAIMS = [
             and s.e.per_thousand.mean <= 0
             and s.text["quality"] == s.s.quality
         ),
+        of_thousand,
         quality="t",
         lo="n",
         hi="n",
     ),
-    claim(
+    *leveled(
         "Adding images improves {quality} ({gain}, range {lo} to {hi}). How many more relevant items per 1,000 "
         "recommendations that is cannot be told.",
         lambda s: (
@@ -289,8 +307,8 @@ CLAIMS = [
         quality="t",
     ),
     claim(
-        "No gain that these data allow (up to {hi}) would earn what images cost: {need} is needed to pay. This holds "
-        "whatever the other checks say.",
+        "No gain that these data allow (up to {hi} at 99 %) would earn what images cost: {need} is needed to pay. This "
+        "holds whatever the other checks say.",
         lambda s: (
             s.n["hi"] < s.n["need"]
             and near(s.n["hi"], s.e.gain.at(0.99).hi)
@@ -299,8 +317,8 @@ CLAIMS = [
         ),
     ),
     claim(
-        "No gain that these data allow (up to {hi}) would earn what images cost: {need} is needed to pay. Conditions "
-        "whose control is missing are no part of this; they would have to gain that much.",
+        "No gain that these data allow (up to {hi} at 99 %) would earn what images cost: {need} is needed to pay. "
+        "Conditions whose control is missing are no part of this; they would have to gain that much.",
         lambda s: (
             s.n["hi"] < s.n["need"]
             and not s.closed("G1")
@@ -309,9 +327,17 @@ CLAIMS = [
     ),
     claim(
         "Even in the favourable case ({hi}), images would earn less than they cost: {need} is needed to pay.",
-        lambda s: about(s) and s.n["hi"] < s.n["need"] and likely_npv(s.s.economics, s.interval.hi) < 0,
+        lambda s: (
+            s.n["hi"] < s.n["need"]
+            and near(s.n["hi"], s.e.gain.at(0.95).hi)
+            and near(s.n["need"], s.d.breakeven)
+            and likely_npv(s.s.economics, s.e.gain.at(0.95).hi) < 0
+        ),
     ),
     claim(
+        phrases.AT_95, lambda s: s.e.level > 0.95 and (s.gate.name == "G7" if s.gate else s.d.action is Action.NO_GO)
+    ),
+    *leveled(
         "We cannot tell yet: the true effect may be anywhere from {lo} to {hi}, and {need} is needed to pay.",
         lambda s: about(s) and s.d.action is Action.HOLD and s.d.why is Why.UNCLEAR,
     ),
@@ -331,7 +357,7 @@ CLAIMS = [
     ),
     claim(
         phrases.REASONS[Why.BARRED_NO_GO],
-        lambda s: s.interval.hi < s.d.breakeven and {g.bars for g in s.d.barred} == {Bars.NO_GO},
+        lambda s: s.e.gain.at(0.95).hi < s.d.breakeven and {g.bars for g in s.d.barred} == {Bars.NO_GO},
     ),
     claim(
         "{failure} Without it nothing can be concluded. This does not mean that images have no effect.",
@@ -393,13 +419,13 @@ CLAIMS = [
     ),
     claim("Unclear: as long as the measurement is not trusted, no probability can be told.", lambda s: not s.d.trusted),
     # The gain
-    claim("Gain {mean}, range {lo} to {hi}; break-even line {need}.", lambda s: about(s) and s.d.trusted),
+    *leveled("Gain {mean}, range {lo} to {hi}; break-even line {need}.", lambda s: about(s) and s.d.trusted),
     claim(
         "Gain {mean}: whichever of the trials are drawn, the best configuration makes no use of images; break-even "
         "line {need}.",
         lambda s: about(s) and s.d.trusted and s.e.gain == LogGain(0.0, 0.0, s.e.gain.df),
     ),
-    claim(
+    *leveled(
         "Measured, but not trusted: {mean}, range {lo} to {hi}; break-even line {need}.",
         lambda s: about(s) and not s.d.trusted,
     ),
@@ -603,8 +629,8 @@ CLAIMS = [
     claim(A["G6"][PASS], lambda s: limited(s, True), value="n"),
     claim(A["G6"][FAIL], lambda s: s.gate.value == 1),
     claim(A["G6"][UNKNOWN], lambda s: s.gate.value is None),
-    claim(A["G7"][PASS], lambda s: near(s.n["value"], s.e.mde) and seen(s, s.d.breakeven) > 0.799),
-    claim(A["G7"][FAIL], lambda s: near(s.n["value"], s.e.mde) and seen(s, s.d.breakeven) < 0.801),
+    claim(A["G7"][PASS], lambda s: near(s.n["value"], s.e.gain.mde()) and seen(s, s.d.breakeven) > 0.799),
+    claim(A["G7"][FAIL], lambda s: near(s.n["value"], s.e.gain.mde()) and seen(s, s.d.breakeven) < 0.801),
     claim(phrases.NO_WIDTH, lambda s: s.e.gain.se == 0.0),
     claim(A["G7"][UNKNOWN], lambda s: s.e.gain is None),
     claim(A["G8"][PASS], lambda s: limited(s, True), value="n", limit="n"),
@@ -720,6 +746,13 @@ def worlds() -> Iterator[tuple[Evidence, Economics]]:
         yield replace(measured, variances={"trials": 0.9 * whole, **rest}), economics()
         yield replace(measured, variances={"trials": 0.5 * whole, **rest, "splits": 0.4 * whole}), economics()
         yield replace(measured, variances={"folds": whole}, folds=True, repetitions=5), economics()
+        for look, level in ((2, 0.975), (3, 1 - 0.05 / 3)):
+            later = replace(measured, level=level, per_thousand=Interval(1.2, 0.4, 2.0, level))
+            yield later, economics()
+            yield replace(later, per_thousand=Interval(1.2, 0.4, 2.0)), economics()  # of a record of before
+            yield replace(later, per_thousand=Interval(-0.2, -0.9, 0.5, level)), economics()
+            yield replace(later, per_thousand=None), economics()
+            yield replace(later, gates=(Gate("G1", FAIL), *measured.gates[1:]), dataset=f"look {look}"), economics()
     for reason in SILENT:
         yield replace(numbered(evidence(-0.05)), silent=str(reason)), economics()
         trials = 5 if reason == FEW_TRIALS else 30
@@ -798,6 +831,27 @@ def test_a_hold_names_in_its_head_what_is_closed_and_what_would_open_it() -> Non
         opens = " ".join(s.opens())
         assert all(gate.name in opens for gate in decided.barred)
         assert opens or decided.why is Why.PROMISING
+
+
+def test_a_later_look_names_the_level_that_the_word_has() -> None:
+    """The range holds zero where the word is that nothing is shown, and NO-GO says that it goes by another one."""
+    unclear, no_go = (replace(one, level=0.975) for one in (evidence(0.134, 0.0665), evidence(0.02, 0.027)))
+    said = {}
+    for lang in ("en", "ja"):
+        s = Speaker.of(lang, unclear, economics(), decide(unclear, economics(), 4000))
+        said[lang] = [s.range(), s.measured(), sections._uncertainty(s)]
+    assert said["en"][0] == "Gain +13.4%, range −0.6% to +29.4% at 97.5 %; break-even line 8.0%."
+    assert said["ja"][0] == "改善幅 +13.4%、範囲 −0.6%〜+29.4%(97.5%信頼区間)、採算ライン 8.0%。"
+    assert said["en"][1].endswith("neither a difference nor its absence is shown.")
+    assert said["en"][2].startswith(SEEN.format(mde="19.8%"))
+    decided = decide(no_go, economics(), 4000)
+    assert decided.action is Action.NO_GO
+    s = Speaker.of("en", no_go, economics(), decided)
+    assert s.sentence() == (
+        "Even in the favourable case (+7.4%), images would earn less than they cost: 8.0% is needed to pay. This is "
+        "judged by the 95 % range, however often the test results had been looked at before."
+    )
+    assert s.range() == "Gain +2.0%, range −3.9% to +8.2% at 97.5 %; break-even line 8.0%."
 
 
 def test_a_gain_below_the_one_seen_in_four_of_five_studies_may_be_shown() -> None:

@@ -141,7 +141,8 @@ class Evidence:
         n: trials per condition after which the gain is told.
         ratio: the gain; None where it is not defined.
         gain: the same with its law; None where there are no bounds.
-        level: coverage that a word about the gain rests on; above 95 % at a later look at the test split.
+        level: coverage that its word, its range and the gain that would be seen rest on; above 95 % at a later look at
+            the test split.
         silent: why nothing may be concluded from the gain, see :data:`mmbench.decision.steps.SILENT`; empty where
             something may.
         depends_on_tuning: whether fewer or more trials say something else.
@@ -193,10 +194,10 @@ class Evidence:
 
     @property
     def interval(self) -> Interval | None:
-        """The gain with its 95 % bounds; None where there are none."""
-        return None if self.gain is None else self.gain.at(0.95)
+        """The gain with bounds at its level; None where there are none."""
+        return None if self.gain is None else self.gain.at(self.level)
 
     @property
     def mde(self) -> float | None:
-        """True gain that is seen in four of five such studies; None without bounds."""
-        return None if self.gain is None else self.gain.mde()
+        """True gain that is seen in four of five such studies, at the level of the gain; None without bounds."""
+        return None if self.gain is None else self.gain.mde(1.0 - self.level)

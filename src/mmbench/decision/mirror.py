@@ -85,6 +85,7 @@ def _decision(file: Path) -> dict[str, Any]:
         "gain": evidence.ratio,
         "gain_lo": evidence.interval.lo if evidence.interval else None,
         "gain_hi": evidence.interval.hi if evidence.interval else None,
+        "gain_level": evidence.level,
         "word": decision.word,
         "breakeven": decision.breakeven,
         "probability": decision.probability,

@@ -67,8 +67,9 @@ def openings(
         if replace(silence, gate="G9") not in found:  # said already
             found.append(silence)
     elif unclear and (gain := evidence.gain) is not None:
-        if gain.se > 0 and gain.at(0.95).contains(breakeven):
-            found.append(_narrower("", evidence, gain, abs(gain.log_ratio - math.log1p(breakeven)) / _t(gain, 0.975)))
+        if gain.se > 0 and gain.at(evidence.level).contains(breakeven):
+            half = abs(gain.log_ratio - math.log1p(breakeven))
+            found.append(_narrower("", evidence, gain, half / _t(gain, 0.5 + evidence.level / 2)))
         else:
             found.append(Opening("", Key.INPUTS))
     return tuple(found)

@@ -37,6 +37,8 @@ def as_record(evidence: Evidence, economics: Economics, decision: Decision) -> d
             "gain": evidence.ratio,
             "gain_95": _ends(evidence.gain, 0.95),
             "gain_99": _ends(evidence.gain, 0.99),
+            "level": evidence.level,
+            "gain_range": _ends(evidence.gain, evidence.level),
             "detectable": evidence.mde,
             "breakeven": decision.breakeven,
             "word": decision.word,
@@ -109,9 +111,13 @@ def _ends(gain: LogGain | None, level: float) -> list[float] | None:
 
 
 def _evidence_record(evidence: Evidence) -> dict[str, Any]:
-    """Evidence as it is, without defaults of what came later; ``per_thousand`` is a list of three."""
+    """Evidence as it is, without defaults of what came later.
+
+    ``per_thousand`` is a list of three, and of four with a level other than 95 %.
+    """
     more = evidence.per_thousand
-    record = {**asdict(evidence), "per_thousand": None if more is None else [more.mean, more.lo, more.hi]}
+    told = None if more is None else [more.mean, more.lo, more.hi, *([] if more.level == 0.95 else [more.level])]
+    record = {**asdict(evidence), "per_thousand": told}
     single = {"repetitions": 1, "folds": False, "target": "", "made_up": False}
     return {name: value for name, value in record.items() if name not in single or value != single[name]}
 

@@ -136,7 +136,8 @@ def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> De
     with a range, equal effort (G1) and no other gate. HOLD where a gate that bars every answer does not pass. GO where
     the probability of paying reaches ``go`` and the expected value is above zero, unless a gate bars it. NO-GO where
     the probability is at most ``no_go`` and the upper 95 % bound of the gain is below break-even: evidence of
-    smallness, not lack of evidence. HOLD otherwise.
+    smallness, not lack of evidence. HOLD otherwise. None of it takes account of earlier looks at the test split; the
+    word does.
 
     Args:
         evidence: what was measured.
@@ -186,7 +187,7 @@ def _decide(evidence: Evidence, economics: Economics, n_draws: int) -> Decision:
     steps = tuple(measuring_steps(evidence, gain, draws, economics))
     words = {Verdict.DEPENDS_ON_TUNING: evidence.depends_on_tuning} | verdicts.shown(gain, limit, evidence.level)
     word = next((word for word, holds in words.items() if holds), Verdict.UNDECIDED)
-    flip, swings = flips(economics, gain.gain), tuple(tornado(economics, gain))
+    flip, swings = flips(economics, gain.gain), tuple(tornado(economics, gain, evidence.level))
     decision = Decision(
         Action.HOLD, Why.UNCLEAR, gates, (), limit, word, value, flip, swings, steps=steps, step=steps[0]
     )
@@ -275,10 +276,11 @@ def _held(decision: Decision, why: Why, barred: tuple[Gate, ...], economics: Eco
 
 
 def _power(evidence: Evidence, limit: float) -> Gate:
-    """G7: could a gain that just pays have been seen?"""
-    if evidence.mde is None:
+    """G7: could a gain that just pays have been seen? At 95 % whatever the look, as the NO-GO that it bars."""
+    if evidence.gain is None:
         return Gate("G7", Status.UNKNOWN, None, limit, "the gain has no bounds")
-    return Gate("G7", Status.PASS if evidence.mde <= limit else Status.FAIL, evidence.mde, limit)
+    seen = evidence.gain.mde()
+    return Gate("G7", Status.PASS if seen <= limit else Status.FAIL, seen, limit)
 
 
 def _in_order(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:

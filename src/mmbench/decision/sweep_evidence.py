@@ -190,7 +190,7 @@ def _measured(
         variances=tuned.variances if tuned and bounded else {},
         model=a.model,
         contrast=comparison.contrast,
-        per_thousand=per_thousand(disposal, own) if bounded and not of_new else None,
+        per_thousand=per_thousand(disposal, own, tuned.level) if tuned and bounded and not of_new else None,
         gates=gates,
         repetitions=len(disposal.datasets),
         folds=folds,
@@ -458,7 +458,7 @@ def _efforts(disposal: Disposal, groups: Sequence[Group], dataset: str) -> dict[
     return {name: cells[name] for name in (*disposal.real, *disposal.control)}
 
 
-def per_thousand(disposal: Disposal, groups: Sequence[Group]) -> Interval | None:
+def per_thousand(disposal: Disposal, groups: Sequence[Group], level: float) -> Interval | None:
     """Relevant items more per 1,000 recommendations: 1,000 times the difference of Precision@20 after tuning.
 
     The bounds are those of the relative gain in precision over the same trials, times what the controls come to; over
@@ -467,14 +467,16 @@ def per_thousand(disposal: Disposal, groups: Sequence[Group]) -> Interval | None
     Args:
         disposal: free disposal over all models.
         groups: fairness report of its data sets.
+        level: coverage, that of the gain.
     """
     found = []
     for dataset in disposal.datasets:
         efforts = _efforts(disposal, groups, dataset)
         cells = {name: replace(cell, metric=f"precision@{K}").tuned_cell for name, cell in efforts.items()}
-        found.append(free_disposal([cells[n] for n in disposal.real], [cells[n] for n in disposal.control]))
+        real, control = ([cells[name] for name in side] for side in (disposal.real, disposal.control))
+        found.append(free_disposal(real, control, level=level))
     tuned = found[0] if disposal.over is None else repeated_gain(disposal.over.kind, found)
     if tuned.interval is None:
         return None
     base, gain = 1000 * fmean(part.b.tuned for part in found), tuned.interval
-    return Interval(base * gain.mean, base * gain.lo, base * gain.hi)
+    return Interval(base * gain.mean, base * gain.lo, base * gain.hi, level)

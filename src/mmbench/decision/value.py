@@ -234,12 +234,12 @@ def flips(economics: Economics, gain: float) -> Flip:
     return Flip(breakeven(economics), transfer, price, payback)
 
 
-def tornado(economics: Economics, gain: LogGain) -> list[Swing]:
+def tornado(economics: Economics, gain: LogGain, level: float = 0.95) -> list[Swing]:
     """Every uncertain input and the gain over its range, the widest swing first.
 
-    The gain moves over its 95 % interval and is called ``gain``.
+    The gain moves over its interval at this level and is called ``gain``.
     """
-    interval = gain.at(0.95)
+    interval = gain.at(level)
     swings = [Swing("gain", likely_npv(economics, interval.lo), likely_npv(economics, interval.hi))]
     for name, given in economics.inputs.items():
         if given.low < given.high:

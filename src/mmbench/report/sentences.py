@@ -82,7 +82,16 @@ def at_level(bounds: str, level: float) -> str:
     """Bounds and their level, which is named where it is not 95 %."""
     if math.isclose(level, 0.95):
         return bounds
-    return Message("{bounds} at {level} %", bounds=bounds, level=f"{100 * level:.3g}")
+    return Message("{bounds} at {level} %", bounds=bounds, level=level_name(level))
+
+
+def level_name(level: float) -> str:
+    """A coverage in percent, as sentences name it.
+
+    >>> level_name(0.95), level_name(0.975), level_name(1 - 0.05 / 3)
+    ('95', '97.5', '98.3')
+    """
+    return f"{100 * level:.3g}"
 
 
 def sentence(comparison: Comparison, metric: str) -> str:

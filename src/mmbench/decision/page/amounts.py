@@ -12,7 +12,9 @@ from mmbench.data.divisions import DIVISIONS as DIVISIONS_OF_ITEMS
 from mmbench.decision import Decision, Economics, Evidence
 from mmbench.decision.page import phrases
 from mmbench.decision.rule import FAVOURABLE
+from mmbench.inference.intervals import Interval
 from mmbench.messages import Message, Translator, digits_apart, digits_given, digits_shown
+from mmbench.report.sentences import at_level
 
 
 def _two_figures(amount: float) -> int:
@@ -107,7 +109,9 @@ class Amounts:
         compared = [self.evidence.ratio, self.evidence.mde]
         if measured is not None:
             compared += [
-                end for bounds in (0.95, FAVOURABLE) for end in (measured.at(bounds).lo, measured.at(bounds).hi)
+                end
+                for bounds in (0.95, self.evidence.level, FAVOURABLE)
+                for end in (measured.at(bounds).lo, measured.at(bounds).hi)
             ]
         least = max(1, _two_figures(100 * need)) if 0 < need < 0.01 else 1
         return max([least, *(digits_apart(need, gain, least, 100) for gain in compared if gain is not None)])
@@ -140,9 +144,22 @@ class Amounts:
         """A number, easy to read where it is large."""
         return self.translator.large(value) if value >= phrases.MANY else self.translator.number(value, digits)
 
-    def span(self, low: str, high: str) -> str:
-        """A range between two numbers as they are written."""
-        return self(Message("{lo} to {hi}", lo=low, hi=high))
+    def span(self, low: str, high: str, level: float = 0.95) -> str:
+        """A range between two numbers as they are written, with its level where that is not 95 %."""
+        return self.leveled(Message("{lo} to {hi}", lo=low, hi=high), level)
+
+    def leveled(self, bounds: str, level: float) -> str:
+        """Bounds with their level where that is not 95 %."""
+        return str(self.translator(at_level(bounds, level)))
+
+    def range_of(self, gain: Interval) -> str:
+        """The range of a gain."""
+        return self.span(self.gain(gain.lo), self.gain(gain.hi), gain.level)
+
+    @property
+    def looked_before(self) -> bool:
+        """Whether this is a later look at the test split, so that ranges of the gain have another level than 95 %."""
+        return not math.isclose(self.evidence.level, 0.95)
 
     def modality(self, name: str) -> str:
         """A modality by name; one of the user's own keeps it."""

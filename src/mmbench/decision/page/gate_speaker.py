@@ -35,6 +35,8 @@ class GateSpeaker(Amounts):
         if gate.status is Status.UNKNOWN and gate.name in phrases.NOT_KNOWN and gate.why:
             template, given = phrases.NOT_KNOWN[gate.name], {"reason": str(self.translator(gate.why))}
         found = self._rails(gate) if gate.name == "G4" else self(Message(template, **given))
+        if gate.name == "G7" and gate.value and self.looked_before:
+            found = self.joined((found, self(phrases.AT_95)))
         return {
             "name": gate.name,
             "asks": self(phrases.QUESTIONS[gate.name]),

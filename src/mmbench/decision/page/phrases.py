@@ -271,6 +271,8 @@ RAIL_NAMES = {
 }
 #: The same of G9 where it is the number of trials that says something else.
 DEPENDS = Template("With more or fewer trials the gain would be another: it depends on tuning.")
+#: What NO-GO and G7 say besides at a later look at the test split, whose ranges are wider.
+AT_95 = Message("This is judged by the 95 % range, however often the test results had been looked at before.")
 #: What opens a gate, by the gate where it is nothing that can be counted, else by what is counted.
 OPEN_ELSE = {
     "": Template("What is missing is named above; no number of users or trials alone brings it."),

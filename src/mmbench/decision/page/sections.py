@@ -29,7 +29,7 @@ from mmbench.messages import Message, Template, digits_shown
 from mmbench.report.contribution_facts import FOUND_OF_1000, HITS, NEW_ITEMS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
-from mmbench.report.sentences import metric_name
+from mmbench.report.sentences import level_name, metric_name
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import Pages, render, write_pages
 from mmbench.store import files
@@ -155,6 +155,7 @@ def fill(
         requests=speaker.count(economics.likely["value.recommendations_year"] / LIST),
         command=command,
         proof=speaker(table.proof),
+        level=level_name(read.evidence.level),
         per_thousand=read.evidence.per_thousand,
     )
 
@@ -549,10 +550,10 @@ def _inputs(speaker: Speaker) -> list[Mapping[str, Any]]:
     rows: list[Mapping[str, Any]] = []
     for name in INPUTS:
         given = speaker.economics.inputs[name]
-        ends = [speaker.input(name, end) for end in (given.low, given.high)]
+        low, high = (speaker.input(name, end) for end in (given.low, given.high))
         rows.append({
             "name": _name(speaker, name), "likely": speaker.input(name, given.likely),
-            "range": speaker.span(*ends) if given.low < given.high else "", **_source(speaker, name),
+            "range": speaker.span(low, high) if given.low < given.high else "", **_source(speaker, name),
         })  # fmt: skip
     for name, value in (("years", speaker.years), ("discount", speaker.given_share(speaker.economics.discount))):
         rows.append({"name": _name(speaker, name), "likely": value, "range": "", **_source(speaker, name)})

@@ -160,15 +160,16 @@ class Speaker(GateSpeaker):
                     need=self.translator.percent(need, digits),
                 )
             )
-        if d.action is Action.NO_GO and gain is not None:
-            return self(
+        if d.action is Action.NO_GO and self.evidence.gain is not None:
+            said = self(
                 Message(
                     "Even in the favourable case ({hi}), images would earn less than they cost: {need} is needed to "
                     "pay.",
-                    hi=self.gain(gain.hi),
+                    hi=self.gain(self.evidence.gain.at(0.95).hi),
                     need=self.need,
                 )
             )
+            return self.joined((said, self(phrases.AT_95))) if self.looked_before else said
         if d.why in (Why.SILENT, Why.UNTRUSTED) and (gate := self._failed_control) is not None:
             return self(
                 Message(
@@ -190,9 +191,8 @@ class Speaker(GateSpeaker):
             return self(Message("Not measured; break-even line {need}.", need=self.need))
         return self(
             Message(
-                "We cannot tell yet: the true effect may be anywhere from {lo} to {hi}, and {need} is needed to pay.",
-                lo=self.gain(gain.lo),
-                hi=self.gain(gain.hi),
+                "We cannot tell yet: the true effect may be anywhere from {range}, and {need} is needed to pay.",
+                range=self.range_of(gain),
                 need=self.need,
             )
         )
@@ -221,41 +221,39 @@ class Speaker(GateSpeaker):
         if more is None:
             return self(
                 Message(
-                    "Adding images improves {quality} ({gain}, range {lo} to {hi}). How many more relevant items per "
-                    "1,000 recommendations that is cannot be told.",
+                    "Adding images improves {quality} ({gain}, range {range}). How many more relevant items per 1,000 "
+                    "recommendations that is cannot be told.",
                     quality=self.quality,
                     gain=self.gain(gain.mean),
-                    lo=self.gain(gain.lo),
-                    hi=self.gain(gain.hi),
+                    range=self.range_of(gain),
                 )
             )
         x, lo, hi = (
             self.translator.number(value, digits_shown(value, 1 if abs(value) < 10 else 0))
             for value in (more.mean, more.lo, more.hi)
         )
+        bounds = self.span(lo, hi, more.level)
         if not more.mean > 0:  # the metric is better, and the first 20 hold no more
             return self(
                 Message(
                     "Adding images improves {quality} ({gain}), but is not shown to find more relevant items per 1,000 "
-                    "recommendations (range {lo} to {hi}).",
+                    "recommendations (range {range}).",
                     quality=self.quality,
                     gain=self.gain(gain.mean),
-                    lo=lo,
-                    hi=hi,
+                    range=bounds,
                 )
             )
         return self(
             Message(
-                "Adding images finds about {x} more relevant items per 1,000 recommendations (range {lo} to {hi}).",
+                "Adding images finds about {x} more relevant items per 1,000 recommendations (range {range}).",
                 x=x,
-                lo=lo,
-                hi=hi,
+                range=bounds,
             )
         )
 
     def _by_money_alone(self, gain: LogGain) -> str:
         """Why no gain could pay, and what a missing control leaves out."""
-        sides = {"hi": self.gain(gain.at(FAVOURABLE).hi), "need": self.need}
+        sides = {"hi": self.leveled(self.gain(gain.at(FAVOURABLE).hi), FAVOURABLE), "need": self.need}
         control = next(gate for gate in self.decision.gates if gate.name == "G3")
         if control.status is Status.UNKNOWN:
             return self(
@@ -324,7 +322,7 @@ class Speaker(GateSpeaker):
                     need=self.need,
                 )
             )
-        values = {"mean": self.gain(gain.mean), "lo": self.gain(gain.lo), "hi": self.gain(gain.hi), "need": self.need}
+        values = {"mean": self.gain(gain.mean), "need": self.need}
         if self.decision.trusted and gain.lo == gain.hi:
             return self(
                 Message(
@@ -333,9 +331,12 @@ class Speaker(GateSpeaker):
                     **values,
                 )
             )
+        bounds = self.range_of(gain)
         if self.decision.trusted:
-            return self(Message("Gain {mean}, range {lo} to {hi}; break-even line {need}.", **values))
-        return self(Message("Measured, but not trusted: {mean}, range {lo} to {hi}; break-even line {need}.", **values))
+            return self(Message("Gain {mean}, range {range}; break-even line {need}.", range=bounds, **values))
+        return self(
+            Message("Measured, but not trusted: {mean}, range {range}; break-even line {need}.", range=bounds, **values)
+        )
 
     def measured(self) -> str:
         """What was measured on which data, with which models and effort."""
