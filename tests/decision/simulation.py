@@ -31,6 +31,8 @@ HARM = -1.0
 TRUTHS = (HARM, 0.0, 0.5, 1.0, 1.5, 3.0, 5.0)
 GREY = (0.5, 1.0, 1.5)
 WORLDS = 2100
+#: Gates that nothing of a world decides, so that its answers are those of worlds that pass them.
+TAKEN_FOR_PASSED = ("G1", "G2", "G4", "G5", "G6", "G8")
 #: Users that count as many: with them a gain at break-even is seen in most of the businesses.
 MANY, FEW = 20_000, 300
 TRIALS, N, SEEDS = 30, 10, 5
@@ -170,7 +172,7 @@ def world(
     tuned = free_disposal([made[name] for name in REAL], [made[name] for name in CONTROL])
     a, b = (max(side, key=lambda name: made[name].tuning.scores.max()) for side in (REAL, CONTROL))
     gates = (
-        *(Gate(f"G{i}", Status.PASS) for i in (1, 2, 4, 5, 6, 8)),
+        *(Gate(name, Status.PASS) for name in TAKEN_FOR_PASSED),
         better_than_shuffled(tuned.log_gain),
         agreement(tuned, intervals.relative_gain(finals[a], finals[b])),
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
 
 from mmbench.decision import Action
-from tests.decision.simulation import FEW, GREY, MANY, WORLDS, rates
+from mmbench.decision.evidence import GATES
+from tests.decision.simulation import FEW, GREY, MANY, TAKEN_FOR_PASSED, WORLDS, rates
+from tests.docs.test_links import ROOT
 
 Rates = Mapping[float, Mapping[Action, float]]
 
@@ -20,6 +23,13 @@ def holds_what_it_promises(shares: Rates) -> None:
     # A wrong answer is rare whatever the truth: GO where it does not pay, NO-GO where it does.
     assert max(share[Action.GO] for truth, share in shares.items() if truth <= 0.5) <= 0.01
     assert max(share[Action.NO_GO] for truth, share in shares.items() if truth >= 1.5) <= 0.01
+
+
+def test_the_page_says_beside_the_rates_which_gates_are_taken_for_passed() -> None:
+    _, _, section = (ROOT / "docs/decision.md").read_text(encoding="utf-8").partition("## How often it says what\n")
+    told, _, drawn = section.strip().partition("\n\n")[0].partition("and draws ")
+    assert set(re.findall(r"G\d", told)) == set(TAKEN_FOR_PASSED)
+    assert set(re.findall(r"G\d", drawn.partition(".")[0])) == GATES.keys() - set(TAKEN_FOR_PASSED)
 
 
 @pytest.mark.thorough
