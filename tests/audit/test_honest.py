@@ -34,7 +34,7 @@ from mmbench.sealing import score_test
 from mmbench.store import crashes, ledger, records
 from mmbench.store.mending import mend
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Manifest, Seal, Stage, Training, hashed
+from mmbench.store.schema import Manifest, Seal, Stage, Training, Trial, hashed
 from mmbench.training import fit
 from mmbench.training.fit import Fitted
 from mmbench.tuning import study
@@ -156,6 +156,65 @@ def test_a_sweep_that_lost_files_in_a_power_cut_passes_and_has_its_root(mode: st
     (tries,) = read_tries(sweep).values()
     (said,) = map(str, tries.here)
     assert said.startswith("the ledger has 3 trainings of ")
+
+
+@pytest.mark.parametrize("lost", ["a trial", "a final run", "a trial and the seal", "every line", "the file"])
+def test_a_sweep_that_lost_lines_of_its_ledger_passes_after_the_next_command(
+    lost: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is trained again; the line of a trial comes after those of the final runs then."""
+    words = ("budget.trials=2", "budget.seeds=2")
+    sweep = run(tmp_path, "s", *words, cells=ONE)
+    (cell,), root, file = paths.cell_dirs(sweep), root_of(sweep), paths.ledger_file(sweep)
+    rows = [(row.hash, row.unit) for row in ledger.read(sweep)]
+    gone = {"a trial": {0}, "a final run": {3}, "a trial and the seal": {0}}.get(lost, {0, 1, 2, 3})
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(line for place, line in enumerate(lines) if place not in gone))
+    if lost == "the file":
+        file.unlink()
+    if lost == "a trial and the seal":
+        paths.seal_file(cell).unlink()
+    assert consistency.check(sweep)
+    capsys.readouterr()
+    run(tmp_path, "s", *words, cells=ONE)
+    told = [line for line in capsys.readouterr().out.splitlines() if str(file) in line]
+    said = f"{len(gone)} trainings whose lines were lost are listed again from their records, without their costs"
+    if lost in ("a trial", "a final run"):
+        said = "1 training whose line was lost is listed again from its record, without its cost"
+    assert told == ([] if lost == "a trial and the seal" else [f"{file}: {said}"])
+    assert not consistency.check(sweep)
+    assert (root_of(sweep), sorted((row.hash, row.unit) for row in ledger.read(sweep))) == (root, sorted(rows))
+    assert sum(row.cost.seconds is None for row in ledger.read(sweep)) == len(gone)
+    assert not tries_of(sweep)
+    before = file.read_bytes()
+    run(tmp_path, "s", *words, cells=ONE)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("edit", ["score", "configuration"])
+def test_an_edited_record_gets_no_line_of_the_ledger(edit: str, tmp_path: Path) -> None:
+    """Not even where a line of another training was lost; an audit finds the record by the row that it had."""
+    words = ("budget.trials=2", "budget.seeds=1")
+    sweep = run(tmp_path, "s", *words, cells=ONE)
+    with Forger(sweep) as forger:
+        (trial, other), (final,) = forger.trials(forger.cell("fused")), forger.finals(forger.cell("fused"))
+        record = forger.read(other)
+        if edit == "score":
+            record["course"]["validated"] += 0.01
+        else:
+            record["configuration"] = forger.read(trial)["configuration"]
+            record["configuration_hash"] = forger.read(trial)["configuration_hash"]
+        record = msgspec.to_builtins(hashed(msgspec.convert(record, Trial)))
+        forger.write(other, record)
+        place = forger.row_of(final)
+        forger.write_rows([row for at, row in enumerate(forger.rows()) if at != place])
+        run(tmp_path, "s", *words, cells=ONE)
+        assert forger.read(final)["hash"] in {row["hash"] for row in forger.rows()}
+        assert record["hash"] not in {row["hash"] for row in forger.rows()}
+        assert not paths.damaged_dir(sweep).exists()
+        found = [str(finding) for finding in consistency.check(sweep) if finding.file == str(paths.ledger_file(Path()))]
+        assert any("it has no row with the hash of this record" in finding for finding in found), found
+        assert any("a training is listed whose record is not there" in finding for finding in found), found
 
 
 def test_what_was_begun_afresh_passes_and_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from mmbench.store.schema import (
 from mmbench.training import allocation
 from mmbench.training.loop import check_compiled, check_devices
 from mmbench.tuning.cell import CellTask
+from mmbench.tuning.space import configuration_hash
 from mmbench.tuning.study import is_outdated
 
 
@@ -70,6 +71,11 @@ class Planned:
         return 0 if self.finished else self.trainings - self.done
 
     @property
+    def unlisted(self) -> bool:
+        """Whether the ledger lacks a training of a finished cell, so that a line of it was lost."""
+        return self.finished and self.done < self.trainings
+
+    @property
     def rule(self) -> str:
         """Hash of the training rule, which all conditions of a model share."""
         return fingerprint.of_json(training_rule(self.job.config.plain["budget"]))
@@ -85,10 +91,8 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
     described: set[str] = set()
     aimed: set[str] = set()
     by_cell: dict[CellName, Planned] = {}
-    listed: dict[str, set[Unit]] = {}
     sampled: dict[str, int | None] = {}
-    for row in ledger.read(jobs[0].sweep_dir):
-        listed.setdefault(row.cell_key, set()).add(row.unit)
+    seen = ledger.Reader(jobs[0].sweep_dir)
     for job in jobs:
         dataset = job.dataset()
         if job.config.dataset.cell_name not in described:
@@ -109,7 +113,7 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
         store = job.store(task)
         twin = by_cell.get(job.cell)
         if twin is None:
-            by_cell[job.cell] = _found(job, task, store, listed.get(store.key, set()), afresh=resume == "force")
+            by_cell[job.cell] = _found(job, task, store, seen.trainings(store.key), afresh=resume == "force")
         elif twin.store.key != store.key or twin.job.config.budget != job.config.budget:
             raise Refusal(
                 "two jobs of this sweep are the same cell {cell} with different settings; sweep over dataset, model, "
@@ -139,25 +143,28 @@ def _check_memory(job: Job, task: CellTask) -> None:
                 raise  # where memory is short now, the training will say so, and end no cell but its own
 
 
-def _found(job: Job, task: CellTask, store: CellStore, listed: Collection[Unit], *, afresh: bool) -> Planned:
+def _found(job: Job, task: CellTask, store: CellStore, listed: Iterable[tuple[Unit, str]], *, afresh: bool) -> Planned:
     """A cell with what its folder holds of it.
 
     Args:
         job: how to run it.
         task: its task, as the command asks for it.
         store: its records.
-        listed: trainings that the ledger lists.
+        listed: trainings that the ledger lists, with the hash of their configuration.
         afresh: whether nothing of it is to be used.
     """
     if afresh or not store.is_current():
         return Planned(job, task, store, finished=False)
     task = task.raised(store.effort())  # a worker that joins late takes what a later command has planned
     finished = store.effort() == task.effort and is_scored(store, job.dataset().split)
-    choice = store.choice()
-    stand = {Stage.TRIAL, Stage.PROPOSAL}
+    choice, chosen = store.choice(), None
     if choice is not None and not is_outdated(task, choice):
-        stand.add(Stage.FINAL)
-    done = [unit for unit in listed if unit.stage in stand and store.training_file(unit, paths.RECORD).exists()]
+        chosen = configuration_hash(choice.configuration)
+    done = {
+        unit
+        for unit, configuration in listed
+        if (unit.stage != Stage.FINAL or configuration == chosen) and store.training_file(unit, paths.RECORD).exists()
+    }
     return Planned(job, task, store, finished, len(done))
 
 

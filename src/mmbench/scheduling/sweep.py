@@ -28,12 +28,13 @@ from mmbench.scheduling.planning import (
 )
 from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
-from mmbench.store import crashes, files, trackers
+from mmbench.store import crashes, files, ledger, trackers
 from mmbench.store.bounds import Damaged
 from mmbench.store.leases import Leases, make_leases, present
 from mmbench.store.mending import mend, mend_after
 from mmbench.store.records import CellStore
 from mmbench.training.settings import check_machine
+from mmbench.tuning.study import list_unlisted
 
 #: What is said of records that are moved aside, by whether that was asked for.
 MOVED = {
@@ -196,7 +197,23 @@ class Sweep:
         plan = write_manifest(self.folder, self.jobs, self.planned, self.overrides)
         self.tell(Message("plan {plan}", plan=plan))
         faults.reach("planned")
+        self._list_again()
         self._claim()
+
+    def _list_again(self) -> None:
+        """Give trainings of finished cells a row again whose line was lost; workers see to those of other cells."""
+        seen = ledger.Reader(self.folder)  # read again: another command may have done it since this one was planned
+        unlisted = [plan for plan in self.planned if plan.unlisted]
+        if n := sum(list_unlisted(plan.task, plan.store, seen) for plan in unlisted):
+            self.tell(
+                Message.counted(
+                    "{file}: {n} training whose line was lost is listed again from its record, without its cost",
+                    "{file}: {n} trainings whose lines were lost are listed again from their records, without their "
+                    "costs",
+                    n,
+                    file=paths.ledger_file(self.folder),
+                )
+            )
 
     def _claim(self) -> None:
         """Claim the folders of unfinished cells; records of another key, or all if so asked, are moved aside."""

@@ -122,6 +122,16 @@ def set_aside_seal(store: CellStore) -> Message:
     )
 
 
+def keep_unlisted(store: CellStore, unit: Unit) -> None:
+    """Keep a copy of a record among the damaged files, because the line of its training was lost.
+
+    Its new line comes after those of final runs, which an audit accepts only of what was lost.
+    """
+    if not paths.damaged_records(store.sweep_dir, store.folder, *unit):
+        record = store.training_file(unit, paths.RECORD)
+        _copy(record, _place(store.sweep_dir, record))
+
+
 def differs_from_look(store: CellStore, look: Look, training: Training, files: Mapping[str, str]) -> Message | None:
     """What to say of a final run of an earlier look that was repeated, if it is not the one that was sealed then.
 

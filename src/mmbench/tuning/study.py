@@ -22,7 +22,7 @@ from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.store import ledger, mending
 from mmbench.store.files import State
-from mmbench.store.records import CellStore, frame_fingerprint
+from mmbench.store.records import CellStore, frame_fingerprint, read_trainings
 from mmbench.store.schema import (
     TRAININGS,
     Choice,
@@ -139,7 +139,7 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit, configuration: Config
     if configuration is None:
         configuration = _configuration(task, store, unit)
     if (written := store.written(unit, configuration_hash(configuration))) is not None:
-        store.enlist(_row(task, written, Cost()))
+        _list_again(task, store, written)
         return written
     if unit.stage != Stage.FINAL:
         faults.reach("asked")
@@ -150,6 +150,38 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit, configuration: Config
     row = _ledger_row(task, trained.record, trained.cost)
     store.write_training(trained.record, row, trained.validation, trained.state or None)
     return trained.record
+
+
+def list_unlisted(task: CellTask, store: CellStore, seen: ledger.Reader) -> int:
+    """Give the trainings of a finished cell whose line the ledger has lost a row again; return how many there are.
+
+    A trial that has a row, of whatever configuration and hash, gets none: its record was edited, which an audit finds
+    by that row.
+
+    Args:
+        task: the cell, whose trainings have all ended.
+        store: its records.
+        seen: the ledger.
+    """
+    store, listed = replace(store, ledger=seen), set(seen.trainings(store.key))
+    tried = {unit for unit, _ in listed if unit.stage != Stage.FINAL}  # final runs of an earlier choice have rows, too
+    unlisted = [
+        training
+        for stage in Stage
+        for training in read_trainings(store.folder, stage, store.key)
+        if training.unit not in tried and (training.unit, training.configuration_hash) not in listed
+    ]
+    whole = [training for training in unlisted if store.written(training.unit, training.configuration_hash) is not None]
+    for training in whole:
+        _list_again(task, store, training)
+    return len(whole)
+
+
+def _list_again(task: CellTask, store: CellStore, written: Training) -> None:
+    """Write the row of a training that was written whole, without its cost."""
+    if written.stage != Stage.FINAL and any(unit.stage == Stage.FINAL for unit in store.finished_trainings()):
+        mending.keep_unlisted(store, written.unit)
+    store.enlist(_row(task, written, Cost()))
 
 
 def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configuration, graph_dir: Path) -> Trained:
