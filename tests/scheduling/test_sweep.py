@@ -130,6 +130,17 @@ def test_what_was_planned_before_the_results_stays(
     assert manifest(tmp_path).delta == 0.02
 
 
+def test_a_plan_whose_file_is_gone_stays(finished: dict[str, str], command: Command, tmp_path: Path) -> None:
+    """Another margin is refused as if the file were there; the plan comes from its copy."""
+    plan = manifest(tmp_path).plan_hash
+    paths.manifest_file(tmp_path / "s").unlink()
+    done = command(*SWEEP, "statistics.delta=0.05")
+    assert done.code == 2
+    assert "statistics.delta=0.05, but this sweep was planned with 0.02, before its results" in done.err
+    assert f"{paths.manifest_file(tmp_path / 's')} is missing; it was written again from its copy" in done.out
+    assert manifest(tmp_path).plan_hash == plan
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [

@@ -110,6 +110,20 @@ def test_what_nothing_could_compute_again_comes_from_its_copy(store: CellStore) 
     assert len(lines) == len(kept)
 
 
+def test_a_manifest_that_is_missing_comes_from_its_copy_and_a_seal_does_not(store: CellStore) -> None:
+    """A seal is moved on purpose, and its copy tells that somebody has looked; a manifest never is."""
+    gone = paths.manifest_file(store.sweep_dir)
+    before = gone.read_bytes()
+    gone.unlink()
+    paths.seal_file(store.folder).unlink()
+    assert list(mend(store.sweep_dir)) == [f"{gone} is missing; it was written again from its copy"]
+    assert gone.read_bytes() == before
+    assert not paths.seal_file(store.folder).exists()
+    paths.copy_of(gone).write_bytes(b"")
+    gone.unlink()
+    assert list(mend(store.sweep_dir)) == []
+
+
 def test_a_copy_that_is_damaged_is_written_again_from_its_file(store: CellStore) -> None:
     paths.seal_copy(store.folder).write_bytes(b"")
     assert len(list(mend(store.sweep_dir))) == 1

@@ -39,8 +39,12 @@ def mend(sweep_dir: Path) -> Iterator[Message]:
         return
     with locked(paths.lock_file(sweep_dir, "mend")):
         manifest = paths.manifest_file(sweep_dir)
+        copy = paths.copy_of(manifest)
         with locked(paths.lock_file(sweep_dir, "manifest")):  # another command may be writing it
-            yield from _restore(sweep_dir, manifest, paths.copy_of(manifest))
+            yield from _restore(sweep_dir, manifest, copy)
+            if not manifest.exists() and copy.exists() and is_whole(copy):  # nothing moves it, as a seal is moved
+                _copy(copy, manifest)
+                yield Message("{file} is missing; it was written again from its copy", file=manifest)
             if manifest.exists() and not is_whole(manifest):
                 yield _set_aside(sweep_dir, manifest)
         if lines := ledger.unreadable(sweep_dir):
