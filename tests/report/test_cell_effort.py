@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from mmbench import paths
 from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise
 from mmbench.report.cell_effort import CellEffort, read_cell
 from mmbench.store import records
+from mmbench.store.bounds import Damaged
 from mmbench.store.schema import Stage, Trial
 from tests import records as valid
 from tests.report.constructed import Made, hit_users, write_earlier_look, write_sweep
@@ -33,6 +35,14 @@ def effort(folder: Path, **changes: Any) -> CellEffort:
 
 def read(sweep: Path) -> CellEffort:
     return read_cell("image", paths.cell_dir(sweep, "d", "m", "image"), {}, "ndcg@20")
+
+
+def test_a_choice_without_any_trial_names_the_one_that_is_missing(tmp_path: Path) -> None:
+    effort(tmp_path)
+    chosen = paths.training_file(paths.cell_dir(tmp_path / "s", "d", "m", "image"), Stage.TRIAL, 7, paths.RECORD)
+    shutil.rmtree(chosen.parent)
+    with pytest.raises(Damaged, match=r"trials/007\.json is missing, empty, cut or overwritten; the command that"):
+        read(tmp_path / "s")
 
 
 def test_trials_users_and_seed_noise(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Message, Refusal, conjoined, series
 from mmbench.report.table import exhausts
 from mmbench.store import records
+from mmbench.store.bounds import Damaged
 from mmbench.store.records import Look
 from mmbench.store.schema import CLOSED_FORM, Cell, Choice, FinalRun, LedgerRow, Manifest, Seal, Stage, Training
 from mmbench.tuning.space import NumericRange, numeric_ranges, read_space
@@ -265,11 +266,17 @@ class CellEffort:
 
 
 def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], metric: str) -> CellEffort:
-    """Read one sealed cell; ``rows`` are those of the ledger by the key of their cell."""
+    """Read one sealed cell; ``rows`` are those of the ledger by the key of their cell.
+
+    Raises:
+        Damaged: if none of the trials is there that the choice was made among.
+    """
     cell = records.read(paths.cell_file(folder), Cell)
     choice = records.read(paths.choice_file(folder), Choice)
     seal = records.read(paths.seal_file(folder), Seal)
     trials, proposals, finals = (records.read_trainings(folder, stage, cell.key) for stage in Stage)
+    if not (trials or proposals):
+        raise Damaged(paths.training_file(folder, *choice.unit, paths.RECORD))
     for training in (*trials, *proposals, *finals):
         if training.course is not None:
             training.course.losses = []  # no report shows them, and they are most of what a record holds
