@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from mmbench import faults
+from mmbench.messages import Refusal
 from mmbench.scheduling import worker
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.worker import OpenCell, Stopped, work_on
@@ -135,6 +138,26 @@ def test_a_worker_opens_a_cell_when_it_comes_to_it(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(worker, "run_unit", lambda *args: when.append(len(made)) or run_unit(*args))
     worker.work(asked)
     assert when == [1, 1, 2, 2, 3, 3]  # a trial and a final run of each
+
+
+@pytest.mark.parametrize("new", ["elsewhere", None])
+def test_a_sweep_whose_folder_is_gone_says_so(
+    new: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was removed or renamed while a training ran; it is not made again, and nobody took the training over."""
+    (job,) = jobs(tmp_path / "s", 1)
+    opened(job)
+
+    def reach(point: str) -> None:
+        if point == "fitted":
+            (tmp_path / "s").rename(tmp_path / (new or "removed"))
+            shutil.rmtree(tmp_path / "removed", ignore_errors=True)
+
+    monkeypatch.setattr(faults, "reach", reach)
+    with pytest.raises(Refusal, match=r"/s is not there any more: it was removed or renamed while the sweep ran"):
+        worker.work([job])
+    assert "taken over" not in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
 
 
 run_unit = worker.run_unit

@@ -120,12 +120,19 @@ def work(
 
     Raises:
         Stopped: after ``stop`` was set.
-        Refusal: if data or settings are no longer those that the sweep was opened for.
+        Refusal: if data or settings are no longer those that the sweep was opened for, or its folder is gone.
     """
     study, sweep_dir = jobs[0].config.study, jobs[0].sweep_dir
     seen = ledger.Reader(sweep_dir)
     leases = make_leases(study.storage, sweep_dir, study.lease_timeout)
-    work_on(_openings(jobs, seen, leases), leases, stop, tell)
+    try:
+        work_on(_openings(jobs, seen, leases), leases, stop, tell)
+    except OSError as error:
+        if sweep_dir.is_dir():
+            raise
+        raise Refusal(
+            "{folder} is not there any more: it was removed or renamed while the sweep ran", folder=sweep_dir
+        ) from error
 
 
 def _openings(jobs: Sequence[Job], seen: ledger.Reader, leases: Leases) -> Iterator[OpenCell | None]:
@@ -330,6 +337,7 @@ def _run_one(cell: OpenCell, leases: Leases, hold: Hold, tell: Callable[[str], N
                         confirm()  # who took over may have cleared away what this worker was writing
                         raise
         except LeaseLost:
+            cell.store.sweep_dir.stat()  # with the folder of the sweep the lease is gone, and nobody took it over
             taken = Message(
                 "{cell} {training}: taken over by another worker while this one was silent",
                 cell=cell.task.cell,
