@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -26,7 +28,7 @@ from mmbench.store import records
 from mmbench.store.schema import Manifest
 from mmbench.training.fit import rebuild
 from mmbench.winner.chosen import Winner, read_winner
-from mmbench.winner.exported import export
+from mmbench.winner.exported import PRODUCTS, export
 from mmbench.winner.recommended import Asked, recommend, recommend_to_new
 from tests.cli.conftest import Command, Said
 from tests.cli.test_errors import is_one_line
@@ -266,6 +268,7 @@ def test_ids_leave_only_when_asked(sweep: Path, tmp_path: Path) -> None:
     winner = winner_of(sweep, "vbpr")
     names = export(winner, 1, tmp_path, with_ids=True, trust=TRUST)
     assert {"items.parquet", "users.parquet"} <= {*names}
+    assert {*names} == {*PRODUCTS}
     assert pd.read_parquet(tmp_path / "items.parquet")["item"].tolist() == winner.dataset.item_ids.astype(str).tolist()
 
 
@@ -332,7 +335,7 @@ def test_commands(sweep: Path, tmp_path: Path, command: Command) -> None:
     is_one_line(wrong, f"--cell {DATA}/vbpr/fuse is not in this sweep; did you mean {DATA}/vbpr/fused?")
     (tmp_path / "file").write_text("")
     wrong = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fused", "--out", str(tmp_path / "file"))
-    assert (wrong.code, wrong.err) == (2, f"error: --out {tmp_path / 'file'} is a file; name a folder to write into\n")
+    assert (wrong.code, wrong.err) == (2, f"error: --out {tmp_path / 'file'} is a file; name a folder\n")
     below = tmp_path / "file" / "x.csv"
     for name, kind in (("export", "FOLDER"), ("recommend", "FILE")):
         wrong = command(name, str(sweep), *cell, "--out", str(below))
@@ -341,3 +344,34 @@ def test_commands(sweep: Path, tmp_path: Path, command: Command) -> None:
     done = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fused", "--out", str(tmp_path / "out"))
     assert done.code == 0, done.err
     assert "item_vectors.npy" in done.out
+
+
+def test_an_export_is_of_one_model_and_whole_or_not_at_all(
+    sweep: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vectors of one model never lie beside the card of another, nor raw ids beside what is to be handed on."""
+    out = tmp_path / "out"
+
+    def run(model: str, *words: str) -> Said:
+        return command("export", str(sweep), "--cell", f"{DATA}/{model}/fused", "--out", str(out), *words)
+
+    def held() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in out.iterdir()}
+
+    assert run("vbpr", "--with-ids").code == 0
+    first = held()
+    assert first.keys() == {*PRODUCTS}
+    is_one_line(run("hybridknn"), f"--out {out} is not empty; name another folder or add --overwrite")
+    (out / "notes.txt").write_text("mine")
+    message = f"--out {out} holds 'notes.txt', which this command did not write; it is not overwritten"
+    is_one_line(run("hybridknn", "--overwrite"), message)
+    (out / "notes.txt").unlink()
+    with monkeypatch.context() as full:
+        full.setattr("mmbench.store.files.write_document", Mock(side_effect=OSError(errno.ENOSPC, "No space left")))
+        is_one_line(run("hybridknn", "--overwrite"), "there is no space left on the disk")
+    assert held() == first
+    done = run("hybridknn", "--overwrite")
+    assert done.code == 0, done.err
+    assert held().keys() == {"item_neighbours.parquet", "card.json", "card.md"}
+    assert json.loads(held()["card.json"])["cell"] == f"{DATA}/hybridknn/fused"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

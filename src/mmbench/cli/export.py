@@ -27,15 +27,17 @@ def main(argv: Sequence[str]) -> None:
         help=translator(Message("write raw ids and titles too; without it rows have numbers")),
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FOLDER", help=translator(Message("folder to write into"))
+        "--out", type=Path, required=True, metavar="FOLDER", help=translator(Message("folder to write"))
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help=translator(Message("replace what an earlier call wrote to --out"))
     )
     asked = parser.parse_args([word for word in words if word != "debug=true"])
     tell_loading(translator)
-    from mmbench.cli.folders import check_writable
+    from mmbench.cli.folders import new_folder
     from mmbench.scheduling.trust import Trust
-    from mmbench.winner.exported import export
+    from mmbench.winner.exported import PRODUCTS, export
 
-    check_writable(asked.out.parent, "--out FOLDER")
-    with reading(asked.sweep):
-        names = export(winner_of(asked), asked.seed, asked.out, with_ids=asked.with_ids, trust=Trust.of(asked.allow))
+    with new_folder(asked.out, PRODUCTS, asked.overwrite) as folder, reading(asked.sweep):
+        names = export(winner_of(asked), asked.seed, folder, with_ids=asked.with_ids, trust=Trust.of(asked.allow))
     print(translator(Message("written to {folder}: {names}", folder=asked.out, names=", ".join(names))))

@@ -17,7 +17,6 @@ from torch.nn import functional
 from mmbench.data.sources import read_items, read_meta
 from mmbench.evaluation.counting import top_items
 from mmbench.inference.intervals import crossed_interval
-from mmbench.messages import Refusal
 from mmbench.nn.recommender import ClosedForm, Recommender
 from mmbench.nn.sparse import interaction_matrix
 from mmbench.report.layout import md
@@ -33,6 +32,16 @@ from mmbench.winner.chosen import Winner
 NEIGHBOURS = 50
 #: Items that are compared with all others at once.
 BLOCK_ITEMS = 256
+#: All files that an export may hold.
+PRODUCTS = (
+    "user_vectors.npy",
+    "item_vectors.npy",
+    "item_neighbours.parquet",
+    "items.parquet",
+    "users.parquet",
+    "card.json",
+    "card.md",
+)
 #: Metrics on the card beside the one that was judged.
 METRICS = ("ndcg@20", "recall@20")
 
@@ -48,17 +57,14 @@ def export(winner: Winner, seed: int, folder: Path, *, with_ids: bool, trust: Tr
     Args:
         winner: the chosen configuration.
         seed: final run.
-        folder: where the files go; made if it is missing.
+        folder: an empty folder, where the files go.
         with_ids: whether raw ids and titles leave the house.
         trust: what may be used because a record names it.
 
     Returns:
         Names of the files.
     """
-    if folder.exists() and not folder.is_dir():
-        raise Refusal("--out {folder} is a file; name a folder to write into", folder=folder)
     model = winner.model(seed)
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     vectors = model.vectors()
     if vectors is not None:
