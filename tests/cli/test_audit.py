@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -182,6 +184,8 @@ def test_a_process_that_is_killed_is_no_fault_of_the_records(
     class Killed:
         """Processes that the system kills."""
 
+        _processes: ClassVar[dict[int, BaseProcess]] = {}
+
         def __init__(self, *given: object) -> None: ...
 
         def __enter__(self) -> Killed:
@@ -189,7 +193,7 @@ def test_a_process_that_is_killed_is_no_fault_of_the_records(
 
         def __exit__(self, *_: object) -> None: ...
 
-        def map(self, *given: object) -> None:
+        def submit(self, *given: object) -> None:
             raise BrokenProcessPool
 
     monkeypatch.setattr(levels, "ProcessPoolExecutor", Killed)

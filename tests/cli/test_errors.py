@@ -642,11 +642,15 @@ def test_other_exceptions_are_defects_and_pass() -> None:
         raise KeyError("x")
 
 
-def test_a_stopped_command_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end, one_line_errors([]):
+@pytest.mark.parametrize(
+    ("goes_on", "said"),
+    [(True, "stopped; the same command goes on from here\n"), (False, "stopped; the same command begins anew\n")],
+)
+def test_a_stopped_command_says_how_to_go_on(goes_on: bool, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, one_line_errors([], goes_on=goes_on):
         raise KeyboardInterrupt
     assert end.value.code == 130
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert capsys.readouterr().err == said
 
 
 def test_hints() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ from mmbench.audit.retraining import Place, Retrained
 from mmbench.audit.root import root_of
 from mmbench.audit.standing import Level, Standing
 from mmbench.messages import Message, Refusal
-from mmbench.scheduling import memory
+from mmbench.scheduling import memory, pinned
 from mmbench.scheduling.pool import UNMEASURED
 from mmbench.store import ledger, records
 from mmbench.store.schema import Manifest, PlannedCell, Revision
@@ -92,7 +93,7 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
             names = ", ".join(map(_named, drawn))
             say(Message("drawn with the number {number}: {places}", number=asked.number, places=names))
             retrained = functools.partial(_retrained, sweep_dir, sources, Path(graphs))
-            results = list(_spread(retrained, drawn, workers))
+            results = _spread(retrained, drawn, workers)
             found += [result.finding for result in results if result.finding is not None]
             again = sum(result.agrees for result in results)
             unconfirmed = sum(not result.confirmed for result in results)
@@ -192,20 +193,30 @@ def _retrained(sweep_dir: Path, sources: Sources, graph_dir: Path, place: Place)
     return retraining.retrain(sweep_dir, place, sources, graph_dir)
 
 
-def _spread(work: Callable[[T], R], over: Sequence[T], workers: int) -> Iterator[R]:
-    """The results of some work on several processes, in order."""
+def _spread(work: Callable[[T], R], over: Sequence[T], workers: int) -> list[R]:
+    """The results of some work on several processes, in order.
+
+    The processes do not hear Ctrl-C, which is for this one to handle, and end at once however this one ends.
+    """
     workers = min(workers, len(over))
     if workers < 2:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # as the sweep was trained: sums are then added in the same order
         try:
-            yield from map(work, over)
+            return [work(one) for one in over]
         finally:
             torch.set_num_threads(threads)
-        return
     try:
         with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
-            yield from pool.map(work, over)
+            try:
+                with pinned.deaf([signal.SIGINT]):
+                    # By hand, for map cancels what is left, and a process that ends then breaks what watches over it.
+                    futures = [pool.submit(work, one) for one in over]
+                return [future.result() for future in futures]
+            except BaseException:
+                for process in pool._processes.values():  # leaving waits for what is under way, hours of training
+                    process.kill()
+                raise
     except BrokenProcessPool as error:  # which says nothing of the records
         raise Refusal(
             "one of the {n} processes of the audit was killed, as the system does for want of memory; name fewer with "
@@ -226,6 +237,7 @@ def workers_here(sweep_dir: Path) -> int:
 
 def _begin() -> None:
     """As a worker of a sweep begins."""
+    pinned.end_with_parent()
     torch.set_num_threads(1)
     allocation.keep_freed_memory()
 

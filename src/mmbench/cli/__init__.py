@@ -27,6 +27,8 @@ COMMANDS = {
     "bundle": ("bundle", "bundle"),  # records, environment, hashes and commands in one archive
     "verify": ("bundle", "verify"),  # compute every table of an archive again
 }
+#: Those that go on from where they were stopped; the others begin anew.
+RESUMED = ("demo", "start", "run", "encode")
 
 
 def main() -> None:
@@ -39,7 +41,7 @@ def main() -> None:
         words = sys.argv[1:]
         first = words[0] if words else ""
         name = words.pop(0) if first in COMMANDS else "run"
-        with one_line_errors(words):
+        with one_line_errors(words, goes_on=name in RESUMED):
             if first not in COMMANDS and re.fullmatch(r"\w+", first):  # a setting holds a sign, a flag begins with one
                 raise Refusal(
                     "{word} is no command of mmbench; {hint}; settings are written key=value",

@@ -12,8 +12,13 @@ from mmbench.messages.refused import told
 
 
 @contextlib.contextmanager
-def one_line_errors(argv: Sequence[str]) -> Iterator[None]:
-    """Print an error of the user, the system or memory as one line, exit with 2; ``debug=true`` shows its traceback."""
+def one_line_errors(argv: Sequence[str], *, goes_on: bool = True) -> Iterator[None]:
+    """Print an error of the user, the system or memory as one line, exit with 2; ``debug=true`` shows its traceback.
+
+    Args:
+        argv: the command line.
+        goes_on: whether the same command, once it was stopped, goes on from there.
+    """
     translator = Translator(language_in(argv))
     try:
         yield
@@ -24,7 +29,11 @@ def one_line_errors(argv: Sequence[str]) -> Iterator[None]:
         print(printable(translator(Message("error: {message}", message=message))), file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print(translator(Message("stopped; the same command goes on from here")), file=sys.stderr)
+        if goes_on:
+            stopped = Message("stopped; the same command goes on from here")
+        else:
+            stopped = Message("stopped; the same command begins anew")
+        print(translator(stopped), file=sys.stderr)
         raise SystemExit(130) from None
 
 

@@ -6,12 +6,13 @@ what a process is to call arrives as bytes that are unpickled, which imports tor
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
@@ -27,20 +28,27 @@ def server(preload: str) -> ForkServerContext:
     """Start the process that others are forked from, unless this process has one already.
 
     A signal to the whole process group must not end it under its children, so :data:`ENDING` is blocked in it and in
-    its children, until :func:`_call` lets a child hear them. What comes meanwhile this process hears afterwards.
+    its children, until :func:`_call` lets a child hear them.
 
     Args:
         preload: module that it imports once for all of its children.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([preload])
-    resource_tracker.ensure_running()  # its start lets the signals through
-    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    try:
+    with deaf(ENDING):
         forkserver.ensure_running()
+    return context
+
+
+@contextlib.contextmanager
+def deaf(numbers: Iterable[signal.Signals]) -> Iterator[None]:
+    """Block signals in the processes that are started meanwhile; this process hears what comes afterwards."""
+    resource_tracker.ensure_running()  # its start lets the signals through
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
-    return context
 
 
 def process(
