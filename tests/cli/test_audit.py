@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -139,6 +140,25 @@ def test_what_is_wrong_is_named_by_file_and_field(sweep: Path, say: Say) -> None
         assert "planted-complementary/vbpr/fused/choice.json: score: it is 0." in said
         assert said.splitlines()[-1] == "stated"
     assert say("audit", sweep, *ALLOWED, "--plan-hash", "0" * 64)[0] == 1
+
+
+def test_what_was_found_is_told_where_it_cannot_be_kept(sweep: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*given: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "/sweep/.audit.json.8ea16930.tmp")
+
+    monkeypatch.setattr(files, "write_document", refused)
+    kept = f"{paths.audit_file(sweep)} cannot be written, so no page will show this audit: the disk can only be read"
+    code, said = say("audit", sweep, *ALLOWED)
+    assert (code, said.splitlines()[-2]) == (0, kept)
+    assert said.splitlines()[-1].startswith("re-scored (")
+    with Forger(sweep) as forger:
+        forger.change(paths.choice_file(forger.cell("fused")), ("score",), lambda score: score + 0.1, keep=False)
+        forger.rehash()
+        code, said = say("audit", sweep, *ALLOWED)
+    assert (code, said.splitlines()[-1]) == (1, "stated")
+    assert kept in said.splitlines()
+    assert "planted-complementary/vbpr/fused/choice.json: score: it is 0." in said
+    assert not paths.audit_file(sweep).exists()
 
 
 @pytest.mark.parametrize(

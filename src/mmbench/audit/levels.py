@@ -25,6 +25,7 @@ from mmbench.audit.retraining import Place, Retrained
 from mmbench.audit.root import root_of
 from mmbench.audit.standing import Level, Standing
 from mmbench.messages import Message, Refusal
+from mmbench.messages.refused import reason
 from mmbench.scheduling import memory, pinned
 from mmbench.scheduling.pool import UNMEASURED
 from mmbench.store import ledger, records
@@ -62,7 +63,7 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
         say: told what is under way and what was found.
 
     Returns:
-        What was shown; it is kept beside the records.
+        What was shown; it is kept beside the records, where they can be written to.
 
     Raises:
         ValueError: if the folder is no sweep, leads out of itself, its data or models cannot be read here, or the
@@ -73,12 +74,12 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
     say(Message("root {root}", root=root))
     say(_told(Level.CONSISTENT, found))
     if _wrong(found):
-        return _kept(sweep_dir, Standing(Level.STATED, root, ledger.now(), findings=found))
+        return _kept(sweep_dir, Standing(Level.STATED, root, ledger.now(), findings=found), say)
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     places = retraining.all_trainings(sweep_dir)
     if not places:
         say(Message("no training has ended yet: there is nothing to rank or to train again"))
-        return _kept(sweep_dir, Standing(Level.CONSISTENT, root, ledger.now(), findings=found))
+        return _kept(sweep_dir, Standing(Level.CONSISTENT, root, ledger.now(), findings=found), say)
     workers = workers_here(sweep_dir) if asked.workers is None else asked.workers
     again = unconfirmed = loose = 0
     say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
@@ -101,11 +102,23 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
             for sentence in _shown(len(places), results):
                 say(sentence)
             level = level if _wrong(found) else Level.RETRAINED
-    return _kept(sweep_dir, Standing(level, root, ledger.now(), again, len(places), found, unconfirmed, loose))
+    held = Standing(level, root, ledger.now(), again, len(places), found, unconfirmed, loose)
+    return _kept(sweep_dir, held, say)
 
 
-def _kept(sweep_dir: Path, held: Standing) -> Standing:
-    standing.keep(sweep_dir, held)
+def _kept(sweep_dir: Path, held: Standing, say: Say) -> Standing:
+    try:
+        standing.keep(sweep_dir, held)
+    except (
+        OSError
+    ) as error:  # an auditor's copy that can only be read, a full disk: what was found is told all the same
+        say(
+            Message(
+                "{file} cannot be written, so no page will show this audit: {error}",
+                file=paths.audit_file(sweep_dir),
+                error=reason(error),
+            )
+        )
     return held
 
 
