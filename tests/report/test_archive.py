@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import msgspec
@@ -21,6 +22,7 @@ from mmbench.audit.standing import Level, Standing
 from mmbench.cli import bundle as command
 from mmbench.decision.record import holds
 from mmbench.messages import Refusal
+from mmbench.report import archive as archive_module
 from mmbench.report.archive import pack, verify
 from mmbench.report.write import write_report
 from mmbench.store import records
@@ -138,6 +140,26 @@ def test_what_an_audit_has_shown_stays_on_the_pages_however_packing_ends(
     else:
         assert raised.called
     assert not (tmp_path / "s.zip").exists()
+
+
+@pytest.mark.parametrize("when", ["write_report", "_save"])
+def test_a_sweep_that_is_written_meanwhile_is_not_packed(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its report would be one of fewer records, and who checks the archive would be told that it differs."""
+    sweep = write_sweep(tmp_path / "s", cells(), contrasts=["fused_vs_text"])
+    paths.ledger_file(sweep).write_text("")
+    plain = getattr(archive_module, when)
+
+    def meanwhile(*given: Any, **named: Any) -> Any:
+        done = plain(*given, **named)
+        (sweep / "d" / "m" / "none" / "trials" / "008.json").write_text("{}")
+        return done
+
+    monkeypatch.setattr(archive_module, when, meanwhile)
+    with pytest.raises(ValueError, match=rf"^records of {sweep} have changed while they were packed, as those of a sw"):
+        pack(sweep, tmp_path / "s.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["s"]
 
 
 def test_no_language_of_a_page_takes_titles_out_of_the_house(tmp_path: Path) -> None:

@@ -142,9 +142,11 @@ def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: 
         with_titles: whether the page of a decision shows titles and pictures of items.
 
     Raises:
-        ValueError: if the folder is no sweep, holds more than an archive may, or has no page without titles.
+        ValueError: if the folder is no sweep, holds more than an archive may, has no page without titles, or if its
+            records change meanwhile.
     """
     check_sweep(sweep_dir, trust)
+    before = _stamps(sweep_dir)
     _chosen(sweep_dir, with_titles)  # refused before any page is written
     beside = _beside(sweep_dir)
     try:
@@ -155,11 +157,28 @@ def pack(sweep_dir: Path, target: Path, trust: Trust = NOTHING, *, with_titles: 
         hashes = {name: fingerprint.of_file(path) for name, path in there.items()}
         hashes |= {name: hashlib.sha256(content).hexdigest() for name, content in made.items()}
         made[HASHES] = _json(dict(sorted(hashes.items())))
-        files.write_atomic(target, functools.partial(_save, there, made))
+        save = functools.partial(_save, there, made)
+        files.write_all({target: save}, confirm=lambda: _check_still(sweep_dir, before))
     finally:
         if beside or paths.audit_file(sweep_dir).exists():
             write_report(sweep_dir, trust=trust)  # with what an audit has shown here, and the sweeps that lie here
     return Packed(len(there) + len(made), chosen.left_out)
+
+
+def _stamps(sweep_dir: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of the last change of everything that the report of a sweep is written from."""
+    stamps = {path: path.stat() for path in _files(sweep_dir) if REPORT not in path.relative_to(sweep_dir).parts[:1]}
+    return {path: (stamp.st_size, stamp.st_mtime_ns) for path, stamp in stamps.items()}
+
+
+def _check_still(sweep_dir: Path, before: Mapping[Path, tuple[int, int]]) -> None:
+    """Refuse to pack a sweep that is being written: its report would not be that of its records."""
+    if _stamps(sweep_dir) != before:
+        raise Refusal(
+            "records of {folder} have changed while they were packed, as those of a sweep that runs do; pack them when "
+            "it has ended",
+            folder=sweep_dir,
+        )
 
 
 class Chosen(NamedTuple):
