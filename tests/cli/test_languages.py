@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Callable
@@ -49,6 +50,17 @@ def is_japanese(said: Said, whatever: str = "") -> None:
     assert message != said.err
     assert not message.startswith("設定か入力の誤りです"), message
     assert JAPANESE.search(message.replace(whatever, "") if whatever else message), message
+
+
+def test_a_letter_that_a_terminal_cannot_show_ends_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "argv", ["mmbench", "report", "--help", "lang=ja"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    terminal.seek(0)
+    assert "実験".encode("ascii", "backslashreplace").decode() in terminal.read()
 
 
 @pytest.fixture

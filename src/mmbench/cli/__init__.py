@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -38,6 +39,8 @@ def main() -> None:
         from mmbench.messages import Refusal
         from mmbench.messages.hints import did_you_mean
 
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a letter that a terminal cannot show is shown as on stderr
+            sys.stdout.reconfigure(errors="backslashreplace")
         words = sys.argv[1:]
         first = words[0] if words else ""
         name = words.pop(0) if first in COMMANDS else "run"
