@@ -6,6 +6,8 @@ import errno
 import itertools
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -635,6 +637,25 @@ def test_one_line_whatever_the_message(error: Exception, said: str, capsys: pyte
         raise error
     assert end.value.code == 2
     assert capsys.readouterr().err == f"error: {said}\n"
+
+
+@pytest.mark.parametrize("words", [["--cfg", "job"], ["report", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("full", "code", "said"),
+    [(False, 141, ""), (True, 2, "error: standard output: there is no space left on the disk\n")],
+    ids=["unread", "full"],
+)
+def test_output_that_goes_nowhere_is_no_traceback(full: bool, code: int, said: str, words: list[str]) -> None:
+    if full:
+        output = os.open("/dev/full", os.O_WRONLY)
+    else:
+        reader, output = os.pipe()
+        os.close(reader)
+    command = [sys.executable, "-m", "mmbench", *words]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    ended = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, env=buffered, text=True, timeout=300)
+    os.close(output)
+    assert (ended.returncode, ended.stderr) == (code, said)
 
 
 def test_other_exceptions_are_defects_and_pass() -> None:

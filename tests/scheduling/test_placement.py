@@ -13,7 +13,7 @@ from mmbench.cli.compose import compose
 from mmbench.scheduling import sweep as sweep_module
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.placement import PoolTask, Ray, Slurm
-from mmbench.scheduling.sweep import Placement, run_sweep
+from mmbench.scheduling.sweep import LocalPool, Placement, Sweep, run_sweep
 from tests.cli.conftest import Here
 from tests.tiny import TINY, digests
 
@@ -63,6 +63,17 @@ def test_a_dry_run_says_what_would_be_submitted_and_writes_nothing(
     assert run(asked(tmp_path), ray) == 0
     assert "would start 3 pools of 2 CPUs" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_that_nobody_reads_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Unread(LocalPool):
+        def __call__(self, sweep: Sweep) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run(asked(tmp_path), Unread())
+    goes_on = "not finished; this goes on from the last finished training: python -m mmbench -m model=bpr,fusion modali"
+    assert capsys.readouterr().err.startswith(goes_on)
 
 
 def test_an_allocation_that_is_taken_away_queues_the_same_pool(tmp_path: Path) -> None:

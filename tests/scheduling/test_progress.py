@@ -35,6 +35,15 @@ def progress(sweep: Path, out: io.StringIO, line_every: float = 0.0) -> Progress
     return Progress(sweep, PLANNED, dict.fromkeys(PLANNED, 3), out, line_every=line_every)
 
 
+def test_a_reader_who_goes_away_is_no_cell_that_failed(tmp_path: Path) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        progress(tmp_path, Gone()).start([])
+
+
 def test_it_begins_with_what_is_planned_and_done(tmp_path: Path) -> None:
     ended(tmp_path, "a", 0)
     out = io.StringIO()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import select
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,14 +18,22 @@ from mmbench.messages.refused import told
 def one_line_errors(argv: Sequence[str], *, goes_on: bool = True) -> Iterator[None]:
     """Print an error of the user, the system or memory as one line, exit with 2; ``debug=true`` shows its traceback.
 
+    Where nobody reads standard output any more, as after ``| head``, nothing is said, and the code is that of SIGPIPE.
+
     Args:
         argv: the command line.
         goes_on: whether the same command, once it was stopped, goes on from there.
     """
     translator = Translator(language_in(argv))
     try:
-        yield
+        try:
+            yield
+        finally:
+            _print_what_is_left()
     except (ValueError, OSError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError) and _is_unread():
+            _let_go()
+            raise SystemExit(128 + signal.SIGPIPE) from None
         if "debug=true" in argv:
             traceback.print_exc()
         message = " ".join(translator(told(error)).split())
@@ -35,6 +46,31 @@ def one_line_errors(argv: Sequence[str], *, goes_on: bool = True) -> Iterator[No
             stopped = Message("stopped; the same command begins anew")
         print(translator(stopped), file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _print_what_is_left() -> None:
+    """What the interpreter would print at its end, where it has no one-line errors."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _let_go()
+        error.filename = Message("standard output")
+        raise
+
+
+def _is_unread() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    return bool(output.poll(0))
+
+
+def _let_go() -> None:
+    """Send what nothing takes nowhere, so that the interpreter does not try again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 #: Control characters but for the end of a line, and characters that turn the direction of a text around.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import sys
 from collections.abc import Sequence
@@ -73,7 +75,8 @@ def main(argv: Sequence[str]) -> None:
     _check_flags(flags)
     multirun = not {"-m", "--multirun"}.isdisjoint(flags)
     asked_for = {flag.split("=")[0] for flag in flags}
-    if not asked_for.isdisjoint(SHOWING_FLAGS):
+    shows = not asked_for.isdisjoint(SHOWING_FLAGS)
+    if shows:
         overrides = habits.ours(overrides, multirun)
         if overrides:  # the defaults compose
             compose.check_shown(overrides, config_dirs(flags))
@@ -87,7 +90,15 @@ def main(argv: Sequence[str]) -> None:
         if (report := paths.report_dir(sweep_dir)).exists():  # it is written when everything has been trained
             check_writable(report)
     sys.argv = [sys.argv[0], *flags, *overrides]
-    hydra.main(version_base="1.3", config_path=str(paths.config_dir()), config_name=compose.CONFIG_NAME)(_one_cell)()
+    start = hydra.main(version_base="1.3", config_path=str(paths.config_dir()), config_name=compose.CONFIG_NAME)
+    if not shows:
+        start(_one_cell)()
+        return
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as shown:  # of one that fails Hydra prints a traceback
+            start(_one_cell)()
+    finally:
+        print(shown.getvalue(), end="")
 
 
 def asked(flags: Sequence[str], overrides: Sequence[str], *, multirun: bool) -> tuple[list[str], Composed]:

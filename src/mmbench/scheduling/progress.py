@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +24,13 @@ STAGES = {
     Stage.PROPOSAL: Template("proposal {number}"),
     Stage.FINAL: Template("final seed {number}"),
 }
+
+
+class _Console(Console):
+    """A console whose reader may go away; rich would end the process then, with the code of a cell that failed."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 class Progress:
@@ -52,7 +61,7 @@ class Progress:
     ) -> None:
         self.sweep_dir = sweep_dir
         self.planned = planned
-        self.console = Console(file=out or sys.stdout, highlight=False, markup=False, soft_wrap=True)
+        self.console = _Console(file=out or sys.stdout, highlight=False, markup=False, soft_wrap=True)
         text = TextColumn("{task.description}", markup=False)
         self.bar = Bar(
             BarColumn(20), TimeElapsedColumn(), text, console=self.console, disable=not self.console.is_terminal

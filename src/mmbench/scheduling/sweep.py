@@ -373,7 +373,11 @@ def _run(
     place.check(sweep)
     with sweep.opened():
         keep(sweep.folder)
-        return sweep, place(sweep)
+        try:
+            return sweep, place(sweep)
+        except BrokenPipeError:  # nobody reads what is printed; somebody may still read errors
+            sweep.conclude(128 + signal.SIGPIPE)
+            raise
 
 
 def join_sweep(jobs: Sequence[Job], overrides: Sequence[str], given: Given | None = None) -> int:
