@@ -109,9 +109,8 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
 def _kept(sweep_dir: Path, held: Standing, say: Say) -> Standing:
     try:
         standing.keep(sweep_dir, held)
-    except (
-        OSError
-    ) as error:  # an auditor's copy that can only be read, a full disk: what was found is told all the same
+    except OSError as error:
+        # On an auditor's copy that can only be read, or a full disk, what was found is told all the same.
         say(
             Message(
                 "{file} cannot be written, so no page will show this audit: {error}",
