@@ -90,6 +90,16 @@ def test_a_file_that_is_gone_opens_the_cell_too(store: CellStore) -> None:
     assert set(store.finished_trainings()) == {FIRST, FINAL}
 
 
+def test_a_link_is_no_damaged_file(store: CellStore) -> None:
+    """Among the damaged files it would lead out as it does here, and a report would refuse it there."""
+    elsewhere = store.sweep_dir.parent / "elsewhere"
+    elsewhere.write_text("no record")
+    link = store.training_file(FIRST, paths.RECORD).with_name("notes.json")
+    link.symlink_to(elsewhere)
+    assert list(mend(store.sweep_dir)) == []
+    assert link.is_symlink()
+
+
 def test_every_damaged_file_of_one_name_is_kept(store: CellStore) -> None:
     file = store.training_file(FIRST, paths.RANKS)
     for content in (b"first", b"second"):

@@ -183,7 +183,8 @@ def _mend_cell(sweep_dir: Path, folder: Path, known: list[Path]) -> Iterator[Mes
     for look in [*(paths.look_dir(folder, n) for n in range(1, paths.looks_kept(folder) + 1)), now]:
         for name in (paths.choice_file, paths.seal_file):
             yield from _restore(sweep_dir, name(folder if look == now else look), paths.copy_of(name(look)))
-    found = [file for file in folder.rglob("*") if not file.name.startswith(".") and file.is_file()]
+    # A link was not written here; whoever reads the sweep refuses it where it lies if it leads out.
+    found = [f for f in folder.rglob("*") if not f.name.startswith(".") and f.is_file() and not f.is_symlink()]
     damaged = sorted({*known, *filter(_is_cut, found)})
     alone = {name(folder) for name in (paths.cell_file, paths.choice_file, paths.seal_file, paths.failure_file)}
     if sealed := [file for file in damaged if file not in alone]:
