@@ -62,6 +62,18 @@ def test_a_folder_that_is_no_sweep_is_said_with_its_neighbours(
     )
 
 
+def test_a_plan_that_is_a_folder_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It makes no sweep of its folder either."""
+    plan = tmp_path / "a" / "manifest.json"
+    plan.mkdir(parents=True)
+    assert report(monkeypatch, str(tmp_path / "a")) == 2
+    assert capsys.readouterr().err == f"error: {plan}: it is a folder\n"
+    assert report(monkeypatch, str(tmp_path / "c")) == 2
+    assert capsys.readouterr().err.endswith("sweeps beside it: none\n")
+
+
 @pytest.mark.parametrize("name", ["report", "decide"])
 def test_what_is_in_the_way_is_told_before_a_record_is_read(
     name: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

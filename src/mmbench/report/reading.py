@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +27,13 @@ def check_sweep(sweep_dir: Path, trust: Trust) -> None:
 
     Raises:
         ValueError: for such a folder, and for a ledger that is no file.
+        IsADirectoryError: for a manifest that is a folder.
     """
     file = paths.manifest_file(sweep_dir)
+    if file.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
     if not file.is_file():
-        known = sorted(p.parent.name for p in sweep_dir.parent.glob(f"*/{file.name}"))
+        known = sorted(p.parent.name for p in sweep_dir.parent.glob(f"*/{file.name}") if p.is_file())
         raise Refusal(
             "{sweep_dir} is no sweep (no {file}); sweeps beside it: {sweeps}",
             sweep_dir=sweep_dir,
