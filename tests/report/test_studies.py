@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import optuna
@@ -33,6 +34,21 @@ def test_a_study_holds_the_trials_of_its_cell(sweep: Path, tmp_path: Path) -> No
     assert {"model.reg_weight", "optimizer.lr", "model.content_weight:place"} <= set(study.best_params)
     with pytest.raises(ValueError, match=r"studies.db exists; studies are written to a new file"):
         write_studies(table, sweep, file)
+
+
+@pytest.mark.parametrize("most", [0, 100_000], ids=["while it is made", "while trials are added"])
+def test_a_file_that_cannot_be_written_is_no_fault_of_the_records(most: int, sweep: Path, tmp_path: Path) -> None:
+    """No file may grow beyond a limit: what a full disk does, on any machine."""
+    table, file = read_sweep(sweep), tmp_path / "studies.db"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        with pytest.raises(OSError, match=r"disk I/O error|disk is full") as raised:
+            write_studies(table, sweep, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert raised.value.filename == str(file)
+    assert not list(tmp_path.glob("*studies.db*"))
 
 
 def test_a_sweep_without_a_trial_gives_no_file(sweep: Path, tmp_path: Path) -> None:

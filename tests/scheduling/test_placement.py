@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -74,6 +76,24 @@ def test_a_sweep_that_nobody_reads_says_how_to_go_on(tmp_path: Path, capsys: pyt
         run(asked(tmp_path), Unread())
     goes_on = "not finished; this goes on from the last finished training: python -m mmbench -m model=bpr,fusion modali"
     assert capsys.readouterr().err.startswith(goes_on)
+
+
+def test_a_full_disk_hides_neither_the_code_nor_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ends the workers with 74 and the report after them."""
+
+    class Full(LocalPool):
+        def __call__(self, sweep: Sweep) -> int:
+            return os.EX_IOERR
+
+    def report(folder: Path) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder / "report" / "table.md"))
+
+    assert run_sweep(asked(tmp_path), OVERRIDES, report, Full()) == os.EX_IOERR
+    goes_on, error = capsys.readouterr().err.splitlines()
+    assert goes_on.startswith("not finished; this goes on from the last finished training: python -m mmbench -m model")
+    assert error == f"error: {tmp_path / 's' / 'report' / 'table.md'}: there is no space left on the disk"
 
 
 def test_an_allocation_that_is_taken_away_queues_the_same_pool(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator
+import resource
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ import pytest
 from mmbench import paths
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
+from mmbench.messages.refused import told
 from mmbench.store import files, ledger, records
 from mmbench.store.leases import LeaseLost
 from mmbench.store.records import CellStore, read_looks
@@ -35,6 +38,43 @@ def names(folder: Path) -> list[str]:
 
 
 # Whole files or none
+
+
+def by_numpy(path: Path) -> None:
+    with path.open("wb") as opened:
+        np.save(opened, np.zeros(100_000))
+
+
+@pytest.mark.parametrize(
+    ("write", "number"),
+    [
+        (by_numpy, errno.ENOSPC),  # it says how many bytes it wrote, and no more
+        (files.table_writer(pd.DataFrame({"a": np.random.default_rng(0).random(100_000)})), errno.EFBIG),
+        (lambda path: path.write_bytes(bytes(100_000)), errno.EFBIG),
+    ],
+    ids=["numpy", "arrow", "python"],
+)
+def test_a_file_that_finds_no_room_is_named(write: Callable[[Path], object], number: int, tmp_path: Path) -> None:
+    file = tmp_path / "vectors"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError) as raised:
+            files.write_atomic(file, write)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (raised.value.errno, raised.value.filename) == (number, str(file))
+    assert names(tmp_path) == []
+
+
+def test_a_temporary_name_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(source), None, str(target))
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError) as raised:
+        files.write_text(tmp_path / "a.csv", "a")
+    assert told(raised.value) == f"{tmp_path / 'a.csv'}: the disk can only be read"
 
 
 def test_a_document_comes_back(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol, TextIO
 
 from mmbench import faults, paths
 from mmbench.messages import Message, Refusal, Template, Translator
+from mmbench.messages.refused import told
 from mmbench.scheduling import pilot, planning
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.devices import Machine
@@ -358,6 +359,12 @@ def run_sweep(
             for line in mend_after(sweep.folder, error):
                 print(sweep.translator(line), flush=True)
             continue
+        except OSError as error:  # a full disk stops the workers and the report; how to go on is told all the same
+            ended = sweep.conclude(code)
+            if ended == 0 or isinstance(error, BrokenPipeError):
+                raise
+            sweep.tell(Message("error: {message}", message=told(error)), sys.stderr)
+            return ended
         return sweep.conclude(code)
 
 

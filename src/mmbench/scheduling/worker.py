@@ -24,6 +24,7 @@ from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
 from mmbench.data.spreadsheet import csv_text
 from mmbench.messages import Message, Refusal, Translator
+from mmbench.messages.refused import told
 from mmbench.scheduling import pinned
 from mmbench.scheduling.job import Job, forget_data
 from mmbench.sealing.score_test import is_scored, score_test
@@ -97,7 +98,7 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None)
             print(say(Message("error: {message}", message=error.message)), file=sys.stderr)
         raise SystemExit(EXIT_REFUSED) from None
     except OSError as error:
-        print(say(Message("error: {message}; nothing finished is lost", message=str(error))), file=sys.stderr)
+        print(say(Message("error: {message}; nothing finished is lost", message=told(error))), file=sys.stderr)
         raise SystemExit(os.EX_IOERR) from None
 
 

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ from mmbench.messages import Refusal
 from mmbench.store import bounds
 from mmbench.store.bounds import Damaged
 
+#: What numpy says of a full disk, in place of a number: "25600 requested and 3040 written".
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 State = Mapping[str, NDArray[Any]]
 #: Version in JSON files that are no records of a sweep: decisions, pre-tests, notes beside encoded features.
 DOCUMENT_VERSION = 1
@@ -50,24 +53,43 @@ def write_all(
             that a reader sees all or nothing of each.
         synced: whether to wait for the disk; if not, :func:`sync` must be called before anything names the files.
         confirm: called before each file is written and before it gets its name; raises if that must not be any more.
+
+    Raises:
+        OSError: with the name that the file was to have.
     """
     temporaries = {path: path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp") for path in contents}
     try:
         for path, write in contents.items():
             confirm()
             make_folder(path.parent)
-            write(temporaries[path])
+            with naming(path):
+                write(temporaries[path])
         if synced:
             sync(temporaries.values())
         faults.reach("record")
         for path, temporary in temporaries.items():
             confirm()
-            os.replace(temporary, path)
+            with naming(path):
+                os.replace(temporary, path)
         if synced:
             sync({path.parent for path in contents})
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an error of the system name a file, in place of a temporary one beside it or none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None and _SHORT_WRITE.fullmatch(str(error)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        unnamed = error.filename is None and error.errno is not None  # the text of one without a number is all it says
+        if unnamed or Path(str(error.filename)).name.startswith(f".{path.name}."):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -110,7 +132,8 @@ def sync(paths: Iterable[Path]) -> None:
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with naming(path):
+            os.fsync(handle)
     except OSError as error:
         if error.errno != errno.EINVAL:  # a file system that knows no fsync of a folder
             raise

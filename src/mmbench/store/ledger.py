@@ -17,7 +17,7 @@ import msgspec
 
 from mmbench import faults, paths
 from mmbench.store import bounds
-from mmbench.store.files import make_folder, sync
+from mmbench.store.files import make_folder, naming, sync
 from mmbench.store.schema import SCHEMA_VERSION, AnyRecord, LedgerRow, Unit
 
 
@@ -34,9 +34,10 @@ def append(sweep_dir: Path, row: LedgerRow) -> None:
         size = os.fstat(handle).st_size
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
         data = (("\n" if torn else "") + line).encode()
-        if os.write(handle, data) != len(data):
-            raise OSError(errno.ENOSPC, "only part of a ledger row could be written", str(path))
-        os.fsync(handle)
+        with naming(path):
+            if os.write(handle, data) != len(data):
+                raise OSError(errno.ENOSPC, "only part of a ledger row could be written")
+            os.fsync(handle)
     finally:
         os.close(handle)
     if new:

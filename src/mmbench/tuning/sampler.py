@@ -5,7 +5,10 @@ The records are authoritative; an Optuna study is rebuilt from them whenever one
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -13,6 +16,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import StorageInternalError
 
 from mmbench.store.schema import Configuration, Stage, Training, Unit
 from mmbench.tuning.space import RangeWithAtoms, Space
@@ -194,8 +198,20 @@ def keep_studies(studies: Mapping[str, tuple[Space, Done]], file: Path) -> None:
     Args:
         studies: search space and records of each study, by its name.
         file: the file.
+
+    Raises:
+        OSError: if it cannot be written.
     """
-    storage = optuna.storages.RDBStorage(f"sqlite:///{file.resolve()}")
-    for name, (space, done) in studies.items():
-        rebuilt_study(space, done, storage=storage, name=name)
+    from sqlalchemy.exc import DBAPIError  # no worker needs it
+
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{file.resolve()}")
+        for name, (space, done) in studies.items():
+            rebuilt_study(space, done, storage=storage, name=name)
+    except (DBAPIError, StorageInternalError) as error:
+        found = error if isinstance(error, DBAPIError) else error.__cause__
+        said = found.orig if isinstance(found, DBAPIError) else found
+        if getattr(said, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise OSError(errno.EIO, str(said)) from error
     storage.engine.dispose()  # the file is complete before it gets its name

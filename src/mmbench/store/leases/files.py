@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from mmbench.store.files import naming
 from mmbench.store.leases.owner import Owner
 
 
@@ -86,7 +87,8 @@ class FileLeases:
         except FileExistsError:
             return False
         try:
-            os.write(handle, self._claim())
+            with naming(file):
+                os.write(handle, self._claim())
         finally:
             os.close(handle)
         return True
