@@ -62,6 +62,7 @@ def test_a_folder_that_is_no_sweep_is_said_with_its_neighbours(
     )
 
 
+@pytest.mark.parametrize("name", ["report", "decide", "bundle"])
 def test_a_plan_that_is_a_folder_is_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +99,27 @@ def test_what_is_in_the_way_is_told_before_a_record_is_read(
     (folder / "ledger.jsonl").unlink()
     (folder / "ledger.jsonl").mkdir()
     assert said() == f"error: {folder / 'ledger.jsonl'} is no file but a folder, a pipe, a socket or a device"
+
+
+@pytest.mark.parametrize(("option", "file", "named"), [("--optuna", "x.db", "FILE"), ("--tuned", "", "FOLDER")])
+def test_a_place_that_cannot_be_written_is_told_before_a_record_is_read(
+    option: str,
+    file: str,
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "taken").touch()
+    place = tmp_path / "taken" / "below"
+    assert report(monkeypatch, str(tmp_path / "s"), option, str(place / file)) == 2
+    assert capsys.readouterr().err == (
+        f"error: {place} cannot be written: what should be a folder is a file; name another place with {option} "
+        f"{named}\n"
+    )
+    assert report(monkeypatch, str(tmp_path / "s"), option, str(tmp_path / "new" / "below" / file)) == 2
+    assert "is no sweep" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 def test_debug_shows_the_traceback(

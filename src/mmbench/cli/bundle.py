@@ -30,16 +30,21 @@ def bundle(argv: Sequence[str]) -> None:
     add_allow(parser)
     asked = parser.parse_args([word for word in argv if word != "debug=true"])
     from mmbench.cli.folders import check_writable
+    from mmbench.paths import report_dir
     from mmbench.report.archive import pack
+    from mmbench.report.reading import check_sweep
     from mmbench.scheduling.trust import Trust
 
+    trust = Trust.of(asked.allow)
     sweep = asked.sweep.resolve()
     target = asked.archive or sweep.with_name(f"{sweep.name}.zip")
     if target.resolve().is_relative_to(sweep):
         raise Refusal("{target} would lie inside the sweep that it packs; name another place", target=target)
     check_writable(target.parent, "ARCHIVE")
     with reading(asked.sweep):
-        packed = pack(asked.sweep, target, Trust.of(asked.allow), with_titles=asked.with_titles)
+        check_sweep(asked.sweep, trust)
+        check_writable(report_dir(asked.sweep))  # which is written again, wherever the archive is to lie
+        packed = pack(asked.sweep, target, trust, with_titles=asked.with_titles)
     check = command_line(["verify", str(target)])
     said = Message("{n} files packed into {target}; {command} checks it", packed.files, target=target, command=check)
     print(translator(said))

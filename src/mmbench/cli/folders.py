@@ -22,7 +22,7 @@ PROBE_BYTES = 1 << 16
 def check_writable(folder: Path, option: str = "") -> None:
     """Refuse a folder that cannot be made or written into, before anything is computed for it.
 
-    Hydra has no one-line errors, and a writer of files names a temporary one. A folder that was not there is not left.
+    Hydra has no one-line errors, and a writer of files names a temporary one. Folders that were not there are not left.
 
     Args:
         folder: where files are to be.
@@ -31,13 +31,13 @@ def check_writable(folder: Path, option: str = "") -> None:
     Raises:
         ValueError: for such a folder.
     """
-    made = not folder.exists()
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(PROBE_BYTES))
-        if made:
-            folder.rmdir()
+        for place in made:
+            place.rmdir()
     except OSError as error:
         # Of a file in the place of the folder the system says that it exists.
         why = reason(NotADirectoryError(errno.ENOTDIR, "") if isinstance(error, FileExistsError) else error)

@@ -33,6 +33,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], translator: Translator) -> None:
+    from mmbench.cli.folders import check_writable
     from mmbench.report.explain import explainable
     from mmbench.report.reading import read_sweep
     from mmbench.report.studies import write_studies
@@ -45,9 +46,11 @@ def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], 
             raise Refusal("{name} is no contrast or cell of this sweep; {near}", name=options.explain, near=near)
         print(printable(known[options.explain]()), end="")
     elif options.tuned is not None:
+        check_writable(options.tuned, "--tuned FOLDER")
         tuned = write_tuned(read_sweep(options.sweep, trust), options.tuned, replace=options.replace)
         print(translator(Message("written to {folder}: {n} configurations", folder=options.tuned, n=len(tuned))))
     elif options.optuna is not None:
+        check_writable(options.optuna.parent, "--optuna FILE")
         names = write_studies(read_sweep(options.sweep, trust), options.sweep, options.optuna)
         told = Message(
             "cells in {file}: {n}; optuna-dashboard sqlite:///{file} shows them", file=options.optuna, n=len(names)
