@@ -62,7 +62,6 @@ def test_a_folder_that_is_no_sweep_is_said_with_its_neighbours(
     )
 
 
-@pytest.mark.parametrize("name", ["report", "decide", "bundle"])
 def test_a_plan_that_is_a_folder_is_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,7 +74,7 @@ def test_a_plan_that_is_a_folder_is_said_so(
     assert capsys.readouterr().err.endswith("sweeps beside it: none\n")
 
 
-@pytest.mark.parametrize("name", ["report", "decide"])
+@pytest.mark.parametrize("name", ["report", "decide", "bundle"])
 def test_what_is_in_the_way_is_told_before_a_record_is_read(
     name: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
