@@ -415,8 +415,13 @@ def is_one_line(said: object, message: str) -> None:
         ),
         *(([f"~{section}"], f"{section}=None must hold keys and values") for section in ("search", "study")),
         *(([f"~{group}"], f"{group} takes exactly one name; several are a sweep") for group in ("model", "modality")),
-        (["dataset.name=${nothing}"], "Interpolation key 'nothing' not found"),
-        (["dataset.name=${dataset.name}"], "Recursive interpolation detected"),
+        (
+            ["dataset.name=${nothing}"],
+            "error: dataset.name=${nothing}: Interpolation key 'nothing' not found; ${KEY} is the value of another "
+            "key, and $ and a brace themselves are written \\${\n",
+        ),
+        (["paths.multirun='a${b}'"], "error: paths.multirun='a${b}': Interpolation key 'b' not found; ${KEY} is the v"),
+        (["dataset.name=${dataset.name}"], "dataset.name=${dataset.name}: Recursive interpolation detected; ${KEY} is"),
         (["=5"], "'=5' is not of the form key=value"),
         (["tracking=null"], "tracking=null is unknown; accepted: csv, mlflow, none, tensorboard, wandb"),
         (["tracking=[csv,null]"], "tracking=[csv,null] is unknown; accepted: csv, mlflow, none, tensorboard, wandb"),
@@ -430,6 +435,20 @@ def is_one_line(said: object, message: str) -> None:
 )
 def test_a_mistake_is_one_line(words: list[str], message: str, command: Command) -> None:
     is_one_line(command(*words), message)
+
+
+def test_signs_of_an_interpolation_may_stand_in_a_value(tmp_path: Path) -> None:
+    """As the error of one that leads nowhere says."""
+    folder = rf"{tmp_path}/a\${{b}}"
+    assert compose([f"paths.multirun='{folder}'"]).job().sweep_dir == tmp_path / "a${b}" / "single"
+
+
+def test_a_folder_that_is_gone_is_said(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for words in (["model=popularity"], ["report", "s"], ["prepare", "log.csv", "--out", "out"]):
+        is_one_line(command(*words), "the folder in which this command runs is not there any more; go to another one")
 
 
 @pytest.mark.parametrize(

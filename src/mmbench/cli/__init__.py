@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -45,6 +46,12 @@ def main() -> None:
         first = words[0] if words else ""
         name = words.pop(0) if first in COMMANDS else "run"
         with one_line_errors(words, goes_on=name in RESUMED):
+            try:
+                os.getcwd()
+            except FileNotFoundError:
+                raise Refusal(
+                    "the folder in which this command runs is not there any more; go to another one"
+                ) from None
             if first not in COMMANDS and re.fullmatch(r"\w+", first):  # a setting holds a sign, a flag begins with one
                 raise Refusal(
                     "{word} is no command of mmbench; {hint}; settings are written key=value",

@@ -218,9 +218,11 @@ def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
     """
     choices = {str(k): str(v) for k, v in hydra.runtime.choices.items()}
     job = OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"])
+    typed = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    assert isinstance(typed, list)
     sources = [source.path for source in hydra.runtime.config_sources if source.schema == "file"]
     return Composed(
-        _plain(job),
+        _plain(job, typed),
         choices,
         tuple(hydra.overrides.task),
         _sweeper_params(hydra),
@@ -229,13 +231,21 @@ def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
     )
 
 
-def _plain(job: DictConfig) -> Mapping[str, Any]:
+def _plain(job: DictConfig, overrides: Sequence[str]) -> Mapping[str, Any]:
     try:
         plain = OmegaConf.to_container(job, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise Refusal("{key} has no default; give it on the command line", key=error.full_key) from error
     except OmegaConfBaseException as error:
-        raise Refusal(FOREIGN, error=str(error).splitlines()[0]) from error
+        said = Message(FOREIGN, error=str(error).splitlines()[0])
+        if not (words := [word for word in overrides if "${" in word]):
+            raise Refusal(said) from error
+        # The error names the key that is read first, which may be another one.
+        raise Refusal(
+            "{word}: {error}; ${{KEY}} is the value of another key, and $ and a brace themselves are written \\${{",
+            word=" ".join(words),
+            error=said,
+        ) from error
     assert isinstance(plain, dict)
     return {str(k): v for k, v in plain.items()}
 
@@ -356,7 +366,8 @@ class Composer:
         # Hydra's own entry point names the folder of the package without a scheme.
         files = [place for place in reversed(places) if place and re.match(r"file://|(?!\w+:)", place)]
         folders = tuple(Path(place.removeprefix("file://")) for place in files)
-        return Composed(_plain(job), choices, tuple(str(word.input_line) for word in own), folders=folders)
+        typed = tuple(str(word.input_line) for word in own)
+        return Composed(_plain(job, typed), choices, typed, folders=folders)
 
     def _chooses(self, word: Override) -> bool:
         """Whether an override chooses a file of a group, and does not set a value."""
