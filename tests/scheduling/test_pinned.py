@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
+from multiprocessing import connection, process
 from pathlib import Path
+
+import pytest
+
+from mmbench.messages import Refusal
+from mmbench.scheduling import pinned
 
 PROGRAM = """
 import json, os, signal, sys
@@ -42,6 +49,26 @@ if __name__ == "__main__":
     assert process.exitcode == 0
     assert forkserver._forkserver._forkserver_pid == server  # and not one that was started in its place
 """
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_folder_for_temporary_files_that_is_too_long_for_a_socket_is_refused(
+    excess: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longest that is allowed holds a socket."""
+    monkeypatch.setitem(process.current_process()._config, "tempdir", None)
+    most = pinned.SOCKET - len(pinned.ADDED)
+    folder = tmp_path / ("t" * (most + excess - len(str(tmp_path)) - 1))
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    if excess:
+        with pytest.raises(Refusal, match=f"/t+ has {most + 1} bytes, and a path of at most {most} leaves room for"):
+            pinned.check_sockets()
+        with pytest.raises(OSError, match="path too long"):
+            connection.Listener(family="AF_UNIX")
+    else:
+        pinned.check_sockets()
+        connection.Listener(family="AF_UNIX").close()
 
 
 def test_a_signal_while_it_starts_is_heard_afterwards_and_does_not_end_it(tmp_path: Path) -> None:

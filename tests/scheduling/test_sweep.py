@@ -13,6 +13,7 @@ import pytest
 
 from mmbench import paths
 from mmbench.report.reading import read_sweep
+from mmbench.scheduling import pinned
 from mmbench.store import records
 from mmbench.store.schema import Cell, CellFailure, Manifest
 from tests.cli.conftest import Command, Here
@@ -100,6 +101,16 @@ def test_the_plan_is_written_down(finished: dict[str, str], tmp_path: Path) -> N
         folder = tmp_path / "s" / planned.folder
         assert folder == cell(tmp_path, planned.model, planned.modality)
         assert records.read(paths.cell_file(folder), Cell).key == planned.key
+
+
+def test_a_folder_for_temporary_files_is_looked_at_before_anything_is_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pinned, "SOCKET", 20)
+    done = command(*SWEEP)
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert done.err.startswith("error: TMPDIR=")
+    assert not (tmp_path / "s").exists()
 
 
 def test_the_same_command_again_has_nothing_to_do(

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import forkserver, resource_tracker
@@ -18,10 +19,32 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from mmbench.messages import Refusal
+
 #: The variable that CUDA reads.
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 #: Signals that end a command.
 ENDING = (signal.SIGINT, signal.SIGTERM)
+#: Bytes that the path of a socket has at most, and what multiprocessing adds to the folder for temporary files.
+SOCKET, ADDED = 107, "/pymp-12345678/listener-12345678"
+
+
+def check_sockets() -> None:
+    """Refuse a folder for temporary files whose path is too long for the socket of :func:`server` in it.
+
+    Raises:
+        ValueError: for such a folder.
+    """
+    folder = os.fsencode(tempfile.gettempdir())
+    most = SOCKET - len(ADDED)
+    if len(folder) > most:
+        raise Refusal(
+            "TMPDIR={folder} has {n} bytes, and a path of at most {most} leaves room for the sockets of the workers; "
+            "name a shorter one",
+            folder=os.fsdecode(folder),
+            n=len(folder),
+            most=most,
+        )
 
 
 def server(preload: str) -> ForkServerContext:

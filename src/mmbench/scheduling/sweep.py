@@ -14,7 +14,7 @@ from typing import Protocol, TextIO
 from mmbench import faults, paths
 from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.messages.refused import told
-from mmbench.scheduling import pilot, planning
+from mmbench.scheduling import pilot, pinned, planning
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
@@ -170,9 +170,12 @@ class Sweep:
         """Refuse what this machine cannot train with; another one that the cells are sent to may.
 
         Raises:
-            ValueError: as :func:`mmbench.training.settings.check_machine`, and as
+            ValueError: as :func:`mmbench.training.settings.check_machine`, as
+                :func:`mmbench.scheduling.pinned.check_sockets`, and as
                 :meth:`mmbench.scheduling.devices.Machine.here`.
         """
+        if self.waiting:
+            pinned.check_sockets()
         sections = [job.config.plain["training"] for job in self.jobs]
         asked = ((one["accelerator"], one["precision"], one["compile"]) for one in sections)
         for accelerator, precision, compiled in dict.fromkeys(asked):
