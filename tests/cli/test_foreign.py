@@ -395,7 +395,7 @@ def parquet(**columns: object) -> bytes:
         (functools.partial(named, "d/.git/hooks/mark"), "which no sweep holds"),
         (functools.partial(named, "\x1b]0;owned\x07"), r"'\x1b]0;owned\x07', which no sweep holds"),
         (functools.partial(named, "README.md/a"), "cannot be unpacked: "),
-        (functools.partial(named, "a" * 300), "cannot be unpacked: File name too long"),
+        (functools.partial(named, "a" * 300), "cannot be unpacked: its name is too long"),
         (functools.partial(other, CHOICE, DEEP), "choice.json is not a record: it is nested too deeply"),
         (functools.partial(other, CHOICE, b"[]"), "choice.json is not a record: it holds list"),
         (functools.partial(other, CHOICE, b"\xff\xfe"), "choice.json is missing, empty, cut or overwritten"),
