@@ -8,6 +8,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +22,7 @@ import pytest
 
 from mmbench.scheduling import memory, worker
 from mmbench.scheduling.devices import NONE, Layout, Machine
-from mmbench.scheduling.pool import EXIT_INCOMPLETE, MAX_REPLACEMENTS, UNMEASURED, Pool
+from mmbench.scheduling.pool import EXIT_INCOMPLETE, MAX_REPLACEMENTS, UNMEASURED, UNTOLD, Pool
 from mmbench.store import ledger
 from mmbench.store.schema import Cost
 from tests import records
@@ -144,6 +146,36 @@ def test_a_worker_that_cannot_go_on_ends_the_pool(made: Callable[..., Pool], mon
     assert run.run() == os.EX_IOERR
     assert started(run) == 3
     assert set(sent) == {signal.SIGALRM}
+
+
+def test_workers_whose_server_was_killed_end_the_pool_and_are_told_once(
+    made: Callable[..., Pool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made(lambda number: Process(UNTOLD, looks=3), workers=2)
+    assert run.run() == EXIT_INCOMPLETE
+    assert started(run) == 2
+    assert capsys.readouterr().err == (
+        "error: the process that workers are started from was killed, as the system does for want of memory\n"
+    )
+
+
+def test_a_worker_whose_server_was_killed_is_one_that_nobody_tells_of(tmp_path: Path) -> None:
+    """In a process of its own: the server of this one serves other tests."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, signal, time\n"
+        "from multiprocessing import forkserver\n"
+        "from mmbench.scheduling import pinned\n"
+        "if __name__ == '__main__':\n"
+        "    process = pinned.process(pinned.server(pinned.__name__), '', time.sleep, 60, shared=())\n"
+        "    process.start()\n"
+        "    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)\n"
+        "    process.join()\n"
+        "    os.kill(process.pid, signal.SIGKILL)\n"
+        "    print(process.exitcode)\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == UNTOLD
 
 
 # As many as the memory allows

@@ -29,8 +29,10 @@ MAX_REPLACEMENTS = 20
 UNMEASURED = 4 * 2**30
 #: Seconds after the end of the grace period at which a worker that cannot be interrupted is killed.
 PATIENCE = 5.0
-#: Exit code of a pool whose workers died too often.
+#: Exit code of a pool whose workers died too often, or could not be started any more.
 EXIT_INCOMPLETE = 3
+#: Exit code that multiprocessing gives a worker whose end nobody tells it, because the server of :mod:`pinned` is gone.
+UNTOLD = 255
 
 
 class Pool:
@@ -66,7 +68,7 @@ class Pool:
 
         Returns:
             0, the exit code of a worker that could not go on, 128 plus the signal that stopped the sweep, or 3 if
-            workers died too often.
+            workers died too often, or what they are forked from did.
         """
         with self._signals():
             try:
@@ -109,9 +111,15 @@ class Pool:
         code, state = process.exitcode or 0, self.states.pop(process).value.decode(errors="replace")
         del self.pins[process]
         self.exits.note(code, state)
+        say = Translator(self.jobs[0].config.plain["lang"])
         if code == worker.EXIT_REFUSED and not self.stopped:
-            say = Translator(self.jobs[0].config.plain["lang"])
             print(say(Message("error: {message}", message=state)), file=sys.stderr)
+        if code == UNTOLD and not self.stopped:
+            code = EXIT_INCOMPLETE
+            killed = Message(
+                "error: the process that workers are started from was killed, as the system does for want of memory"
+            )
+            print(say(killed), file=sys.stderr)
         if code == 0:
             self.finished = True
         elif code < 0 or code == worker.EXIT_STOPPED:  # killed or told to stop by somebody else: the others go on
