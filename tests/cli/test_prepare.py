@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 import mmbench.cli
 from mmbench.cli import check, compose
+from mmbench.cli.folders import new_folder
 from mmbench.cli.prepare import main
 from mmbench.cli.words import override
 from mmbench.data import planted
@@ -213,6 +215,33 @@ def test_foreign_folders_are_never_overwritten(mmrec: Path, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="file is a file; name a folder"):
         run("mmrec", mmrec, "--out", tmp_path / "file", "--overwrite")
+
+
+def test_what_a_killed_command_left_is_removed_or_put_back(tmp_path: Path) -> None:
+    """What a process that lives has there stays, and so does what another machine has."""
+    out, ended = tmp_path / "[out]", subprocess.Popen(["true"])
+    ended.wait()
+    with new_folder(out, ("kept",), overwrite=False) as made:
+        (made / "kept").write_text("first")
+    host = made.name.split("-")[1]
+    stay = [tmp_path / f".[out].new-{host}-{os.getppid()}", tmp_path / f".[out].new-00000000-{ended.pid}"]
+    left = [tmp_path / f".[out].{word}-{host}-{ended.pid}" for word in ("new", "old")]
+    for folder in (*stay, left[0]):
+        folder.mkdir()
+    out.rename(left[1])  # and here it was killed
+    with (
+        pytest.raises(ValueError, match="is not empty; name another folder or add --overwrite"),
+        new_folder(out, ("kept",), overwrite=False),
+    ):
+        pass
+    assert (out / "kept").read_text() == "first"
+    assert sorted(tmp_path.glob(".*")) == sorted(stay)
+    for folder in left:
+        folder.mkdir()
+    with new_folder(out, ("kept",), overwrite=True) as made:
+        (made / "kept").write_text("second")
+    assert (out / "kept").read_text() == "second"
+    assert sorted(tmp_path.glob(".*")) == sorted(stay)
 
 
 def test_a_failing_rename_puts_the_old_folder_back(

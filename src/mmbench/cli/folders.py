@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
+import glob
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mmbench import fingerprint
 from mmbench.messages import Refusal
 from mmbench.messages.refused import reason
 from mmbench.store import files
+from mmbench.store.leases import process_start
 
 #: More than Hydra writes of a sweep, so that a full disk is told before it does.
 PROBE_BYTES = 1 << 16
@@ -59,6 +63,8 @@ def check_writable(folder: Path, option: str = "") -> None:
 def new_folder(out: Path, products: Sequence[str], overwrite: bool) -> Iterator[Path]:
     """A folder beside ``out`` that takes its place at the end; an error leaves ``out`` as it was.
 
+    What a killed command of this machine left beside ``out`` is put back or removed before.
+
     Args:
         out: where the folder is to be.
         products: patterns of the names that may be replaced.
@@ -69,11 +75,12 @@ def new_folder(out: Path, products: Sequence[str], overwrite: bool) -> Iterator[
             beside it.
     """
     out = out.resolve()
+    host = fingerprint.of_json(socket.gethostname())[:8]  # processes of other machines cannot be seen from here
+    _clear_leftovers(out, host)
     _check_replaceable(out, products, overwrite)
     check_writable(out.parent, "--out FOLDER")
     out.parent.mkdir(parents=True, exist_ok=True)
-    made, old = (out.with_name(f".{out.name}.{word}-{os.getpid()}") for word in ("new", "old"))
-    shutil.rmtree(made, ignore_errors=True)
+    made, old = (out.with_name(f".{out.name}.{word}-{host}-{os.getpid()}") for word in ("new", "old"))
     made.mkdir()
     try:
         yield made
@@ -87,6 +94,19 @@ def new_folder(out: Path, products: Sequence[str], overwrite: bool) -> Iterator[
             old.rename(out)
         shutil.rmtree(made, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_leftovers(out: Path, host: str) -> None:
+    """Put back what a killed command had moved away from ``out``, and remove what it left of the folder it made."""
+    for word in ("old", "new"):
+        for left in sorted(out.parent.glob(f".{glob.escape(out.name)}.{word}-{host}-*")):
+            pid = left.name.rpartition("-")[2]
+            if not pid.isdecimal() or (int(pid) != os.getpid() and process_start(int(pid)) is not None):
+                continue
+            if word == "old" and not out.exists():
+                left.rename(out)
+            else:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _check_replaceable(out: Path, products: Sequence[str], overwrite: bool) -> None:
