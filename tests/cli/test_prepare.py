@@ -15,12 +15,12 @@ import mmbench.cli
 from mmbench.cli import check, compose
 from mmbench.cli.folders import new_folder
 from mmbench.cli.prepare import main
-from mmbench.cli.words import override
 from mmbench.data import planted
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.readers.mmrec import read_mmrec
 from mmbench.data.sources import read_folder
 from mmbench.evaluation.planted_truth import CONTENT_AND_LOG, planted_truth
+from mmbench.messages.commands import override
 from tests.tiny import digests
 
 WORDS = ["赤い靴 革", "黒い靴 革", "青い帽子 綿", "白い帽子 麻", "LED lamp", "desk lamp", "白い皿 陶器", "黒い皿 陶器"]

@@ -28,8 +28,8 @@ import pandas as pd
 import mmbench
 from mmbench import paths
 from mmbench.cli.errors import one_line_errors
-from mmbench.cli.words import command_line
 from mmbench.data import encoded
+from mmbench.messages.commands import command_line
 from mmbench.report.disposals import ALL_MODELS, FREE
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
-from mmbench.cli.words import command_line
+from mmbench.messages.commands import command_line
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.tuned import write_tuned

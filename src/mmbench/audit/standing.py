@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from mmbench import paths
 from mmbench.audit.findings import Finding
 from mmbench.messages import Message, Refusal, clauses
+from mmbench.messages.commands import command_line
 from mmbench.store import files
 from mmbench.store.schema import CellName
 
@@ -100,7 +100,7 @@ def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = Tr
                 "{path} holds no audit that can be read; delete it, or have it written again by {command}: no record "
                 "rests on it",
                 path=file,
-                command=f"python -m mmbench audit {shlex.quote(str(sweep_dir))}",
+                command=command_line(["audit", str(sweep_dir)]),
             ) from error
         if before.root == root:
             kept = [finding for finding in before.findings if (finding.file, finding.field) not in known]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from mmbench.cli.audit import add_audit, how_far, printer
 from mmbench.cli.errors import printable
-from mmbench.cli.words import Parser, add_allow, command_line, take_language, tell_loading
+from mmbench.cli.words import Parser, add_allow, take_language, tell_loading
 from mmbench.messages import Message, Refusal
+from mmbench.messages.commands import command_line
 from mmbench.messages.refused import reading
 
 #: How the output says what a check found.

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmbench import paths
-from mmbench.cli.words import Parser, command_line, take_language
+from mmbench.cli.words import Parser, take_language
 from mmbench.messages import Message
+from mmbench.messages.commands import command_line
 
 EXPERIMENT = "experiment=demo"
 

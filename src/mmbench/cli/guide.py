@@ -13,13 +13,14 @@ from mmbench import fingerprint, paths
 from mmbench.cli import prepare
 from mmbench.cli.decide import economics_in
 from mmbench.cli.economics_file import template_file
-from mmbench.cli.words import command_line, dataset_words
+from mmbench.cli.words import dataset_words
 from mmbench.data.readers.columns import guessed
 from mmbench.data.readers.formats import detected
 from mmbench.data.readers.journal import Question
 from mmbench.data.readers.table_files import TableFile, is_table, sheets_of
 from mmbench.data.sources import modalities_in
 from mmbench.messages import Message, Refusal, Template, Translator
+from mmbench.messages.commands import command_line
 from mmbench.scheduling.trust import NOTHING
 from mmbench.store.files import read_document, write_document
 

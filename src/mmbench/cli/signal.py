@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmbench.cli.words import Parser, next_line, override, take_language, tell_loading
+from mmbench.cli.words import Parser, next_line, take_language, tell_loading
 from mmbench.messages import Message, Translator
+from mmbench.messages.commands import override
 
 
 def main(argv: Sequence[str]) -> None:

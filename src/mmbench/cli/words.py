@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import re
-import shlex
 import sys
 import typing
 from collections.abc import Iterable, Sequence
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from mmbench.messages import Message, Refusal, Translator
+from mmbench.messages.commands import command_line, override
 from mmbench.messages.hints import did_you_mean
 from mmbench.paths import slug
 
@@ -108,12 +107,6 @@ def take_tracking(argv: Iterable[str]) -> tuple[list[str], list[str]]:
     return tracking, [word for word in words if word not in tracking]
 
 
-def command_line(words: Iterable[str]) -> str:
-    """A command as a person types it; letters of any language need no quotes."""
-    plain = [word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word) for word in words]
-    return " ".join(["python -m mmbench", *plain])
-
-
 def next_line(words: Iterable[str], translator: Translator) -> str:
     """The line that names the next command of a company's path, in the language of this one."""
     spoken = [f"lang={translator.lang}"] if translator.lang != "en" else []
@@ -136,15 +129,6 @@ def tell_loading(translator: Translator) -> None:
     """
     if "torch" not in sys.modules:
         print(translator(Message("mmbench: loading")), file=sys.stderr, flush=True)
-
-
-def override(key: str, value: str) -> str:
-    """An override as Hydra's grammar wants it: plain where it can be, otherwise in double quotes."""
-    words = ("true", "false", "null", "nan", "inf")
-    if re.fullmatch(r"[A-Za-z/.][A-Za-z0-9/._-]*", value) and value.lower() not in words:
-        return f"{key}={value}"
-    escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + (match[2] and '\\"'), value)
-    return f'{key}="{escaped}"'
 
 
 def add_allow(parser: argparse.ArgumentParser, translator: Translator | None = None) -> None:

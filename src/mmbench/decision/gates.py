@@ -26,7 +26,7 @@ from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import Group
 from mmbench.report.list_facts import GUARDRAILS, read_lists
 from mmbench.report.table import CellResult, SweepTable, comparable
-from mmbench.scheduling.sweep import command_line
+from mmbench.scheduling.sweep import sweep_command
 from mmbench.store import records
 from mmbench.store.files import read_document
 from mmbench.store.schema import Cell, Manifest
@@ -135,7 +135,7 @@ def command_of(table: SweepTable, *words: str) -> str:
     manifest = records.read(paths.manifest_file(table.folder), Manifest)
     keys = {word.partition("=")[0] for word in words}
     kept = [word for word in manifest.command if word.partition("=")[0] not in keys and "modality." not in word]
-    return command_line([*kept, *words], manifest.name)
+    return sweep_command([*kept, *words], manifest.name)
 
 
 def _guardrails(facts: Facts, data: Catalogue | str) -> Gate:

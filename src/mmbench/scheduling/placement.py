@@ -8,13 +8,13 @@ resumes.
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mmbench import paths
 from mmbench.messages import Message, Refusal, series
+from mmbench.messages.commands import command_line
 from mmbench.scheduling.configuration import Section
 from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
@@ -133,7 +133,7 @@ class Slurm:
     def described(self, sweep: Sweep, n: int) -> Message:
         """What would be submitted."""
         options = "\n".join(f"  {name}: {value}" for name, value in self.options.items() if value is not None)
-        command = f"python -m mmbench -m {shlex.join(sweep.overrides)}"
+        command = command_line(["-m", *sweep.overrides])
         left = sum(plan.left for plan in sweep.planned)
         machine, asked = self.machine(sweep.config.plain["training"]), sweep.config.sweep
         return Message(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Protocol, TextIO
 
 from mmbench import faults, paths
 from mmbench.messages import Message, Refusal, Template, Translator
+from mmbench.messages.commands import command_line, override
 from mmbench.messages.refused import told
 from mmbench.scheduling import pilot, pinned, planning
 from mmbench.scheduling.configuration import JobConfig
@@ -281,7 +281,7 @@ class Sweep:
                 self.tell(Message("failed: {cell}: {reason}", cell=plan.task.cell, reason=reason), sys.stderr)
                 code = code or 1
         if code not in (0, 1):
-            command = command_line(self.overrides, str(self.config.sweep.name))
+            command = sweep_command(self.overrides, str(self.config.sweep.name))
             left = Message("not finished; this goes on from the last finished training: {command}", command=command)
             self.tell(left, sys.stderr)
         return code
@@ -350,7 +350,7 @@ def run_sweep(
     while True:
         sweep, code = _run(jobs, overrides, place, keep)
         if code == 128 + signal.SIGTERM:  # what sent it kills soon
-            command = f"python -m mmbench report {shlex.quote(str(sweep.folder))}"
+            command = command_line(["report", str(sweep.folder)])
             sweep.tell(Message("no report, for lack of time: {command}", command=command))
             return sweep.conclude(code)
         try:
@@ -407,8 +407,7 @@ def join_sweep(jobs: Sequence[Job], overrides: Sequence[str], given: Given | Non
         return sweep.run_pool(given)
 
 
-def command_line(overrides: Sequence[str], name: str) -> str:
+def sweep_command(overrides: Sequence[str], name: str) -> str:
     """Command that resumes a sweep, also if its name was derived from the overrides."""
     named = any(word.startswith("sweep.name=") for word in overrides)
-    words = ["-m", *overrides, *([] if named else [f"sweep.name='{name}'"])]
-    return f"python -m mmbench {shlex.join(words)}"
+    return command_line(["-m", *overrides, *([] if named else [override("sweep.name", name)])])

@@ -1,0 +1,26 @@
+"""Commands that sentences name: one way to write them, whichever part of the package says the sentence."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+
+
+def command_line(words: Iterable[str]) -> str:
+    """A command as a person types it into a POSIX shell; letters of any language need no quotes.
+
+    >>> command_line(["check", "data/店", "dataset.name=a b"])
+    "python -m mmbench check data/店 'dataset.name=a b'"
+    """
+    plain = [word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word) for word in words]
+    return " ".join(["python -m mmbench", *plain])
+
+
+def override(key: str, value: str) -> str:
+    """An override as Hydra's grammar wants it: plain where it can be, otherwise in double quotes."""
+    words = ("true", "false", "null", "nan", "inf")
+    if re.fullmatch(r"[A-Za-z/.][A-Za-z0-9/._-]*", value) and value.lower() not in words:
+        return f"{key}={value}"
+    escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + (match[2] and '\\"'), value)
+    return f'{key}="{escaped}"'

@@ -1,0 +1,31 @@
+"""Commands that sentences name can be copied into a shell, whoever says them."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from mmbench.messages.commands import command_line
+from mmbench.scheduling.sweep import sweep_command
+
+WORDS = ["dataset.name=店", "it's", "a b", "~/x", "$HOME", "`id`", "", 'sweep.name="a=b"', "*", "a;b", "a\nb", "\\", "!x"]
+
+
+def test_a_shell_reads_the_words_that_were_meant() -> None:
+    typed = command_line(WORDS).removeprefix("python -m mmbench ")
+    shown = subprocess.run(["sh", "-c", f"printf '%s\\0' {typed}"], capture_output=True, text=True, check=True).stdout
+    assert shown.split("\0")[:-1] == WORDS
+
+
+@pytest.mark.parametrize("word", ["dataset.name=店", "data/メンズ", "été", "model=vbpr,fusion", "a@b:c%d+e"])
+def test_letters_of_any_language_need_no_quotes(word: str) -> None:
+    assert command_line([word]) == f"python -m mmbench {word}"
+
+
+def test_what_goes_on_with_a_sweep_is_written_as_the_next_command_is() -> None:
+    goes_on = sweep_command(["model=bpr", "dataset.name=店"], "model-bpr")
+    assert goes_on == command_line(["-m", "model=bpr", "dataset.name=店", "sweep.name=model-bpr"])
+    assert goes_on == "python -m mmbench -m model=bpr dataset.name=店 sweep.name=model-bpr"
+    assert sweep_command(["sweep.name=s"], "s") == "python -m mmbench -m sweep.name=s"
+    assert sweep_command([], "a=b") == "python -m mmbench -m 'sweep.name=\"a=b\"'"
