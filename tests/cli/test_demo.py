@@ -60,6 +60,15 @@ def test_a_mistake_is_one_line(command: Command, data: str) -> None:
     assert "budgte" in said.err
 
 
+def test_it_takes_and_refuses_the_words_that_the_sweep_does(command: Command, data: str) -> None:
+    for name in ("demo", "experiment=demo"):
+        said = command(name, "epochs=5", data)
+        assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+        assert "epochs=5 is a word of other projects; here it is budget.max_steps=STEPS" in said.err
+    said = command("demo", *TOUCHED, "modality.states.video=shuffle", data)
+    assert (said.code, said.err) == (0, "")
+
+
 def test_the_wheel_finds_the_order_lines_inside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert paths.demo_dir() == DEMO
     shutil.copytree(DEMO, tmp_path / "demo")

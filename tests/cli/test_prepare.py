@@ -345,6 +345,7 @@ def test_a_world_too_large_for_its_truth_is_written_all_the_same(
         (["dataset=ml100k"], "ml100k is no planted world; set dataset.world, for example to complementary"),
         (["dataset.world=moon"], "dataset.world=moon is unknown"),
         (["dataset.k_core=5"], "the truth of a planted world is known only without dataset.k_core"),
+        (["dataset.world=redundant,complementary"], "dataset.world=redundant,complementary has several values, which"),
         (["complementary"], "'complementary' is not of the form key=value"),
     ],
 )

@@ -124,7 +124,14 @@ def test_a_data_set_without_modalities_is_refused(command: Command, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("word", "message"),
-    [("dataset=planed", "dataset=planed is unknown; did you mean planted?"), ("datset.name=x", "datset.name")],
+    [
+        ("dataset=planed", "dataset=planed is unknown; did you mean planted?"),
+        ("datset.name=x", "datset.name"),
+        (
+            "dataset=planted,ml100k",
+            "dataset=planted,ml100k has several values, which only a sweep tries one after the other; leave one",
+        ),
+    ],
 )
 def test_a_mistake_is_told_in_one_line(command: Command, word: str, message: str) -> None:
     said = command("signal", word)

@@ -9,7 +9,7 @@ import pytest
 from mmbench.messages.commands import command_line
 from mmbench.scheduling.sweep import sweep_command
 
-WORDS = ["dataset.name=店", "it's", "a b", "~/x", "$HOME", "`id`", "", 'sweep.name="a=b"', "*", "a;b", "a\nb", "\\", "!x"]
+WORDS = ["dataset.name=店", "it's", "a b", "~/x", "$HOME", "`id`", "", 'sweep.name="a=b"', "*", "a;b", "a\nb", "\\"]
 
 
 def test_a_shell_reads_the_words_that_were_meant() -> None:

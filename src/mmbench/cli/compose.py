@@ -188,6 +188,12 @@ def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Ov
             ) from error
         if override.key_or_group in OF_SWEEP and override.is_sweep_override():
             raise Refusal("{word} would be several sweeps; give one value", word=word)
+        if override.key_or_group == "tracking" and override.is_sweep_override():
+            raise Refusal(
+                "{word} would be two sweeps; trackers of one are a list: tracking=[{names}]",
+                word=word,
+                names=",".join(map(str, override.sweep_string_iterator())),
+            )
         _check_choice(override, loader)
         override.config_loader = loader
         parsed.append(override)
@@ -265,6 +271,15 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Compo
         return resolved(config, config.hydra)
 
 
+def first(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Composed:
+    """Compose the first job of a sweep from its overrides.
+
+    Raises:
+        ValueError: as :func:`compose`.
+    """
+    return compose([single_values(word)[0] for word in parse(overrides, config_dirs)], config_dirs)
+
+
 def check_shown(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> None:
     """Refuse what Hydra cannot compose, before it is asked to show it; what is missing or out of range may be shown.
 
@@ -294,7 +309,12 @@ def check_single(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> 
 @contextlib.contextmanager
 def _by_hydra(overrides: Sequence[str], config_dirs: Sequence[Path]) -> Iterator[DictConfig]:
     """The configuration as Hydra composes it, while Hydra is there; its errors in our words."""
-    parse(overrides, config_dirs)
+    for override in parse(overrides, config_dirs):
+        if override.is_sweep_override():  # of which Hydra says that it is ambiguous
+            raise Refusal(
+                "{word} has several values, which only a sweep tries one after the other; leave one of them",
+                word=override.input_line,
+            )
     words = [*overrides, *_search_path(config_dirs)]
     with _hydra():
         try:
@@ -418,13 +438,6 @@ def check_overrides(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) 
         The first job.
     """
     parsed = parse(overrides, config_dirs)
-    for override in parsed:
-        if override.key_or_group == "tracking" and override.is_sweep_override():
-            raise Refusal(
-                "{word} would be two sweeps; trackers of one are a list: tracking=[{names}]",
-                word=override.input_line,
-                names=",".join(map(str, override.sweep_string_iterator())),
-            )
     variants = [single_values(override) for override in parsed]
     first = [values[0] for values in variants]
     composed = compose(first, config_dirs)  # with Hydra's own settings, which jobs composed together leave out

@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         ValueError: for a mistake in the command line.
     """
-    from mmbench.cli import compose, run_command
+    from mmbench.cli import compose, habits, run_command
 
     translator, words = take_language(argv)
     parser = Parser(
@@ -40,9 +40,9 @@ def main(argv: Sequence[str]) -> None:
         help=translator(Message("of the sweep; paths.data=DIR moves the data")),
     )
     overrides = parser.parse_args(words).overrides
-    spoken = [] if translator.lang == "en" else [f"lang={translator.lang}"]
-    single = [compose.single_values(word)[0] for word in compose.parse([EXPERIMENT, *overrides])]
-    folder = Path(compose.compose(single).config["dataset"]["path"])
+    manner = [word for word in argv if word not in words]  # the language, and whether a traceback is shown
+    asked = habits.ours([EXPERIMENT, *overrides], multirun=False)  # as run takes them
+    folder = Path(compose.first(asked).config["dataset"]["path"])
     source = paths.demo_dir()
     print(
         translator(
@@ -54,8 +54,8 @@ def main(argv: Sequence[str]) -> None:
         )
     )
     lines, products = source / "order_lines.csv", source / "products.csv"
-    prepare = ["prepare", str(lines), "--items", str(products), "--out", str(folder), *spoken]
-    run = [EXPERIMENT, *overrides, *spoken]
+    prepare = ["prepare", str(lines), "--items", str(products), "--out", str(folder), *manner]
+    run = [EXPERIMENT, *overrides, *manner]
     if not (folder / "dataset.json").exists():
         print(f"\n$ {command_line(prepare)}", flush=True)
         run_command(prepare)

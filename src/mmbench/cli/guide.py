@@ -13,7 +13,7 @@ from mmbench import fingerprint, paths
 from mmbench.cli import prepare
 from mmbench.cli.decide import economics_in
 from mmbench.cli.economics_file import template_file
-from mmbench.cli.words import dataset_words
+from mmbench.cli.words import dataset_name, dataset_words, spoken
 from mmbench.data.readers.columns import guessed
 from mmbench.data.readers.formats import detected
 from mmbench.data.readers.journal import Question
@@ -139,6 +139,7 @@ class Guide:
 
     def __init__(self, given: argparse.Namespace, overrides: Sequence[str], translator: Translator) -> None:
         self.given, self.translator = given, translator
+        self.spoken = spoken(translator)
         self.ask = Asker(translator, given.yes)
         self.of_data = [word for word in overrides if word.startswith(OF_DATA)]
         self.of_sweep = [word for word in overrides if not word.startswith(OF_DATA)]
@@ -148,7 +149,7 @@ class Guide:
         first = given.files[0].resolve()
         shared = first.parent.name if len(given.files) > 1 else first.name if first.is_dir() else first.stem
         self.out: Path = given.out or Path("data") / paths.slug([shared])
-        self.name = paths.slug([self.out.resolve().name])
+        self.name = dataset_name(self.out)
         multirun = next((Path(w.partition("=")[2]) for w in overrides if w.startswith("paths.multirun=")), None)
         self.multirun = multirun or Path("multirun")
         self.file = paths.walk_file(self.multirun, self.name)
@@ -165,18 +166,18 @@ class Guide:
         self._prepare()
         modalities = modalities_in(self.out)
         reading = [*self.progress.reading, *(word for word in self.of_data if word.startswith("dataset."))]
-        self._step(2, ["check", str(self.out), *reading, *self._spoken()])
+        self._step(2, ["check", str(self.out), *reading, *self.spoken])
         data = [*dataset_words(self.out), *self.progress.reading, *self.of_data]
         if modalities:
-            self._step(3, ["signal", *data, *self._spoken()])
+            self._step(3, ["signal", *data, *self.spoken])
         from mmbench.cli.signal import company_words
 
         mine = {word.lstrip("+").partition("=")[0] for word in self.of_sweep}
         planned = company_words(data, modalities, self.name, self.given.budget)
         sweep = [*(word for word in planned if word.partition("=")[0] not in mine), *self.of_sweep]
-        run = ["-m", *sweep, *self._spoken()]
+        run = ["-m", *sweep, *self.spoken]
         if not self._is_done("run", run):
-            self._step(4, ["plan", *sweep, *self._spoken()])
+            self._step(4, ["plan", *sweep, *self.spoken])
             if not self.ask.yes(Message("Start the sweep now?")):
                 self._say(Message("next: {command}", command=command_line(run)))
                 return
@@ -191,14 +192,13 @@ class Guide:
             )
             return
         economics = f"economics={self._economics()}"
-        self._step(6, ["decide", str(self._sweep_dir(sweep)), economics, *self._vouched(), *self._spoken()])
+        self._step(6, ["decide", str(self._sweep_dir(sweep)), economics, *self._vouched(), *self.spoken])
 
     def _sweep_dir(self, sweep: Sequence[str]) -> Path:
         """Folder of the sweep, as the configuration has it."""
         from mmbench.cli import compose, habits
 
-        words = habits.ours(sweep, multirun=True)
-        return compose.compose([compose.single_values(word)[0] for word in compose.parse(words)]).job().sweep_dir
+        return compose.first(habits.ours(sweep, multirun=True)).job().sweep_dir
 
     def _vouched(self) -> list[str]:
         """Words of ``decide`` for the folders that this command line named and that a record alone would not open."""
@@ -213,7 +213,7 @@ class Guide:
         name = economics_in(self.translator.lang)
         file = template_file(name)
         if not file.exists():
-            self._run(["decide", "--template", name, *self._spoken()])
+            self._run(["decide", "--template", name, *self.spoken])
             self.ask.wait(Message("Edit {file} now, or leave it as it is; then press Enter:", file=file))
         return str(file)
 
@@ -238,7 +238,7 @@ class Guide:
         self._mark("prepare", self._prepare_words())
 
     def _prepare_words(self) -> list[str]:
-        return ["prepare", *self.progress.prepare, "--out", str(self.out), *self._spoken()]
+        return ["prepare", *self.progress.prepare, "--out", str(self.out), *self.spoken]
 
     def _prepared(self) -> list[Question]:
         """Run prepare once; what it could not find out."""
@@ -325,9 +325,6 @@ class Guide:
         *others, best = images.installed()
         words = [f"image={best}", *(f"image@{name}={name}" for name in others[:1]), f"images={folder}"]
         return [part for word in words for part in ("--encode", word)]
-
-    def _spoken(self) -> list[str]:
-        return [] if self.translator.lang == "en" else [f"lang={self.translator.lang}"]
 
     def _step(self, number: int, words: Sequence[str]) -> None:
         """Run a command unless it is done; a decision is made anew, because its sums may have changed."""

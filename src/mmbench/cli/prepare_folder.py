@@ -19,7 +19,7 @@ import pyarrow as pa
 from mmbench.cli.encode import encode
 from mmbench.cli.folders import new_folder
 from mmbench.cli.prepare import EXPORT, PLANTED, ROLES
-from mmbench.cli.words import next_line, take_language
+from mmbench.cli.words import dataset_name, next_line, take_language
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.describe import coded, coverage, statistics
 from mmbench.data.features import ItemFeature
@@ -35,7 +35,6 @@ from mmbench.data.sources import Source, read_folder, write_folder
 from mmbench.data.splits import PARTS, automatic
 from mmbench.encoders.ngrams import with_text
 from mmbench.messages import Message, Refusal, Translator, series
-from mmbench.paths import slug
 
 #: What a prepared folder may hold; a folder with anything else is never overwritten.
 CANONICAL_FILES = ("interactions.parquet", "items.parquet", "dataset.json", "truth.npz", "*_feat*.npy", "*_feat*.json")
@@ -289,7 +288,6 @@ def _planted(given: argparse.Namespace, translator: Translator) -> Prepared:
     from mmbench.evaluation.planted_truth import CONDITIONS, CONTENT_AND_LOG, planted_truth
 
     words = habits.ours(given.words, multirun=False)
-    compose.parse(words)
     config = replace(compose.compose(words).job().config.dataset, protocol="given")
     if config.world is None:
         raise Refusal("{name} is no planted world; set dataset.world, for example to complementary", name=config.name)
@@ -330,7 +328,7 @@ def _to_mmrec(given: argparse.Namespace, translator: Translator) -> Prepared:
                 column=repr(given.split_column),
             )
         config = DatasetConfig(
-            name=_name(given.folder),
+            name=dataset_name(given.folder),
             path=str(given.folder),
             protocol=given.protocol,
             split_column=given.split_column,
@@ -353,7 +351,3 @@ def _to_mmrec(given: argparse.Namespace, translator: Translator) -> Prepared:
         )
     print("\n".join(map(translator, lines)))
     return Prepared([], [])
-
-
-def _name(folder: Path) -> str:
-    return slug([folder.resolve().name])

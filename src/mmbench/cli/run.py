@@ -120,8 +120,7 @@ def named(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[st
     """Overrides of a sweep with its name, which is derived from them where neither they nor a preset give one."""
     given = any(word.startswith("sweep.name=") for word in overrides)
     if not given and any(word.startswith("experiment=") for word in overrides):
-        first = [compose.single_values(word)[0] for word in compose.parse(overrides, config_dirs)]
-        given = compose.compose(first, config_dirs).config["sweep"]["name"] != UNNAMED
+        given = compose.first(overrides, config_dirs).config["sweep"]["name"] != UNNAMED
     return list(overrides) if given else [*overrides, f"sweep.name={_derived_name(overrides)}"]
 
 

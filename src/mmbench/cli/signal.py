@@ -18,7 +18,6 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.cli import compose, habits
 
     overrides = habits.ours(asked.overrides, multirun=False)
-    compose.parse(overrides)
     composed = compose.compose(overrides, asked.config_dir)
     tell_loading(translator)
     import torch

@@ -107,17 +107,26 @@ def take_tracking(argv: Iterable[str]) -> tuple[list[str], list[str]]:
     return tracking, [word for word in words if word not in tracking]
 
 
+def spoken(translator: Translator) -> list[str]:
+    """The word that lets another command speak the same language; none for English."""
+    return [] if translator.lang == "en" else [f"lang={translator.lang}"]
+
+
 def next_line(words: Iterable[str], translator: Translator) -> str:
     """The line that names the next command of a company's path, in the language of this one."""
-    spoken = [f"lang={translator.lang}"] if translator.lang != "en" else []
-    return translator(Message("next: {command}", command=command_line([*words, *spoken])))
+    return translator(Message("next: {command}", command=command_line([*words, *spoken(translator)])))
+
+
+def dataset_name(folder: Path) -> str:
+    """The name of the data set in a folder."""
+    return slug([folder.resolve().name])
 
 
 def dataset_words(folder: Path) -> list[str]:
     """The words that name a dataset folder to a command that is configured."""
     return [
         "dataset=folder",
-        override("dataset.name", slug([folder.resolve().name])),
+        override("dataset.name", dataset_name(folder)),
         override("dataset.path", str(folder)),
     ]
 
