@@ -76,9 +76,9 @@ def test_a_packaged_file_is_nobodys_own() -> None:
 
 
 def test_readers_of_japanese_get_yen_unless_they_name_other_sums() -> None:
-    assert decide.read_settings(["lang=ja"])["economics"] == "yen"
+    assert decide.read_settings([], "ja")["economics"] == "yen"
     assert decide.read_settings([])["economics"] == "default"
-    assert decide.read_settings(["economics=default", "lang=ja"])["economics"] == "default"
+    assert decide.read_settings(["economics=default"], "ja")["economics"] == "default"
 
 
 def test_a_file_starts_from_the_prices_of_its_currency(tmp_path: Path) -> None:

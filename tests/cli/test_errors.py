@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import json
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 
+from mmbench.cli import COMMANDS, main
 from mmbench.cli.compose import compose
 from mmbench.cli.errors import one_line_errors
 from mmbench.data.planted import make_world
@@ -621,6 +623,23 @@ def test_a_model_in_a_folder_of_its_own_is_refused_before_it_is_trained(
     (tmp_path / "conf" / "model" / "sub" / "mine.yaml").write_text(text)
     said = command(*words, f"--config-dir={tmp_path / 'conf'}")
     is_one_line(said, "model=sub/mine lies in a folder of its own, and a model is named without /: put its YAML into")
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(COMMANDS.keys() - {"run"}),  # of which it is a setting, in the table above
+)
+def test_debug_is_true_or_false_for_every_command(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mmbench", name, "debug=yes"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert (end.value.code, capsys.readouterr().err) == (2, "error: debug=yes must be true or false\n")
+    monkeypatch.setattr(sys, "argv", ["mmbench", name, "debug=false", "--help"])
+    with contextlib.suppress(SystemExit):  # in which some helps end
+        main()
+    assert f"python -m mmbench {name}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words, message", [("optimizr.lr=0.1", "optimizr"), ("budget.trials=0", "budget.trials=0")])

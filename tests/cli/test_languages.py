@@ -93,6 +93,7 @@ def shop(tmp_path: Path) -> Path:
         ["check", ".", "gain=-1"], ["check", ".", "gian=1"],
         ["signal", "dataset=ml10k"], ["signal", "dataset.world=none"], ["signal", "--nope"], ["signal", "x"],
         ["signal", "dataset=folder", "dataset.path=nowhere"], ["signal", "dataset.encoder.image=clip"],
+        ["signal", "dataset=planted,ml100k"], ["check", ".", "dataset.protocol=time,last_out"],
         ["plan", "--fast"], ["plan", "model=vpbr"], ["plan", "modell=bpr"], ["plan", "optimizer.lrr=1"],
         ["plan", "vbpr"], ["plan", "budget.trials=0"], ["plan", "budget.rungs=[9]"], ["plan", "model=external"],
         ["plan", "optimizer.lr=5.0"], ["plan", "+search.model.depth={low:1,high:3}"],
@@ -226,7 +227,9 @@ def test_a_sweep_is_named_after_what_runs_and_not_after_the_language() -> None:
 
 @pytest.mark.parametrize("words", [["prepare", "--help"], ["prepare", "import", "--help"], ["signal", "--help"],
                                    ["prepare", "export-mmrec", "--help"], ["check", "--help"], ["plan", "--help"],
-                                   ["encode", "--help"], ["report", "--help"]], ids=" ".join)  # fmt: skip
+                                   ["encode", "--help"], ["report", "--help"], ["audit", "--help"],
+                                   ["bundle", "--help"], ["verify", "--help"], ["decide", "--help"]],
+                         ids=" ".join)  # fmt: skip
 def test_help(words: list[str], plain: Command) -> None:
     english, japanese = (plain(*words, f"lang={lang}") for lang in ("en", "ja"))
     assert (english.code, japanese.code, english.err, japanese.err) == (0, 0, "", "")

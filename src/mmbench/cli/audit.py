@@ -19,17 +19,23 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> None:
     """Audit a sweep; exit code 1 if something is not what it should be."""
+    translator, words = take_language(argv)
     parser = Parser(
         prog="python -m mmbench audit",
-        description="Check the records of a sweep, rank its stored models again, and train some of them again.",
+        description=translator(
+            Message("Check the records of a sweep, rank its stored models again, and train some of them again.")
+        ),
     )
-    parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
-    parser.add_argument("--plan-hash", default="", metavar="H", help="hash of the plan that you kept")
-    parser.add_argument("--root", default="", metavar="H", help="root of the records that you kept")
-    add_allow(parser)
-    add_audit(parser)
-    translator, words = take_language(argv)
-    asked = parser.parse_args([word for word in words if word != "debug=true"])
+    parser.add_argument("sweep", type=Path, help=translator(Message("folder of the sweep, for example multirun/first")))
+    parser.add_argument(
+        "--plan-hash", default="", metavar="H", help=translator(Message("hash of the plan that you kept"))
+    )
+    parser.add_argument(
+        "--root", default="", metavar="H", help=translator(Message("root of the records that you kept"))
+    )
+    add_allow(parser, translator)
+    add_audit(parser, translator)
+    asked = parser.parse_args(words)
     tell_loading(translator)
     how = how_far(asked)
     from mmbench.audit.levels import audit, check_kept_elsewhere, refuse_short
@@ -51,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
         raise SystemExit(1)
 
 
-def add_audit(parser: argparse.ArgumentParser) -> None:
+def add_audit(parser: argparse.ArgumentParser, translator: Translator) -> None:
     """Let a command say how far it audits, and with which data."""
     parser.add_argument(
         "--retrain",
@@ -59,12 +65,24 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
         least=0,
         default=0,
         metavar="K",
-        help="trainings to run again from their seeds",
+        help=translator(Message("trainings to run again from their seeds")),
     )
-    parser.add_argument("--seed", action=Number, help="your own number, which they are drawn with; fresh by default")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the data sets, where they lie elsewhere")
     parser.add_argument(
-        "--workers", action=Number, least=1, help="processes, by default one per core, as far as the memory goes"
+        "--seed",
+        action=Number,
+        help=translator(Message("your own number, which they are drawn with; fresh by default")),
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help=translator(Message("folder with the data sets, where they lie elsewhere")),
+    )
+    parser.add_argument(
+        "--workers",
+        action=Number,
+        least=1,
+        help=translator(Message("processes, by default one per core, as far as the memory goes")),
     )
 
 

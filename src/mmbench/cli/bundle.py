@@ -20,16 +20,23 @@ FOUND = {True: Message("same"), False: Message("DIFFERS"), None: Message("not ch
 def bundle(argv: Sequence[str]) -> None:
     """Pack a sweep into one archive."""
     translator, argv = take_language(argv)
-    parser = Parser(prog="python -m mmbench bundle", description="A sweep as one archive to check.")
-    parser.add_argument("sweep", type=Path, help="folder of the sweep, for example multirun/first")
-    parser.add_argument("archive", type=Path, nargs="?", help="archive to write, by default SWEEP.zip beside it")
+    parser = Parser(
+        prog="python -m mmbench bundle", description=translator(Message("A sweep as one archive to check."))
+    )
+    parser.add_argument("sweep", type=Path, help=translator(Message("folder of the sweep, for example multirun/first")))
+    parser.add_argument(
+        "archive",
+        type=Path,
+        nargs="?",
+        help=translator(Message("archive to write, by default SWEEP.zip beside it")),
+    )
     parser.add_argument(
         "--with-titles",
         action="store_true",
-        help="the page of the decision shows titles and pictures of items (default: numbers)",
+        help=translator(Message("the page of the decision shows titles and pictures of items (default: numbers)")),
     )
-    add_allow(parser)
-    asked = parser.parse_args([word for word in argv if word != "debug=true"])
+    add_allow(parser, translator)
+    asked = parser.parse_args(argv)
     from mmbench.cli.folders import check_writable
     from mmbench.paths import report_dir
     from mmbench.report.archive import pack
@@ -66,14 +73,15 @@ def verify(argv: Sequence[str]) -> None:
 
     An audit that its author kept counts for nothing here.
     """
-    parser = Parser(
-        prog="python -m mmbench verify", description="Compute every table of an archive again from its records."
-    )
-    parser.add_argument("archive", type=Path, help="what python -m mmbench bundle wrote")
-    add_allow(parser)
-    add_audit(parser)
     translator, argv = take_language(argv)
-    asked = parser.parse_args([word for word in argv if word != "debug=true"])
+    parser = Parser(
+        prog="python -m mmbench verify",
+        description=translator(Message("Compute every table of an archive again from its records.")),
+    )
+    parser.add_argument("archive", type=Path, help=translator(Message("what python -m mmbench bundle wrote")))
+    add_allow(parser, translator)
+    add_audit(parser, translator)
+    asked = parser.parse_args(argv)
     if asked.retrain and asked.data is None:
         raise Refusal("--retrain needs the data: name their folder with --data DIR")
     tell_loading(translator)

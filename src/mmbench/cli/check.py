@@ -38,11 +38,9 @@ class Options:
 
     Args:
         gain: smallest relative gain of interest.
-        lang: of the messages.
     """
 
     gain: float = 0.05
-    lang: str = "en"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -51,11 +49,11 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         ValueError: for a mistake in the command line, or a folder whose interactions cannot be read.
     """
-    translator, _ = take_language(argv)
-    if not argv or {"-h", "--help"} & set(argv):
+    translator, words = take_language(argv)
+    if not words or {"-h", "--help"} & set(words):
         print(translator(HELP), end="")
         return
-    folder, pairs = folder_and_pairs(argv, "check")
+    folder, pairs = folder_and_pairs(words, "check")
     reading = [f"{key}={value}" for key, value in pairs if key.startswith("dataset.")]
     options = settings([pair for pair in pairs if not pair[0].startswith("dataset.")], Options)
     tell_loading(translator)
@@ -85,8 +83,8 @@ def main(argv: Sequence[str]) -> None:
     )
     if n_blocking:
         raise SystemExit(BLOCKED)
-    words = [*dataset_words(folder), *reading]
-    following = ["signal", *words] if modalities_in(folder) else ["plan", *words, "modality=none"]
+    data = [*dataset_words(folder), *reading]
+    following = ["signal", *data] if modalities_in(folder) else ["plan", *data, "modality=none"]
     print("\n" + next_line(following, translator))
 
 

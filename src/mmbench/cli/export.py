@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help=translator(Message("replace what an earlier call wrote to --out"))
     )
-    asked = parser.parse_args([word for word in words if word != "debug=true"])
+    asked = parser.parse_args(words)
     tell_loading(translator)
     from mmbench.cli.folders import new_folder
     from mmbench.scheduling.trust import Trust

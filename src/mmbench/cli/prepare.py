@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> Prepared:
     Raises:
         ValueError: for a mistake in the command line or in the files.
     """
-    translator, words = take_language(word for word in argv if not word.startswith("debug="))
+    translator, words = take_language(argv)
     if words and words[0] not in COMMANDS:
         words = ["import", *words]
     given = _parser(translator).parse_args(words)

@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help=translator(Message("where to write: .parquet or .csv"))
     )
-    asked = parser.parse_args([word for word in words if word != "debug=true"])
+    asked = parser.parse_args(words)
     if asked.out.suffix not in (".parquet", ".csv"):
         raise Refusal("--out {file} must end in .parquet or .csv", file=asked.out)
     if asked.users is not None and asked.new_users is not None:

@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> None:
     """Write the reports of a sweep and print its tables, or explain one verdict."""
     translator, argv = take_language(argv)
     tracking, words = take_tracking(argv)
-    options = _parser(translator).parse_args([word for word in words if word != "debug=true"])
+    options = _parser(translator).parse_args(words)
     if options.replace and options.tuned is None:
         raise Refusal("--replace goes with --tuned: nothing else that is written here is of another sweep")
     from mmbench.scheduling.trust import Trust

@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
         ValueError: for a mistake in the command line or in the files.
     """
-    translator, words = take_language(word for word in argv if not word.startswith("debug="))
+    translator, words = take_language(argv)
     given = _parser(translator).parse_intermixed_args(words)
     overrides = [word for word in given.files if _is_override(word)]
     given.files = [Path(word) for word in given.files if word not in overrides]

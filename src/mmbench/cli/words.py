@@ -69,13 +69,12 @@ class Number(argparse.Action):
 
 
 def folder_and_pairs(argv: Sequence[str], command: str) -> tuple[Path, list[tuple[str, str]]]:
-    """The folder and the ``key=value`` words of a command line, a ``debug=true`` left out.
+    """The folder and the ``key=value`` words of a command line.
 
     Raises:
         ValueError: for no folder, or a second one.
     """
-    words = [word for word in argv if word != "debug=true"]
-    plain = [word for word in words if "=" not in word or Path(word).is_dir()]
+    plain = [word for word in argv if "=" not in word or Path(word).is_dir()]
     if len(plain) != 1 or plain[0].startswith("-"):
         if plain:
             raise Refusal(
@@ -86,17 +85,28 @@ def folder_and_pairs(argv: Sequence[str], command: str) -> tuple[Path, list[tupl
         raise Refusal(
             "python -m mmbench {command} takes one folder and words key=value; --help explains", command=command
         )
-    pairs = (word.partition("=") for word in words if word != plain[0])
+    pairs = (word.partition("=") for word in argv if word != plain[0])
     return Path(plain[0]), [(key, value) for key, _, value in pairs]
 
 
 def take_language(argv: Iterable[str]) -> tuple[Translator, list[str]]:
-    """The translator that ``lang=ja`` asks for, English without it, and the other words of the command line."""
+    """The translator that ``lang=ja`` asks for, English without it, and the other words of the command line.
+
+    ``debug=true``, which :func:`mmbench.cli.errors.one_line_errors` reads, is left out too.
+
+    Raises:
+        ValueError: for a language without a catalogue, and for a ``debug`` that is neither true nor false.
+    """
     others: list[str] = []
     languages: list[str] = []
     for word in argv:
-        key, _, value = word.partition("=")
-        (languages if key == "lang" else others).append(value if key == "lang" else word)
+        key, equals, value = word.partition("=")
+        if key == "lang":
+            languages.append(value)
+        elif key == "debug" and equals:
+            _converted(key, value, bool)
+        else:
+            others.append(word)
     return Translator(*languages[-1:]), others
 
 
@@ -140,14 +150,14 @@ def tell_loading(translator: Translator) -> None:
         print(translator(Message("mmbench: loading")), file=sys.stderr, flush=True)
 
 
-def add_allow(parser: argparse.ArgumentParser, translator: Translator | None = None) -> None:
+def add_allow(parser: argparse.ArgumentParser, translator: Translator) -> None:
     """Let a command that reads a sweep or an archive vouch for what its records name."""
     parser.add_argument(
         "--allow",
         action="append",
         default=[],
         metavar="WORD",
-        help=(translator or Translator())(
+        help=translator(
             Message(
                 "vouch for what the records name: the class of a model, as in mine.Mine, a folder of data outside of "
                 "this one and of $MMBENCH_DATA, or the word world for planted worlds of any size; may be given again"
@@ -171,7 +181,7 @@ def add_winner(parser: argparse.ArgumentParser, translator: Translator) -> None:
         metavar="DIR",
         help=translator(Message("folder with the data sets, where they lie elsewhere")),
     )
-    add_allow(parser)
+    add_allow(parser, translator)
 
 
 def winner_of(asked: argparse.Namespace) -> Winner:
