@@ -121,6 +121,14 @@ def test_a_place_that_cannot_be_written_is_told_before_a_record_is_read(
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
+def test_studies_over_a_file_are_refused_before_a_record_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.db").touch()
+    assert report(monkeypatch, str(tmp_path / "s"), "--optuna", str(tmp_path / "x.db")) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'x.db'} exists; studies are written to a new file\n"
+
+
 def test_debug_shows_the_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

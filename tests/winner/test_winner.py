@@ -291,6 +291,9 @@ def test_words_that_are_wrong_whatever_the_sweep(tmp_path: Path, command: Comman
     users = tmp_path / "users.txt"
     users.write_bytes(b"u1\nu\xe9\n")
     asked = [str(tmp_path / "nope"), "--cell", "a/b/c", "--out", str(tmp_path / "lists.csv")]
+    (folder := tmp_path / "folder.csv").mkdir()
+    over = "is a folder; name the file to write with --out FILE"
+    is_one_line(command("recommend", *asked[:-1], str(folder)), f"{folder} {over}")
     no_number = "error: --seed ² must be the number of a final run, or mean\n"
     assert command("recommend", *asked, "--seed", "²") == (2, "", no_number)
     is_one_line(command("recommend", *asked, "--top", "many"), "--top=many must be a whole number of at least 1")

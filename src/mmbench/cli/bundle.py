@@ -37,7 +37,7 @@ def bundle(argv: Sequence[str]) -> None:
     )
     add_allow(parser, translator)
     asked = parser.parse_args(argv)
-    from mmbench.cli.folders import check_writable
+    from mmbench.cli.folders import check_file, check_writable
     from mmbench.paths import report_dir
     from mmbench.report.archive import pack
     from mmbench.report.reading import check_sweep
@@ -48,7 +48,7 @@ def bundle(argv: Sequence[str]) -> None:
     target = asked.archive or sweep.with_name(f"{sweep.name}.zip")
     if target.resolve().is_relative_to(sweep):
         raise Refusal("{target} would lie inside the sweep that it packs; name another place", target=target)
-    check_writable(target.parent, "ARCHIVE")
+    check_file(target, "ARCHIVE")
     with reading(asked.sweep):
         check_sweep(asked.sweep, trust)
         check_writable(report_dir(asked.sweep))  # which is written again, wherever the archive is to lie

@@ -59,6 +59,21 @@ def check_writable(folder: Path, option: str = "") -> None:
         ) from error
 
 
+def check_file(path: Path, option: str) -> None:
+    """Refuse the place of a file that cannot be written there, before anything is computed for it.
+
+    Args:
+        path: where the file is to be.
+        option: how the command line names another place.
+
+    Raises:
+        ValueError: for a folder in its place, and as :func:`check_writable` for the folder that holds it.
+    """
+    check_writable(path.parent, option)
+    if path.is_dir():
+        raise Refusal("{path} is a folder; name the file to write with {option}", path=path, option=option)
+
+
 @contextlib.contextmanager
 def new_folder(out: Path, products: Sequence[str], overwrite: bool) -> Iterator[Path]:
     """A folder beside ``out`` that takes its place at the end; an error leaves ``out`` as it was.

@@ -51,14 +51,14 @@ def main(argv: Sequence[str]) -> None:
         raise Refusal("--seed {seed} must be the number of a final run, or mean", seed=asked.seed)
     seed = None if asked.seed == MEAN else int(asked.seed)
     tell_loading(translator)
-    from mmbench.cli.folders import check_writable
+    from mmbench.cli.folders import check_file
     from mmbench.data.readers.lines import numbered_lines
     from mmbench.data.readers.table_files import TableFile
     from mmbench.data.spreadsheet import csv_text
     from mmbench.store import files
     from mmbench.winner.recommended import Asked, recommend, recommend_to_new
 
-    check_writable(asked.out.parent, "--out FILE")
+    check_file(asked.out, "--out FILE")
     # The files of the user are read outside: an error of theirs is not one of the sweep.
     users = histories = None
     if asked.users is not None:

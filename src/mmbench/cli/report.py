@@ -36,7 +36,7 @@ def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], 
     from mmbench.cli.folders import check_writable
     from mmbench.report.explain import explainable
     from mmbench.report.reading import read_sweep
-    from mmbench.report.studies import write_studies
+    from mmbench.report.studies import check_new, write_studies
     from mmbench.report.tuned import write_tuned
 
     if options.explain is not None:
@@ -51,6 +51,7 @@ def _report(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], 
         print(translator(Message("written to {folder}: {n} configurations", folder=options.tuned, n=len(tuned))))
     elif options.optuna is not None:
         check_writable(options.optuna.parent, "--optuna FILE")
+        check_new(options.optuna)
         names = write_studies(read_sweep(options.sweep, trust), options.sweep, options.optuna)
         told = Message(
             "cells in {file}: {n}; optuna-dashboard sqlite:///{file} shows them", file=options.optuna, n=len(names)

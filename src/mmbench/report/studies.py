@@ -14,6 +14,16 @@ from mmbench.tuning import sampler
 from mmbench.tuning.space import read_space
 
 
+def check_new(file: Path) -> None:
+    """Refuse a place where something lies.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if file.exists():
+        raise Refusal("{file} exists; studies are written to a new file", file=file)
+
+
 def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
     """Rebuild the Optuna study of every cell from its records and keep them in an SQLite file.
 
@@ -30,8 +40,7 @@ def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
     Raises:
         ValueError: if the file exists or no cell has a finished trial.
     """
-    if file.exists():
-        raise Refusal("{file} exists; studies are written to a new file", file=file)
+    check_new(file)
     studies = {}
     for cell in table.cells.values():
         file_of_cell = paths.cell_file(cell.folder)
