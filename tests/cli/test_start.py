@@ -102,6 +102,10 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             asked.append(name)
             if words[0] == "--template":
                 (Path(f"economics-{words[1]}.yaml")).write_text("currency: EUR\n")
+            if name == "run":
+                manifest = paths.manifest_file(Path("multirun/shop"))
+                manifest.parent.mkdir(exist_ok=True)
+                manifest.touch()
 
         return real(name) if name == "start" else run
 
@@ -202,6 +206,10 @@ def test_stopped_anywhere_it_goes_on(
     assert ran == ["decide"]  # its sums may be others now
     walk("shop", "--yes", *QUICK, "statistics.delta=0.01")
     assert ran == ["decide", "plan", "run", "decide"]  # another sweep
+    ran.clear()
+    shutil.rmtree(Path("multirun/shop"))
+    walk("shop", "--yes", *QUICK, "statistics.delta=0.01")
+    assert ran == ["run", "decide"]  # there was nothing left to decide from
     (shop / "受注.csv").write_bytes((shop / "受注.csv").read_bytes() + b"M001,001,1,2024/1/1\n")
     ran.clear()
     refused = start("shop", *QUICK, answers=("n", "y"))

@@ -176,6 +176,8 @@ class Guide:
         planned = company_words(data, modalities, self.name, self.given.budget)
         sweep = [*(word for word in planned if word.partition("=")[0] not in mine), *self.of_sweep]
         run = ["-m", *sweep, *self.spoken]
+        if "run" in self.progress.done and not paths.manifest_file(self._sweep_dir(sweep)).exists():
+            del self.progress.done["run"]  # its folder was removed, and there is nothing to decide from
         if not self._is_done("run", run):
             self._step(4, ["plan", *sweep, *self.spoken])
             if not self.ask.yes(Message("Start the sweep now?")):
