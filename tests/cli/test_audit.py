@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -17,6 +18,7 @@ import pytest
 from mmbench import cli, paths
 from mmbench.audit import levels
 from mmbench.audit.findings import Finding
+from mmbench.audit.recorded import needs_data
 from mmbench.audit.retraining import chance, needed
 from mmbench.audit.root import root_of
 from mmbench.messages import Message
@@ -258,17 +260,34 @@ def test_want_of_memory_is_no_finding(sweep: Path, say: Say, monkeypatch: pytest
     )
 
 
+def test_what_was_trained_on_files_is_trained_again_with_their_folder_only(
+    shop_sweep: Path, honest: Path, say: Say, tmp_path: Path
+) -> None:
+    assert (needs_data(shop_sweep), needs_data(honest)) == (True, False)
+    archive = tmp_path / "s.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for file in (paths.manifest_file(shop_sweep), *map(paths.cell_file, paths.cell_dirs(shop_sweep))):
+            packed.write(file, file.relative_to(shop_sweep))
+        packed.writestr("hashes.json", "{}")
+    code, said = say("verify", archive, "--retrain", "1")
+    assert (code, said.splitlines()[-1]) == (2, "error: --retrain needs the data: name their folder with --data DIR")
+
+
+def test_an_archive_over_a_folder_is_refused_before_anything_is_computed(say: Say, tmp_path: Path) -> None:
+    assert say("bundle", tmp_path / "nope", tmp_path) == (
+        2,
+        f"error: {tmp_path} is a folder; name the file to write with ARCHIVE\n",
+    )
+
+
 @pytest.mark.slow
 def test_an_archive_is_audited_and_its_own_audit_counts_for_nothing(sweep: Path, say: Say, tmp_path: Path) -> None:
     assert say("audit", sweep, *ALLOWED)[0] == 0
     archive = tmp_path / "s.zip"
     assert say("bundle", sweep, archive, "--allow", "tests.tiny.Broken")[0] == 0
-    assert say("verify", archive, "--retrain", "1")[1].startswith("error: --retrain needs the data")
     code, said = say("verify", archive)
     assert (code, said.splitlines()[-1]) == (0, "every hash holds, and every table is what its records give")
-    data = tmp_path / "data"
-    data.mkdir()
-    code, said = say("verify", archive, "--data", data, "--retrain", "1", *ALLOWED)
+    code, said = say("verify", archive, "--retrain", "1", *ALLOWED)  # a planted world is drawn from its record
     assert code == 0
     assert said.splitlines()[-1].startswith("re-trained 1 of 22")
     with Forger(sweep) as forger:

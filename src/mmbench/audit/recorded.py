@@ -16,7 +16,7 @@ from mmbench.scheduling.job import Job
 from mmbench.scheduling.trust import Trust
 from mmbench.store import records
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Cell, PlannedCell, Stage, Training
+from mmbench.store.schema import Cell, Manifest, PlannedCell, Stage, Training
 from mmbench.tuning.cell import CellTask
 
 
@@ -52,6 +52,13 @@ class Sources:
         """What may be read, ``data`` included."""
         added = () if self.data is None else (self.data,)
         return replace(self.trust, places=(*self.trust.places, *added))
+
+
+def needs_data(sweep_dir: Path) -> bool:
+    """Whether a cell was trained on data that lie in files; a planted world is drawn again from its record."""
+    planned = records.read(paths.manifest_file(sweep_dir), Manifest).cells
+    cells = (file for file in (paths.cell_file(folder_of(sweep_dir, one)) for one in planned) if file.exists())
+    return any(records.read(file, Cell).config["dataset"].get("world") is None for file in cells)
 
 
 @dataclass(frozen=True)

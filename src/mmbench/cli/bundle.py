@@ -82,22 +82,24 @@ def verify(argv: Sequence[str]) -> None:
     add_allow(parser, translator)
     add_audit(parser, translator)
     asked = parser.parse_args(argv)
-    if asked.retrain and asked.data is None:
-        raise Refusal("--retrain needs the data: name their folder with --data DIR")
     tell_loading(translator)
     how = how_far(asked)
     from mmbench.audit.levels import audit
-    from mmbench.audit.recorded import Sources
+    from mmbench.audit.recorded import Sources, needs_data
     from mmbench.audit.standing import Standing
     from mmbench.decision.record import holds
     from mmbench.report.archive import verify as check
     from mmbench.scheduling.trust import Trust
 
+    def admit(unpacked: Path) -> None:
+        if asked.retrain and asked.data is None and needs_data(unpacked):
+            raise Refusal("--retrain needs the data: name their folder with --data DIR")
+
     trust = Trust.of(asked.allow)
     held: Standing | None = None
     with reading(asked.archive), tempfile.TemporaryDirectory() as folder:
-        findings = check(asked.archive, Path(folder), holds, trust)
-        if asked.data is not None and not any(finding.same is False for finding in findings):
+        findings = check(asked.archive, Path(folder), holds, trust, admit)
+        if (asked.retrain or asked.data is not None) and not any(finding.same is False for finding in findings):
             say = printer(translator)
             held = audit(Path(folder), how, Sources(trust, asked.data), say)
     words = {same: translator(word) for same, word in FOUND.items()}

@@ -422,7 +422,11 @@ def _hashes(found: Mapping[str, str], expected: Any) -> Iterator[Finding]:
 
 
 def verify(
-    archive: Path, folder: Path, holds: Callable[[Mapping[str, Any]], bool], trust: Trust = NOTHING
+    archive: Path,
+    folder: Path,
+    holds: Callable[[Mapping[str, Any]], bool],
+    trust: Trust = NOTHING,
+    admit: Callable[[Path], None] = lambda folder: None,
 ) -> list[Finding]:
     """Unpack an archive, check its hashes, and compute every table again from its records.
 
@@ -431,6 +435,7 @@ def verify(
         folder: empty folder to work in.
         holds: whether the inputs of a decision record lead to its answer again.
         trust: what may be used because a record names it.
+        admit: raises for an unpacked archive whose check is not worth beginning.
 
     Returns:
         One finding per file that was checked; hashes that hold are not listed.
@@ -439,6 +444,7 @@ def verify(
         ValueError: as :func:`unpack`, or if its records cannot be read.
     """
     findings = unpack(archive, folder)
+    admit(folder)
     report, packed = paths.report_dir(folder), folder / PACKED
     packed.mkdir()
     if report.is_dir():
