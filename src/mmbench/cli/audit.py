@@ -94,6 +94,8 @@ def how_far(asked: argparse.Namespace) -> Asked:
     """
     if asked.data is not None and not asked.data.is_dir():
         raise Refusal("--data {folder} is no folder", folder=asked.data)
+    if asked.seed is not None and not asked.retrain:
+        raise Refusal("--seed goes with --retrain: nothing else is drawn")
     from mmbench.audit.levels import Asked
 
     return Asked(asked.retrain, secrets.randbelow(10**9) if asked.seed is None else asked.seed, asked.workers)
