@@ -23,7 +23,7 @@ from mmbench.cli.compose import check_overrides, compose
 from mmbench.cli.tiers import TIERS, models_of, tiers_of
 from mmbench.data.conditions import STATES, ModalityCondition
 from mmbench.data.dataset import DatasetConfig, load_dataset
-from mmbench.data.planted import WORLDS, make_world
+from mmbench.data.planted import WORLDS, World, make_world
 from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
 from mmbench.scheduling.job import Job
 from mmbench.store.trackers import CLIENTS, make_tracker
@@ -191,6 +191,17 @@ def test_every_planted_world_composes_and_can_be_made(world: str) -> None:
     assert section["world_options"]["n_items"] == 600
     small = {**section["world_options"], "n_users": 20, "n_items": 40, "per_user": 10}
     assert len(make_world(section["world"], **small).log) == 200
+
+
+def test_the_page_of_planted_worlds_tells_their_defaults() -> None:
+    told = (CONF / "dataset" / "planted.yaml").read_text(encoding="utf-8")
+    for key, usual in (("per_user", World(()).per_user), ("feature_noise", World(()).feature_noise)):
+        of_world = re.search(rf"{key}: null # null: the world's default: (.*)", told)
+        assert of_world
+        *parts, elsewhere = of_world[1].split(", ")
+        said = {name: float(part.split(" in ")[0]) for part in parts for name in part.split(" in ")[1].split(" and ")}
+        assert elsewhere == f"{usual} elsewhere"
+        assert said == {name: getattr(world, key) for name, world in WORLDS.items() if getattr(world, key) != usual}
 
 
 def test_planted_baby_has_the_size_of_amazon_baby() -> None:

@@ -335,7 +335,7 @@ def test_commands(sweep: Path, tmp_path: Path, command: Command) -> None:
     new.write_text("who,item\nx,1\n", encoding="utf-8")
     is_one_line(run("--new-users", str(new)), "has no column user; it needs user and item")
     wrong = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fuse", "--out", str(tmp_path / "out"))
-    is_one_line(wrong, f"--cell {DATA}/vbpr/fuse is not in this sweep; did you mean {DATA}/vbpr/fused?")
+    is_one_line(wrong, f"error: {DATA}/vbpr/fuse is no cell of this sweep; did you mean {DATA}/vbpr/fused?")
     (tmp_path / "file").write_text("")
     wrong = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fused", "--out", str(tmp_path / "file"))
     assert (wrong.code, wrong.err) == (2, f"error: --out {tmp_path / 'file'} is a file; name a folder\n")

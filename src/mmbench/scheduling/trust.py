@@ -59,12 +59,12 @@ class Trust:
                 large = True
             elif word and Path(word).exists():
                 places.append(Path(word))
-            elif all(part.isidentifier() for part in word.split(".")) and "." in word:
+            elif extensions.is_dotted(word):
                 classes.add(word)
             else:
                 raise Refusal(
-                    "--allow {word} is neither the dotted name of a class, nor a file or folder that exists, nor the "
-                    "word {world}",
+                    "{word} cannot be vouched for: it is neither the dotted name of a class, nor a file or folder that "
+                    "exists, nor the word {world}",
                     word=word,
                     world=WORLD,
                 )

@@ -116,5 +116,5 @@ def _planned(cells: Sequence[PlannedCell], name: str) -> PlannedCell:
     found = [cell for cell in cells if str(cell.name) in (name, f"{name}/-")]
     if not found:
         names = [str(cell.name) for cell in cells]
-        raise Refusal("--cell {cell} is not in this sweep; {hint}", cell=name, hint=did_you_mean(name, names))
+        raise Refusal("{cell} is no cell of this sweep; {hint}", cell=name, hint=did_you_mean(name, names))
     return found[0]
