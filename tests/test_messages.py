@@ -16,6 +16,7 @@ from mmbench.messages import (
     conjoined,
     digits_apart,
     digits_given,
+    duration,
     listed,
     message_of,
     points,
@@ -152,6 +153,12 @@ def test_messages_and_refusals_survive_another_process() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert JAPANESE(again.message) == "ログ: 数量 が0の2行を除きました(最初: x の4件目)"
     assert pickle.loads(pickle.dumps(error.message)) == str(error) == str(again)
+
+
+def test_durations_have_the_unit_that_fits() -> None:
+    lasting = [duration(seconds) for seconds in (0, 89.4, 90, 5399, 5400, 4.5e6)]
+    assert lasting == ["0 s", "89 s", "2 min", "90 min", "1.5 h", "1,250.0 h"]
+    assert [JAPANESE(one) for one in lasting[1:]] == ["89秒", "2分", "90分", "1.5時間", "1,250.0時間"]
 
 
 def test_none_is_a_word() -> None:

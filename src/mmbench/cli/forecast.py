@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mmbench.decision.gates import IMAGE
 from mmbench.inference.tuned_gain import Gain, TunedGain
-from mmbench.messages import Message, Translator
+from mmbench.messages import Message, Translator, duration
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.disposals import States, by_name, control_of, control_states, read_disposals
 from mmbench.report.fairness_checks import read_groups
@@ -116,11 +116,11 @@ def described(sweep: Sweep, translator: Translator) -> str:
         name = f"{dataset}/{model} ({heaviest.task.cell.modality})"
         costs = [translator.number(measured.setup, 1), translator.number(measured.epoch, 2)]
         rows.append(
-            [name, *costs, translator.number(trainings), _time(shortest, translator), _time(longest, translator)]
+            [name, *costs, translator.number(trainings), translator(duration(shortest)), translator(duration(longest))]
         )
     allocation.release()  # what pilots side by side are to have for themselves
     header = [translator(name) for name in (*MODEL_COLUMNS, *ENDS)]
-    spread = [[str(n), _time(low / n, translator), _time(high / n, translator)] for n in WORKERS]
+    spread = [[str(n), translator(duration(low / n)), translator(duration(high / n))] for n in WORKERS]
     tables = [
         text_table(
             translator(Message("A pilot of two epochs for every model, with its heaviest condition")), header, rows
@@ -171,15 +171,7 @@ def here(
     told = Message(
         "here: {workers}; from {shortest} to {longest}",
         workers=machine.described(asked, None if found is None else found.workers),
-        shortest=_time(low / speedup, translator),
-        longest=_time(high / speedup, translator),
+        shortest=duration(low / speedup),
+        longest=duration(high / speedup),
     )
     return [*([] if found is None else [translator(pilot.described(found))]), translator(told)]
-
-
-def _time(seconds: float, translator: Translator) -> str:
-    if seconds < 90:
-        return translator(Message("{n} s", n=translator.number(seconds)))
-    if seconds < 5400:
-        return translator(Message("{n} min", n=translator.number(seconds / 60)))
-    return translator(Message("{n} h", n=translator.number(seconds / 3600, 1)))

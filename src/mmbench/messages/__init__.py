@@ -274,6 +274,19 @@ def points(share: float, digits: int = 1) -> str:
     return f"{100 * share:+z.{digits_shown(100 * share, digits)}f}"
 
 
+def duration(seconds: float) -> Message:
+    """How long something takes, in the unit that fits.
+
+    >>> duration(89.4), duration(90), duration(5400), duration(4.5e6)
+    ('89 s', '2 min', '1.5 h', '1,250.0 h')
+    """
+    if seconds < 90:
+        return Message("{n} s", n=f"{seconds:.0f}")
+    if seconds < 5400:
+        return Message("{n} min", n=f"{seconds / 60:.0f}")
+    return Message("{n} h", n=f"{seconds / 3600:,.1f}")
+
+
 def series(parts: Sequence[str]) -> str:
     """Parts of a list of names: ``a, b, c``, as each language separates them."""
     return functools.reduce(lambda first, rest: Message("{first}, {rest}", first=first, rest=rest), parts)

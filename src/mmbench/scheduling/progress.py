@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from mmbench.messages import Message, Template, Translator
+from mmbench.messages import Message, Template, Translator, duration
 from mmbench.store import ledger
 from mmbench.store.schema import CellName, LedgerRow, Stage, Unit
 
@@ -161,12 +161,7 @@ class Progress:
         ran = self.n_done - self.before
         if not ran:
             return Message("unknown time")
-        seconds = (time.monotonic() - self.began) / ran * (self.total - self.n_done)
-        if seconds < 90:
-            return Message("{n} s", n=f"{seconds:.0f}")
-        if seconds < 5400:
-            return Message("{n} min", n=f"{seconds / 60:.0f}")
-        return Message("{n} h", n=f"{seconds / 3600:.1f}")
+        return duration((time.monotonic() - self.began) / ran * (self.total - self.n_done))
 
     def _read(self, has_record: Callable[[str, Unit], bool] | None = None) -> Iterator[LedgerRow]:
         """Yield the rows added since the last read; each is counted before it is yielded."""
