@@ -32,7 +32,11 @@ from tests.tiny import TINY
 from tests.torn import MODES, command, results, tear
 
 #: Starts a worker on the pickled jobs of this very test.
-WORKER = "import pickle, sys; from mmbench.scheduling import worker; worker.start(pickle.load(open(sys.argv[1], 'rb')))"
+WORKER = """
+import ctypes, pickle, sys
+from mmbench.scheduling import worker
+worker.start(pickle.load(open(sys.argv[1], 'rb')), ctypes.create_string_buffer(worker.STATE_SIZE))
+"""
 #: Opens the pickled sweep of this very test, as its command does before it starts workers.
 OPENER = "import pickle, sys; pickle.load(open(sys.argv[1], 'rb')).open()"
 #: Folders of what was superseded when effort was raised.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import subprocess
@@ -37,7 +38,7 @@ def train(folder: Path, *words: str) -> None:
         return run(*given)
 
     worker.run_unit = noting
-    worker.start([job])
+    worker.start([job], ctypes.create_string_buffer(worker.STATE_SIZE))
 
 
 @pytest.mark.slow

@@ -13,14 +13,12 @@ from mmbench.data.sources import read_items, read_log, text_is_grams
 from mmbench.encoders.contents import item_texts
 from mmbench.messages import Refusal, Template, message_of
 
-#: Relative gain that a study should be able to see unless another one is asked for.
-GAIN = 0.05
-#: Bounds of that gain: a hundredth of a percent, and ten times the metric.
+#: Bounds of the relative gain that a study should be able to see: a hundredth of a percent, and ten times the metric.
 LEAST_GAIN, MOST_GAIN = 0.0001, 10.0
 
 
 def check_folder(
-    folder: Path, gain: float = GAIN, now: datetime | None = None, config: DatasetConfig | None = None
+    folder: Path, gain: float, now: datetime | None = None, config: DatasetConfig | None = None
 ) -> list[Finding]:
     """Find what would spoil a study on a folder, the blocking findings first.
 

@@ -59,7 +59,6 @@ class Progress:
         has_record: Callable[[str, Unit], bool] = lambda key, unit: True,
         translator: Translator | None = None,
     ) -> None:
-        self.sweep_dir = sweep_dir
         self.planned = planned
         self.console = _Console(file=out or sys.stdout, highlight=False, markup=False, soft_wrap=True)
         text = TextColumn("{task.description}", markup=False)

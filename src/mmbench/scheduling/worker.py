@@ -58,7 +58,7 @@ class Stopped(BaseException):
     """Raised when the worker is to end now; a ``BaseException``, so that no ``except Exception`` catches it."""
 
 
-def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None) -> None:
+def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char]) -> None:
     """Entry of a worker process.
 
     On SIGTERM the worker ends the training that it holds and exits, or, when the grace period is over first, gives it
@@ -77,8 +77,7 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None)
             signal.setitimer(signal.ITIMER_REAL, grace, AGAIN)  # ends in SIGALRM
 
     def tell(what: str) -> None:
-        if state is not None:
-            state.value = what.encode()[: STATE_SIZE - 1]
+        state.value = what.encode()[: STATE_SIZE - 1]
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     torch.set_num_threads(1)
@@ -94,8 +93,6 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char] | None = None)
         raise SystemExit(EXIT_STOPPED) from None
     except Refusal as error:
         tell(say(error.message))
-        if state is None:
-            print(say(Message("error: {message}", message=error.message)), file=sys.stderr)
         raise SystemExit(EXIT_REFUSED) from None
     except OSError as error:
         print(say(Message("error: {message}; nothing finished is lost", message=told(error))), file=sys.stderr)
