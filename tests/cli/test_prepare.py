@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shlex
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 import mmbench.cli
-from mmbench.cli import check, compose
+from mmbench.cli import check, compose, prepare_folder
 from mmbench.cli.folders import new_folder
 from mmbench.cli.prepare import main
 from mmbench.data import planted
@@ -353,3 +354,17 @@ def test_what_is_no_planted_world_is_refused(tmp_path: Path, words: list[str], m
     with pytest.raises(ValueError, match=message):
         run("planted", *words, "--out", tmp_path / "world")
     assert not (tmp_path / "world").exists()
+
+
+def test_two_layouts_of_the_same_files_have_two_digests(tmp_path: Path) -> None:
+    found = []
+    for name, place in (("a", "1"), ("b", "2"), ("c", ".")):
+        folder = tmp_path / name / "log"
+        (folder / place).mkdir(parents=True)
+        (folder / place / "x.csv").write_bytes(b"user,item\n")
+        found.append(prepare_folder._digests(tmp_path / name, [folder, folder / place / "x.csv"]))
+    assert len({digests["log"] for digests in found}) == 3
+    of_file = hashlib.sha256(b"user,item\n").hexdigest()
+    assert [digests[key] for digests, key in zip(found, ("log/1/x.csv", "log/2/x.csv", "log/x.csv"), strict=True)] == [
+        of_file
+    ] * 3

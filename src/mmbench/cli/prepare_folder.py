@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import pyarrow as pa
 
+from mmbench import fingerprint
 from mmbench.cli.encode import encode
 from mmbench.cli.folders import new_folder
 from mmbench.cli.prepare import EXPORT, PLANTED, ROLES
@@ -190,16 +191,15 @@ def _digests(root: Path, files: Sequence[Path]) -> dict[str, str]:
     """SHA-256 of input files by their path below ``root``; a folder counts as one, by all that it holds."""
     digests: dict[str, str] = {}
     for path in files:
-        digest = hashlib.sha256()
-        inner = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
-        for part in inner:
-            with part.open("rb") as file:
-                one = hashlib.file_digest(file, "sha256")
-            digest = one if path.is_file() else digest
-            if path.is_dir():
-                digest.update(f"{part.name}\0{one.hexdigest()}\n".encode())
         below = root.is_dir() and path.is_relative_to(root)
-        digests[str(path.relative_to(root)) if below else path.name] = digest.hexdigest()
+        name = str(path.relative_to(root)) if below else path.name
+        if path.is_file():
+            digests[name] = fingerprint.of_file(path)
+            continue
+        digest = hashlib.sha256()
+        for part in sorted(part for part in path.rglob("*") if part.is_file()):
+            digest.update(f"{part.relative_to(path).as_posix()}\0{fingerprint.of_file(part)}\n".encode())
+        digests[name] = digest.hexdigest()
     return digests
 
 
