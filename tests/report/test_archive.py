@@ -243,6 +243,16 @@ def test_a_changed_number_is_found(archive: Path, tmp_path: Path) -> None:
         assert differing == ({"report/table.csv", "table.csv"} if honest else {"table.csv"})
 
 
+@pytest.mark.parametrize("cell", [b"", b"0.625 0.625"])
+def test_a_number_that_was_deleted_or_repeated_is_found(archive: Path, tmp_path: Path, cell: bytes) -> None:
+    def edit(files: dict[str, bytes]) -> None:
+        assert b",0.625," in files["report/table.csv"]
+        files["report/table.csv"] = files["report/table.csv"].replace(b",0.625,", b"," + cell + b",")
+
+    findings = verify(changed(archive, tmp_path / "s.zip", edit, honest=False), tmp_path / "out", holds)
+    assert [finding.file for finding in findings if finding.same is False] == ["table.csv"]
+
+
 def test_a_changed_record_is_found_in_every_table_of_it(archive: Path, tmp_path: Path) -> None:
     def swap(files: dict[str, bytes]) -> None:
         a, b = (f"d/m/{c}/finals/seed1.test.parquet" for c in ("none", "fused"))

@@ -567,9 +567,12 @@ def _same(packed: Path, again: Path, kept: Sequence[str] = ()) -> bool:
 
 
 def _alike(x: str, y: str) -> bool:
+    """Equal text, or as many numbers, each the same up to rounding."""
     if x == y:
         return True
     try:
-        return bool(np.allclose([float(v) for v in x.split()], [float(v) for v in y.split()], TOLERANCE, TOLERANCE))
+        a, b = ([float(number) for number in cell.split()] for cell in (x, y))
     except ValueError:
         return False
+    # Of lists of other lengths numpy repeats a single number, and finds nothing that differs in none.
+    return len(a) == len(b) > 0 and np.allclose(a, b, TOLERANCE, TOLERANCE)
