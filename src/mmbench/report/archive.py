@@ -307,7 +307,9 @@ def _environment() -> dict[str, object]:
 def _read_me(name: str, archive: str, files: list[str], beside: Sequence[str]) -> str:
     """What is in the archive, the command of every table, and what lay ``beside`` the sweep."""
     tables = [file for file in files if file.startswith(f"{REPORT}/")]
-    command = {"decision": f"python -m mmbench decide {name}", "checklist": f"python -m mmbench decide {name}"}
+    report, decide = f"python -m mmbench report {name}", f"python -m mmbench decide {name}"
+    # In every language, and the tables of a paper only beside the published ones.
+    command = {paths.DECISION: decide, paths.CHECKLIST: decide, paths.PAPER: f"{report} --paper CSV"}
     lines = [
         f"# Sweep {name}",
         "",
@@ -317,7 +319,7 @@ def _read_me(name: str, archive: str, files: list[str], beside: Sequence[str]) -
         "| file | command |",
         "| --- | --- |",
         *(
-            f"| {file} | `{command.get(PurePosixPath(file).stem, f'python -m mmbench report {name}')}` |"
+            f"| {file} | `{command.get(PurePosixPath(_in_english(file)).stem, report)}` |"
             for file in tables
         ),
         "",
