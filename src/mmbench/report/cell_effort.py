@@ -245,8 +245,8 @@ class CellEffort:
 
     @property
     def seconds(self) -> float:
-        """Seconds of all trainings, failed ones included where they were timed."""
-        return float(sum(row.cost.seconds or 0.0 for row in self.ledger))
+        """Seconds of all trainings, failed ones included; those that were killed with their worker have none."""
+        return float(sum(row.cost.spent for row in self.ledger))
 
     @property
     def energy_kwh(self) -> float | None:
@@ -261,7 +261,7 @@ class CellEffort:
 
     def trial_seconds(self) -> NDArray[np.float64]:
         """Wall time by slot, ``(n_trials,)``."""
-        by_slot = {row.index: row.cost.seconds or 0.0 for row in self.ledger if row.stage == Stage.TRIAL}
+        by_slot = {row.index: row.cost.spent for row in self.ledger if row.stage == Stage.TRIAL}
         return np.array([by_slot.get(t.index, 0.0) for t in self.trials])
 
 

@@ -97,7 +97,7 @@ def read_ledger(table: SweepTable) -> Ledger:
     """Sum up the ledger and the cells of a sweep."""
     rows = list(read_rows(table.folder))
     status = Counter(row.status for row in rows)
-    seconds = sum(row.cost.total_seconds or row.cost.seconds or 0.0 for row in rows)
+    seconds = sum(row.cost.spent for row in rows)
     energy = [row.cost.energy_kwh for row in rows if row.cost.energy_kwh is not None]
     done = [cell for cell in table.cells.values() if cell.status == "done" and not cell.parts]
     seals = [records.read(paths.seal_file(cell.folder), Seal) for cell in done]
