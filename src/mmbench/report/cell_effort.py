@@ -19,11 +19,11 @@ from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tun
 from mmbench.inference.tuned_gain import Alone, TunedSide
 from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Message, Refusal, conjoined, series
-from mmbench.report.table import exhausts
+from mmbench.report.table import exhausts, is_exact
 from mmbench.store import records
 from mmbench.store.bounds import Damaged
 from mmbench.store.records import Look
-from mmbench.store.schema import CLOSED_FORM, Cell, Choice, FinalRun, LedgerRow, Manifest, Seal, Stage, Training
+from mmbench.store.schema import Cell, Choice, FinalRun, LedgerRow, Manifest, Seal, Stage, Training
 from mmbench.tuning.space import NumericRange, numeric_ranges, read_space
 
 
@@ -183,10 +183,8 @@ class CellEffort:
 
     @property
     def exact(self) -> bool:
-        """Whether another seed gives the same result: a model that is computed, from features without chance."""
-        runs = [t for t in (*self.trials, *self.finals) if t.course is not None]
-        computed = all(t.course is not None and t.course.stop_reason == CLOSED_FORM for t in runs)
-        return bool(runs) and computed and len({t.feature_hash for t in runs}) == 1
+        """Whether another seed gives the same result, see :func:`mmbench.report.table.is_exact`."""
+        return is_exact((*self.trials, *self.finals))
 
     @property
     def seeds(self) -> int | None:

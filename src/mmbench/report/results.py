@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from mmbench.inference.verdicts import MIN_SEEDS, UNTRAINED_WEIGHT
+from mmbench.inference.verdicts import UNTRAINED_WEIGHT
 from mmbench.messages import Message, Template, points, series
 from mmbench.report.cell_effort import REMEDIES
 from mmbench.report.fairness_checks import Group
@@ -180,7 +180,7 @@ def _notes(table: SweepTable, groups: Sequence[Group], marks: Marks) -> list[str
                 share=f"{100 * UNTRAINED_WEIGHT:.0f}",
             )
         )
-    if had.seeds[-1] < MIN_SEEDS:
+    if not had.measured:
         lines.append(Message("One seed: training noise was not measured, so differences cannot be judged."))
     if LATE in table.conditions:
         lines.append(

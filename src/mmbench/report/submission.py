@@ -14,7 +14,6 @@ from pathlib import Path
 from mmbench import paths
 from mmbench.data.dataset import recorded_sizes
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
-from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.messages import Message, Template, Translator, clauses, listed, series
 from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts
@@ -136,8 +135,9 @@ def answers(
 
 def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple[Message, Message]:
     """What is inferred, and from what."""
-    judged = sum(c.inference is not None for c in comparisons)
-    if spent_by(table).seeds[-1] < MIN_SEEDS or not judged:
+    spoken = [c for c in comparisons if c.judgement is not None and c.judgement.word is not None]
+    judged = sum(c.inference is not None for c in spoken)
+    if not judged:
         return NO, Message("One final seed, too few trials or no comparable pair: nothing is inferred.")
     return YES, Message(
         "{n} contrasts in {metric}, each the gain after tuning with a third of the trials, with intervals over the "
@@ -281,7 +281,8 @@ def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
         ),
         TABLE,
     )
-    answer = YES if spent_by(table).seeds[0] >= MIN_SEEDS else NO
+    had = spent_by(table)
+    answer = YES if had.measured and not had.unmeasured else NO
     yield item(
         Message("Central tendency and variation"),
         answer,
