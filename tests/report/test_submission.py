@@ -98,6 +98,40 @@ def test_each_question_is_answered_by_its_own_checks(tmp_path: Path, changed: di
         assert (asked.reason == "Not for d/m.") is (question == broken)
 
 
+BOTH = "all items but those of the user's training and validation part"
+TRAIN = "all items but those of the user's training part"
+NEW = "all new items of the test part among themselves"
+
+
+@pytest.mark.parametrize(
+    ("seals", "config", "ranked"),
+    [
+        ({"d": {"protocol": "paper", "valid_masked": False}}, {}, TRAIN),
+        ({"d": {"protocol": "time", "valid_masked": True}}, {}, BOTH),
+        ({"d": {"protocol": "cold", "valid_masked": True}}, {"dataset": {"name": "d", "protocol": "cold"}}, NEW),
+        (
+            {
+                "d": {"protocol": "paper", "valid_masked": False},
+                "e": {"protocol": "last_out", "valid_masked": True},
+                "f": {"protocol": "last_out", "valid_masked": True},
+            },
+            {},
+            f"{TRAIN} (d); {BOTH} (e, f)",
+        ),
+    ],
+)
+def test_what_is_ranked_is_what_the_seals_say(
+    tmp_path: Path, seals: dict[str, dict[str, Any]], config: dict[str, Any], ranked: str
+) -> None:
+    hits = np.ones((2, USERS), bool)
+    made = {(dataset, "m", "-"): Made(hits, seal=seal, config=config) for dataset, seal in seals.items()}
+    answered = filled(write_sweep(tmp_path / "s", made))
+    full = answered["RecSys", "Full ranking?"]
+    assert (full.answer, full.reason) == (YES, f"Ranked, none of them sampled: {ranked}.")
+    definition = answered["ML", "Definition of the metrics"].reason
+    assert definition == f"ndcg@20; ranked: {ranked}; formulas in docs/protocol.md."
+
+
 def other_model(trials: int = 8, seeds: int = 3, **described: Any) -> dict[tuple[str, str, str], Made]:
     """The cells of one model, and a second one with an effort of its own."""
     one = Made(np.ones((seeds, USERS), bool), np.ones((trials, USERS), bool), **described)

@@ -318,10 +318,7 @@ def _read_me(name: str, archive: str, files: list[str], beside: Sequence[str]) -
         "",
         "| file | command |",
         "| --- | --- |",
-        *(
-            f"| {file} | `{command.get(PurePosixPath(_in_english(file)).stem, report)}` |"
-            for file in tables
-        ),
+        *(f"| {file} | `{command.get(PurePosixPath(_in_english(file)).stem, report)}` |" for file in tables),
         "",
         "Seeds, configurations and fingerprints of the data stand in the records; the data are not in here. Users and "
         "items are numbers.",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,20 @@ NOT_RECORDED, FOR_A_PERSON = Message("not recorded"), Message("For a person.")
 #: Checks of the fairness report that answer a question of their own, and the one whether the records can be believed;
 #: all others stand for equal effort.
 SPLIT, CHOICE, RECORDS = ("split", "test split"), ("choice",), "records"
+#: What is ranked on test, by what tuning aims at, and where validation items are not hidden, as under protocol paper.
+#: A new item of the test part occurs in no other one, so that none of them is ever hidden.
+RANKED: Mapping[str, Message] = {
+    "": Message("all items but those of the user's training and validation part"),
+    "cold": Message("all new items of the test part among themselves"),
+    "warm": Message(
+        "all items of the training log among themselves, but those of the user's training and validation part"
+    ),
+    "harmonic": Message(
+        "all new items of the test part and all items of the training log in common lists, but those of the user's "
+        "training and validation part"
+    ),
+}
+TRAIN_HIDDEN = Message("all items but those of the user's training part")
 #: Links from the report to what the sweep wrote beside it.
 LEDGER, MANIFEST = str(paths.ledger_file(Path(".."))), str(paths.manifest_file(Path("..")))
 CELL = paths.cell_file(Path()).name
@@ -78,12 +92,25 @@ class Ledger:
     devices: tuple[str, ...]
     cells: tuple[Cell, ...]
     protocols: tuple[str, ...]
+    ranked: Mapping[Message, Sequence[str]]
 
     @property
     def versions(self) -> str:
         """Versions of what decides numbers."""
         versions = sorted({f"{k} {v}" for cell in self.cells for k, v in cell.versions.items() if v})
         return ", ".join(versions) or NOT_RECORDED
+
+    @property
+    def candidates(self) -> str:
+        """What is ranked on test, by data set where it is not the same for all."""
+        if len(self.ranked) < 2:
+            return next(iter(self.ranked), NOT_RECORDED)
+        return clauses(
+            [
+                Message("{ranked} ({datasets})", ranked=ranked, datasets=series(sorted(datasets)))
+                for ranked, datasets in self.ranked.items()
+            ]
+        )
 
     @property
     def data(self) -> str:
@@ -100,14 +127,21 @@ def read_ledger(table: SweepTable) -> Ledger:
     energy = [row.cost.energy_kwh for row in rows if row.cost.energy_kwh is not None]
     done = [cell for cell in table.cells.values() if cell.status == "done" and not cell.parts]
     seals = [records.read(paths.seal_file(cell.folder), Seal) for cell in done]
+    cells = [records.read(paths.cell_file(cell.folder), Cell) for cell in done]
+    ranked: dict[Message, list[str]] = {}
+    for dataset, target, masked in sorted(
+        {(cell.dataset, cell.target, seal.valid_masked) for cell, seal in zip(cells, seals, strict=True)}
+    ):
+        ranked.setdefault(RANKED[target] if masked else TRAIN_HIDDEN, []).append(dataset)
     return Ledger(
         len(rows),
         len(rows) - status["ok"],
         seconds / 3600,
         sum(energy) if energy and len(energy) == len(rows) else None,
         tuple(sorted({row.cost.device for row in rows if row.cost.device})),
-        tuple(records.read(paths.cell_file(cell.folder), Cell) for cell in done),
+        tuple(cells),
         tuple(sorted({seal.protocol for seal in seals})),
+        ranked,
     )
 
 
@@ -276,8 +310,9 @@ def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
         Message("Definition of the metrics"),
         YES,
         Message(
-            "{metrics}: all items are ranked but those seen in training; formulas in docs/protocol.md.",
+            "{metrics}; ranked: {ranked}; formulas in docs/protocol.md.",
             metrics=series(table.metrics),
+            ranked=ledger.candidates,
         ),
         TABLE,
     )
@@ -358,7 +393,12 @@ def _recsys(
         TABLE,
     )
     yield item(Message("Ranges and chosen values of all methods?"), YES, _settings(table), FAIRNESS)
-    yield item(Message("Full ranking?"), YES, Message("All items but those of the user's training part."), TABLE)
+    yield item(
+        Message("Full ranking?"),
+        YES if ledger.ranked else NO,
+        Message("Ranked, none of them sampled: {ranked}.", ranked=ledger.candidates),
+        TABLE,
+    )
     yield item(Message("Code of baselines?"), YES, Message("One file per model, tuned by the same command."), MANIFEST)
 
 
