@@ -22,7 +22,7 @@ from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, te
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
 from mmbench.report.spent import span, spent_by
-from mmbench.report.table import SweepTable
+from mmbench.report.table import SIMPLE, SweepTable
 from mmbench.store import records
 from mmbench.store.ledger import read as read_rows
 from mmbench.store.schema import Cell, Seal
@@ -385,11 +385,12 @@ def _recsys(
         ),
         MANIFEST,
     )
-    simple = sorted({m for _, m, _ in table.cells} & {"popularity", "itemknn", "ease", "contentknn", "hybridknn"})
+    done = {model for (_, model, _), cell in table.cells.items() if cell.status == "done"}
+    simple = sorted(done.intersection(SIMPLE))
     yield item(
         Message("Simple baselines?"),
         YES if simple else NO,
-        series(simple) if simple else Message("None in this sweep."),
+        series(simple) if simple else Message("Of {models} none has a result in this sweep.", models=series(SIMPLE)),
         TABLE,
     )
     yield item(Message("Ranges and chosen values of all methods?"), YES, _settings(table), FAIRNESS)
@@ -438,7 +439,7 @@ def _equal_effort(groups: Sequence[Group]) -> tuple[Message, Message]:
     that is computed, where one tells as much as many.
     """
     others = {check.name for group in groups for check in group.checks} - {*SPLIT, *CHOICE}
-    claim = Message("Same trials, configurations, seeds and epoch rule, checked.")
+    claim = Message("Same trials, configurations, seeds and training rule, checked.")
     answer, reason = _by_checks(groups, others, claim)
     unlike = [] if answer == NO else [said for name in _datasets(groups) for said in _unlike(groups, name)]
     if unlike:

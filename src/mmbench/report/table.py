@@ -31,6 +31,8 @@ LATE = "late"
 CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "shuffled_text", "shuffled_image",
               "shuffled_audio", "text_shuffled_image", "text_shuffled_audio", "image_shuffled_text",
               "image_shuffled_audio", "audio_shuffled_text", "audio_shuffled_image")  # fmt: skip
+#: Baselines that are tuned, and trained without gradients.
+SIMPLE = ("itemknn", "contentknn", "hybridknn", "ease", "ials")
 #: Planned contrasts, A against B, of a manifest that names none.
 CONTRASTS: tuple[Contrast, ...] = (
     Contrast("fused", "text"),
