@@ -58,7 +58,7 @@ def test_pages_state_the_effort_of_the_cells(tmp_path: Path) -> None:
         if name not in ("submission.md", "table.tex"):
             assert UNLIKE in text, name
             assert "One seed of d/b: training noise was not measured there." in text, name
-    assert "budget standard (9 to 24 trials, 1 to 3 seeds)" in texts["table.md"]
+    assert "budget standard (9 to 24 trials, 1 to 3 final seeds)" in texts["table.md"]
     assert "Budget standard; test split" in texts["benchmark.md"]
     assert "budget standard: at most 24 trials and 3 final seeds of a condition" in texts["verdicts.md"]
     assert "Budget standard: at most 24 trials and 3 final seeds of a condition" in texts["report.html"]

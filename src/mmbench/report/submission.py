@@ -21,7 +21,7 @@ from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, tex
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
-from mmbench.report.spent import span, spent_by
+from mmbench.report.spent import SEEDS, TRIALS, counted, span, spent_by
 from mmbench.report.table import SIMPLE, SweepTable
 from mmbench.store import records
 from mmbench.store.ledger import read as read_rows
@@ -173,12 +173,16 @@ def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple
     judged = sum(c.inference is not None for c in spoken)
     if not judged:
         return NO, Message("One final seed, too few trials or no comparable pair: nothing is inferred.")
-    return YES, Message(
+    return YES, Message.counted(
+        "{n} contrast in {metric}, the gain after tuning with a third of the trials, with an interval over the draw of "
+        "trials, users and the seed of the default configuration (jackknife of a U-statistic, Satterthwaite, "
+        "Student's t; no normality of single users is assumed), Holm and Benjamini-Hochberg adjusted; metric and "
+        "equivalence margin {margin} % fixed before the sweep. Valid for random search in the spaces given; {splits}.",
         "{n} contrasts in {metric}, each the gain after tuning with a third of the trials, with intervals over the "
         "draw of trials, users and the seed of the default configuration (jackknife of a U-statistic, Satterthwaite, "
         "Student's t; no normality of single users is assumed), Holm and Benjamini-Hochberg adjusted; metric and "
         "equivalence margin {margin} % fixed before the sweep. Valid for random search in the spaces given; {splits}.",
-        n=judged,
+        judged,
         metric=metric_name(table.primary),
         margin=f"{100 * table.delta:g}",
         splits=_splits(comparisons),
@@ -196,10 +200,10 @@ def _splits(comparisons: Sequence[Comparison]) -> str:
 def _settings(table: SweepTable) -> str:
     had = spent_by(table)
     return Message(
-        "{trials} trials of every condition with the same configurations, chosen by validation NDCG@20, then {seeds} "
-        "final seeds; judged on {metric}. Ranges, chosen values and splits stand in the records.",
-        trials=span(had.trials),
-        seeds=span(had.seeds),
+        "{trials} of every condition with the same configurations, chosen by validation NDCG@20, then {seeds}; judged "
+        "on {metric}. Ranges, chosen values and splits stand in the records.",
+        trials=counted(had.trials, TRIALS),
+        seeds=counted(had.seeds, SEEDS),
         metric=metric_name(table.primary),
     )
 
@@ -207,10 +211,11 @@ def _settings(table: SweepTable) -> str:
 def _compute(ledger: Ledger) -> tuple[Message, Message]:
     if not ledger.trainings:
         return NO, Message("The ledger is empty.")
-    return YES, Message(
+    return YES, Message.counted(
+        "{n} training, {failed} failed, {hours} hours in all on {devices}, {energy}. Every training has a row.",
         "{n} trainings, {failed} of them failed, {hours} hours in all on {devices}, {energy}. Every training has a "
         "row.",
-        n=ledger.trainings,
+        ledger.trainings,
         failed=ledger.failed,
         hours=f"{ledger.hours:.2g}",
         devices=series(ledger.devices) if ledger.devices else Message("a device that was not recorded"),
@@ -303,7 +308,11 @@ def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
     yield item(
         Message("Exact number of training and evaluation runs"),
         YES if ledger.trainings else NO,
-        Message("{n} trainings in the ledger, failed ones included.", n=ledger.trainings),
+        Message.counted(
+            "{n} training in the ledger, failed ones included.",
+            "{n} trainings in the ledger, failed ones included.",
+            ledger.trainings,
+        ),
         LEDGER,
     )
     yield item(
@@ -373,7 +382,7 @@ def _recsys(
     yield item(
         Message("How many seeds?"),
         YES,
-        Message("{n} final seeds, apart from the tuning seeds.", n=span(spent_by(table).seeds)),
+        Message("{seeds}, apart from the tuning seeds.", seeds=counted(spent_by(table).seeds, SEEDS)),
         FAIRNESS,
     )
     yield item(
