@@ -579,6 +579,9 @@ def test_files(ran: Path) -> None:
     assert "## shop, vbpr: M6 slices" in text
     assert all(f"not measured: {line}" in text for line in facts[0].unknown)
     assert "neutral embedding" not in text
+    # Slices are: their intervals hold for all of one division at once.
+    assert "Beyond the slices of one division nothing here is corrected for multiplicity" in text
+    assert "Nothing here is corrected" not in text
     assert not any("categories" in line for line in facts[0].unknown)
     assert str(ran.parent) not in text
 

@@ -457,7 +457,7 @@ LEGEND = (
     "among new items: baseline is its exact floor, n the pool (new_items.md). Over folds: mean and 95 % interval over "
     "the folds alone, t with one degree of freedom less than there are folds. One draw of new items is not read in "
     "words.",
-    "Nothing here is corrected for multiplicity; slices are exploratory.",
+    "Beyond the slices of one division nothing here is corrected for multiplicity; slices are exploratory.",
 )
 
 
