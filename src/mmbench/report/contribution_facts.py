@@ -294,12 +294,14 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult], metric: str, wor
         elif facts.inferred:
             facts.add(VALUES, name, REDUNDANCY, value.redundancy)
     for (a, b), pair in contributions.pairs.items():
-        agrees = "agrees" if pair.log_agrees else "disagrees"
+        agrees = LOG_SCALE[pair.log_agrees]
         facts.add(VALUES, f"{a} and {b}", f"interaction (sign of the log scale {agrees})", pair.interaction)
     if facts.worded and facts.fairness != FAIL:
         facts.readings += readings(contributions, words)
 
 
+#: What the interaction of two modalities says of its sign on the logarithm of the metric.
+LOG_SCALE = {True: "agrees", False: "disagrees", None: "not defined"}
 #: Words on a tuned gain that a reading of the chosen configurations may stand beside.
 GAINED, LOST = (Verdict.BETTER, Verdict.BETTER_SMALL), (Verdict.WORSE, Verdict.WORSE_SMALL)
 #: All other words, beside which a use may be said not to be shown.
