@@ -44,7 +44,7 @@ def write_figures(
     """
     drawn = figures(table, compared, disposals, math.inf if every_chart else MOST_ROWS)
     for old in (file for pattern in FILES for file in folder.glob(pattern)):
-        if old.name.removesuffix(old.suffix).removesuffix(".ja") not in drawn:
+        if Path(paths.in_english(old.name)).stem not in drawn:
             old.unlink()
     words = [*WORDS.values(), MORE_SEARCH, charts.within(100 * table.delta), ID_NAME, ALL_MODELS]
     for name, (drawing, label) in drawn.items():
