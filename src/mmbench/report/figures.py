@@ -55,6 +55,12 @@ def write_figures(
         files.write_atomic(folder / f"{name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
 
 
+def written(folder: Path) -> list[Path]:
+    """Figures in the folder of a report as PNG, by name: with a name of ours, and the drawing beside them."""
+    ours = (file for pattern in FILES for file in folder.glob(pattern) if file.suffix == ".png")
+    return sorted(file for file in ours if file.with_suffix(".svg").is_file())
+
+
 def figures(
     table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal], most_rows: float = math.inf
 ) -> Mapping[str, tuple[Drawing, str]]:
