@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from mmbench.messages import Refusal
+from mmbench.messages import LANGUAGES, Refusal
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -155,6 +155,14 @@ def in_language(folder: Path, file: str, lang: str) -> str:
     stem, _, ending = file.rpartition(".")
     own = f"{stem}.{lang}.{ending}"
     return own if (folder / own).exists() else file
+
+
+def in_english(file: str) -> str:
+    """Name in English of a file of a report, whatever its language."""
+    stem, _, ending = file.rpartition(".")
+    for lang in LANGUAGES:
+        stem = stem.removesuffix(f".{lang}")
+    return f"{stem}.{ending}"
 
 
 def decision_file(sweep_dir: Path) -> Path:

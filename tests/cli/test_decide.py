@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,13 @@ from mmbench.decision.page.phrases import BADGES
 from mmbench.decision.serving import measure_serving
 from mmbench.messages import Translator
 from mmbench.report.reading import read_sweep
+from mmbench.scheduling.job import Job
 from mmbench.store import files, records
 from mmbench.store.bounds import Damaged
-from mmbench.store.schema import Cell
+from mmbench.store.schema import Cell, Configuration
+from mmbench.training.fit import ModelFactory
+from mmbench.training.settings import TrainingSettings
+from mmbench.tuning.cell import CellTask
 from tests.audit.conftest import run
 from tests.report.shop import vouched
 
@@ -134,6 +139,24 @@ def test_serving_is_measured_from_the_records(sweep: Path, shop_sweep: Path) -> 
     assert {(s.model, s.modality) for s in found} == {("itemknn", "-"), ("hybridknn", "fused"), ("hybridknn", "text")}
     assert all(0 < s.batch_ms < s.one_ms < 1000 for s in found)
     assert [s.score for s in found] == sorted((s.score for s in found), reverse=True)
+
+
+def test_serving_is_measured_on_the_processor_wherever_a_model_was_trained(
+    sweep: Path, shop_sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Job.task
+
+    def task(job: Job) -> CellTask:
+        made = asked(job)
+
+        def trained_on_a_gpu(configuration: Configuration) -> tuple[ModelFactory, TrainingSettings]:
+            build, settings = made.recipe(configuration)
+            return build, replace(settings, accelerator="gpu")
+
+        return replace(made, recipe=trained_on_a_gpu)
+
+    monkeypatch.setattr(Job, "task", task)
+    assert len(measure_serving(read_sweep(sweep, vouched(shop_sweep)), "shop")) == 3
 
 
 def test_a_state_that_is_gone_leaves_its_model_out_and_a_damaged_one_is_told(tmp_path: Path) -> None:

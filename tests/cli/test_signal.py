@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,33 @@ def found(unique: float, lo: float, alone: float, others: bool = True) -> Pretes
 )
 def test_every_light(unique: float, lo: float, alone: float, others: bool, expected: Light) -> None:
     assert light(found(unique, lo, alone, others).signal, "image") is expected
+
+
+@pytest.mark.parametrize(
+    ("unique", "alone", "others", "said"),
+    [
+        (0.05, 0.03, ("text",), "0% of what it tells, text tells too"),  # together they find more than each
+        (0.02, 0.05, ("audio", "text"), "60% of what it tells, audio and text tell too"),
+        (-0.01, 0.05, ("text",), "100% of what it tells, text tells too"),
+        (0.0, -0.005, ("text",), "what it tells, text tells too"),  # above chance, which is below zero
+        (0.0, 0.0, ("audio", "text"), "what it tells, audio and text tell too"),
+    ],
+)
+def test_a_share_that_others_tell_is_none_of_more_than_all(
+    unique: float, alone: float, others: tuple[str, ...], said: str
+) -> None:
+    pretest, names = found(unique, -1.0, alone), ("image", *others)
+    of_each = Interval(unique, -1.0, unique + 0.01)
+    signal = replace(
+        pretest.signal,
+        r2={**pretest.signal.r2, **{frozenset({name}): 0.2 for name in others}},
+        unique=dict.fromkeys(names, of_each),
+        null_alone=dict.fromkeys(names, np.array([-0.03, -0.02])),
+        null_unique=dict.fromkeys(names, np.array([-0.001, 0.001])),
+    )
+    pretest = replace(pretest, coverage=dict.fromkeys(names, 1.0), signal=signal)
+    assert pretest.lights["image"] is Light.AMBER
+    assert written.light_reason(pretest, "image", Translator()) == said
 
 
 def test_every_light_says_why() -> None:

@@ -76,7 +76,7 @@ def test_features_follow_their_items(write: Write) -> None:
 def test_users_without_train_are_left_out_and_counted(write: Write) -> None:
     dataset = load_dataset(write(ROWS))
     assert dataset.user_ids.tolist() == ["amy", "bob"]
-    assert dataset.notices == ("1 users have no training interaction and are left out of every condition",)
+    assert dataset.notices == ("1 user has no training interaction and is left out of every condition",)
     assert pairs(dataset, "test") == {("bob", "i3")}
 
 
@@ -86,7 +86,7 @@ def test_unlisted_items_come_last_without_content(write: Write) -> None:
     text = dataset.features["text"]
     assert text.present.tolist() == [True, True, True, False, False]
     np.testing.assert_allclose(text.values[3:], np.tile(text.values[:3].mean(0), (2, 1)), rtol=1e-6)
-    assert dataset.notices == ("1 items of the log are not in items.parquet and count as missing every modality",)
+    assert dataset.notices == ("1 item of the log is not in items.parquet and counts as missing every modality",)
     assert pairs(dataset, "test") == {("bob", "i3")}
 
 
@@ -232,7 +232,7 @@ def test_summary_says_what_was_read(write: Write) -> None:
     assert load_dataset(write(ROWS)).summary() == [
         "shop: 2 users, 5 items, train / valid / test 3 / 2 / 1 (given)",
         "text 4/5 items, 0 constant, 0 duplicate rows",
-        "1 users have no training interaction and are left out of every condition",
+        "1 user has no training interaction and is left out of every condition",
     ]
 
 

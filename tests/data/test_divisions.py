@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from mmbench.data.divisions import NEW_ITEMS, categories, first_of, members_of, names_in, text_lengths
+from mmbench.encoders.contents import item_texts
 
 COUNTS = np.array([0, 3, 8, 20, 21, 400])
 ITEMS = pd.DataFrame({
@@ -82,10 +83,37 @@ def test_a_division_that_the_data_do_not_allow_is_refused() -> None:
     bare = ITEMS[[]]
     with pytest.raises(ValueError, match=r"none of the columns category, categories, genre, genres$"):
         members_of("category:Lamps", COUNTS, bare)
-    with pytest.raises(ValueError, match=r"none of the columns text, title, description$"):
+    with pytest.raises(ValueError, match=r"no column of items\.parquet looks like a text; columns are none$"):
         members_of("text_length:no text", COUNTS, bare)
     assert (categories(bare), text_lengths(bare)) == (None, None)
     assert members_of("popularity:cold", COUNTS, bare).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "lengths"),
+    [
+        ({"商品名": ["机", "", None], "商品説明": ["木の机", "", "丸い"]}, [4, 0, 2]),
+        ({"Product Name": ["desk", " ", "x"], "price": ["1", "2", "3"]}, [4, 0, 1]),
+        ({"title": ["ab", "", "a"], "description": ["c", None, "de"]}, [3, 0, 3]),
+        ({"text": ["ab", "", "a"], "title": ["c", "d", "e"]}, [2, 0, 1]),
+        ({"price": ["1", "2", "3"]}, None),
+    ],
+)
+def test_the_text_that_is_measured_is_the_one_that_is_encoded(
+    columns: dict[str, list[str | None]], lengths: list[int] | None
+) -> None:
+    items = pd.DataFrame({"item_id": ["a", "b", "c"], **columns})
+    measured = text_lengths(items)
+    assert (None if measured is None else measured.tolist()) == lengths
+    if lengths is None:
+        with pytest.raises(ValueError, match="looks like a text"):
+            item_texts(items)
+    else:
+        texts, template = item_texts(items)
+        joined = template.count("{") - 1  # by a blank where an item has all of them
+        for text, length in zip(texts, lengths, strict=True):
+            assert length <= len(text) <= length + joined
+        assert members_of("text_length:no text", np.zeros(3, np.int64), items).tolist() == [n == 0 for n in lengths]
 
 
 def test_a_slice_does_not_depend_on_what_is_tested() -> None:

@@ -105,7 +105,7 @@ def test_an_unproved_row_order_is_refused(folder: Path) -> None:
 def test_a_trusted_row_order_is_accepted_and_zero_rows_are_counted(source: Source, folder: Path) -> None:
     read = read_folder(foreign(folder), trust_row_order=True)
     assert all(same(read.features[name], source.features[name]) for name in source.features)
-    assert read.notices == ("text: 1 all-zero rows count as missing (no column has_text)",)
+    assert read.notices == ("text: 1 all-zero row counts as missing (no column has_text)",)
 
 
 def test_a_sidecar_puts_rows_in_order(source: Source, folder: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_row_without_an_id_is_named(folder: Path, file: str, column: str) -> N
     table = pd.read_parquet(folder / file)
     table.loc[2, column] = None
     table.to_parquet(folder / file)
-    with pytest.raises(ValueError, match=rf"1 rows have no {column} \(first: row 2\)"):
+    with pytest.raises(ValueError, match=rf"1 row has no {column} \(row 2\)"):
         read_folder(folder)
 
 

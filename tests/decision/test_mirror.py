@@ -30,8 +30,10 @@ def sweep(tmp_path: Path) -> Path:
 
 
 def test_every_table_figure_gap_and_verdict_is_in_it(sweep: Path) -> None:
-    summary = read_summary(read_sweep(sweep))
     folder = paths.report_dir(sweep)
+    figures = {file.stem: file for file in folder.glob("*.png")}
+    (folder / "screenshot.png").write_bytes(b"a picture of somebody else")
+    summary = read_summary(read_sweep(sweep))
     assert summary.tables.keys() == set(TABLES)
     for name, grid in summary.tables.items():
         header, *rows = csv.reader((folder / f"{name}.csv").open(encoding="utf-8"))
@@ -39,7 +41,7 @@ def test_every_table_figure_gap_and_verdict_is_in_it(sweep: Path) -> None:
         shown = [["" if cell is None else cell for cell in row] for row in grid.rows]
         for read, row in zip(shown, rows, strict=True):
             assert [_text(cell, given) for cell, given in zip(read, row, strict=True)] == row
-    assert summary.figures == {file.stem: file for file in folder.glob("*.png")}
+    assert summary.figures == figures
     assert "gains" in summary.figures
     (gap,) = (gap for gap in summary.gaps if gap.name == "m/text_vs_none")
     assert gap.mean == pytest.approx(0.2)

@@ -257,7 +257,7 @@ def test_items_without_an_image_have_a_guard_rail_on_page_and_checklist(
     names = {part: speaker(name) for part, name in RAIL_NAMES.items()}
     lacking = rails[names["recall of items without image"]]
     assert lacking["word"] == worse
-    changes = {"en": "{} ({} to {})", "ja": "{}({}〜{})"}
+    changes = {"en": "{} ({} to {}, 90 % interval)", "ja": "{}({}〜{}、90%信頼区間)"}
     assert lacking["change"] == changes[lang].format(*map(speaker.gain, (-0.4, -0.5, -0.3)))
     assert rails[names["tail share"]]["word"] == open_
     assert rails[names["cold recall"]]["word"] == unmeasured

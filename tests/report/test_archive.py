@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -90,6 +91,25 @@ def test_an_archive_holds_what_is_needed_and_no_more(archive: Path) -> None:
     assert "audit.json" not in names  # what its author says of an audit
     assert "| report/verdicts.csv | `python -m mmbench report s` |" in read_me
     assert "numpy" in installed
+
+
+def test_the_read_me_of_an_archive_names_the_command_of_every_file(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "s", cells(), contrasts=["fused_vs_text"])
+    paths.ledger_file(sweep).write_text("")
+    report = paths.report_dir(sweep)
+    report.mkdir(exist_ok=True)
+    for page in ("decision", "decision-without-titles", "checklist"):
+        for file in (f"{page}.html", f"{page}.ja.html"):
+            (report / file).write_text("item 1")
+    (report / "paper.csv").write_text("a\n")
+    pack(sweep, tmp_path / "s.zip")
+    with zipfile.ZipFile(tmp_path / "s.zip") as opened:
+        rows = re.findall(r"^\| report/(\S+) \| `python -m mmbench (.+)` \|$", opened.read("README.md").decode(), re.M)
+    command = dict(rows)
+    for page in ("decision.html", "decision.ja.html", "checklist.html", "checklist.ja.html"):
+        assert command.pop(page) == "decide s", page
+    assert command.pop("paper.csv") == "report s --paper CSV"
+    assert {*command.values()} == {"report s"}
 
 
 def test_titles_and_pictures_stay_at_home_unless_asked_for(tmp_path: Path) -> None:
@@ -241,6 +261,16 @@ def test_a_changed_number_is_found(archive: Path, tmp_path: Path) -> None:
         findings = verify(changed(archive, folder / "s.zip", better, honest=honest), folder / "out", holds)
         differing = {finding.file for finding in findings if finding.same is False}
         assert differing == ({"report/table.csv", "table.csv"} if honest else {"table.csv"})
+
+
+@pytest.mark.parametrize("cell", [b"", b"0.625 0.625"])
+def test_a_number_that_was_deleted_or_repeated_is_found(archive: Path, tmp_path: Path, cell: bytes) -> None:
+    def edit(files: dict[str, bytes]) -> None:
+        assert b",0.625," in files["report/table.csv"]
+        files["report/table.csv"] = files["report/table.csv"].replace(b",0.625,", b"," + cell + b",")
+
+    findings = verify(changed(archive, tmp_path / "s.zip", edit, honest=False), tmp_path / "out", holds)
+    assert [finding.file for finding in findings if finding.same is False] == ["table.csv"]
 
 
 def test_a_changed_record_is_found_in_every_table_of_it(archive: Path, tmp_path: Path) -> None:

@@ -104,6 +104,15 @@ def test_values_by_hand(made: Facts) -> None:
     assert made.readings == ["image adds to the others", "text adds to the others"]
 
 
+def test_what_finds_nothing_has_no_sign_on_the_log_scale(tmp_path: Path) -> None:
+    none = Made(np.zeros((3, USERS), bool), cell={"states": STATES["none"]})
+    (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", cells(none=none))))
+    (part,) = (
+        part for measure, subject, part in by_name(facts) if (measure, subject) == ("M1 value", "image and text")
+    )
+    assert part == "interaction (sign of the log scale not defined)"
+
+
 def test_the_redundancy_of_the_added_modality_stands_beside_its_verdict(tmp_path: Path) -> None:
     contrasts = ["fused_vs_text", "fused_vs_image", "text_vs_none", "fused_vs_none"]
     table = write_report(write_sweep(tmp_path / "s", cells(), contrasts=contrasts))
@@ -579,6 +588,9 @@ def test_files(ran: Path) -> None:
     assert "## shop, vbpr: M6 slices" in text
     assert all(f"not measured: {line}" in text for line in facts[0].unknown)
     assert "neutral embedding" not in text
+    # Slices are: their intervals hold for all of one division at once.
+    assert "Beyond the slices of one division nothing here is corrected for multiplicity" in text
+    assert "Nothing here is corrected" not in text
     assert not any("categories" in line for line in facts[0].unknown)
     assert str(ran.parent) not in text
 
@@ -610,7 +622,7 @@ def test_a_world_has_no_categories(tmp_path: Path) -> None:
     assert (read.categories, read.members, read.lengths) == (None, None, None)
     assert read.unknown == (
         "categories: items.parquet has no column category or categories or genre or genres",
-        "text length: items.parquet has no column text or title or description",
+        "text length: no column of items.parquet looks like a text",
     )
 
 

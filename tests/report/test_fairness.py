@@ -367,7 +367,8 @@ def test_a_row_of_the_budget_table_by_hand() -> None:
     stalled, cut = made.trials[1].course, made.trials[2].course
     finals = [msgspec.structs.replace(f, course=c) for f, c in zip(made.finals, (stalled, stalled, cut), strict=True)]
     trials = [msgspec.structs.replace(made.trials[0], n_parameters=1200), *made.trials[1:]]
-    costs = [Cost(seconds=40.0, energy_kwh=0.001), Cost(seconds=2.0, energy_kwh=0.0005)]
+    ended, failed = Cost(seconds=30.0, total_seconds=40.0, energy_kwh=0.001), Cost(total_seconds=2.0, energy_kwh=0.0005)
+    costs = [ended, failed]
     ledger = [valid.row(t, cost) for t, cost in zip(trials, costs, strict=False)]
     table = budget_table([replace_keeping(made, trials=trials, finals=finals, ledger=ledger)], 0.02)
     assert {name: entry.text for name, entry in zip(table.header, table.entries[0], strict=True)} == {

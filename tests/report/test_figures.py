@@ -149,6 +149,11 @@ def test_names_cannot_break_out_of_a_figure(tmp_path: Path) -> None:
     assert r"&lt;b&gt;&amp;$\frac$" in svg
 
 
+def test_a_dollar_sign_is_no_mathematics_within_a_page_either() -> None:
+    drawing = charts.Drawing(lambda axes: axes[0].set_title(r"$5 and $6, a$\b$"))
+    assert r">$5 and $6, a$\b$<" in drawing.inline
+
+
 def test_nothing_to_show_is_no_figure_and_old_ones_go(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "s", {("d", "m", "none"): NONE, ("d", "m", "text"): TEXT["better"]})
     write_report(folder)

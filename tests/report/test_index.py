@@ -42,6 +42,20 @@ def test_what_is_not_ours_is_escaped(tmp_path: Path) -> None:
     assert "&lt;b&gt;d&lt;/b&gt;" in html
 
 
+def test_a_picture_of_somebody_else_is_no_figure(tmp_path: Path) -> None:
+    sweep = write_sweep(tmp_path / "s", cells())
+    write_report(sweep)
+    report = sweep / "report"
+    for name in ("screenshot.png", "gains-old.png"):
+        (report / name).write_bytes(b"a picture")
+    write_report(sweep)
+    html = (report / "report.html").read_text()
+    assert 'href="gains.png"' in html
+    assert "screenshot" not in html
+    assert "gains-old" not in html
+    assert (report / "screenshot.png").read_bytes() == b"a picture"
+
+
 @pytest.mark.parametrize("made", [{("d", "m", "none"): Made(missing=True)}, {("d", "m", "none"): Made(failure="x")}])
 def test_a_sweep_without_a_result_has_a_page(tmp_path: Path, made: dict[tuple[str, str, str], Made]) -> None:
     sweep = write_sweep(tmp_path / "s", made)

@@ -15,6 +15,7 @@ import pytest
 
 from mmbench import paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
+from mmbench.inference.intervals import LogGain
 from mmbench.report import benchmark, contribution_facts, new_items, verdict_table
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import (
@@ -176,6 +177,13 @@ def test_the_gain_over_content_popularity_has_an_interval_over_folds(rows: list[
     alone = line(rows, "a-fold0", "m").beyond
     assert alone == (pytest.approx(0.5), None)
     assert line(rows, ALL, "contentpopularity").beyond is None
+
+
+def test_a_gain_that_is_nothing_has_no_minus() -> None:
+    """And one that is next to nothing keeps its sign and says how much it is."""
+    (text,) = (column.format for column in new_items.COLUMNS if column.label == "over content popularity %")
+    assert [text((gain, None)) for gain in (-0.0004, -1e-12, 0.0213)] == ["-0.04", "+0.0", "+2.1"]
+    assert text((0.0, LogGain(-1e-9, 1e-4, 5.0))).startswith("+0.0 [-0.0")
 
 
 def test_oracle_popularity_is_the_pool_in_the_order_of_its_test_counts() -> None:

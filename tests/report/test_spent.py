@@ -58,7 +58,7 @@ def test_pages_state_the_effort_of_the_cells(tmp_path: Path) -> None:
         if name not in ("submission.md", "table.tex"):
             assert UNLIKE in text, name
             assert "One seed of d/b: training noise was not measured there." in text, name
-    assert "budget standard (9 to 24 trials, 1 to 3 seeds)" in texts["table.md"]
+    assert "budget standard (9 to 24 trials, 1 to 3 final seeds)" in texts["table.md"]
     assert "Budget standard; test split" in texts["benchmark.md"]
     assert "budget standard: at most 24 trials and 3 final seeds of a condition" in texts["verdicts.md"]
     assert "Budget standard: at most 24 trials and 3 final seeds of a condition" in texts["report.html"]
@@ -73,6 +73,36 @@ def test_one_seed_of_all_is_said_whatever_the_plan_claims(tmp_path: Path) -> Non
     assert "One seed: training noise was not measured" in texts["benchmark.md"]
     assert "At most 8 trials, as those of budget small, are exploratory." in texts["verdicts.md"]
     assert not any("Not the same training rule" in text or "One seed of" in text for text in texts.values())
+
+
+COMPUTED = {"stop_reason": "closed_form", "steps_per_epoch": 0}
+ONE_SEED = "One seed: training noise was not measured"
+
+
+def computed() -> dict[tuple[str, str, str], Made]:
+    """A model that is computed, with one final seed, under two conditions of which the second finds more."""
+    hits = {"none": USERS // 4, "text": USERS // 2}
+    found = {}
+    for condition, n in hits.items():
+        of_trials = np.zeros((8, USERS), bool)
+        of_trials[:, :n] = True
+        found["d", "a", condition] = Made(of_trials[:1], of_trials, courses=[COMPUTED] * 8, final=COMPUTED)
+    return found
+
+
+def test_a_result_that_is_computed_needs_no_second_seed(tmp_path: Path) -> None:
+    texts = stated(claiming(tmp_path, computed()))
+    assert "better" in texts["verdicts.md"]
+    assert "| yes | 1 contrast in NDCG@20" in texts["submission.md"]
+    assert not any("One seed" in text or "One final seed" in text for text in texts.values())
+
+
+def test_of_one_seed_only_what_depends_on_it_is_not_told_apart(tmp_path: Path) -> None:
+    texts = stated(claiming(tmp_path, {**computed(), ("d", "b", "none"): made(8, 1)}))
+    for name in ("table.md", "benchmark.md", "verdicts.md", "report.html"):
+        assert "One seed of d/b: training noise was not measured there." in texts[name], name
+    assert not any(ONE_SEED in text for text in texts.values())
+    assert "| yes | 1 contrast in NDCG@20" in texts["submission.md"]
 
 
 @pytest.mark.parametrize(

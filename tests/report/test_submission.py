@@ -23,6 +23,7 @@ from mmbench.report.write import write_report
 from tests.report.constructed import Made, write_sweep
 from tests.report.test_contribution import USERS, cells
 
+NONE_SIMPLE = "Of itemknn, contentknn, hybridknn, ease, ials none has a result in this sweep."
 #: What the training of a model comes to that is computed.
 COMPUTED = {"stop_reason": "closed_form", "steps_per_epoch": 0}
 
@@ -43,7 +44,7 @@ def test_a_sweep_that_ran(sweep_dir: Path) -> None:
     n = len((sweep_dir / "ledger.jsonl").read_text().splitlines())
     assert (compute.answer, compute.reason.split(" trainings")[0]) == (YES, str(n))
     assert "60 users, 80 items" in answers["ML", "Statistics of the data"].reason
-    assert "popularity" in answers["RecSys", "Simple baselines?"].reason
+    assert answers["RecSys", "Simple baselines?"].answer == NO  # popularity has nothing to tune
     assert answers["NeurIPS", "1 Claims"].status == "person"
     for a in answers.values():
         assert a.reason.endswith(".") or a.item in ("Simple baselines?", "Statistics of the data")
@@ -96,6 +97,56 @@ def test_each_question_is_answered_by_its_own_checks(tmp_path: Path, changed: di
         asked = answers["RecSys", question]
         assert asked.answer == (NO if question == broken else YES), question
         assert (asked.reason == "Not for d/m.") is (question == broken)
+
+
+@pytest.mark.parametrize(
+    ("models", "answer", "reason"),
+    [
+        ({"ials": {}, "ease": {"missing": True}}, YES, "ials"),
+        ({"ease": {"failure": "no memory"}, "itemknn": {"missing": True}, "popularity": {}}, NO, NONE_SIMPLE),
+    ],
+)
+def test_a_simple_baseline_is_one_that_is_tuned_and_has_a_result(
+    tmp_path: Path, models: dict[str, dict[str, Any]], answer: str, reason: str
+) -> None:
+    hits = np.ones((2, USERS), bool)
+    made = {("d", model, "-"): Made(hits, **described) for model, described in models.items()}
+    asked = filled(write_sweep(tmp_path / "s", made))["RecSys", "Simple baselines?"]
+    assert (asked.answer, asked.reason) == (answer, reason)
+
+
+BOTH = "all items but those of the user's training and validation part"
+TRAIN = "all items but those of the user's training part"
+NEW = "all new items of the test part among themselves"
+
+
+@pytest.mark.parametrize(
+    ("seals", "config", "ranked"),
+    [
+        ({"d": {"protocol": "paper", "valid_masked": False}}, {}, TRAIN),
+        ({"d": {"protocol": "time", "valid_masked": True}}, {}, BOTH),
+        ({"d": {"protocol": "cold", "valid_masked": True}}, {"dataset": {"name": "d", "protocol": "cold"}}, NEW),
+        (
+            {
+                "d": {"protocol": "paper", "valid_masked": False},
+                "e": {"protocol": "last_out", "valid_masked": True},
+                "f": {"protocol": "last_out", "valid_masked": True},
+            },
+            {},
+            f"{TRAIN} (d); {BOTH} (e, f)",
+        ),
+    ],
+)
+def test_what_is_ranked_is_what_the_seals_say(
+    tmp_path: Path, seals: dict[str, dict[str, Any]], config: dict[str, Any], ranked: str
+) -> None:
+    hits = np.ones((2, USERS), bool)
+    made = {(dataset, "m", "-"): Made(hits, seal=seal, config=config) for dataset, seal in seals.items()}
+    answered = filled(write_sweep(tmp_path / "s", made))
+    full = answered["RecSys", "Full ranking?"]
+    assert (full.answer, full.reason) == (YES, f"Ranked, none of them sampled: {ranked}.")
+    definition = answered["ML", "Definition of the metrics"].reason
+    assert definition == f"ndcg@20; ranked: {ranked}; formulas in docs/protocol.md."
 
 
 def other_model(trials: int = 8, seeds: int = 3, **described: Any) -> dict[tuple[str, str, str], Made]:

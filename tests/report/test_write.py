@@ -126,7 +126,7 @@ def test_markdown_says_what_failed_in_one_line_each(table: SweepTable) -> None:
     assert all(line.startswith("- ") for line in notes), notes
     assert any(r"failed: planted_50%&co\|1/broken/text: " in line and "80 items" in line for line in notes)
     assert any(r"stale: planted_50%&co\|1/fusion/image: its records belong to other data" in line for line in notes)
-    assert "budget touch (1 trials, 3 seeds)" in notes[0]
+    assert "budget touch (1 trial, 3 final seeds)" in notes[0]
     assert "this table tests nothing" in notes[0]
     assert not any("One seed" in line for line in notes)
 

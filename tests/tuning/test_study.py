@@ -314,6 +314,8 @@ def test_a_failed_trial_is_a_record_and_counts(tmp_path: Path) -> None:
     rows = [row for row in ledger.read(tmp_path) if row.stage == Stage.TRIAL]
     assert [row.status for row in rows].count("failed") == len(REASONS)
     assert all((row.score is None) == (row.status == "failed") for row in rows)
+    assert all((row.cost.seconds is None) == (row.status == "failed") for row in rows)
+    assert all(0 < row.cost.spent == row.cost.total_seconds for row in rows)
 
 
 @pytest.mark.slow

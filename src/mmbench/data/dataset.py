@@ -481,7 +481,11 @@ def _users_with_train(log: pd.DataFrame, parts: pd.Series, notices: list[str]) -
     lost = log["user_id"][~known].nunique()
     if lost:
         notices.append(
-            Message("{users} users have no training interaction and are left out of every condition", users=lost)
+            Message.counted(
+                "{n} user has no training interaction and is left out of every condition",
+                "{n} users have no training interaction and are left out of every condition",
+                int(lost),
+            )
         )
     return log[known], parts[known]
 
@@ -501,9 +505,10 @@ def _catalogue(
     unlisted = in_log.difference(listed)
     if len(unlisted):
         notices.append(
-            Message(
-                "{items} items of the log are not in items.parquet and count as missing every modality",
-                items=len(unlisted),
+            Message.counted(
+                "{n} item of the log is not in items.parquet and counts as missing every modality",
+                "{n} items of the log are not in items.parquet and count as missing every modality",
+                len(unlisted),
             )
         )
     features: dict[str, ItemFeature] = {}

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mmbench.data.readers.columns import IMAGE_COLUMNS
 from mmbench.data.sources import Source
-
-#: Columns of the items that encoders start from.
-CONTENT = ("image_url", "image_path")
 
 
 def coded(log: pd.DataFrame) -> pd.DataFrame:
@@ -55,9 +53,11 @@ def statistics(source: Source, ids: pd.DataFrame | None = None) -> dict[str, Any
 def coverage(source: Source) -> dict[str, dict[str, int]]:
     """Items with content by modality, and with a text or an image to encode."""
     counts = {name: feature.counts() for name, feature in sorted(source.features.items())}
-    for column in (*source.texts, *CONTENT):
+    for column in (*source.texts, *IMAGE_COLUMNS):
         if column in source.items:
-            counts[f"items.{column}"] = {"present": int((source.items[column].fillna("").str.strip() != "").sum())}
+            counts[f"items.{column}"] = {
+                "present": int((source.items[column].dropna().astype(str).str.strip() != "").sum())
+            }
     return counts
 
 

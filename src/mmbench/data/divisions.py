@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmbench.data.readers.columns import text_columns
 from mmbench.data.readers.lines import NOT_PARSED, literal
 from mmbench.messages import Refusal, listed
 
@@ -32,8 +33,6 @@ NEW_ITEMS = f"{POPULARITY}:cold"
 POPULARITY_EDGES = (1, 6, 21, 101)
 #: Columns of items.parquet that may hold a category, the first that is there counts.
 CATEGORY_COLUMNS = ("category", "categories", "genre", "genres")
-#: Columns whose text is measured: the first, or the others joined.
-TEXT_COLUMNS = ("text", "title", "description")
 #: Labels that an error names.
 MOST_NAMED = 12
 
@@ -157,11 +156,10 @@ def first_of(names: Sequence[Sequence[str]]) -> tuple[str | None, ...]:
 
 
 def text_lengths(items: pd.DataFrame) -> NDArray[np.int64] | None:
-    """Characters of ``text``, or of title and description together, ``(n_items,)``; None without such a column."""
-    columns = [name for name in TEXT_COLUMNS if name in items]
+    """Characters of an item's text, ``(n_items,)``: of all of its columns together; None without such a column."""
+    columns = text_columns(map(str, items))
     if not columns:
         return None
-    columns = columns[:1] if columns[0] == "text" else columns
     texts = items[columns].fillna("").astype(str)
     return np.asarray(sum(texts[name].str.strip().str.len() for name in columns), dtype=np.int64)
 
@@ -185,12 +183,17 @@ def members_of(name: str, train_counts: NDArray[np.int64], items: pd.DataFrame) 
         slicing = by_category(everything, first_of(named), most=len(everything))
     elif division == LENGTH and (lengths := text_lengths(items)) is not None:
         slicing = by_length(everything, lengths)
-    else:
-        columns = CATEGORY_COLUMNS if division == CATEGORY else TEXT_COLUMNS
+    elif division == CATEGORY:
         raise Refusal(
             "modality.missing_slice={slice}: items.parquet has none of the columns {columns}",
             slice=name,
-            columns=", ".join(columns),
+            columns=", ".join(CATEGORY_COLUMNS),
+        )
+    else:
+        raise Refusal(
+            "modality.missing_slice={slice}: no column of items.parquet looks like a text; columns are {columns}",
+            slice=name,
+            columns=listed(items),
         )
     held = [known for place, known in enumerate(slicing.names) if (slicing.labels == place).any()]
     if label not in held:

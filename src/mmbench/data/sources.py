@@ -175,10 +175,11 @@ def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.Da
         if table[column].isna().any():
             missing = table[column].isna().to_numpy()
             rows, first = int(missing.sum()), int(missing.argmax())
-            raise Refusal(
-                "{path}: {rows} rows have no {column} (first: row {first})",
+            raise Refusal.counted(
+                "{path}: {n} row has no {column} (row {first})",
+                "{path}: {n} rows have no {column} (first: row {first})",
+                rows,
                 path=path,
-                rows=rows,
                 column=column,
                 first=first,
             )
@@ -337,10 +338,11 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
         zero = present & ~nonzero_rows(values)
         if zero.any():
             notices.append(
-                Message(
-                    "{modality}: {rows} all-zero rows count as missing (no column {flag})",
+                Message.counted(
+                    "{modality}: {n} all-zero row counts as missing (no column {flag})",
+                    "{modality}: {n} all-zero rows count as missing (no column {flag})",
+                    int(zero.sum()),
                     modality=name,
-                    rows=int(zero.sum()),
                     flag=flag,
                 )
             )

@@ -17,13 +17,14 @@ from mmbench.data.interactions import Interactions
 from mmbench.messages import Message, Refusal
 
 PARTS = ("train", "valid", "test")
+PROTOCOLS = ("auto", "given", "paper", "time", "last_out", "cold")
+#: A split by time needs at least this many users who have both a training and a test interaction.
+MIN_TEST_USERS = 500
 LABELS: Mapping[str, str] = {
     "train": "train", "0": "train",
     "valid": "valid", "val": "valid", "validation": "valid", "1": "valid",
     "test": "test", "2": "test",
 }  # fmt: skip
-
-
 #: Equal parts of the items of protocol ``cold``, and its folds: each takes two of them for test and the next one for
 #: validation, so that every item is new at test in exactly one fold.
 TENTHS, FOLDS = 10, 5
@@ -326,8 +327,3 @@ def split_rows(log: pd.DataFrame, protocol: str, *, column: str, seed: int, fold
     if protocol == "paper":
         return paper(log, seed)
     return {"time": time, "last_out": last_out}[protocol](log)
-
-
-PROTOCOLS = ("auto", "given", "paper", "time", "last_out", "cold")
-#: A split by time needs at least this many users who have both a training and a test interaction.
-MIN_TEST_USERS = 500

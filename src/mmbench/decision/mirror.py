@@ -10,6 +10,7 @@ import pandas as pd
 from mmbench import paths
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.record import decided
+from mmbench.report.figures import written
 from mmbench.report.table import SweepTable
 from mmbench.store.files import read_document
 from mmbench.store.trackers import Tracker
@@ -36,7 +37,7 @@ def read_summary(table: SweepTable) -> Summary:
     return Summary(
         _gaps(frames.get(paths.VERDICTS, pd.DataFrame())),
         {name: Grid(list(map(str, frame.columns)), frame.to_numpy(object).tolist()) for name, frame in frames.items()},
-        {file.stem: file for file in sorted(folder.glob("*.png"))},
+        {file.stem: file for file in written(folder)},
         _decision(paths.decision_file(table.folder)),
         {"level": str(table.standing.words), "root": table.standing.root, "plan": table.plan_hash},
     )

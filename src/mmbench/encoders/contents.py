@@ -10,15 +10,11 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 
-from mmbench.data.readers.columns import guessed
+from mmbench.data.readers.columns import IMAGE_COLUMNS, text_columns
 from mmbench.data.readers.feature_files import composed, files_by_item, is_picture
 from mmbench.data.readers.table_files import cell_text
 from mmbench.messages import Message, Refusal
 
-#: Column that is the text where a folder has it.
-TEXT_COLUMN = "text"
-#: Columns with the path or the address of an item's image, the first one that is there.
-IMAGE_COLUMNS = ("image_path", "image", "image_url")
 IMAGE_FOLDER = "images"
 _PLACE = re.compile(r"\{([^{}]+)\}")
 _OPTIONAL = re.compile(r"\[([^\[\]]*\{[^\[\]]*)\]")
@@ -69,7 +65,7 @@ def _filled(template: str, cells: dict[str, str]) -> str:
 
 
 def _usual_template(items: pd.DataFrame) -> str:
-    columns = [TEXT_COLUMN] if TEXT_COLUMN in items else guessed(map(str, items), "text")
+    columns = text_columns(map(str, items))
     if not columns:
         raise Refusal(
             "no column of items.parquet looks like a text; say how it is made, for example template='{{title}}'; "
@@ -113,7 +109,8 @@ def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) ->
         items: the catalogue.
         folder: the canonical folder.
         images: a column of ``items`` with paths below ``folder`` or with addresses whose files lie in ``images/``, or a
-            folder of files called after the item ids; by default the first of :data:`IMAGE_COLUMNS`, else ``images/``.
+            folder of files called after the item ids; by default the first of
+            :data:`mmbench.data.readers.columns.IMAGE_COLUMNS`, else ``images/``.
 
     Raises:
         ValueError: if there is neither.

@@ -241,16 +241,8 @@ def _is_strange(name: str) -> bool:
     """Whether it is a file of the report that no command writes."""
     folder, _, file = name.partition("/")
     return folder == REPORT and not (
-        _in_english(file) in WRITTEN or any(fnmatch.fnmatchcase(file, pattern) for pattern in figures.FILES)
+        paths.in_english(file) in WRITTEN or any(fnmatch.fnmatchcase(file, pattern) for pattern in figures.FILES)
     )
-
-
-def _in_english(file: str) -> str:
-    """Name of a file of the report in English."""
-    stem, _, ending = file.rpartition(".")
-    for lang in LANGUAGES:
-        stem = stem.removesuffix(f".{lang}")
-    return f"{stem}.{ending}"
 
 
 def _beside(sweep_dir: Path) -> list[str]:
@@ -307,7 +299,9 @@ def _environment() -> dict[str, object]:
 def _read_me(name: str, archive: str, files: list[str], beside: Sequence[str]) -> str:
     """What is in the archive, the command of every table, and what lay ``beside`` the sweep."""
     tables = [file for file in files if file.startswith(f"{REPORT}/")]
-    command = {"decision": f"python -m mmbench decide {name}", "checklist": f"python -m mmbench decide {name}"}
+    report, decide = f"python -m mmbench report {name}", f"python -m mmbench decide {name}"
+    # In every language, and the tables of a paper only beside the published ones.
+    command = {paths.DECISION: decide, paths.CHECKLIST: decide, paths.PAPER: f"{report} --paper CSV"}
     lines = [
         f"# Sweep {name}",
         "",
@@ -316,10 +310,7 @@ def _read_me(name: str, archive: str, files: list[str], beside: Sequence[str]) -
         "",
         "| file | command |",
         "| --- | --- |",
-        *(
-            f"| {file} | `{command.get(PurePosixPath(file).stem, f'python -m mmbench report {name}')}` |"
-            for file in tables
-        ),
+        *(f"| {file} | `{command.get(PurePosixPath(paths.in_english(file)).stem, report)}` |" for file in tables),
         "",
         "Seeds, configurations and fingerprints of the data stand in the records; the data are not in here. Users and "
         "items are numbers.",
@@ -456,7 +447,7 @@ def verify(
     ]
     # The index links what other commands wrote.
     for file in packed.glob("*") if packed.is_dir() else ():
-        if _in_english(file.name) in FROM_ELSEWHERE and file.is_file():
+        if paths.in_english(file.name) in FROM_ELSEWHERE and file.is_file():
             report.mkdir(exist_ok=True)
             shutil.copyfile(file, report / file.name)
     write_report(folder, trust=trust, audited=False, lang=language_of(packed))
@@ -490,7 +481,7 @@ def _reports(packed: Path, again: Path, *, alike: bool) -> Iterator[Finding]:
     """
     files_of = ((file, folder) for folder in (packed, again) for file in folder.rglob("*") if file.is_file())
     for name in sorted({file.relative_to(folder).as_posix() for file, folder in files_of}):
-        own, english = packed / name, _in_english(name)
+        own, english = packed / name, paths.in_english(name)
         if english in FROM_ELSEWHERE and own.is_file():
             if name != DECISION:
                 yield Finding(name, None, FROM_ELSEWHERE[english])
@@ -573,9 +564,12 @@ def _same(packed: Path, again: Path, kept: Sequence[str] = ()) -> bool:
 
 
 def _alike(x: str, y: str) -> bool:
+    """Equal text, or as many numbers, each the same up to rounding."""
     if x == y:
         return True
     try:
-        return bool(np.allclose([float(v) for v in x.split()], [float(v) for v in y.split()], TOLERANCE, TOLERANCE))
+        a, b = ([float(number) for number in cell.split()] for cell in (x, y))
     except ValueError:
         return False
+    # Of lists of other lengths numpy repeats a single number, and finds nothing that differs in none.
+    return len(a) == len(b) > 0 and np.allclose(a, b, TOLERANCE, TOLERANCE)

@@ -223,7 +223,7 @@ def _notes(table: SweepTable) -> list[str]:
         ),
     ]
     lines += had.notes
-    if had.seeds[-1] < MIN_SEEDS:
+    if not had.measured:
         lines.append(
             Message("One seed: training noise was not measured, so no interval is given and nothing is told apart.")
         )

@@ -86,7 +86,7 @@ def read_catalogue(cell: CellResult, trust: Trust) -> Catalogue | str:
     if categories is None:
         unknown.append(f"categories: items.parquet has no column {' or '.join(divisions.CATEGORY_COLUMNS)}")
     if lengths is None:
-        unknown.append(f"text length: items.parquet has no column {' or '.join(divisions.TEXT_COLUMNS)}")
+        unknown.append("text length: no column of items.parquet looks like a text")
     first = None if categories is None else divisions.first_of(categories)
     members = None if categories is None else _members(categories)
     folder = None if options.get("world") is not None else _folder(options)

@@ -19,11 +19,11 @@ from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tun
 from mmbench.inference.tuned_gain import Alone, TunedSide
 from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Message, Refusal, conjoined, series
-from mmbench.report.table import exhausts
+from mmbench.report.table import exhausts, is_exact
 from mmbench.store import records
 from mmbench.store.bounds import Damaged
 from mmbench.store.records import Look
-from mmbench.store.schema import CLOSED_FORM, Cell, Choice, FinalRun, LedgerRow, Manifest, Seal, Stage, Training
+from mmbench.store.schema import Cell, Choice, FinalRun, LedgerRow, Manifest, Seal, Stage, Training
 from mmbench.tuning.space import NumericRange, numeric_ranges, read_space
 
 
@@ -183,10 +183,8 @@ class CellEffort:
 
     @property
     def exact(self) -> bool:
-        """Whether another seed gives the same result: a model that is computed, from features without chance."""
-        runs = [t for t in (*self.trials, *self.finals) if t.course is not None]
-        computed = all(t.course is not None and t.course.stop_reason == CLOSED_FORM for t in runs)
-        return bool(runs) and computed and len({t.feature_hash for t in runs}) == 1
+        """Whether another seed gives the same result, see :func:`mmbench.report.table.is_exact`."""
+        return is_exact((*self.trials, *self.finals))
 
     @property
     def seeds(self) -> int | None:
@@ -245,8 +243,8 @@ class CellEffort:
 
     @property
     def seconds(self) -> float:
-        """Seconds of all trainings, failed ones included where they were timed."""
-        return float(sum(row.cost.seconds or 0.0 for row in self.ledger))
+        """Seconds of all trainings, failed ones included; those that were killed with their worker have none."""
+        return float(sum(row.cost.spent for row in self.ledger))
 
     @property
     def energy_kwh(self) -> float | None:
@@ -261,7 +259,7 @@ class CellEffort:
 
     def trial_seconds(self) -> NDArray[np.float64]:
         """Wall time by slot, ``(n_trials,)``."""
-        by_slot = {row.index: row.cost.seconds or 0.0 for row in self.ledger if row.stage == Stage.TRIAL}
+        by_slot = {row.index: row.cost.spent for row in self.ledger if row.stage == Stage.TRIAL}
         return np.array([by_slot.get(t.index, 0.0) for t in self.trials])
 
 

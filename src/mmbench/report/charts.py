@@ -33,6 +33,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mmbench",
+    "text.parse_math": False,  # a dollar sign in the name of a data set or model stays one
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -80,8 +81,8 @@ class Drawing:
     height: float = 3.0
 
     def figure(self) -> Picture:
-        """The figure for whoever goes on with it; a dollar sign in a name stays one."""
-        with rc_context({**STYLE, "text.parse_math": False}):
+        """The figure for whoever goes on with it."""
+        with rc_context(STYLE):
             return _figure(self)
 
     @property
@@ -102,7 +103,7 @@ class Drawing:
 
     @functools.cached_property
     def _files(self) -> tuple[str, bytes]:
-        with rc_context({**STYLE, "text.parse_math": False}):
+        with rc_context(STYLE):
             figure, png = _figure(self), io.BytesIO()
             figure.savefig(png, format="png", dpi=200, metadata={"Software": None}, **WHOLE)
             return svg(figure, **WHOLE), png.getvalue()

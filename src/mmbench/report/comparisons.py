@@ -400,7 +400,14 @@ def wordless(cells: Iterable[CellEffort]) -> str:
         reasons.append(Message("trials were cut short at rungs, so what they would have come to is unknown"))
     fewest = min((len(cell.trials) for cell in cells if not cell.tuning.exhausted), default=MIN_TRIALS)
     if fewest < MIN_TRIALS:
-        reasons.append(Message("{n} trials, and a word takes {least}: raise budget.trials", n=fewest, least=MIN_TRIALS))
+        reasons.append(
+            Message.counted(
+                "{n} trial, and a word takes {least}: raise budget.trials",
+                "{n} trials, and a word takes {least}: raise budget.trials",
+                fewest,
+                least=MIN_TRIALS,
+            )
+        )
     seeds = min((cell.seeds for cell in cells if cell.seeds is not None), default=MIN_SEEDS)
     if seeds < MIN_SEEDS:
         reasons.append(Message("training noise not measured, {n} final seed: raise budget.seeds", n=seeds))

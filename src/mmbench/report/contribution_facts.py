@@ -294,12 +294,14 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult], metric: str, wor
         elif facts.inferred:
             facts.add(VALUES, name, REDUNDANCY, value.redundancy)
     for (a, b), pair in contributions.pairs.items():
-        agrees = "agrees" if pair.log_agrees else "disagrees"
+        agrees = LOG_SCALE[pair.log_agrees]
         facts.add(VALUES, f"{a} and {b}", f"interaction (sign of the log scale {agrees})", pair.interaction)
     if facts.worded and facts.fairness != FAIL:
         facts.readings += readings(contributions, words)
 
 
+#: What the interaction of two modalities says of its sign on the logarithm of the metric.
+LOG_SCALE = {True: "agrees", False: "disagrees", None: "not defined"}
 #: Words on a tuned gain that a reading of the chosen configurations may stand beside.
 GAINED, LOST = (Verdict.BETTER, Verdict.BETTER_SMALL), (Verdict.WORSE, Verdict.WORSE_SMALL)
 #: All other words, beside which a use may be said not to be shown.
@@ -457,7 +459,7 @@ LEGEND = (
     "among new items: baseline is its exact floor, n the pool (new_items.md). Over folds: mean and 95 % interval over "
     "the folds alone, t with one degree of freedom less than there are folds. One draw of new items is not read in "
     "words.",
-    "Nothing here is corrected for multiplicity; slices are exploratory.",
+    "Beyond the slices of one division nothing here is corrected for multiplicity; slices are exploratory.",
 )
 
 

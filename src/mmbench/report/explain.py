@@ -89,8 +89,8 @@ def _contrast(
 def _disposal(table: SweepTable, disposal: Disposal, groups: Sequence[Group]) -> Iterator[str]:
     yield f"{disposal.name}: {disposal.word}"
     yield f"  {disposal_verdict(disposal, table.primary)}"
-    yield f"  A, {len(disposal.real)} real cells: {', '.join(disposal.real)}"
-    yield f"  B, {len(disposal.control)} cells they stand against: {', '.join(disposal.control)}"
+    yield f"  A, {_cells(len(disposal.real), 'real ')}: {', '.join(disposal.real)}"
+    yield f"  B, {_cells(len(disposal.control))} that A stands against: {', '.join(disposal.control)}"
     yield from (f"  control has no result, its cell is on neither side: {control}" for control in disposal.failed)
     failed = {(control.model, control.overrides) for control in disposal.failed}
     for model, overrides in (lacking for lacking in disposal.missing if lacking not in failed):
@@ -100,6 +100,10 @@ def _disposal(table: SweepTable, disposal: Disposal, groups: Sequence[Group]) ->
     yield from (f"  {earlier_verdict(look)}" for look in disposal.earlier)
     models = dict.fromkeys(name.split("/")[0] for name in disposal.real)
     yield from _gates(disposal.dataset, list(models), groups)
+
+
+def _cells(n: int, kind: str = "") -> str:
+    return f"{n} {kind}{'cell' if n == 1 else 'cells'}"
 
 
 def _records(table: SweepTable, label: str, cell: CellResult) -> Iterator[str]:

@@ -380,5 +380,5 @@ def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> 
 
 
 def _seconds_by_stage(cell: CellEffort) -> tuple[float, float]:
-    seconds = [(row.stage == Stage.FINAL, row.cost.seconds or 0.0) for row in cell.ledger]
+    seconds = [(row.stage == Stage.FINAL, row.cost.spent) for row in cell.ledger]
     return sum(s for final, s in seconds if not final), sum(s for final, s in seconds if final)

@@ -184,7 +184,8 @@ def _slots(cells: Sequence[CellEffort]) -> Check:
         counted = ", ".join(f"{name} {len(slots)}" for name, slots in counts.items())
         reason = Message("conditions were not given the same trials ({counted})", counted=counted)
         return Check(Message("trials"), FAIL, reason)
-    return Check(Message("trials"), PASS, Message("{n} trials each, slots without a gap", n=planned.pop()))
+    each = Message.counted("{n} trial each, slots without a gap", "{n} trials each, slots without a gap", planned.pop())
+    return Check(Message("trials"), PASS, each)
 
 
 def _tuned_here(cells: Sequence[CellEffort]) -> Check | None:
@@ -234,8 +235,10 @@ def _proposals(cells: Sequence[CellEffort]) -> Check | None:
             FAIL,
             Message("TPE proposed more to some conditions than to others ({counted})", counted=counted),
         )
-    reason = Message(
-        "TPE proposed {n} further trials to each; curves over trials leave them out", n=max(counts.values())
+    reason = Message.counted(
+        "TPE proposed {n} further trial to each; curves over trials leave it out",
+        "TPE proposed {n} further trials to each; curves over trials leave them out",
+        max(counts.values()),
     )
     return Check(Message("proposals"), PASS, reason)
 

@@ -44,7 +44,7 @@ def write_figures(
     """
     drawn = figures(table, compared, disposals, math.inf if every_chart else MOST_ROWS)
     for old in (file for pattern in FILES for file in folder.glob(pattern)):
-        if old.name.removesuffix(old.suffix).removesuffix(".ja") not in drawn:
+        if Path(paths.in_english(old.name)).stem not in drawn:
             old.unlink()
     words = [*WORDS.values(), MORE_SEARCH, charts.within(100 * table.delta), ID_NAME, ALL_MODELS]
     for name, (drawing, label) in drawn.items():
@@ -53,6 +53,12 @@ def write_figures(
             files.write_text(folder / paths.document(name, "svg", lang), told)
         png = drawing.png
         files.write_atomic(folder / f"{name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
+
+
+def written(folder: Path) -> list[Path]:
+    """Figures in the folder of a report as PNG, by name: with a name of ours, and the drawing beside them."""
+    ours = (file for pattern in FILES for file in folder.glob(pattern) if file.suffix == ".png")
+    return sorted(file for file in ours if file.with_suffix(".svg").is_file())
 
 
 def figures(

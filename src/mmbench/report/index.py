@@ -13,6 +13,7 @@ from mmbench import paths
 from mmbench.messages import LANGUAGES, Message, series
 from mmbench.report.comparisons import Comparison
 from mmbench.report.disposals import Disposal
+from mmbench.report.figures import written
 from mmbench.report.layout import Table, page
 from mmbench.report.results import COUNTED, page_table
 from mmbench.report.sentences import contrast_verdict, disposal_verdict, effort, metric_name
@@ -72,7 +73,6 @@ def as_html(
         for title, names in FILES.items()
     }
     results = page_table(table)
-    stems = sorted(path.stem for path in folder.glob("*.png"))
     counted = Counter(COUNTED[cell.status] for cell in results.rows).most_common()
     return render(
         "report.html",
@@ -91,7 +91,7 @@ def as_html(
         disposals=page(Table("", DISPOSAL_PAGE, disposals), say),
         sentences=[(name, say(told)) for name, told in _sentences(table, compared, disposals)],
         results=page(results, say),
-        figures=[_figure(folder, stem, pages.lang) for stem in stems],
+        figures=[_figure(folder, stem, pages.lang) for stem in (file.stem for file in written(folder))],
         records=_records(table.folder),
     )
 

@@ -18,9 +18,10 @@ from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.repetitions import over_folds
-from mmbench.messages import Message, series
+from mmbench.messages import Message, points, series
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import NOTHING, Column, Document, Table
+from mmbench.report.sentences import percents
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import Repetitions, read_repetitions
 from mmbench.store import records
@@ -359,10 +360,7 @@ def mean_and_spread(value: tuple[float, float | None]) -> str:
 
 def _beyond(value: tuple[float, LogGain | None]) -> str:
     gain, law = value
-    if law is None:
-        return f"{100 * gain:+.1f}"
-    interval = law.at(0.95)
-    return f"{100 * gain:+.1f} [{100 * interval.lo:+.1f}, {100 * interval.hi:+.1f}]"
+    return points(gain) if law is None else f"{points(gain)} {percents(law.at(0.95))}"
 
 
 #: Printed columns.

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from mmbench.inference.verdicts import MIN_SEEDS, UNTRAINED_WEIGHT
+from mmbench.inference.verdicts import UNTRAINED_WEIGHT
 from mmbench.messages import Message, Template, points, series
 from mmbench.report.cell_effort import REMEDIES
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import NOTHING, Column, Document, Table
 from mmbench.report.new_items import floor_lines, mean_and_spread, target_lines
-from mmbench.report.spent import span, spent_by
+from mmbench.report.spent import SEEDS, TRIALS, counted, spent_by
 from mmbench.report.table import LATE, CellResult, SweepTable, condition_columns
 from mmbench.report.together import UNMARKED, draws_of_new_items, read_repetitions
 
@@ -21,7 +21,7 @@ SAME, LOW = "=", Message("(below popularity)")
 STATUSES: Mapping[str, str] = {"failed": Message("failed"), "missing": NOTHING, "stale": Message("stale")}
 COUNTED = {**STATUSES, "missing": Message(Template("missing", context="cell")), "done": Message("done")}
 LEGEND = Template(
-    "sweep {sweep}: budget {budget} ({trials} trials, {seeds} seeds); mean over users and seeds, ± standard deviation "
+    "sweep {sweep}: budget {budget} ({trials}, {seeds}); mean over users and seeds, ± standard deviation "
     "over seeds; best and second of a column marked; {same} the model ignores content and has one result; {nothing} "
     "planned, not run; {low} worse than the popularity baseline, kept. Changes are relative, in percent; this table "
     "tests nothing, verdicts.md does."
@@ -165,7 +165,8 @@ def page_table(table: SweepTable) -> Table[CellResult]:
 
 def _notes(table: SweepTable, groups: Sequence[Group], marks: Marks) -> list[str]:
     had = spent_by(table)
-    given = {"sweep": table.title, "budget": series(had.budgets), "trials": span(had.trials), "seeds": span(had.seeds)}
+    trials, seeds = counted(had.trials, TRIALS), counted(had.seeds, SEEDS)
+    given = {"sweep": table.title, "budget": series(had.budgets), "trials": trials, "seeds": seeds}
     lines: list[str] = [Message(LEGEND, same=SAME, nothing=NOTHING, low=LOW, **given), *had.notes]
     lines += target_lines(groups)
     lines += floor_lines(table, table.metrics)
@@ -180,7 +181,7 @@ def _notes(table: SweepTable, groups: Sequence[Group], marks: Marks) -> list[str
                 share=f"{100 * UNTRAINED_WEIGHT:.0f}",
             )
         )
-    if had.seeds[-1] < MIN_SEEDS:
+    if not had.measured:
         lines.append(Message("One seed: training noise was not measured, so differences cannot be judged."))
     if LATE in table.conditions:
         lines.append(

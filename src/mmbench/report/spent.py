@@ -22,7 +22,9 @@ class Spent:
         searched: whether there is a cell whose space holds more configurations than were tried.
         unlike: T, S and steps of each model by ``dataset/model``, where they or the training rule are not the same for
             all; empty where they are.
-        alone: ``dataset/model`` of those with too few final seeds to measure training noise, where others have more.
+        unmeasured: ``dataset/model`` of those that training noise was not measured of: too few final seeds of a result
+            that depends on them, see :attr:`mmbench.report.table.CellResult.exact`.
+        measured: whether there is a cell of which it was measured, or that has none.
     """
 
     budgets: Sequence[str]
@@ -31,7 +33,8 @@ class Spent:
     steps: int
     searched: bool
     unlike: Mapping[str, Sequence[Tuned]] = field(default_factory=dict)
-    alone: Sequence[str] = ()
+    unmeasured: Sequence[str] = ()
+    measured: bool = True
 
     @property
     def notes(self) -> list[str]:
@@ -48,9 +51,9 @@ class Spent:
             ]
             told = Message("Not the same training rule, T and S for all models: {efforts}.", efforts=clauses(efforts))
             lines.append(told)
-        if self.alone:
+        if self.unmeasured and self.measured:
             lines.append(
-                Message("One seed of {models}: training noise was not measured there.", models=series(self.alone))
+                Message("One seed of {models}: training noise was not measured there.", models=series(self.unmeasured))
             )
         return lines
 
@@ -68,11 +71,14 @@ def spent_by(table: SweepTable) -> Spent:
     cells = [cell for cell in cells if cell.status == "done"] or cells
     if not cells:
         plan = table.budget
-        return Spent([plan["name"]], [plan["trials"]], [plan["seeds"]], plan["max_steps"], searched=True)
+        measured = plan["seeds"] >= MIN_SEEDS
+        return Spent(
+            [plan["name"]], [plan["trials"]], [plan["seeds"]], plan["max_steps"], searched=True, measured=measured
+        )
     tuned = [cell.tuned for cell in cells if cell.tuned is not None]
     searched = [one for one in tuned if not one.exhausted]
     trials, seeds = sorted({one.trials for one in searched or tuned}), sorted({one.seeds for one in tuned})
-    few = {f"{c.dataset}/{c.model}" for c in cells if c.tuned is not None and c.tuned.seeds < MIN_SEEDS}
+    few = [cell for cell in cells if cell.tuned is not None and cell.tuned.seeds < MIN_SEEDS and not cell.exact]
     differ = len(trials) > 1 or len(seeds) > 1 or len({one.rule for one in tuned}) > 1
     by_model: dict[str, list[Tuned]] = {}
     for cell in cells if differ else ():
@@ -84,7 +90,8 @@ def spent_by(table: SweepTable) -> Spent:
         max(one.steps for one in tuned),
         searched=bool(searched),
         unlike=by_model,
-        alone=sorted(few) if seeds[-1] >= MIN_SEEDS else (),
+        unmeasured=sorted({f"{cell.dataset}/{cell.model}" for cell in few}),
+        measured=len(few) < len(cells),
     )
 
 

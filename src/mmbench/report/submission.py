@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmbench import paths
 from mmbench.data.dataset import recorded_sizes
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
-from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.messages import Message, Template, Translator, clauses, listed, series
 from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts
@@ -22,8 +21,8 @@ from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, tex
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
-from mmbench.report.spent import span, spent_by
-from mmbench.report.table import SweepTable
+from mmbench.report.spent import SEEDS, TRIALS, counted, span, spent_by
+from mmbench.report.table import SIMPLE, SweepTable
 from mmbench.store import records
 from mmbench.store.ledger import read as read_rows
 from mmbench.store.schema import Cell, Seal
@@ -37,6 +36,20 @@ NOT_RECORDED, FOR_A_PERSON = Message("not recorded"), Message("For a person.")
 #: Checks of the fairness report that answer a question of their own, and the one whether the records can be believed;
 #: all others stand for equal effort.
 SPLIT, CHOICE, RECORDS = ("split", "test split"), ("choice",), "records"
+#: What is ranked on test, by what tuning aims at, and where validation items are not hidden, as under protocol paper.
+#: A new item of the test part occurs in no other one, so that none of them is ever hidden.
+RANKED: Mapping[str, Message] = {
+    "": Message("all items but those of the user's training and validation part"),
+    "cold": Message("all new items of the test part among themselves"),
+    "warm": Message(
+        "all items of the training log among themselves, but those of the user's training and validation part"
+    ),
+    "harmonic": Message(
+        "all new items of the test part and all items of the training log in common lists, but those of the user's "
+        "training and validation part"
+    ),
+}
+TRAIN_HIDDEN = Message("all items but those of the user's training part")
 #: Links from the report to what the sweep wrote beside it.
 LEDGER, MANIFEST = str(paths.ledger_file(Path(".."))), str(paths.manifest_file(Path("..")))
 CELL = paths.cell_file(Path()).name
@@ -79,12 +92,25 @@ class Ledger:
     devices: tuple[str, ...]
     cells: tuple[Cell, ...]
     protocols: tuple[str, ...]
+    ranked: Mapping[Message, Sequence[str]]
 
     @property
     def versions(self) -> str:
         """Versions of what decides numbers."""
         versions = sorted({f"{k} {v}" for cell in self.cells for k, v in cell.versions.items() if v})
         return ", ".join(versions) or NOT_RECORDED
+
+    @property
+    def candidates(self) -> str:
+        """What is ranked on test, by data set where it is not the same for all."""
+        if len(self.ranked) < 2:
+            return next(iter(self.ranked), NOT_RECORDED)
+        return clauses(
+            [
+                Message("{ranked} ({datasets})", ranked=ranked, datasets=series(sorted(datasets)))
+                for ranked, datasets in self.ranked.items()
+            ]
+        )
 
     @property
     def data(self) -> str:
@@ -97,18 +123,25 @@ def read_ledger(table: SweepTable) -> Ledger:
     """Sum up the ledger and the cells of a sweep."""
     rows = list(read_rows(table.folder))
     status = Counter(row.status for row in rows)
-    seconds = sum(row.cost.total_seconds or row.cost.seconds or 0.0 for row in rows)
+    seconds = sum(row.cost.spent for row in rows)
     energy = [row.cost.energy_kwh for row in rows if row.cost.energy_kwh is not None]
     done = [cell for cell in table.cells.values() if cell.status == "done" and not cell.parts]
     seals = [records.read(paths.seal_file(cell.folder), Seal) for cell in done]
+    cells = [records.read(paths.cell_file(cell.folder), Cell) for cell in done]
+    ranked: dict[Message, list[str]] = {}
+    for dataset, target, masked in sorted(
+        {(cell.dataset, cell.target, seal.valid_masked) for cell, seal in zip(cells, seals, strict=True)}
+    ):
+        ranked.setdefault(RANKED[target] if masked else TRAIN_HIDDEN, []).append(dataset)
     return Ledger(
         len(rows),
         len(rows) - status["ok"],
         seconds / 3600,
         sum(energy) if energy and len(energy) == len(rows) else None,
         tuple(sorted({row.cost.device for row in rows if row.cost.device})),
-        tuple(records.read(paths.cell_file(cell.folder), Cell) for cell in done),
+        tuple(cells),
         tuple(sorted({seal.protocol for seal in seals})),
+        ranked,
     )
 
 
@@ -136,15 +169,20 @@ def answers(
 
 def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple[Message, Message]:
     """What is inferred, and from what."""
-    judged = sum(c.inference is not None for c in comparisons)
-    if spent_by(table).seeds[-1] < MIN_SEEDS or not judged:
+    spoken = [c for c in comparisons if c.judgement is not None and c.judgement.word is not None]
+    judged = sum(c.inference is not None for c in spoken)
+    if not judged:
         return NO, Message("One final seed, too few trials or no comparable pair: nothing is inferred.")
-    return YES, Message(
+    return YES, Message.counted(
+        "{n} contrast in {metric}, the gain after tuning with a third of the trials, with an interval over the draw of "
+        "trials, users and the seed of the default configuration (jackknife of a U-statistic, Satterthwaite, "
+        "Student's t; no normality of single users is assumed), Holm and Benjamini-Hochberg adjusted; metric and "
+        "equivalence margin {margin} % fixed before the sweep. Valid for random search in the spaces given; {splits}.",
         "{n} contrasts in {metric}, each the gain after tuning with a third of the trials, with intervals over the "
         "draw of trials, users and the seed of the default configuration (jackknife of a U-statistic, Satterthwaite, "
         "Student's t; no normality of single users is assumed), Holm and Benjamini-Hochberg adjusted; metric and "
         "equivalence margin {margin} % fixed before the sweep. Valid for random search in the spaces given; {splits}.",
-        n=judged,
+        judged,
         metric=metric_name(table.primary),
         margin=f"{100 * table.delta:g}",
         splits=_splits(comparisons),
@@ -162,10 +200,10 @@ def _splits(comparisons: Sequence[Comparison]) -> str:
 def _settings(table: SweepTable) -> str:
     had = spent_by(table)
     return Message(
-        "{trials} trials of every condition with the same configurations, chosen by validation NDCG@20, then {seeds} "
-        "final seeds; judged on {metric}. Ranges, chosen values and splits stand in the records.",
-        trials=span(had.trials),
-        seeds=span(had.seeds),
+        "{trials} of every condition with the same configurations, chosen by validation NDCG@20, then {seeds}; judged "
+        "on {metric}. Ranges, chosen values and splits stand in the records.",
+        trials=counted(had.trials, TRIALS),
+        seeds=counted(had.seeds, SEEDS),
         metric=metric_name(table.primary),
     )
 
@@ -173,10 +211,11 @@ def _settings(table: SweepTable) -> str:
 def _compute(ledger: Ledger) -> tuple[Message, Message]:
     if not ledger.trainings:
         return NO, Message("The ledger is empty.")
-    return YES, Message(
+    return YES, Message.counted(
+        "{n} training, {failed} failed, {hours} hours in all on {devices}, {energy}. Every training has a row.",
         "{n} trainings, {failed} of them failed, {hours} hours in all on {devices}, {energy}. Every training has a "
         "row.",
-        n=ledger.trainings,
+        ledger.trainings,
         failed=ledger.failed,
         hours=f"{ledger.hours:.2g}",
         devices=series(ledger.devices) if ledger.devices else Message("a device that was not recorded"),
@@ -269,19 +308,25 @@ def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
     yield item(
         Message("Exact number of training and evaluation runs"),
         YES if ledger.trainings else NO,
-        Message("{n} trainings in the ledger, failed ones included.", n=ledger.trainings),
+        Message.counted(
+            "{n} training in the ledger, failed ones included.",
+            "{n} trainings in the ledger, failed ones included.",
+            ledger.trainings,
+        ),
         LEDGER,
     )
     yield item(
         Message("Definition of the metrics"),
         YES,
         Message(
-            "{metrics}: all items are ranked but those seen in training; formulas in docs/protocol.md.",
+            "{metrics}; ranked: {ranked}; formulas in docs/protocol.md.",
             metrics=series(table.metrics),
+            ranked=ledger.candidates,
         ),
         TABLE,
     )
-    answer = YES if spent_by(table).seeds[0] >= MIN_SEEDS else NO
+    had = spent_by(table)
+    answer = YES if had.measured and not had.unmeasured else NO
     yield item(
         Message("Central tendency and variation"),
         answer,
@@ -337,7 +382,7 @@ def _recsys(
     yield item(
         Message("How many seeds?"),
         YES,
-        Message("{n} final seeds, apart from the tuning seeds.", n=span(spent_by(table).seeds)),
+        Message("{seeds}, apart from the tuning seeds.", seeds=counted(spent_by(table).seeds, SEEDS)),
         FAIRNESS,
     )
     yield item(
@@ -349,15 +394,21 @@ def _recsys(
         ),
         MANIFEST,
     )
-    simple = sorted({m for _, m, _ in table.cells} & {"popularity", "itemknn", "ease", "contentknn", "hybridknn"})
+    done = {model for (_, model, _), cell in table.cells.items() if cell.status == "done"}
+    simple = sorted(done.intersection(SIMPLE))
     yield item(
         Message("Simple baselines?"),
         YES if simple else NO,
-        series(simple) if simple else Message("None in this sweep."),
+        series(simple) if simple else Message("Of {models} none has a result in this sweep.", models=series(SIMPLE)),
         TABLE,
     )
     yield item(Message("Ranges and chosen values of all methods?"), YES, _settings(table), FAIRNESS)
-    yield item(Message("Full ranking?"), YES, Message("All items but those of the user's training part."), TABLE)
+    yield item(
+        Message("Full ranking?"),
+        YES if ledger.ranked else NO,
+        Message("Ranked, none of them sampled: {ranked}.", ranked=ledger.candidates),
+        TABLE,
+    )
     yield item(Message("Code of baselines?"), YES, Message("One file per model, tuned by the same command."), MANIFEST)
 
 
@@ -397,7 +448,7 @@ def _equal_effort(groups: Sequence[Group]) -> tuple[Message, Message]:
     that is computed, where one tells as much as many.
     """
     others = {check.name for group in groups for check in group.checks} - {*SPLIT, *CHOICE}
-    claim = Message("Same trials, configurations, seeds and epoch rule, checked.")
+    claim = Message("Same trials, configurations, seeds and training rule, checked.")
     answer, reason = _by_checks(groups, others, claim)
     unlike = [] if answer == NO else [said for name in _datasets(groups) for said in _unlike(groups, name)]
     if unlike:

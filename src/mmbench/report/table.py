@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,8 @@ from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
-from mmbench.store.schema import ID_ONLY, Cell, CellName, Sample
+from mmbench.store.records import read_trainings
+from mmbench.store.schema import CLOSED_FORM, ID_ONLY, Cell, CellName, Sample, Stage, Training
 from mmbench.tuning.space import read_space, size
 
 #: The row that no cell runs: averaged ranks of the single-modality conditions.
@@ -30,6 +31,8 @@ LATE = "late"
 CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "shuffled_text", "shuffled_image",
               "shuffled_audio", "text_shuffled_image", "text_shuffled_audio", "image_shuffled_text",
               "image_shuffled_audio", "audio_shuffled_text", "audio_shuffled_image")  # fmt: skip
+#: Baselines that are tuned, and trained without gradients.
+SIMPLE = ("itemknn", "contentknn", "hybridknn", "ease", "ials")
 #: Planned contrasts, A against B, of a manifest that names none.
 CONTRASTS: tuple[Contrast, ...] = (
     Contrast("fused", "text"),
@@ -141,6 +144,14 @@ class CellResult:
         if self.parts:
             return self.parts[0].target
         return records.read(paths.cell_file(self.folder), Cell).target
+
+    @functools.cached_property
+    def exact(self) -> bool:
+        """Whether another seed gives the same result, see :func:`is_exact`; never of averaged lists."""
+        if self.parts:
+            return False
+        key = records.read(paths.cell_file(self.folder), Cell).key
+        return is_exact([t for stage in (Stage.TRIAL, Stage.FINAL) for t in read_trainings(self.folder, stage, key)])
 
     @property
     def asked_states(self) -> Mapping[str, str]:
@@ -318,6 +329,17 @@ def given_from(cell: Cell) -> tuple[str, str]:
 def exhausts(cell: Cell, n_trials: int) -> bool:
     """Whether so many trials are all configurations that there are, so that more of them would find nothing."""
     return cell.given is None and size(read_space(cell.config["search"])) <= n_trials
+
+
+def is_exact(trainings: Iterable[Training]) -> bool:
+    """Whether another seed gives the same result: a model that is computed, from features without chance.
+
+    Args:
+        trainings: random trials and final runs of one cell.
+    """
+    runs = [t for t in trainings if t.course is not None]
+    computed = all(t.course is not None and t.course.stop_reason == CLOSED_FORM for t in runs)
+    return bool(runs) and computed and len({t.feature_hash for t in runs}) == 1
 
 
 def not_tuned_here(dataset: str, root: str) -> Message:

@@ -175,7 +175,7 @@ class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
         seconds: wall time of the training; None for one that failed.
         setup_seconds: of it, building (and computing) the model.
         ranking_seconds: of it, scoring and ranking validation.
-        total_seconds: wall time with reading features and retries.
+        total_seconds: wall time with retries and tries that failed; None where a training was killed with its worker.
         n_samples: triplets trained on.
         ranked_users: users whose validation was ranked, summed over epochs.
         device: where the training ran.
@@ -194,6 +194,11 @@ class Cost(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     peak_rss_mb: float | None = None
     machine: str | None = None
     energy_kwh: float | None = None
+
+    @property
+    def spent(self) -> float:
+        """Seconds that it took, however it ended and with tries that failed; 0 where nobody timed it."""
+        return self.total_seconds or self.seconds or 0.0
 
 
 class Control(Value, frozen=True):

@@ -231,8 +231,10 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
             if isinstance(error, OSError) and not allocation.is_out_of_memory(error):
                 raise
             failure = Failure(reason=allocation.reason(error), traceback=traceback.format_exc())
+    spent = time.perf_counter() - began
     if fitted is None:
-        return Trained(begun.ended(failure=failure), Cost(machine=machine(settings), energy_kwh=meter.kwh))
+        cost = Cost(total_seconds=spent, machine=machine(settings), energy_kwh=meter.kwh)
+        return Trained(begun.ended(failure=failure), cost)
     validation = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
     record = begun.ended(
         course=fitted.course,
@@ -241,7 +243,7 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
         validation_hash=frame_fingerprint(validation),
         state_hash=fingerprint.of_named_arrays(fitted.state) if fitted.state else "",
     )
-    fitted.cost.energy_kwh, fitted.cost.total_seconds = meter.kwh, time.perf_counter() - began
+    fitted.cost.energy_kwh, fitted.cost.total_seconds = meter.kwh, spent
     return Trained(record, fitted.cost, validation, fitted.state)
 
 

@@ -198,6 +198,12 @@ def test_a_cell_of_spaces_is_no_content() -> None:
     assert coverage(source) == {"items.title": {"present": 1}, "items.image_url": {"present": 1}}
 
 
+def test_every_column_of_images_that_is_encoded_is_counted() -> None:
+    items = pd.DataFrame({"item_id": ["a", "b"], "image": ["a.jpg", None], "image_path": ["", "b.jpg"]})
+    source = Source(pd.DataFrame({"user_id": ["u"], "item_id": ["a"]}), items, {})
+    assert coverage(source) == {"items.image": {"present": 1}, "items.image_path": {"present": 1}}
+
+
 def test_texts_are_joined_in_the_order_asked(tmp_path: Path) -> None:
     log = write(tmp_path / "log.csv", "user,item\nu,a\nu,b\n")
     items = write(tmp_path / "items.csv", "sku,one,two\na,x NULL,y\nb,NULL,x y\n")

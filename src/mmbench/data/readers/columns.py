@@ -50,6 +50,10 @@ USUAL: Mapping[str, tuple[str, ...]] = {
         "分類名", "ジャンル", "大分類", "大分類名", "部門", "部門名",
     ),
 }  # fmt: skip
+#: Column that is the text of the items where it is there.
+TEXT_COLUMN = "text"
+#: Columns with the path or the address of an item's image, the first one that is there counts.
+IMAGE_COLUMNS = ("image_path", "image", "image_url")
 OPTIONAL = ("rating", "timestamp", "split", "order", "quantity")
 _NOTHING_LIKE = {
     "user": Template("{path}: no column looks like the user; name it with --user; columns are {columns}"),
@@ -130,6 +134,15 @@ def guessed(names: Iterable[str], role: str) -> list[str]:
     for name in names:
         plain.setdefault(re.sub(r"[\s_\-./]", "", unicodedata.normalize("NFKC", name).casefold()), name)
     return [plain[usual] for usual in USUAL[role] if usual in plain]
+
+
+def text_columns(names: Iterable[str]) -> list[str]:
+    """Columns of a catalogue that are the text of its items: ``text``, or all with a usual name, the most usual first.
+
+    What is encoded by default is measured by the slices of text length, too.
+    """
+    names = list(names)
+    return [TEXT_COLUMN] if TEXT_COLUMN in names else guessed(names, "text")
 
 
 def header_at(rows: Sequence[Sequence[str]]) -> int:

@@ -197,7 +197,7 @@ def _ticks(axes: Axes, say: Callable[[float], str], most: int) -> None:
 
 def _draw(paint: Callable[[Axes], None], height: int, label: str, axis: int = 0) -> Markup:
     """Paint axes that leave :data:`MARGIN` at the sides and ``axis`` units below; ``label`` is what is read aloud."""
-    style: Any = {**STYLE, "text.parse_math": False, "axes.spines.left": False, "axes.spines.bottom": False}
+    style: Any = {**STYLE, "axes.spines.left": False, "axes.spines.bottom": False}
     style |= {"xtick.bottom": False, "xtick.labelbottom": False, "ytick.left": False, "ytick.labelleft": False}
     with rc_context(style), warnings.catch_warnings():
         # Its own font lacks Japanese, but the page draws the text with the reader's font.

@@ -498,9 +498,11 @@ def guard_rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:
             if fact.interval is None
             else speaker(
                 Message(
-                    "{value} ({range})",
+                    "{value} ({lo} to {hi}, {level} % interval)",
                     value=speaker.gain(fact.value),
-                    range=speaker.span(speaker.gain(fact.interval.lo), speaker.gain(fact.interval.hi)),
+                    lo=speaker.gain(fact.interval.lo),
+                    hi=speaker.gain(fact.interval.hi),
+                    level=level_name(fact.interval.level),
                 )
             ),
             "word": speaker(RAILS[Rail(fact.word)]),

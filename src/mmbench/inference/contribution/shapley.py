@@ -133,11 +133,11 @@ class PairValue:
     Args:
         interaction: negative where they repeat each other, positive where they help each other.
         log_agrees: whether it has the same sign on the logarithm of the metric, where effects are relative; near a
-            ceiling or floor of the metric the two can differ. False where a value is zero.
+            ceiling or floor of the metric the two can differ. None where a value is zero and has no logarithm.
     """
 
     interaction: Interval
-    log_agrees: bool
+    log_agrees: bool | None
 
 
 @dataclass(frozen=True)
@@ -223,8 +223,8 @@ class _Game:
         return PairValue(interaction, _log_agrees(means, a, b, interaction.mean))
 
 
-def _log_agrees(means: Mapping[Coalition, float], a: str, b: str, value: float) -> bool:
+def _log_agrees(means: Mapping[Coalition, float], a: str, b: str, value: float) -> bool | None:
     if not all(mean > 0 for mean in means.values()):
-        return False
+        return None
     logs = {subset: math.log(mean) for subset, mean in means.items()}
     return bool(np.sign(interaction(logs, a, b)) == np.sign(value))

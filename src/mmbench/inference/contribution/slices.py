@@ -107,12 +107,14 @@ def slice_gains(
     }
     of_each = _share_of(level, sum(part.told for part in parts.values()))
     of_gains = _share_of(level, sum(part.told and part.compared for part in parts.values()))
-    whole = float((a - b).mean()) * len(a)
+    change = float((a - b).mean())
+    whole = change * len(a)
     slices = {}
     for name, part in parts.items():
         n_pairs, difference = len(part.users), part.difference(of_each, level)
         gain = part.gain(of_gains, level) if part.compared else None
-        slices[name] = SliceGain(n_pairs, difference, gain, difference.mean * n_pairs / whole if whole else None)
+        share = difference.mean * n_pairs / whole if abs(change) > UNCHANGED else None
+        slices[name] = SliceGain(n_pairs, difference, gain, share)
     return slices
 
 
