@@ -40,11 +40,6 @@ class Interval:
         """Whether a value lies in the interval, its ends included."""
         return self.lo <= value <= self.hi
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether zero lies outside the interval."""
-        return self.lo > 0 or self.hi < 0
-
 
 @dataclass(frozen=True, kw_only=True)
 class CrossedInterval(Interval):
@@ -129,13 +124,6 @@ class LogGain:
         if self.se == 0.0:
             return 0.0
         return _gain_of(float(special.stdtrit(self.df, [1 - alpha / 2, power]).sum()) * self.se)
-
-    def exceeds(self, gain: float) -> float:
-        r"""Probability of a gain above ``gain`` where :math:`\log(1 + \rho) \sim L + se \, t_{df}`."""
-        if gain <= -1:
-            return 1.0
-        distance = self.log_ratio - math.log1p(gain)
-        return float(distance > 0) if self.se == 0.0 else float(special.stdtr(self.df, distance / self.se))
 
     def draws(self, rng: np.random.Generator, size: int) -> Vector:
         r"""Gains drawn from :math:`\exp(L + se \, t_{df}) - 1`, ``(size,)``; this law has no finite mean."""

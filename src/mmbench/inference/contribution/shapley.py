@@ -87,25 +87,9 @@ def combined(weights: Weights, game: Mapping[Coalition, float]) -> float:
     return math.fsum(weight * game[subset] for subset, weight in weights.items())
 
 
-def shapley(game: Mapping[Coalition, float]) -> dict[str, float]:
-    """Shapley value of every modality in name order; see :func:`shapley_weights`."""
-    everyone = modalities_of(game)
-    return {name: combined(shapley_weights(everyone, name), game) for name in sorted(everyone)}
-
-
 def interaction(game: Mapping[Coalition, float], a: str, b: str) -> float:
     """Interaction of two modalities; see :func:`interaction_weights`."""
     return combined(interaction_weights(modalities_of(game), a, b), game)
-
-
-def alone(game: Mapping[Coalition, float], name: str) -> float:
-    """What a modality adds to nothing."""
-    return combined(alone_weights(modalities_of(game), name), game)
-
-
-def given_rest(game: Mapping[Coalition, float], name: str) -> float:
-    """What a modality adds to all the others."""
-    return combined(given_rest_weights(modalities_of(game), name), game)
 
 
 @dataclass(frozen=True)
