@@ -59,7 +59,7 @@ class CrossedInterval(Interval):
 
     @property
     def bounded(self) -> bool:
-        """Whether anything tells how uncertain it is; see :func:`bounded_gain`."""
+        """Whether anything tells how uncertain it is; see :func:`bounded_interval`."""
         return math.isfinite(self.se)
 
     def at(self, level: float) -> Interval:
@@ -235,9 +235,19 @@ def bounded_gain(a: Matrix, b: Matrix, level: float = 0.95, *, same: bool = Fals
         same: whether both sides are known to be the same, by more than these tables: then zero is exact.
     """
     gain = relative_gain(a, b, level)
-    if same or (len(a) >= MIN_USERS and gain.se > UNCHANGED):
-        return gain
-    return replace(gain, lo=-math.inf, hi=math.inf, se=math.inf, p=math.nan)
+    return gain if same else bounded_interval(gain, len(a))
+
+
+def bounded_interval(interval: CrossedInterval, n_users: int) -> CrossedInterval:
+    """An interval over users, with infinite bounds where no user tells how uncertain it is; see :func:`bounded_gain`.
+
+    Args:
+        interval: the interval.
+        n_users: users that it rests on.
+    """
+    if n_users >= MIN_USERS and interval.se > UNCHANGED:
+        return interval
+    return replace(interval, lo=-math.inf, hi=math.inf, se=math.inf, p=math.nan)
 
 
 def scaled_differences(a: Matrix, b: Matrix) -> tuple[Matrix, float]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from mmbench.inference.intervals import MIN_USERS, UNCHANGED, Interval, Matrix, bounded_gain, crossed_interval
+from mmbench.inference.intervals import UNCHANGED, Interval, Matrix, bounded_gain, bounded_interval, crossed_interval
 
 Coalition = frozenset[str]
 #: Weight of each subset's value in a measure.
@@ -183,10 +183,7 @@ class _Game:
     def measured(self, weights: Weights) -> Interval:
         """A weighted sum of values with its interval, whose bounds are infinite as those of a relative gain are."""
         table = self.table(weights)
-        interval = crossed_interval(table, self.level)
-        if len(table) >= MIN_USERS and interval.se > UNCHANGED:
-            return interval
-        return replace(interval, lo=-math.inf, hi=math.inf, se=math.inf, p=math.nan)
+        return bounded_interval(crossed_interval(table, self.level), len(table))
 
     def modality(self, name: str) -> ModalityValue:
         """What one modality is worth."""
