@@ -69,7 +69,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class SweepTotals:
     """What the records say of the whole sweep."""
 
     trainings: int
@@ -93,7 +93,7 @@ class Ledger:
         return clauses([recorded_sizes(line) for line in lines]) if lines else NOT_RECORDED
 
 
-def read_ledger(table: SweepTable) -> Ledger:
+def read_ledger(table: SweepTable) -> SweepTotals:
     """Sum up the ledger and the cells of a sweep."""
     rows = list(read_rows(table.folder))
     status = Counter(row.status for row in rows)
@@ -101,7 +101,7 @@ def read_ledger(table: SweepTable) -> Ledger:
     energy = [row.cost.energy_kwh for row in rows if row.cost.energy_kwh is not None]
     done = [cell for cell in table.cells.values() if cell.status == "done" and not cell.parts]
     seals = [records.read(paths.seal_file(cell.folder), Seal) for cell in done]
-    return Ledger(
+    return SweepTotals(
         len(rows),
         len(rows) - status["ok"],
         seconds / 3600,
@@ -170,7 +170,7 @@ def _settings(table: SweepTable) -> str:
     )
 
 
-def _compute(ledger: Ledger) -> tuple[Message, Message]:
+def _compute(ledger: SweepTotals) -> tuple[Message, Message]:
     if not ledger.trainings:
         return NO, Message("The ledger is empty.")
     return YES, Message(
@@ -188,11 +188,11 @@ def _answer(checklist: str, name: str, answer: str, reason: str, *evidence: str)
     return Answer(checklist, name, answer, reason, evidence)
 
 
-def _protocols(ledger: Ledger) -> str:
+def _protocols(ledger: SweepTotals) -> str:
     return series(ledger.protocols) if ledger.protocols else NOT_RECORDED
 
 
-def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Ledger) -> Iterator[Answer]:
+def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, NEURIPS)
     names = listed(dict.fromkeys(c.contrast for c in comparisons))
     yield item(
@@ -239,7 +239,7 @@ def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Ledge
         yield item(name, OPEN, FOR_A_PERSON)
 
 
-def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
+def _pineau_data(ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
     yield item(Message("Clear description of the models"), YES, Message("Each model file names its paper and formula."))
     yield item(Message("Statistics of the data"), YES if ledger.cells else NO, ledger.data, MANIFEST)
@@ -263,7 +263,7 @@ def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
     yield item(Message("Link to the data"), OPEN, Message("Say where the data can be had."))
 
 
-def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
+def _pineau_runs(table: SweepTable, ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
     yield item(Message("Ranges of hyper-parameters, how the best were chosen"), YES, _settings(table), FAIRNESS)
     yield item(
@@ -296,7 +296,7 @@ def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
     yield item(Message("Computing infrastructure"), YES if ledger.devices else NO, built, LEDGER)
 
 
-def _acm(ledger: Ledger) -> Iterator[Answer]:
+def _acm(ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, ACM)
     yield item(
         Message("Artifacts available"), OPEN, Message("Put the bundle into an archive with a DOI and name its licence.")
@@ -322,7 +322,7 @@ def _acm(ledger: Ledger) -> Iterator[Answer]:
 
 
 def _recsys(
-    table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group], ledger: Ledger
+    table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group], ledger: SweepTotals
 ) -> Iterator[Answer]:
     item = functools.partial(_answer, RECSYS)
     answer, reason = _equal_effort(groups)
