@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
+from mmbench.data.features import ItemFeature, nonzero_rows, read_matrix, with_missing_filled
 
 
 def save(folder: Path, array: np.ndarray, *, pickled: bool = False) -> Path:
@@ -103,6 +104,35 @@ def test_the_mean_of_many_rows_is_not_summed_in_single_precision() -> None:
     values[0] = 0
     feature = with_missing_filled(values, np.arange(200_001) > 0)
     assert feature.values[0, 0] == np.float32(0.1)
+
+
+@pytest.mark.parametrize("block", [1, 10, 70, 1000])
+def test_the_mean_does_not_depend_on_blocks_to_the_last_bit(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    values = (rng.standard_normal((90, 7)) * np.exp(20 * rng.standard_normal((90, 7)))).astype(np.float32)
+    present = np.arange(90) % 4 > 0
+    present[:20] = False  # whole blocks are missing
+    expected = values[present].mean(axis=0, dtype=np.float64).astype(np.float32)
+    monkeypatch.setattr("mmbench.data.features.BLOCK_NUMBERS", block)
+    filled = with_missing_filled(values, present).values
+    assert (filled[~present] == expected).all()
+    assert np.array_equal(filled[present], values[present])
+
+
+def test_filling_a_large_matrix_copies_no_more_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, present = np.ones((20_000, 64), np.float32), np.arange(20_000) != 5
+    monkeypatch.setattr("mmbench.data.features.BLOCK_NUMBERS", 64 * 100)
+    tracemalloc.start()
+    with_missing_filled(values, present, in_place=True)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < values.nbytes / 10
+
+
+def test_rows_of_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.array([[0, 1e-40], [0, -0.0], [-3, 0], [0, 0]], np.float32)
+    monkeypatch.setattr("mmbench.data.features.BLOCK_NUMBERS", 4)
+    assert nonzero_rows(values).tolist() == [True, False, True, False]
 
 
 def test_nothing_present_gives_zeros() -> None:

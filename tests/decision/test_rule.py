@@ -17,7 +17,6 @@ from mmbench.decision import (
     as_record,
     decide,
     decide_first,
-    evsi_normal,
     read_economics,
     replay,
 )
@@ -35,13 +34,13 @@ from mmbench.decision.value import (
     DRAWS,
     breakeven,
     central,
+    draw,
     flips,
     likely_npv,
     of_part,
     tornado,
     triangular,
     uniforms,
-    valued,
 )
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.tuned_gain import WIDEST, NoWord
@@ -59,6 +58,8 @@ from tests.decision.cases import (
     promising,
     without_gain,
 )
+from tests.inference.test_intervals import exceeding
+from tests.test_decision import evpi_normal
 
 FAIL, UNKNOWN, PASS = Status.FAIL, Status.UNKNOWN, Status.PASS
 
@@ -247,7 +248,7 @@ def test_value_by_hand() -> None:
     # 0.2 x 0.5 x 1,000,000 x 3 - 60,000 - 20,000 x 3
     assert likely_npv(economics(), 0.2) == pytest.approx(180_000)
     assert decide(evidence(0.2), economics()).breakeven == pytest.approx(BREAKEVEN)
-    value = valued(economics(), log_gain(0.2, 0.0))
+    value = draw(economics(), log_gain(0.2, 0.0)).value()
     assert value.mean == pytest.approx(180_000, rel=0.01)
     # Only the transfer varies: sd of a symmetric triangular of half-width .2 is .2 / sqrt(6).
     assert value.sd == pytest.approx(0.2 / np.sqrt(6) * 600_000, rel=0.02)
@@ -257,8 +258,8 @@ def test_value_by_hand() -> None:
 
 def test_probability_of_paying_is_that_of_the_gain_beyond_break_even() -> None:
     certain = economics(transfer=0.5)
-    value = valued(certain, log_gain(0.09, 0.01))
-    exact = log_gain(0.09, 0.01).exceeds(BREAKEVEN)  # about one standard error above it
+    value = draw(certain, log_gain(0.09, 0.01)).value()
+    exact = exceeding(log_gain(0.09, 0.01), BREAKEVEN)  # about one standard error above it
     assert value.probability == pytest.approx(exact, abs=0.01)
     assert value.sd == pytest.approx(0.01 * 0.5 * 1e6 * 3, rel=0.02)
     # E max(NPV, 0) - max(E NPV, 0) of a normal value
@@ -269,8 +270,8 @@ def test_the_break_even_gain_is_drawn_too() -> None:
     # Break-even is .04 / transfer, triangular over .3, .5, .7: the gain exceeds it in the mean of its chances.
     gain = LogGain(np.log(1.1), 0.05, 6.0)
     transfer = np.random.default_rng(5).triangular(0.3, 0.5, 0.7, 4000)
-    exact = np.mean([gain.exceeds(0.04 / eta) for eta in transfer])
-    assert valued(economics(), gain).probability == pytest.approx(exact, abs=0.01)
+    exact = np.mean([exceeding(gain, 0.04 / eta) for eta in transfer])
+    assert draw(economics(), gain).value().probability == pytest.approx(exact, abs=0.01)
 
 
 def test_a_gain_with_one_degree_of_freedom_has_a_value() -> None:
@@ -281,7 +282,7 @@ def test_a_gain_with_one_degree_of_freedom_has_a_value() -> None:
     kept = central(gain, drawn)
     assert kept.max() == pytest.approx(1.1 * np.exp(WIDEST) - 1)
     assert kept.min() == pytest.approx(1.1 * np.exp(-WIDEST) - 1)
-    value = valued(economics(), gain)
+    value = draw(economics(), gain).value()
     assert value.mean == pytest.approx(float(kept.mean()) * 0.5 * 3e6 - 120_000, rel=0.05)
     assert (value.probability > 0.5, np.isfinite(value.evpi)) == (True, True)
     # With many degrees of freedom its 99.9 % bounds are narrower than a factor of two.
@@ -333,7 +334,7 @@ def test_more_users_are_worth_what_their_standard_error_says() -> None:
     after = 0.02 * np.sqrt(0.7 / 4 + 0.2 + 0.1)
     noise = 1 / np.sqrt(1 / after**2 - 1 / 0.02**2)
     assert decided.value is not None
-    worth = evsi_normal(decided.value.mean, 0.02 * 1.5e6, noise * 1.5e6)
+    worth = evpi_normal(decided.value.mean, preposterior_sd(0.02 * 1.5e6, noise * 1.5e6))
     assert step.evsi == pytest.approx(worth, rel=5e-3)  # over draws, not by the normal law
 
 
@@ -570,7 +571,8 @@ def test_the_value_of_a_measurement_over_draws() -> None:
     """Of normal draws it is the closed form, and it rises with what the measurement tells up to the EVPI."""
     draws = np.random.default_rng(0).normal(-0.1, 1.0, 400_000)
     for pilot in (0.3, 1.0, 3.0):
-        assert evsi(draws, preposterior_sd(1.0, pilot)) == pytest.approx(evsi_normal(-0.1, 1.0, pilot), abs=0.003)
+        spread = preposterior_sd(1.0, pilot)
+        assert evsi(draws, spread) == pytest.approx(evpi_normal(-0.1, spread), abs=0.003)
     skewed = np.random.default_rng(0).lognormal(0.0, 1.5, 10_000) - 4.0
     worth = [evsi(skewed, r * skewed.std()) for r in (0.0, 0.2, 0.5, 0.9, 1.0, 2.0)]
     assert worth == sorted(worth)

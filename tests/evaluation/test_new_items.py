@@ -244,6 +244,29 @@ def test_the_offset_is_the_best_of_validation_and_then_stays() -> None:
     assert offset == next(o for o in OFFSETS if means[o] == max(means.values()))
 
 
+def test_all_offsets_are_ranked_from_scores_that_are_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmbench.evaluation.ranking.BLOCK_SCORES", 1)
+    monkeypatch.setattr("mmbench.evaluation.ranking.BLOCK_USERS", 5)
+    part, train = a_part(n_users=40)
+    lists, table = CommonLists(part, train), Table(np.random.default_rng(5).standard_normal((40, 30)))
+    table.table[::4, torch.from_numpy(part.pool)] = 0.25  # by chance for some users of a block
+    asked: list[int] = []
+
+    class Counted:
+        def score(self, users: Tensor) -> Tensor:
+            asked.extend(users.tolist())
+            return table.score(users)
+
+    lists.best(Counted())
+    assert asked == lists.users.tolist()
+    versions = Calibrated(table, part, (train,), 0.0).with_offsets(torch.arange(40), OFFSETS)
+    for offset, version in zip(OFFSETS, versions, strict=True):
+        assert torch.equal(version, Calibrated(table, part, (train,), offset).score(torch.arange(40)))
+        of_offset = lists.with_offset(offset).rank(table).pairs
+        alone = lists.evaluator.rank(Calibrated(table, part, (train,), offset)).pairs
+        assert np.array_equal(of_offset.ranks, alone.ranks)
+
+
 def test_without_calibration_one_scale_takes_all_places() -> None:
     """Scores of new items far below the others: none in the first places; calibrated, some are."""
     part, train = a_part(n_users=40, n_items=30)

@@ -6,7 +6,7 @@ import csv
 import functools
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from mmbench.evaluation.metrics import RankedPairs
 from mmbench.inference import intervals
 from mmbench.inference.contribution import bootstrap, geometry, hits, pretest, rankings, ridge, shapley, signal, slices
 from mmbench.inference.contribution.pretest import Light
-from mmbench.inference.contribution.shapley import EMPTY
+from mmbench.inference.contribution.shapley import EMPTY, Coalition, Weights
 from mmbench.inference.contribution.signal import NewItemReach, frequent_items, new_item_reach
 from tests.conftest import BlockWorld
 from tests.inference.test_intervals import known_answers
@@ -39,21 +39,25 @@ def game(none: float, text: float, image: float, fused: float) -> dict[frozenset
     return {EMPTY: none, TEXT: text, IMAGE: image, BOTH: fused}
 
 
+def weighed(weights: Callable[[Coalition, str], Weights], values: Mapping[frozenset[str], float], name: str) -> float:
+    """A measure of one modality of a game."""
+    return shapley.combined(weights(shapley.modalities_of(values), name), values)
+
+
 # Known answers.
 
 
 @pytest.mark.parametrize("answer", known_answers("shapley"))
 def test_known_answer_shapley(answer: Mapping[str, Any]) -> None:
     values = game(answer["none"], answer["text"], answer["image"], answer["fused"])
-    phi = shapley.shapley(values)
     found = {
-        "phi_T": phi["text"],
-        "phi_I": phi["image"],
+        "phi_T": weighed(shapley.shapley_weights, values, "text"),
+        "phi_I": weighed(shapley.shapley_weights, values, "image"),
         "inter": shapley.interaction(values, "text", "image"),
-        "dT": shapley.alone(values, "text"),
-        "dI": shapley.alone(values, "image"),
-        "I_given_T": shapley.given_rest(values, "image"),
-        "T_given_I": shapley.given_rest(values, "text"),
+        "dT": weighed(shapley.alone_weights, values, "text"),
+        "dI": weighed(shapley.alone_weights, values, "image"),
+        "I_given_T": weighed(shapley.given_rest_weights, values, "image"),
+        "T_given_I": weighed(shapley.given_rest_weights, values, "text"),
     }
     np.testing.assert_allclose([found[k] for k in answer["expected"]], list(answer["expected"].values()), **CLOSE)
 
@@ -105,10 +109,10 @@ def test_known_answer_of_the_published_tables(source_study: Path) -> None:
     def percent(measure: Any) -> float:
         return round(float(np.mean([100 * measure(values) / values[BOTH] for values in cells.values()])), 1)
 
-    assert percent(lambda v: shapley.shapley(v)["text"]) == 21.6
-    assert percent(lambda v: shapley.shapley(v)["image"]) == 4.7
-    assert percent(lambda v: shapley.alone(v, "image")) == 7.1
-    assert percent(lambda v: shapley.given_rest(v, "image")) == 2.3
+    assert percent(lambda v: weighed(shapley.shapley_weights, v, "text")) == 21.6
+    assert percent(lambda v: weighed(shapley.shapley_weights, v, "image")) == 4.7
+    assert percent(lambda v: weighed(shapley.alone_weights, v, "image")) == 7.1
+    assert percent(lambda v: weighed(shapley.given_rest_weights, v, "image")) == 2.3
     assert percent(lambda v: shapley.interaction(v, "text", "image")) == -4.8
     using = [v for (model, _), v in cells.items() if model not in ("VBPR", "BM3", "SLMRec")]
     assert len(using) == 33
@@ -128,8 +132,7 @@ def test_shapley_is_the_mean_over_orders_of_arrival(values: list[float]) -> None
     for order in itertools.permutations("abc"):
         for place, name in enumerate(order):
             expected[name] += (v[frozenset(order[: place + 1])] - v[frozenset(order[:place])]) / 6
-    found = shapley.shapley(v)
-    assert list(found) == ["a", "b", "c"]
+    found = {name: weighed(shapley.shapley_weights, v, name) for name in "abc"}
     assert found == pytest.approx(expected, abs=1e-12)
     assert sum(found.values()) == pytest.approx(v[frozenset("abc")] - v[EMPTY], abs=1e-12)
     # A pair's interaction: how much the value of one changes when the other comes, over what else may be there.
@@ -139,17 +142,18 @@ def test_shapley_is_the_mean_over_orders_of_arrival(values: list[float]) -> None
 
 def test_a_modality_that_adds_nothing_gets_nothing() -> None:
     v = {s: 0.1 + 0.2 * ("a" in s) + 0.1 * ("b" in s) for s in THREE}
-    assert shapley.shapley(v) == pytest.approx({"a": 0.2, "b": 0.1, "c": 0.0}, abs=1e-12)
+    found = {name: weighed(shapley.shapley_weights, v, name) for name in "abc"}
+    assert found == pytest.approx({"a": 0.2, "b": 0.1, "c": 0.0}, abs=1e-12)
     assert shapley.interaction(v, "a", "c") == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_game_without_a_subset_is_refused() -> None:
     with pytest.raises(ValueError, match="no value for image; every subset of image, text needs one"):
-        shapley.shapley({EMPTY: 0.1, TEXT: 0.2, BOTH: 0.3})
+        shapley.modalities_of({EMPTY: 0.1, TEXT: 0.2, BOTH: 0.3})
     with pytest.raises(ValueError, match="no value for none"):
-        shapley.shapley({TEXT: 0.2})
+        shapley.modalities_of({TEXT: 0.2})
     with pytest.raises(ValueError, match="a game needs at least one modality"):
-        shapley.shapley({EMPTY: 0.2})
+        shapley.modalities_of({EMPTY: 0.2})
 
 
 def tables(text: float, image: float, both: float, n: int = 3000, s: int = 4) -> dict[frozenset[str], np.ndarray]:
@@ -164,12 +168,12 @@ def test_contributions_of_repeating_modalities() -> None:
     found = shapley.contributions(tables(0.03, 0.02, 0.031))
     text, image = found.modalities["text"], found.modalities["image"]
     means = {c: float(t.mean()) for c, t in tables(0.03, 0.02, 0.031).items()}
-    assert text.shapley.mean == pytest.approx(shapley.shapley(means)["text"])
+    assert text.shapley.mean == pytest.approx(weighed(shapley.shapley_weights, means, "text"))
     assert image.given_rest.mean == pytest.approx(means[BOTH] - means[TEXT])
     assert found.full.mean - found.base.mean == pytest.approx(text.shapley.mean + image.shapley.mean)
     for estimate in (text.shapley, text.alone, image.alone, image.given_rest):
         assert estimate.lo < estimate.mean < estimate.hi
-    assert image.alone.excludes_zero
+    assert not image.alone.contains(0.0)
     assert image.redundancy is not None
     assert image.redundancy.mean == pytest.approx(1 - image.given_rest.mean / image.alone.mean)
     assert image.redundancy.lo > 0.5
@@ -180,7 +184,7 @@ def test_contributions_of_repeating_modalities() -> None:
 
 def test_redundancy_needs_something_to_repeat() -> None:
     found = shapley.contributions(tables(0.03, 0.0, 0.03))
-    assert not found.modalities["image"].alone.excludes_zero
+    assert found.modalities["image"].alone.contains(0.0)
     assert found.modalities["image"].redundancy is None
     assert found.modalities["text"].redundancy is not None
 
@@ -267,7 +271,7 @@ def test_rounding_is_no_effect() -> None:
     v = {s: np.full((50, 2), 0.1 + 0.2 * ("a" in s) + 0.1 * ("b" in s)) for s in THREE}
     found = shapley.contributions(v)
     assert (found.modalities["c"].shapley.mean, found.pairs["a", "b"].interaction.mean) == (0.0, 0.0)
-    assert not found.pairs["a", "b"].interaction.excludes_zero
+    assert found.pairs["a", "b"].interaction.contains(0.0)
 
 
 def test_samples_that_fit_one_block_are_drawn_once() -> None:
@@ -297,7 +301,7 @@ def test_an_estimate_ends_at_the_outer_percentiles() -> None:
 def test_an_estimate_without_samples_knows_nothing() -> None:
     found = bootstrap.estimate(0.3, np.array([np.nan, np.nan]))
     assert (found.lo, found.hi) == (-np.inf, np.inf)
-    assert not found.excludes_zero
+    assert found.contains(0.0)
 
 
 # M2 and M3.
@@ -332,7 +336,7 @@ def test_a_modality_without_information_stays_on_the_floor() -> None:
         assert share.floor is not None
         assert share.excess is not None
         assert share.share > 0.01  # far from zero, although there is nothing
-        assert not share.excess.excludes_zero, name
+        assert share.excess.contains(0.0), name
         assert share.excess.mean == pytest.approx(share.share - share.floor)
     helped = flicker(rng, 5, np.clip(text_chance + 0.1, 0, 1))
     better = hits.hit_attribution(none, {"text": text, "image": image}, helped, "image", users)["net"]
@@ -410,7 +414,7 @@ def test_headroom_is_what_another_seed_could_not_find() -> None:
     assert 0.2 < found.realised.mean < 0.8
     assert found.realised.lo < found.realised.mean < found.realised.hi
     nothing = hits.hit_overlap(text, same, fused, users)
-    assert not nothing.headroom.excludes_zero
+    assert nothing.headroom.contains(0.0)
     assert nothing.realised is None
     assert nothing.jaccard == pytest.approx(nothing.jaccard_seeds, abs=0.01)
 
@@ -759,7 +763,7 @@ def test_slices_tell_where_the_gain_lives() -> None:
     assert list(found) == ["cold", "warm"]
     assert found["cold"].gain is None
     assert found["cold"].difference.lo > 0.03
-    assert not found["warm"].difference.excludes_zero
+    assert found["warm"].difference.contains(0.0)
     assert found["warm"].gain is not None
     assert found["warm"].gain.mean == pytest.approx(a[~cold].mean() / b[~cold].mean() - 1)
     shares = [slice_.share for slice_ in found.values()]

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 from mmbench.data.recdata import RecData
-from mmbench.models.mvgae import MVGAE, GaussianEncoder, MappedTable, product_of_experts, standard_divergence
+from mmbench.models.mvgae import MVGAE, GaussianEncoder, LinearItemTable, product_of_experts, standard_divergence
 from mmbench.nn.recommender import Triplets
 from tests.conftest import BlockWorld
 from tests.models import dense
@@ -209,7 +209,7 @@ def test_divergence_against_distributions(experts: list[Gaussian]) -> None:
 def test_initial_laws() -> None:
     """Xavier's normal law of every weight and of the table, the usual uniform law of biases."""
     torch.manual_seed(0)
-    encoder = GaussianEncoder(MappedTable(300, 64, 128), 128, 64, 1, 0.0)
+    encoder = GaussianEncoder(LinearItemTable(300, 64, 128), 128, 64, 1, 0.0)
     for name, parameter in encoder.named_parameters():
         if name.endswith("bias"):
             continue

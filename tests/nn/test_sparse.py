@@ -91,7 +91,7 @@ def test_rows_of_a_sparse_matrix(edges: Tensor) -> None:
 def test_common_users(edges: Tensor) -> None:
     interactions = dense_interactions(edges)
     of_items = interaction_matrix(edges.flip(0), N_ITEMS, N_USERS)
-    assert torch.equal(common_neighbours(of_items, 2, 5), (interactions.T @ interactions)[2:5])
+    assert torch.equal(common_neighbours(of_items)(2, 5), (interactions.T @ interactions)[2:5])
 
 
 @pytest.mark.usefixtures("float64")

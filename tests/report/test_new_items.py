@@ -31,7 +31,7 @@ from mmbench.report.disposals import read_disposals
 from mmbench.report.facts import Facts, notes
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv, markdown
-from mmbench.report.new_items import Measured, Row, read_rows
+from mmbench.report.new_items import FoldMeasures, Row, read_rows
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import disposal_sentence, sentence
 from mmbench.report.table import CONDITIONS
@@ -435,6 +435,6 @@ def test_the_report_of_a_cold_sweep_is_written_in_both_languages(report: Path) -
 
 
 def test_measured_is_plain() -> None:
-    row = Row("a", "cold", "m", "text", (Measured({}, 1, 2.0, 3, 0.5),))
+    row = Row("a", "cold", "m", "text", (FoldMeasures({}, 1, 2.0, 3, 0.5),))
     assert row.over("new ndcg@20") is None
     assert row.beyond is None

@@ -223,7 +223,7 @@ def test_parameters_are_kept_in_half_precision(tmp_path: Path) -> None:
         "scalar": np.float32(0.25),
         "empty": np.empty((0, 3), np.float32),
     }
-    files.write_state(tmp_path / "state.npz", files.as_stored(state))
+    files.state_writer(files.as_stored(state))(tmp_path / "state.npz")
     found = files.read_state(tmp_path / "state.npz")
     assert list(found) == list(state)
     for name in ("single", "double", "scalar", "empty"):
@@ -238,7 +238,7 @@ def test_parameters_are_kept_in_half_precision(tmp_path: Path) -> None:
 def test_parameters_that_half_precision_cannot_hold_stay_whole(tmp_path: Path) -> None:
     largest = float(np.finfo(np.float16).max)
     state = {"fits": np.array([largest], np.float32), "large": np.array([1.0, -2.0 * largest], np.float32)}
-    files.write_state(tmp_path / "state.npz", files.as_stored(state))
+    files.state_writer(files.as_stored(state))(tmp_path / "state.npz")
     found = files.read_state(tmp_path / "state.npz")
     assert found["fits"].dtype == np.float16
     assert found["large"].dtype == np.float32
@@ -249,7 +249,7 @@ def test_parameters_that_half_precision_cannot_hold_stay_whole(tmp_path: Path) -
 def test_the_same_parameters_and_tables_give_the_same_bytes(tmp_path: Path) -> None:
     frame = pd.DataFrame({"user": np.arange(50, dtype=np.int32), "ndcg@20": np.linspace(0, 1, 50)})
     for number in range(2):
-        files.write_state(tmp_path / f"{number}.npz", {"b": np.ones(3), "a": np.zeros((2, 2))})
+        files.state_writer({"b": np.ones(3), "a": np.zeros((2, 2))})(tmp_path / f"{number}.npz")
         files.write_parquet(tmp_path / f"{number}.parquet", frame)
         os.utime(tmp_path / f"{number}.npz", (number, number))
     for ending in ("npz", "parquet"):

@@ -91,8 +91,27 @@ def with_missing_filled(
     if present.all():
         return ItemFeature(values, present)
     filled = values if in_place else values.copy()
-    filled[~present] = values[present].mean(axis=0, dtype=np.float64) if present.any() else 0.0
+    filled[~present] = _mean_of_rows(values, present) if present.any() else 0.0
     return ItemFeature(filled, present)
+
+
+def _mean_of_rows(values: NDArray[np.float32], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Column mean ``(d,)`` of the chosen rows, of which there are some.
+
+    Each block is added behind the sum of those before it, row after row, so that the mean is that of all rows at once
+    to the last bit.
+    """
+    total = np.empty((0, values.shape[1]))
+    for block in row_blocks(values):
+        rows = values[block][chosen[block]]
+        if len(rows):
+            total = np.concatenate([total, rows], dtype=np.float64).sum(axis=0, keepdims=True)
+    return np.asarray(total[0] / np.count_nonzero(chosen))
+
+
+def nonzero_rows(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Which rows of ``(n, d)`` are not all zero, ``(n,)``."""
+    return np.concatenate([np.zeros(0, bool), *(values[block].any(axis=1) for block in row_blocks(values))])
 
 
 def read_array(path: Path, pickled: Template = PICKLED, *, mapped: bool = False) -> NDArray[Any]:

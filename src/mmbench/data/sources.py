@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mmbench import fingerprint
 from mmbench.data import encoded
-from mmbench.data.features import ItemFeature, read_matrix, row_blocks, with_missing_filled
+from mmbench.data.features import ItemFeature, nonzero_rows, read_matrix, with_missing_filled
 from mmbench.data.interactions import MOST_SECONDS, seconds
 from mmbench.data.parquet import read_parquet
 from mmbench.data.readers.text_table import Table, shortened
@@ -367,11 +367,6 @@ def _flags(values: pd.Series, file: Path) -> NDArray[np.bool_]:
             value=repr(shortened(str(values[unknown].iloc[0]))),
         )
     return flags.to_numpy(bool)
-
-
-def nonzero_rows(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which rows of ``(n, d)`` are not all zero, ``(n,)``."""
-    return np.concatenate([np.zeros(0, bool), *(values[block].any(axis=1) for block in row_blocks(values))])
 
 
 def rows_by_id(

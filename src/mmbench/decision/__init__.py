@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmbench.decision.economics import Economics, read_economics
 from mmbench.decision.evidence import Evidence, Gate, Status
-from mmbench.decision.formulas import annuity, breakeven_gain, evpi_normal, evsi_normal, npv, unit_normal_loss
+from mmbench.decision.formulas import annuity, breakeven_gain, npv
 from mmbench.decision.record import as_record, replay
 from mmbench.decision.rule import Action, Decision, decide, decide_first
 
@@ -20,10 +20,7 @@ __all__ = [
     "breakeven_gain",
     "decide",
     "decide_first",
-    "evpi_normal",
-    "evsi_normal",
     "npv",
     "read_economics",
     "replay",
-    "unit_normal_loss",
 ]

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from mmbench.messages import Refusal
 
@@ -70,43 +69,12 @@ def breakeven_gain(
     return (cost_once / annuity(years, discount) + cost_year) / (eta * base_value_year)
 
 
-def unit_normal_loss(z: float) -> float:
-    r""":math:`E[\max(Z - z, 0)] = \varphi(z) - z\,\Phi(-z)` of a standard normal Z."""
-    return math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) - z * float(special.ndtr(-z))
-
-
-def evpi_normal(mean: float, sd: float) -> float:
-    r"""Value of knowing a normal net present value before deciding, :math:`\sigma\, UNLI(|\mu|/\sigma)`.
-
-    Equal to :math:`E[\max(NPV, 0)] - \max(E\,NPV, 0)`.
-
-    Args:
-        mean: expected net present value.
-        sd: its standard deviation.
-    """
-    return sd * unit_normal_loss(abs(mean) / sd) if sd > 0 else 0.0
-
-
-def evsi_normal(mean: float, sd: float, pilot_sd: float) -> float:
-    r"""Value of a pilot that measures a normal net present value with standard error ``pilot_sd``.
-
-    :math:`\sigma_{pre}\, UNLI(|\mu| / \sigma_{pre})` with
-    :math:`\sigma_{pre}^2 = \sigma^2 - (1/\sigma^2 + 1/s^2)^{-1}`, the spread of what will be believed after the pilot.
-
-    Args:
-        mean: expected net present value.
-        sd: its standard deviation.
-        pilot_sd: standard error s of the pilot; zero is perfect knowledge.
-    """
-    return evpi_normal(mean, preposterior_sd(sd, pilot_sd))
-
-
 def preposterior_sd(sd: float, pilot_sd: float) -> float:
     r"""Spread of what will be believed after a pilot, :math:`\sigma^2 / \sqrt{\sigma^2 + s^2}`.
 
     Args:
         sd: standard deviation of what is believed before it.
-        pilot_sd: standard error s of the pilot.
+        pilot_sd: standard error s of the pilot; zero is perfect knowledge.
     """
     return sd**2 / math.hypot(sd, pilot_sd) if sd > 0 else 0.0
 

@@ -146,11 +146,6 @@ class Draws:
         )
 
 
-def valued(economics: Economics, gain: LogGain, n_draws: int = DRAWS, seed: int = 0) -> Value:
-    """What a gain is worth, see :func:`draw`."""
-    return draw(economics, gain, n_draws, seed).value()
-
-
 def draw(economics: Economics, gain: LogGain, n_draws: int = DRAWS, seed: int = 0) -> Draws:
     """Draw every input and the gain, independently of each other, and value each draw.
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from mmbench import fingerprint, paths
 from mmbench.data import encoded
+from mmbench.data.features import nonzero_rows
 from mmbench.data.sources import read_items, text_is_grams
 from mmbench.encoders import EVERY_LANGUAGE, Choice, Encoder, short_name
 from mmbench.encoders.cache import VectorCache
@@ -232,7 +233,7 @@ def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options,
             about["image_folder"] = str(Path(options.images).resolve())
     about["made_from"] = source
     # A vector without a direction tells two items apart no more than none does.
-    blank = ~vectors.values.any(axis=1)
+    blank = ~nonzero_rows(vectors.values)
     problems = {row: vectors.problems.get(row, Problem.UNLIKE) for row in np.flatnonzero(blank).tolist()}
     vectors = replace(vectors, problems=problems)
     if len(problems) == len(ids):
@@ -300,7 +301,7 @@ def _write(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         np.save(file, vectors.values, allow_pickle=False)
-    lengths = np.linalg.norm(vectors.values[vectors.values.any(axis=1)], axis=1)
+    lengths = np.linalg.norm(vectors.values[nonzero_rows(vectors.values)], axis=1)
     sidecar = {
         "modality": choice.modality,
         "label": choice.label,

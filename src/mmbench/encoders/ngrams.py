@@ -22,7 +22,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 
-from mmbench.data.features import ItemFeature, with_missing_filled
+from mmbench.data.features import ItemFeature, nonzero_rows, with_missing_filled
 from mmbench.data.sources import Source
 from mmbench.messages import Refusal
 
@@ -81,7 +81,7 @@ def encode_texts(texts: Sequence[str], *, dim: int = 256, seed: int = 0) -> NDAr
 def text_feature(texts: Sequence[str], *, dim: int = 256, seed: int = 0) -> ItemFeature:
     """Features of :func:`encode_texts`; an item is present if its row is not all zero."""
     values = encode_texts(texts, dim=dim, seed=seed)
-    return with_missing_filled(values, np.abs(values).max(axis=1) > 0)
+    return with_missing_filled(values, nonzero_rows(values))
 
 
 def with_text(source: Source, columns: Sequence[str], dim: int) -> Source:

@@ -8,6 +8,7 @@ chooses. See ``docs/protocol.md``, New items.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -58,6 +59,10 @@ class Calibrated:
 
     def score(self, users: Tensor) -> Tensor:
         """Calibrated scores of all items, ``(B, n_items)``."""
+        return next(self.with_offsets(users, [self.offset]))
+
+    def with_offsets(self, users: Tensor, offsets: Iterable[float]) -> Iterator[Tensor]:
+        """Scores calibrated with one offset after the other, ``(B, n_items)`` each; the next one takes its memory."""
         scores = self.model.score(users)
         device = scores.device
         warm, pool = self.warm.to(device), self.pool.to(device)
@@ -67,16 +72,19 @@ class Calibrated:
         first = (ends - starts).cumsum(0) - (ends - starts)
         place = torch.arange(len(rows)) - first[rows] + starts[rows]
         unseen[rows.to(device), self._items[place].to(device)] = False
-        exact = scores.double()
+        exact = scores.to(torch.float64, copy=True)
         mean, spread = _moments(exact, unseen)
         of_pool = exact[:, pool]
         own = of_pool - of_pool.mean(1, keepdim=True)
         width = own.square().mean(1, keepdim=True).sqrt()
         constant = of_pool.amax(1, keepdim=True) == of_pool.amin(1, keepdim=True)
-        standard = torch.where(constant, _chance(users, pool), own / torch.where(constant, 1.0, width))
-        calibrated = exact.clone()
-        calibrated[:, pool] = mean + spread * (standard + self.offset)
-        return calibrated
+        standard = own / torch.where(constant, 1.0, width)
+        if constant.any():
+            rows = constant.squeeze(1)
+            standard[rows] = _chance(users[rows], pool)
+        for offset in offsets:
+            exact[:, pool] = mean + spread * (standard + offset)
+            yield exact
 
 
 def _moments(scores: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,7 +156,7 @@ class CommonLists:
             DegenerateScores: if scores are NaN or infinite.
         """
         offset = self.best(model)[0] if self.offset is None else self.offset
-        ranking = self._mixed(model, offset, max(top_k, LISTED))
+        (ranking,) = self._ranked(model, [offset], max(top_k, LISTED))
         assert ranking.top is not None
         listed = new_in(ranking.top, self.part.pool)
         return replace(ranking, top=ranking.top if top_k else None, listed_new=listed)
@@ -163,17 +171,16 @@ class CommonLists:
 
     def best(self, model: Scorer, metric: str = METRIC) -> tuple[float, Vector]:
         """The offset with the best harmonic mean, the first of equals, and its values by user."""
-        best: tuple[float, Vector] | None = None
-        for offset in OFFSETS:
-            values = per_user(self._mixed(model, offset).pairs, metric)
-            if best is None or values.mean() > best[1].mean():
-                best = offset, values
-        assert best is not None
-        return best
+        values = [per_user(ranking.pairs, metric) for ranking in self._ranked(model, OFFSETS)]
+        best = max(range(len(OFFSETS)), key=lambda place: values[place].mean())
+        return OFFSETS[best], values[best]
 
-    def _mixed(self, model: Scorer, offset: float, top_k: int = 0) -> Ranking:
-        ranking = self.evaluator.rank(Calibrated(model, self.part, self.seen, offset), top_k)
-        return replace(ranking, pairs=replace(ranking.pairs, new=self.part.pool[ranking.items]))
+    def _ranked(self, model: Scorer, offsets: Sequence[float], top_k: int = 0) -> list[Ranking]:
+        """One ranking for each offset; a block of users is scored once for all of them."""
+        calibrated = Calibrated(model, self.part, self.seen, 0.0)
+        rankings = self.evaluator.rank_each(lambda users: calibrated.with_offsets(users, offsets), len(offsets), top_k)
+        new = self.part.pool[self.evaluator.items]
+        return [replace(ranking, pairs=replace(ranking.pairs, new=new)) for ranking in rankings]
 
 
 def new_in(lists: NDArray[np.integer], pool: NDArray[np.bool_], k: int = LISTED) -> NDArray[np.int64]:

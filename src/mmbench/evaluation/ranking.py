@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +32,10 @@ class Scorer(Protocol):
 
     def score(self, users: Tensor) -> Tensor:
         """Scores of all items, ``(B, n_items)``; the same whenever it is asked."""
+
+
+#: Gives several versions of the scores ``(B, n_items)`` of users ``(B,)``; one may lie in the memory of the one before.
+Versions = Callable[[Tensor], Iterator[Tensor]]
 
 
 class DegenerateScores(ArithmeticError):
@@ -116,55 +121,75 @@ class Evaluator:
         Raises:
             DegenerateScores: if scores are NaN, infinite or all equal.
         """
-        first, others, settled, of_seen, sums, top = [], [], [], [], [], []
-        informative = False
+        return self.rank_each(lambda users: map(model.score, [users]), 1, top_k)[0]
+
+    def rank_each(self, versions: Versions, n_versions: int, top_k: int = 0) -> list[Ranking]:
+        """Rank the part with each of several versions of the scores, which share the work on a block of users.
+
+        Args:
+            versions: gives the versions one after the other, the same whenever it is asked.
+            n_versions: how many of them are ranked.
+            top_k: length of the lists, without which there are none.
+
+        Raises:
+            DegenerateScores: as :meth:`rank`, if that holds of any version.
+        """
+        tallies = [_Tally() for _ in range(n_versions)]
         for begin, end in self._blocks():
-            block = self._scored(model, begin, end)
-            informative = informative or block.varies()
-            sums.append(block.total)
-            of_seen.append(block.of_seen())
-            first.append(compared(block.scores, self._first_items[begin:end]))
-            rest = self._others[self._other_starts[begin] : self._other_starts[end]]
-            further = compared_rows(block.scores, self._pair_users[rest] - begin, self._pair_items[rest])
-            others += further
-            settled.append(
-                self._settled(block, begin, torch.cat([self._first[begin:end], rest]), [first[-1], *further])
-            )
-            if top_k:
-                top.append(top_items(block.candidates(), block.users, min(top_k, self.n_items)).int().cpu().numpy())
-            del block  # its memory, still in the cache, serves the next one
-        self._refuse_degenerate(model, sums, informative)
-        own, better, _ = (torch.cat(x)[self._in_order] for x in zip(*first, *others, strict=True))
-        ranks = better.long() + 1 - self._seen_ahead(own, torch.cat(of_seen))
-        tied, places = (torch.cat(parts) for parts in zip(*settled, strict=True))
+            with torch.no_grad():
+                scores = versions(self._user_index[begin:end])
+                # No name keeps a block: its memory, still in the cache, serves the next one.
+                for tally in tallies:
+                    self._count(tally, self._block(next(scores), begin, end), begin, end, top_k)
+        for version, tally in enumerate(tallies):
+            self._refuse_degenerate(versions, version, tally)
+        return [self._ranking(tally) for tally in tallies]
+
+    def _count(self, tally: _Tally, block: _Block, begin: int, end: int, top_k: int) -> None:
+        """Add what the scores of one block of users say."""
+        tally.informative = tally.informative or block.varies()
+        tally.sums.append(block.total)
+        tally.of_seen.append(block.of_seen())
+        tally.first.append(compared(block.scores, self._first_items[begin:end]))
+        rest = self._others[self._other_starts[begin] : self._other_starts[end]]
+        further = compared_rows(block.scores, self._pair_users[rest] - begin, self._pair_items[rest])
+        tally.others += further
+        pairs = torch.cat([self._first[begin:end], rest])
+        tally.settled.append(self._settled(block, begin, pairs, [tally.first[-1], *further]))
+        if top_k:
+            listed = top_items(block.candidates(), block.users, min(top_k, self.n_items))
+            tally.top.append(listed.int().cpu().numpy())
+
+    def _ranking(self, tally: _Tally) -> Ranking:
+        own, better, _ = (torch.cat(x)[self._in_order] for x in zip(*tally.first, *tally.others, strict=True))
+        ranks = better.long() + 1 - self._seen_ahead(own, torch.cat(tally.of_seen))
+        tied, places = (torch.cat(parts) for parts in zip(*tally.settled, strict=True))
         ranks[tied] = places
         ranked = ranks.cpu().numpy()
         pairs_ranked = RankedPairs(self.pair_users, ranked, len(self.users), candidates=self.n_candidates)
-        return Ranking(self.users, pairs_ranked, self.items, np.concatenate(top) if top else None)
+        return Ranking(self.users, pairs_ranked, self.items, np.concatenate(tally.top) if tally.top else None)
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
         step = max(BLOCK_USERS, BLOCK_SCORES // self.n_items)
         for begin in range(0, len(self.users), step):
             yield begin, min(begin + step, len(self.users))
 
-    def _scored(self, model: Scorer, begin: int, end: int) -> _Block:
-        users = self._user_index[begin:end]
-        with torch.no_grad():
-            scores = model.score(users)
+    def _block(self, scores: Tensor, begin: int, end: int) -> _Block:
         seen, total = slice(self._mask_starts[begin], self._mask_starts[end]), scores.sum()
         if self._excluded is not None:
             scores = scores.masked_fill(self._excluded, -torch.inf)
+        users = self._user_index[begin:end]
         return _Block(scores, users, self._mask_users[seen] - begin, self._mask_items[seen], total)
 
-    def _refuse_degenerate(self, model: Scorer, sums: list[Tensor], informative: bool) -> None:
+    def _refuse_degenerate(self, versions: Versions, version: int, tally: _Tally) -> None:
         # A finite sum has finite terms; only an infinite one asks for a look at all scores.
-        if sums and not torch.isfinite(torch.stack(sums).sum()):
+        if tally.sums and not torch.isfinite(torch.stack(tally.sums).sum()):
             for begin, end in self._blocks():
                 with torch.no_grad():
-                    scores = model.score(self._user_index[begin:end])
+                    scores = next(itertools.islice(versions(self._user_index[begin:end]), version, None))
                 if not torch.isfinite(scores).all():
                     raise DegenerateScores("scores are NaN or infinite")
-        if not informative and not self.ties_rank:
+        if not tally.informative and not self.ties_rank:
             raise DegenerateScores("all scores are equal, so they rank nothing")
 
     def _seen_ahead(self, own: Tensor, of_seen: Tensor) -> Tensor:
@@ -205,6 +230,29 @@ class Evaluator:
             return tied, tied
         rows, items = self._pair_users[tied] - begin, self._pair_items[tied]
         return tied, count_ranks(block.candidates(), rows, items, block.users)
+
+
+@dataclass
+class _Tally:
+    """What the blocks of one version of the scores have said so far, in the order of the blocks.
+
+    Args:
+        first: what :func:`~mmbench.evaluation.counting.compared` gives of the first pair of each user.
+        others: the same of the other pairs.
+        settled: tied pairs and their ranks.
+        of_seen: scores of the seen items.
+        sums: sum of all scores of each block.
+        top: lists of the users.
+        informative: whether the candidates of any user differ.
+    """
+
+    first: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    others: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    settled: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    of_seen: list[Tensor] = field(default_factory=list)
+    sums: list[Tensor] = field(default_factory=list)
+    top: list[NDArray[np.int32]] = field(default_factory=list)
+    informative: bool = False
 
 
 @dataclass(frozen=True)

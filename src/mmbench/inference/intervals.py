@@ -40,11 +40,6 @@ class Interval:
         """Whether a value lies in the interval, its ends included."""
         return self.lo <= value <= self.hi
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether zero lies outside the interval."""
-        return self.lo > 0 or self.hi < 0
-
 
 @dataclass(frozen=True, kw_only=True)
 class CrossedInterval(Interval):
@@ -64,7 +59,7 @@ class CrossedInterval(Interval):
 
     @property
     def bounded(self) -> bool:
-        """Whether anything tells how uncertain it is; see :func:`bounded_gain`."""
+        """Whether anything tells how uncertain it is; see :func:`bounded_interval`."""
         return math.isfinite(self.se)
 
     def at(self, level: float) -> Interval:
@@ -129,13 +124,6 @@ class LogGain:
         if self.se == 0.0:
             return 0.0
         return _gain_of(float(special.stdtrit(self.df, [1 - alpha / 2, power]).sum()) * self.se)
-
-    def exceeds(self, gain: float) -> float:
-        r"""Probability of a gain above ``gain`` where :math:`\log(1 + \rho) \sim L + se \, t_{df}`."""
-        if gain <= -1:
-            return 1.0
-        distance = self.log_ratio - math.log1p(gain)
-        return float(distance > 0) if self.se == 0.0 else float(special.stdtr(self.df, distance / self.se))
 
     def draws(self, rng: np.random.Generator, size: int) -> Vector:
         r"""Gains drawn from :math:`\exp(L + se \, t_{df}) - 1`, ``(size,)``; this law has no finite mean."""
@@ -247,9 +235,19 @@ def bounded_gain(a: Matrix, b: Matrix, level: float = 0.95, *, same: bool = Fals
         same: whether both sides are known to be the same, by more than these tables: then zero is exact.
     """
     gain = relative_gain(a, b, level)
-    if same or (len(a) >= MIN_USERS and gain.se > UNCHANGED):
-        return gain
-    return replace(gain, lo=-math.inf, hi=math.inf, se=math.inf, p=math.nan)
+    return gain if same else bounded_interval(gain, len(a))
+
+
+def bounded_interval(interval: CrossedInterval, n_users: int) -> CrossedInterval:
+    """An interval over users, with infinite bounds where no user tells how uncertain it is; see :func:`bounded_gain`.
+
+    Args:
+        interval: the interval.
+        n_users: users that it rests on.
+    """
+    if n_users >= MIN_USERS and interval.se > UNCHANGED:
+        return interval
+    return replace(interval, lo=-math.inf, hi=math.inf, se=math.inf, p=math.nan)
 
 
 def scaled_differences(a: Matrix, b: Matrix) -> tuple[Matrix, float]:

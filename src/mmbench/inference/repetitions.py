@@ -198,7 +198,7 @@ def _judged(kind: Repeated, parts: Sequence[TunedGain], level: float) -> tuple[L
 
 
 def _early(kind: Repeated, parts: Sequence[TunedGain], level: float) -> LogGain | None:
-    """The same after a sixth of the trials; None where it has no bounds."""
+    """The same after the early trials; None where it has no bounds."""
     early = [part.early for part in parts]
     if kind is Repeated.FOLD:
         return _over(kind, early) if all(math.isfinite(e.log_ratio) for e in early) else None

@@ -27,7 +27,7 @@ from mmbench.messages import Message
 
 #: Below these numbers of trials and of successful trials of a condition, and below as many users as any gain takes, a
 #: tuned gain has no bounds.
-MIN_TRIALS, MIN_SUCCESSES = 3, 3
+MIN_TRIALS_TO_BOUND, MIN_SUCCESSES_TO_BOUND = 3, 3
 #: Largest half width of an interval, and largest change by one trial, of the logarithm of the ratio.
 WIDEST = math.log(2.0)
 
@@ -66,6 +66,14 @@ REFUSALS: Mapping[NoWord, Message] = {
 }
 #: With these there are bounds.
 BOUNDED = (None, NoWord.NO_VARIANCE)
+
+
+def early_trials(trials: int) -> int:
+    """Trials after which a gain is looked at too, to see whether it depends on tuning.
+
+    A sixth of all, rounded up, at least two where there are two.
+    """
+    return min(max(math.ceil(trials / 6), 2), trials)
 
 
 class TrialTerm(NamedTuple):
@@ -177,7 +185,7 @@ class Estimated:
         trials: trials per condition that were run.
         level: coverage of the bounds.
         estimate: L and its errors after ``n`` trials, whether or not they allow bounds.
-        early: the same after a sixth of the trials, rounded up, at least two.
+        early: the same after :func:`early_trials`.
         log_of_all: L after all trials; NaN where it is not defined.
         rounding: how far two L that are equal in exact numbers may lie apart, see :func:`rounding_of`.
         refusal: why there is no word; None where there may be one.
@@ -268,8 +276,8 @@ class Gain(ABC):
         log_gain: logarithm of the ratio for intervals and tests; None where there are no bounds.
         refusal: why there is no word; None where there may be one.
         curve: the gain after 1 to T trials.
-        depends_on_tuning: the gain after all trials lies outside the interval, or the interval after a sixth of them
-            lies on the other side of zero; never where there is no word.
+        depends_on_tuning: the gain after all trials lies outside the interval, or the interval after
+            :func:`early_trials` lies on the other side of zero; never where there is no word.
     """
 
     n: int
@@ -314,7 +322,7 @@ class TunedGain(Gain):
         a: side A.
         b: side B.
         estimate: L and its errors, whether or not they allow bounds.
-        early: the same after a sixth of the trials, rounded up, at least two.
+        early: the same after :func:`early_trials`.
         rounding: how far two L that are equal in exact numbers may lie apart, see :func:`rounding_of`.
         top_trial: the random trial with the largest weights; None where the default is always chosen.
         a_beats_b: probability, over draws of n trials that both sides share, that the trial chosen on A has the higher
@@ -541,7 +549,7 @@ class _Pair:
             n = min(max(math.ceil(trials / 3), 2), trials)
         if not 1 <= n <= trials:
             raise ValueError(f"n={n} must lie between 1 and the {trials} trials; nothing is extrapolated")
-        self.n, self.trials, self.early = n, trials, min(max(math.ceil(trials / 6), 2), trials)
+        self.n, self.trials, self.early = n, trials, early_trials(trials)
         self.census = {
             model for model in slots if all(c.tuning.exhausted for side in cells for c in side if c.model == model)
         }
@@ -567,7 +575,7 @@ class _Pair:
     def estimated(self, estimates: Mapping[int, Estimate], level: float) -> Estimated:
         """What words rest on, from the estimates for ``n`` and ``early`` trials."""
         after_n = estimates[self.n]
-        if self.trials < MIN_TRIALS:
+        if self.trials < MIN_TRIALS_TO_BOUND:
             after_n = replace(after_n, log_ratio=math.nan)
         of_all = [log_of_positive(side.chances([self.trials]) @ side.test) for side in (self.a, self.b)]
         slots = sum(sum(side.trials[cell.model] for cell in side.cells) for side in (self.a, self.b))
@@ -651,12 +659,12 @@ def _slots(cells: Sequence[TunedCell]) -> tuple[dict[str, int], int]:
 
 def _refusal(cells: Sequence[TunedCell], slots: Mapping[str, int], trials: int) -> NoWord | None:
     """What speaks against bounds before anything is computed."""
-    if trials < MIN_TRIALS:
+    if trials < MIN_TRIALS_TO_BOUND:
         return NoWord.FEW_TRIALS
     for cell in cells:
         used = slots[cell.model]
         # All there is, where the space holds fewer configurations than that.
-        needed = min(MIN_SUCCESSES, used) if cell.tuning.exhausted else MIN_SUCCESSES
+        needed = min(MIN_SUCCESSES_TO_BOUND, used) if cell.tuning.exhausted else MIN_SUCCESSES_TO_BOUND
         if np.isfinite(cell.tuning.scores[:used]).sum() < needed:
             return NoWord.FEW_SUCCESSES
     return None
@@ -706,7 +714,7 @@ def depends(log_gain: LogGain, early: LogGain | None, after_all: float, level: f
 
     Args:
         log_gain: L after n trials.
-        early: the same after a sixth of the trials; None where it has no bounds.
+        early: the same after :func:`early_trials`; None where it has no bounds.
         after_all: how much larger L is after all trials.
         level: coverage of the bounds.
         rounding: how far two L that are equal in exact numbers may lie apart.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from mmbench.inference.intervals import LogGain
-from mmbench.inference.tuned_gain import REFUSALS, Gain
+from mmbench.inference.tuned_gain import REFUSALS, Gain, early_trials
 from mmbench.messages import Message, Template, points
 
 #: With fewer final seeds training noise is not measured, with fewer trials tuning is not: no word about a difference.
@@ -154,7 +153,7 @@ def _reason(word: Verdict, tuned: Gain, delta: float, also: tuple[Verdict, ...])
             )
         return Message(
             "after {trials} trials the {level} % interval lies on the other side of zero",
-            trials=max(2, math.ceil(tuned.trials / 6)),
+            trials=early_trials(tuned.trials),
             level=level,
         )
     if word is Verdict.UNDECIDED:

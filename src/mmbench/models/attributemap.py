@@ -10,17 +10,11 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.alternating_least_squares import check_weights, factorised
-from mmbench.nn.content_features import kernel_rows
-from mmbench.nn.content_weights import content_shares
-from mmbench.nn.hyperparameters import one_of, positive
-from mmbench.nn.item_regressions import check_memory, content_predictions, is_narrow
-from mmbench.nn.recommender import ClosedForm, UnseenItems
-
-#: Which items get vectors from their content.
-MAPPED = ("cold", "all")
+from mmbench.nn.content_map import ContentMap
+from mmbench.nn.recommender import UnseenItems
 
 
-class AttributeMap(ClosedForm):
+class AttributeMap(ContentMap):
     r"""Item vectors of a factorisation, predicted from content where there are no interactions to learn them from.
 
     The factorisation is iALS, with vectors :math:`p_u` and, for the items W with training interactions, :math:`q_i`
@@ -55,7 +49,6 @@ class AttributeMap(ClosedForm):
         ValueError: if it would need more memory.
     """
 
-    content_ignored_by: ClassVar[str] = "content_weight"
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.PREDICTED_VECTOR
     users: Tensor
     items: Tensor
@@ -75,25 +68,24 @@ class AttributeMap(ClosedForm):
         modality_weights: Mapping[str, float] | None = None,
         max_memory_gb: float = 8.0,
     ) -> None:
-        super().__init__()
-        self.shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
-        if not is_narrow(sum(data.features[name].shape[1] for name in self.shares), data.n_items):
-            check_memory(type(self).__name__, data, 3, max_memory_gb, self.shares)
+        super().__init__(
+            data,
+            reg_weight=reg_weight,
+            mapped=mapped,
+            content_weight=content_weight,
+            first_modality_weight=first_modality_weight,
+            modality_weights=modality_weights,
+            max_memory_gb=max_memory_gb,
+        )
         check_weights(unobserved_weight, mf_reg_weight)
         self.factorisation = (embedding_dim, n_sweeps, unobserved_weight, mf_reg_weight)
-        self.reg_weight, self.mapped = positive("reg_weight", reg_weight), one_of("mapped", mapped, MAPPED)
         self.register_buffer("users", torch.empty(0), persistent=False)
         self.register_buffer("items", torch.empty(0), persistent=False)
 
     def fit(self, data: RecData) -> None:
         """Factorise the interactions, then regress the item vectors on content."""
         self.users, items = factorised(data, *self.factorisation)
-        warm = data.warm
-        mean = items[warm].double().mean(0)
-        rows = kernel_rows(data, self.shares)
-        predicted = mean + content_predictions(rows, warm, items.double() - mean, self.reg_weight)
-        keeps = warm if self.mapped == "cold" else torch.zeros_like(warm)
-        self.items = torch.where(keeps.unsqueeze(1), items, predicted.to(items.dtype))
+        self.items = self.predict(data, items).to(items.dtype)
 
     def score(self, users: Tensor) -> Tensor:
         """Inner products: ``(B, n_items)``."""

@@ -9,17 +9,11 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.content_features import kernel_rows
-from mmbench.nn.content_weights import content_shares
-from mmbench.nn.hyperparameters import one_of, positive
-from mmbench.nn.item_regressions import check_memory, content_predictions, is_narrow
-from mmbench.nn.recommender import ClosedForm, UnseenItems
-
-#: Which items get their popularity from their content.
-MAPPED = ("cold", "all")
+from mmbench.nn.content_map import ContentMap
+from mmbench.nn.recommender import UnseenItems
 
 
-class ContentPopularity(ClosedForm):
+class ContentPopularity(ContentMap):
     r"""One list for everybody: popularity, predicted from content where there are no interactions to count.
 
     With the counts :math:`n_i` of training interactions, the items W that have any, and the mean :math:`\bar p` of
@@ -45,7 +39,6 @@ class ContentPopularity(ClosedForm):
         ValueError: if it would need more memory.
     """
 
-    content_ignored_by: ClassVar[str] = "content_weight"
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.PREDICTED_POPULARITY
     popularity: Tensor
 
@@ -60,23 +53,22 @@ class ContentPopularity(ClosedForm):
         modality_weights: Mapping[str, float] | None = None,
         max_memory_gb: float = 8.0,
     ) -> None:
-        super().__init__()
-        self.shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
-        if not is_narrow(sum(data.features[name].shape[1] for name in self.shares), data.n_items):
-            check_memory(type(self).__name__, data, 3, max_memory_gb, self.shares)
-        self.reg_weight, self.mapped = positive("reg_weight", reg_weight), one_of("mapped", mapped, MAPPED)
+        super().__init__(
+            data,
+            reg_weight=reg_weight,
+            mapped=mapped,
+            content_weight=content_weight,
+            first_modality_weight=first_modality_weight,
+            modality_weights=modality_weights,
+            max_memory_gb=max_memory_gb,
+        )
         self.register_buffer("popularity", torch.empty(0), persistent=False)
 
     def fit(self, data: RecData) -> None:
         """Regress the logarithm of the counts on content."""
         counts = torch.bincount(data.edge_index[1], minlength=data.n_items)
         known = torch.log1p(counts.double()).unsqueeze(1)
-        mean = known[data.warm].mean()
-        rows = kernel_rows(data, self.shares)
-        predicted = mean + content_predictions(rows, data.warm, known - mean, self.reg_weight)
-        keeps = data.warm if self.mapped == "cold" else torch.zeros_like(data.warm)
-        popularity = torch.where(keeps.unsqueeze(1), known, predicted).squeeze(1)
-        self.popularity = popularity.to(torch.get_default_dtype())
+        self.popularity = self.predict(data, known).squeeze(1).to(torch.get_default_dtype())
 
     def score(self, users: Tensor) -> Tensor:
         """The same numbers for every user: ``(B, n_items)``."""

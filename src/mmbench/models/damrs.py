@@ -228,10 +228,10 @@ def companion_graph(edge_index: Tensor, n_users: int, n_items: int, k: int) -> I
     weights = 1.0 + torch.rand(n_users, generator=torch.Generator().manual_seed(RING_SEED), dtype=torch.float64)
     handicap = of_items @ weights / (weights.sum() + 1.0)
 
-    def similarity(begin: int, end: int) -> Tensor:
-        return common_neighbours(of_items, begin, end) - handicap
-
-    indices, counts = nearest(similarity, n_items, k, include_self=False, width=n_users)
+    common = common_neighbours(of_items)
+    indices, counts = nearest(
+        lambda begin, end: common(begin, end) - handicap, n_items, k, include_self=False, width=n_users
+    )
     place, rank = torch.nonzero(counts > MIN_COMMON - 1).T
     items = torch.arange(n_items)
     return binary_graph(torch.cat([items, place]), torch.cat([items, indices[place, rank]]), n_items)

@@ -104,7 +104,7 @@ class DropoutNet(FactorModel):
                 self.register_buffer(f"{side}_target", vectors, persistent=False)
                 self.register_buffer(f"{side}_input", standardised(vectors), persistent=False)
         widths = (hidden_dim, second_hidden_dim, embedding_dim)
-        self.user_tower, self.item_tower = Tower(embedding_dim, *widths), Tower(embedding_dim, *widths)
+        self.user_tower, self.item_tower = HiddenLayers(embedding_dim, *widths), HiddenLayers(embedding_dim, *widths)
         self.content_map = _linear(content.shape[1], hidden_dim, bias=False) if content.shape[1] else None
         self.noise = Noise("positive", "negative")
 
@@ -191,7 +191,7 @@ class NormalisedRows(nn.Module):
         return functional.batch_norm(x, self.running_mean, self.running_var, *scale, of_rows, momentum, EPSILON)
 
 
-class Tower(nn.Module):
+class HiddenLayers(nn.Module):
     """Two hidden layers, each linear, normalised and tanh, and a linear output.
 
     Args:

@@ -26,9 +26,9 @@ from mmbench.nn.views import (
     PurifiedView,
     chosen_by_behaviour,
     common_query,
-    final_vectors,
     nce_in_batch,
     side_losses,
+    with_side,
 )
 
 #: Places of the neighbour lists that the reference cuts off at once, however long a list is.
@@ -149,7 +149,7 @@ class GUME(FactorModel):
         """Behaviour plus side information of users and of items."""
         behaviour = self._propagated(self.user_embedding, self.item_embedding)
         side = self._side(behaviour, self._views())
-        return halves(final_vectors(behaviour, None if side is None else self.content_weight * side), self.n_users)
+        return halves(with_side(behaviour, None if side is None else self.content_weight * side), self.n_users)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR, squared norms, gaps of moments, and contrasts of behaviour, side information and extended views."""

@@ -108,7 +108,7 @@ class MENTOR(FactorModel):
         self.alignment_weight, self.cl_weight, self.temperature = alignment_weight, cl_weight, temperature
         self.mask_weight, self.dropout, self.as_reference = mask_weight, rate("dropout", dropout), as_reference
         layers = hidden_layer(hidden_dim, embedding_dim)
-        identifiers = partial(MappedTable, data.n_items, embedding_dim, layers)
+        identifiers = partial(MappedIdentifiers, data.n_items, embedding_dim, layers)
         towers = partial(Towers, data, embedding_dim, layers, identifiers)
         self.towers = towers()
         # Deviations of the reference: perturbed views have towers of their own, and all parts are there at any weight.
@@ -185,7 +185,7 @@ class MENTOR(FactorModel):
         return self._fused(total)
 
 
-class MappedTable(ItemTable):
+class MappedIdentifiers(ItemTable):
     """A learned item table through layers: ``(n_items, width)``."""
 
     def __init__(self, n_items: int, width: int, layers: Callable[[int], nn.Module]) -> None:

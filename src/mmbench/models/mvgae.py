@@ -91,7 +91,7 @@ class MVGAE(FactorModel):
             f"content_{name}": MappedFeatures(features, linear(features.shape[1], feature_dim, xavier_normal))
             for name, features in data.features.items()
         }
-        items["table"] = MappedTable(data.n_items, embedding_dim, feature_dim, trained=trained)
+        items["table"] = LinearItemTable(data.n_items, embedding_dim, feature_dim, trained=trained)
         egos = {name: Tower(data.n_users, module, feature_dim, trained=trained) for name, module in items.items()}
         self.encoders = nn.ModuleDict(
             {m: GaussianEncoder(ego, feature_dim, embedding_dim, n_layers, dropout) for m, ego in egos.items()}
@@ -141,7 +141,7 @@ def reconstruction_of_the_reference(z: Tensor, batch: Triplets, n_users: int) ->
     return len(user) * bpr(torch.sigmoid((user * positive).sum(1)), torch.sigmoid(hardest)) / math.log(2.0)
 
 
-class MappedTable(ItemTable):
+class LinearItemTable(ItemTable):
     """A table of item vectors through a linear map, ``(n_items, width)``.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -141,24 +141,70 @@ def common_knn(parts: Sequence[Tensor], present: Sequence[Tensor], k: int, *, sh
     ).top(k)
 
 
+@dataclass(frozen=True)
+class _Contents:
+    """Items by the modalities that they have.
+
+    Args:
+        joined: features side by side, zeros where an item lacks a modality, ``(n, d)``.
+        squares: squared length of the features of each modality, ``(n, n_modalities)``.
+    """
+
+    joined: Tensor
+    squares: Tensor
+
+    @classmethod
+    def of(cls, parts: Sequence[Tensor], present: Sequence[Tensor]) -> _Contents:
+        """Arguments as in :func:`common_knn`."""
+        given = list(zip(parts, present, strict=True))
+        joined = torch.cat([part * mask.unsqueeze(1) for part, mask in given], dim=1)
+        return cls(joined, torch.stack([part.square().sum(1) * mask for part, mask in given], dim=1))
+
+    def __getitem__(self, rows: Tensor | slice) -> _Contents:
+        return _Contents(self.joined[rows], self.squares[rows])
+
+    @property
+    def has(self) -> Tensor:
+        """One where an item has a modality, else zero, ``(n, n_modalities)``."""
+        return (self.squares > 0).to(self.squares.dtype)
+
+    def similarity(self, shrink: float) -> Callable[[_Contents], Tensor]:
+        """Gives the similarities of :func:`common_knn` of other items to these, whose lengths weigh the shrinkage.
+
+        Items without a modality in common have :func:`_apart`. The result has a row for each other item.
+        """
+        has = self.has
+        weights = self.squares.sum(0) / has.sum(0).clamp_min(1)
+        weights = weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
+
+        def of(others: _Contents) -> Tensor:
+            theirs = others.has
+            norms = (others.squares @ has.T).sqrt() * (theirs @ self.squares.T).sqrt()
+            shrinkage = shrink * ((weights * theirs) @ has.T)
+            products = others.joined @ self.joined.T
+            return torch.where(norms > 0, products / (norms + shrinkage), _apart(products.dtype))
+
+        return of
+
+
+def _apart(dtype: torch.dtype) -> float:
+    """Below every similarity: that of items without a modality in common."""
+    return torch.finfo(dtype).min / 2
+
+
+def _listed(values: Tensor) -> Tensor:
+    """Similarities of neighbours, zero for those that have nothing in common and only fill a list."""
+    return torch.where(values > _apart(values.dtype) / 2, values, 0.0)
+
+
 def _common_knn(parts: Sequence[Tensor], present: Sequence[Tensor], k: int, shrink: float) -> Neighbours:
-    joined = torch.cat([part * mask.unsqueeze(1) for part, mask in zip(parts, present, strict=True)], dim=1)
-    squares = torch.stack([part.square().sum(1) * mask for part, mask in zip(parts, present, strict=True)], dim=1)
-    items = torch.nonzero(squares.any(1)).squeeze(1)
-    joined, squares = joined[items], squares[items]
-    has = (squares > 0).to(squares.dtype)
-    weights = squares.sum(0) / has.sum(0).clamp_min(1)
-    weights = weights / weights.sum()
-    lowest = torch.finfo(joined.dtype).min / 2
-
-    def similarity(begin: int, end: int) -> Tensor:
-        products = joined[begin:end] @ joined.T
-        norms = (squares[begin:end] @ has.T).sqrt() * (has[begin:end] @ squares.T).sqrt()
-        shrinkage = shrink * ((weights * has[begin:end]) @ has.T)
-        return torch.where(norms > 0, products / (norms + shrinkage), lowest)
-
-    indices, values = nearest(similarity, len(items), k, narrow=joined.shape[1] <= NARROW)
-    return Neighbours(len(parts[0]), items, items[indices], torch.where(values > lowest / 2, values, 0.0))
+    contents = _Contents.of(parts, present)
+    items = torch.nonzero(contents.squares.any(1)).squeeze(1)
+    contents = contents[items]
+    similarity = contents.similarity(shrink)
+    narrow = contents.joined.shape[1] <= NARROW
+    indices, values = nearest(lambda begin, end: similarity(contents[begin:end]), len(items), k, narrow=narrow)
+    return Neighbours(len(parts[0]), items, items[indices], _listed(values))
 
 
 def unseen_common_knn(
@@ -173,23 +219,16 @@ def unseen_common_knn(
         k: neighbours per item.
         shrink: as for :func:`common_knn`.
     """
-    features = torch.cat([part * mask.unsqueeze(1) for part, mask in zip(parts, present, strict=True)], dim=1)
-    squares = torch.stack([part.square().sum(1) * mask for part, mask in zip(parts, present, strict=True)], dim=1)
-    seen, unseen = (torch.nonzero(squares.any(1) & mask).squeeze(1) for mask in (warm, ~warm))
+    contents = _Contents.of(parts, present)
+    seen, unseen = (torch.nonzero(contents.squares.any(1) & mask).squeeze(1) for mask in (warm, ~warm))
     unseen = unseen if len(seen) else unseen[:0]
-    has = (squares > 0).to(squares.dtype)
-    weights = squares[seen].sum(0) / has[seen].sum(0).clamp_min(1)
-    weights = weights / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
-    k, lowest = min(k, len(seen)), torch.finfo(features.dtype).min / 2
-    indices, values = unseen.new_empty(len(unseen), k), features.new_empty(len(unseen), k)
+    similarity, k = contents[seen].similarity(shrink), min(k, len(seen))
+    indices, values = unseen.new_empty(len(unseen), k), contents.joined.new_empty(len(unseen), k)
     for place in torch.arange(len(unseen)).split(max(1, BLOCK_ENTRIES // max(len(seen), 1))):
         rows = unseen[place]
-        norms = (squares[rows] @ has[seen].T).sqrt() * (has[rows] @ squares[seen].T).sqrt()
-        shrinkage = shrink * ((weights * has[rows]) @ has[seen].T)
-        similarity = torch.where(norms > 0, features[rows] @ features[seen].T / (norms + shrinkage), lowest)
-        best = best_of(similarity, rows, seen.expand(len(rows), -1), k, len(warm))
-        found = similarity.gather(1, best)
-        indices[place], values[place] = seen[best], torch.where(found > lowest / 2, found, 0.0)
+        of_rows = similarity(contents[rows])
+        best = best_of(of_rows, rows, seen.expand(len(rows), -1), k, len(warm))
+        indices[place], values[place] = seen[best], _listed(of_rows.gather(1, best))
     return Neighbours(len(warm), unseen, indices, values)
 
 

@@ -18,7 +18,7 @@ from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.memo import Memo, content_key
 from mmbench.nn.recommender import ClosedForm
-from mmbench.nn.sparse import BLOCK_ENTRIES, interaction_matrix, select_rows
+from mmbench.nn.sparse import BLOCK_ENTRIES, common_neighbours, interaction_matrix, select_rows
 
 #: Content solutions kept in memory, and the bytes that they may take together; the newest one is kept in any case.
 KEPT_SOLUTIONS, KEPT_BYTES = 64, 1 << 30
@@ -102,10 +102,9 @@ def gram_matrix(of_items: Tensor) -> Tensor:
     n_items, n_users = of_items.shape
     gram = torch.empty(n_items, n_items, dtype=torch.float64)
     step = max(1, BLOCK_ENTRIES // max(n_items, n_users))
-    transposed = of_items.to_sparse_coo().t().coalesce()
+    products = common_neighbours(of_items)
     for begin in range(0, n_items, step):
-        rows = torch.arange(begin, min(begin + step, n_items))
-        gram[begin : begin + step] = torch.sparse.mm(select_rows(of_items, rows).to_sparse_coo(), transposed).to_dense()
+        gram[begin : begin + step] = products(begin, min(begin + step, n_items))
     return gram
 
 

@@ -57,14 +57,19 @@ def dense_rows(matrix: Tensor, rows: Tensor) -> Tensor:
     return select_rows(matrix, rows).to_dense()
 
 
-def common_neighbours(matrix: Tensor, begin: int, end: int) -> Tensor:
-    """Rows ``begin`` to ``end`` of the product of a sparse CSR matrix ``(n, m)`` and its transpose.
+def common_neighbours(matrix: Tensor) -> Callable[[int, int], Tensor]:
+    """The product of a sparse CSR matrix ``(n, m)`` and its transpose, which is made once for all blocks of rows.
 
     Returns:
-        ``(end - begin, n)``, dense.
+        Gives the rows from ``begin`` to ``end`` of the product, ``(end - begin, n)``, dense.
     """
-    rows = select_rows(matrix, torch.arange(begin, end, device=matrix.device))
-    return torch.sparse.mm(rows.to_sparse_coo(), matrix.to_sparse_coo().t()).to_dense()
+    transposed = matrix.to_sparse_coo().t().coalesce()
+
+    def of_rows(begin: int, end: int) -> Tensor:
+        rows = select_rows(matrix, torch.arange(begin, end, device=matrix.device))
+        return torch.sparse.mm(rows.to_sparse_coo(), transposed).to_dense()
+
+    return of_rows
 
 
 def history_scores(history: Tensor, weights: Tensor, users: Tensor) -> Tensor:

@@ -53,9 +53,7 @@ def common_items(edge_index: Tensor, n_users: int, n_items: int, k: int) -> tupl
         Users and counts, each ``(n_users, k)``, most first; a shorter list ends in entries of count zero.
     """
     matrix = interaction_matrix(edge_index, n_users, n_items)
-    return nearest(
-        lambda begin, end: common_neighbours(matrix, begin, end), n_users, k, include_self=False, width=n_items
-    )
+    return nearest(common_neighbours(matrix), n_users, k, include_self=False, width=n_items)
 
 
 def padded(indices: Tensor, counts: Tensor, k: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -129,7 +129,7 @@ class PurifiedViews(FactorModel):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Behaviour plus side information of users and of items."""
-        return halves(final_vectors(*self._parts()), self.n_users)
+        return halves(with_side(*self._parts()), self.n_users)
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
         """BPR, squared norms and the contrast."""
@@ -180,7 +180,7 @@ def chosen_by_behaviour(
     return ((weights * passed * (views - common)).sum(0) + common) / (len(views) + 1)
 
 
-def final_vectors(behaviour: Tensor, side: Tensor | None) -> Tensor:
+def with_side(behaviour: Tensor, side: Tensor | None) -> Tensor:
     """Behaviour and side information added up, both ``(n, d)``; behaviour alone without content."""
     return behaviour if side is None else behaviour + side
 
@@ -209,7 +209,7 @@ def side_losses(
         divisor: D, by default the length of the batch.
         temperature: of the contrast.
     """
-    final = final_vectors(behaviour, side)
+    final = with_side(behaviour, side)
     user, positive, negative = (final[nodes] for nodes in rows)
     terms = {
         "bpr": vector_bpr(user, positive, negative),

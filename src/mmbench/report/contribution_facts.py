@@ -240,7 +240,7 @@ def new_items_facts(facts: Facts, cells: Sequence[CellResult]) -> None:
     Without any modality nothing tells new items apart, so that none is found but by luck: that condition, whose new
     items stand at random, is the baseline of the others.
     """
-    found: dict[str, new_items.Measured] = {}
+    found: dict[str, new_items.FoldMeasures] = {}
     for cell in cells:
         views = new_items.views_of(cell)
         if "cold" in views:

@@ -102,7 +102,7 @@ class Facts:
         self.facts.append(Fact(measure, subject, part, value, interval, baseline, share, n, word))
 
 
-class Measured(NamedTuple):
+class MeasuredFact(NamedTuple):
     """A fact with what it is a fact of."""
 
     of: Facts
@@ -112,11 +112,11 @@ class Measured(NamedTuple):
 def document(title: str, measured: Sequence[Facts], legend: Sequence[str]) -> Document:
     """All facts: one printed table per measure, one row per fact in the export."""
     printed = [table for facts in measured for table in tables(facts)]
-    exported = Table("", columns_of(), [Measured(facts, fact) for facts in measured for fact in facts.facts])
+    exported = Table("", columns_of(), [MeasuredFact(facts, fact) for facts in measured for fact in facts.facts])
     return Document(title, printed, [*legend, *notes(measured)], [exported])
 
 
-def columns_of(level: float = 0.95) -> Sequence[Column[Measured]]:
+def columns_of(level: float = 0.95) -> Sequence[Column[MeasuredFact]]:
     """Every column; ``level`` is the coverage that the printed bounds have."""
     return (
         Column("dataset", None, lambda m: m.of.dataset),
@@ -142,7 +142,7 @@ def tables(facts: Facts) -> list[Table[Any]]:
     """One table per measure, without columns that would be empty; plain numbers stand in one column per part."""
     made: list[Table[Any]] = []
     for measure in dict.fromkeys(fact.measure for fact in facts.facts):
-        rows = [Measured(facts, fact) for fact in facts.facts if fact.measure == measure]
+        rows = [MeasuredFact(facts, fact) for fact in facts.facts if fact.measure == measure]
         title = f"{facts.dataset}, {facts.model}: {measure}"
         level = next((m.fact.interval.level for m in rows if m.fact.interval), 0.95)
         columns = [

@@ -63,7 +63,7 @@ LEGEND = (
 
 
 @dataclass(frozen=True)
-class Measured:
+class FoldMeasures:
     """What one condition finds in one fold, averaged over users and final runs.
 
     Args:
@@ -100,8 +100,8 @@ class Row:
     target: str
     model: str
     condition: str
-    folds: tuple[Measured, ...]
-    against: tuple[Measured, ...] = ()
+    folds: tuple[FoldMeasures, ...]
+    against: tuple[FoldMeasures, ...] = ()
 
     def over(self, name: str) -> tuple[float, float | None] | None:
         """Mean and standard deviation over folds of a measure; no deviation of one fold, None if it was not ranked."""
@@ -126,9 +126,9 @@ class Row:
 def read_rows(table: SweepTable, groups: Sequence[Group]) -> list[Row]:
     """What every finished condition of every data set with new items finds of them; folds of one data set together."""
     repeated = {name: over for over in read_repetitions(table, groups) for name in over.datasets}
-    measured: dict[tuple[str, str, str], Measured] = {}
+    measured: dict[tuple[str, str, str], FoldMeasures] = {}
     targets: dict[str, str] = {}
-    oracles: dict[str, Measured] = {}
+    oracles: dict[str, FoldMeasures] = {}
     for key, cell in table.cells.items():
         if cell.status != "done" or cell.parts:
             continue
@@ -195,8 +195,8 @@ def _rows(
     over: Repetitions | None,
     members: Sequence[str],
     target: str,
-    measured: Mapping[tuple[str, str, str], Measured],
-    oracles: Mapping[str, Measured],
+    measured: Mapping[tuple[str, str, str], FoldMeasures],
+    oracles: Mapping[str, FoldMeasures],
 ) -> list[Row]:
     """The lines of a data set, those of its folds together first; a condition stands in it if all folds have it."""
     wholes = [(over.name, tuple(members))] if over is not None and len(members) > 1 else []
@@ -213,7 +213,7 @@ def _rows(
     return rows
 
 
-def _known(found: Sequence[Measured | None]) -> tuple[Measured, ...]:
+def _known(found: Sequence[FoldMeasures | None]) -> tuple[FoldMeasures, ...]:
     return tuple(one for one in found if one is not None)
 
 
@@ -234,7 +234,7 @@ def views_of(cell: CellResult) -> dict[str, list[Ranking]]:
     }
 
 
-def measure(cell: CellResult, views: Mapping[str, list[Ranking]]) -> Measured:
+def measure(cell: CellResult, views: Mapping[str, list[Ranking]]) -> FoldMeasures:
     """What a finished condition finds, from the ranks of its final runs by the candidates; ``cold`` must be there."""
     values: dict[str, list[float]] = {}
 
@@ -258,7 +258,7 @@ def measure(cell: CellResult, views: Mapping[str, list[Ranking]]) -> Measured:
     cold = views["cold"][0].pairs
     common = int(metrics.of_kind(views["all"][0].pairs, new=True).ranks.size) if views.get("all") else 0
     warm = views["warm"][0].pairs.candidates if "warm" in views else None
-    return Measured(
+    return FoldMeasures(
         {name: float(np.mean(found)) for name, found in values.items()},
         _pool(cold),
         math.nan if warm is None else float(warm.mean()),
@@ -288,7 +288,7 @@ def _offset(cell: CellResult) -> float:
     return float(np.mean(offsets)) if offsets else math.nan
 
 
-def _oracle(ranking: Ranking) -> Measured:
+def _oracle(ranking: Ranking) -> FoldMeasures:
     """The pool in the order of its test interactions, the same list for everybody."""
     pairs, counts = ranking.pairs, np.bincount(ranking.items)
     order: NDArray[np.int64] = np.lexsort((np.random.default_rng(ORACLE_SEED).random(len(counts)), -counts))
@@ -296,7 +296,7 @@ def _oracle(ranking: Ranking) -> Measured:
     place[order] = np.arange(1, len(counts) + 1)
     listed = RankedPairs(pairs.users, place[ranking.items], pairs.n_users, candidates=pairs.candidates)
     values = {f"new {name}": value for name, value in _plain(listed).items()}
-    return Measured(values, _pool(pairs), math.nan, pairs.n_users, math.nan)
+    return FoldMeasures(values, _pool(pairs), math.nan, pairs.n_users, math.nan)
 
 
 def document(table: SweepTable, rows: Sequence[Row]) -> Document:
@@ -391,7 +391,7 @@ COLUMNS: Sequence[Column[Row]] = (
 )
 
 
-def _alone(get: Callable[[Measured], float]) -> Callable[[Row], float | None]:
+def _alone(get: Callable[[FoldMeasures], float]) -> Callable[[Row], float | None]:
     """A number of a line of one fold."""
 
     def value(row: Row) -> float | None:
@@ -401,7 +401,7 @@ def _alone(get: Callable[[Measured], float]) -> Callable[[Row], float | None]:
     return value
 
 
-def _value(name: str) -> Callable[[Measured], float]:
+def _value(name: str) -> Callable[[FoldMeasures], float]:
     return lambda fold: fold.values.get(name, math.nan)
 
 

@@ -28,7 +28,7 @@ LEGEND = Template(
 )
 
 
-class Measured(NamedTuple):
+class CellMetric(NamedTuple):
     """One cell and one metric."""
 
     cell: CellResult
@@ -113,8 +113,8 @@ def _condition(table: SweepTable, dataset: str, condition: str, metric: str, mar
     )
 
 
-def _cells(table: SweepTable, marks: Marks) -> Table[Measured]:
-    columns: Sequence[Column[Measured]] = (
+def _cells(table: SweepTable, marks: Marks) -> Table[CellMetric]:
+    columns: Sequence[Column[CellMetric]] = (
         Column("dataset", None, lambda m: m.cell.dataset),
         Column("model", None, lambda m: m.cell.model),
         Column("tiers", None, lambda m: " ".join(m.cell.tiers)),
@@ -129,11 +129,11 @@ def _cells(table: SweepTable, marks: Marks) -> Table[Measured]:
         Column("reason", None, lambda m: m.cell.reason),
         Column("records", None, lambda m: str(m.cell.folder.relative_to(table.folder))),
     )
-    rows = [Measured(cell, metric) for cell in table.cells.values() for metric in filter(cell.reaches, table.metrics)]
+    rows = [CellMetric(cell, metric) for cell in table.cells.values() for metric in filter(cell.reaches, table.metrics)]
     return Table("", columns, rows)
 
 
-def _by_seed(measured: Measured) -> str:
+def _by_seed(measured: CellMetric) -> str:
     """Means of the seeds, separated by a blank."""
     if measured.cell.status != "done":
         return ""

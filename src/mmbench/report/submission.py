@@ -82,7 +82,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class SweepTotals:
     """What the records say of the whole sweep."""
 
     trainings: int
@@ -119,7 +119,7 @@ class Ledger:
         return clauses([recorded_sizes(line) for line in lines]) if lines else NOT_RECORDED
 
 
-def read_ledger(table: SweepTable) -> Ledger:
+def read_ledger(table: SweepTable) -> SweepTotals:
     """Sum up the ledger and the cells of a sweep."""
     rows = list(read_rows(table.folder))
     status = Counter(row.status for row in rows)
@@ -133,7 +133,7 @@ def read_ledger(table: SweepTable) -> Ledger:
         {(cell.dataset, cell.target, seal.valid_masked) for cell, seal in zip(cells, seals, strict=True)}
     ):
         ranked.setdefault(RANKED[target] if masked else TRAIN_HIDDEN, []).append(dataset)
-    return Ledger(
+    return SweepTotals(
         len(rows),
         len(rows) - status["ok"],
         seconds / 3600,
@@ -208,7 +208,7 @@ def _settings(table: SweepTable) -> str:
     )
 
 
-def _compute(ledger: Ledger) -> tuple[Message, Message]:
+def _compute(ledger: SweepTotals) -> tuple[Message, Message]:
     if not ledger.trainings:
         return NO, Message("The ledger is empty.")
     return YES, Message.counted(
@@ -227,11 +227,11 @@ def _answer(checklist: str, name: str, answer: str, reason: str, *evidence: str)
     return Answer(checklist, name, answer, reason, evidence)
 
 
-def _protocols(ledger: Ledger) -> str:
+def _protocols(ledger: SweepTotals) -> str:
     return series(ledger.protocols) if ledger.protocols else NOT_RECORDED
 
 
-def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Ledger) -> Iterator[Answer]:
+def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, NEURIPS)
     names = listed(dict.fromkeys(c.contrast for c in comparisons))
     yield item(
@@ -278,7 +278,7 @@ def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Ledge
         yield item(name, OPEN, FOR_A_PERSON)
 
 
-def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
+def _pineau_data(ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
     yield item(Message("Clear description of the models"), YES, Message("Each model file names its paper and formula."))
     yield item(Message("Statistics of the data"), YES if ledger.cells else NO, ledger.data, MANIFEST)
@@ -302,7 +302,7 @@ def _pineau_data(ledger: Ledger) -> Iterator[Answer]:
     yield item(Message("Link to the data"), OPEN, Message("Say where the data can be had."))
 
 
-def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
+def _pineau_runs(table: SweepTable, ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
     yield item(Message("Ranges of hyper-parameters, how the best were chosen"), YES, _settings(table), FAIRNESS)
     yield item(
@@ -341,7 +341,7 @@ def _pineau_runs(table: SweepTable, ledger: Ledger) -> Iterator[Answer]:
     yield item(Message("Computing infrastructure"), YES if ledger.devices else NO, built, LEDGER)
 
 
-def _acm(ledger: Ledger) -> Iterator[Answer]:
+def _acm(ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, ACM)
     yield item(
         Message("Artifacts available"), OPEN, Message("Put the bundle into an archive with a DOI and name its licence.")
@@ -367,7 +367,7 @@ def _acm(ledger: Ledger) -> Iterator[Answer]:
 
 
 def _recsys(
-    table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group], ledger: Ledger
+    table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group], ledger: SweepTotals
 ) -> Iterator[Answer]:
     item = functools.partial(_answer, RECSYS)
     answer, reason = _equal_effort(groups)

@@ -246,13 +246,8 @@ def table_writer(frame: pd.DataFrame) -> Callable[[Path], object]:
     return lambda path: frame.to_parquet(path, index=False, write_page_checksum=True)
 
 
-def write_state(path: Path, state: State) -> None:
-    """Write a model's parameters, which :func:`as_stored` has rounded."""
-    write_atomic(path, state_writer(state))
-
-
 def state_writer(state: State) -> Callable[[Path], object]:
-    """What writes a model's parameters, see :func:`write_state`."""
+    """What writes a model's parameters, which :func:`as_stored` has rounded."""
 
     def save(path: Path) -> None:
         with path.open("wb") as handle:

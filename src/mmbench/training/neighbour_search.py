@@ -174,14 +174,18 @@ class _Scores:
     def of(self, rows: Tensor, others: Tensor) -> Tensor:
         """Of items ``(b,)`` to other items ``(b, c)``: ``(b, c)``."""
         cosines = torch.bmm(self.unit[others], self.unit[rows].unsqueeze(2)).squeeze(2)
-        return cosines / (1.0 + self.shrink / (self.norm[rows].unsqueeze(1) * self.norm[others]))
+        return self._damped(cosines, self.norm[rows].unsqueeze(1) * self.norm[others])
 
     def exact(self, rows: Tensor, k: int) -> Tensor:
         """Exact neighbours of items ``(b,)``: ``(b, k)``."""
         n = len(self.unit)
         cosines = self.unit[rows] @ self.unit.T
-        of_all = cosines / (1.0 + self.shrink / (self.norm[rows].unsqueeze(1) * self.norm))
+        of_all = self._damped(cosines, self.norm[rows].unsqueeze(1) * self.norm)
         return best_of(of_all, rows, torch.arange(n).expand(len(rows), n), k, n)
+
+    def _damped(self, cosines: Tensor, norms: Tensor) -> Tensor:
+        """The similarities of :func:`mmbench.nn.item_neighbours.knn` from cosines and products of lengths."""
+        return cosines / (1.0 + self.shrink / norms)
 
 
 def _candidates(unit: Tensor, count: int) -> Tensor:

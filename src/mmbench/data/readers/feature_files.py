@@ -16,6 +16,7 @@ from mmbench.data.features import (
     NPY_FAULTS,
     ItemFeature,
     narrowed,
+    nonzero_rows,
     read_matrix,
     with_missing_filled,
 )
@@ -60,7 +61,7 @@ def read_item_feature(path: Path, ids: Sequence[str], journal: Journal) -> ItemF
             sidecar=sidecar.name,
         )
     values, present = rows_by_id(read_matrix(journal.read(path)), journal.read(sidecar), list(ids))
-    return with_missing_filled(values, present & values.any(axis=1))
+    return with_missing_filled(values, present & nonzero_rows(values))
 
 
 def image_paths(folder: Path, ids: Sequence[str]) -> list[str]:
@@ -182,4 +183,4 @@ def _from_records(path: Path, ids: Sequence[str], journal: Journal) -> ItemFeatu
             path=path,
             item=repr(ids[int(bad.argmax())]),
         )
-    return with_missing_filled(values, present & values.any(axis=1))
+    return with_missing_filled(values, present & nonzero_rows(values))

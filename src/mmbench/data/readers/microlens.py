@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data.features import read_matrix, with_missing_filled
+from mmbench.data.features import nonzero_rows, read_matrix, with_missing_filled
 from mmbench.data.readers.columns import Columns
 from mmbench.data.readers.delimited import Dialect, read_delimited
 from mmbench.data.readers.feature_files import image_paths
@@ -72,7 +72,7 @@ def read_microlens(folder: Path, journal: Journal) -> Source:
     paths = image_paths(covers[0], ids) if len(covers) == 1 else []
     if any(paths):
         items["image_path"] = paths
-    features = {name: with_missing_filled(m, np.abs(m).max(axis=1) > 0) for name, m in matrices.items()}
+    features = {name: with_missing_filled(m, nonzero_rows(m)) for name, m in matrices.items()}
     return Source(log, items, features, notices=tuple(journal.lines), texts=("title",) if titles else ())
 
 

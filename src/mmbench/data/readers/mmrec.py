@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mmbench.data import splits
 from mmbench.data.dataset import Dataset
-from mmbench.data.features import ItemFeature
+from mmbench.data.features import ItemFeature, nonzero_rows
 from mmbench.data.readers.delimited import Dialect, read_delimited
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.numbered import (
@@ -127,7 +127,7 @@ def write_mmrec(source: Source, parts: pd.Series, folder: Path, name: str | None
 def _write_feature(feature: ItemFeature, folder: Path, modality: str) -> None:
     """The matrix, and the items that miss it where there are some or a row of zeros could be taken for one."""
     np.save(folder / f"{modality}{FEATURE_SUFFIX}", feature.values.astype(np.float32))
-    if not (feature.present & feature.values.any(axis=1)).all():
+    if not (feature.present & nonzero_rows(feature.values)).all():
         missed = "".join(f"{number}\n" for number in np.flatnonzero(~feature.present))
         missed_file(folder, modality).write_text(missed, encoding="utf-8")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.data.features import ItemFeature, read_matrix, with_missing_filled
+from mmbench.data.features import ItemFeature, nonzero_rows, read_matrix, with_missing_filled
 from mmbench.data.readers.delimited import read_delimited, read_header
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.log_and_items import first_of_each
@@ -186,7 +186,7 @@ def feature_of(path: Path, values: NDArray[np.float32], journal: Journal) -> Ite
     """
     name = path.name.removesuffix(FEATURE_SUFFIX)
     missed = missed_file(path.parent, name)
-    present = np.abs(values).max(axis=1) > 0
+    present = nonzero_rows(values)
     if missed.is_file():
         words = pd.Series(journal.read(missed).read_text(encoding="utf-8").split(), dtype=object)
         known = words.str.fullmatch("[0-9]{1,18}").astype(bool)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from mmbench.inference.intervals import MIN_USERS, UNCHANGED, Interval, Matrix, bounded_gain, crossed_interval
+from mmbench.inference.intervals import UNCHANGED, Interval, Matrix, bounded_gain, bounded_interval, crossed_interval
 
 Coalition = frozenset[str]
 #: Weight of each subset's value in a measure.
@@ -87,25 +87,9 @@ def combined(weights: Weights, game: Mapping[Coalition, float]) -> float:
     return math.fsum(weight * game[subset] for subset, weight in weights.items())
 
 
-def shapley(game: Mapping[Coalition, float]) -> dict[str, float]:
-    """Shapley value of every modality in name order; see :func:`shapley_weights`."""
-    everyone = modalities_of(game)
-    return {name: combined(shapley_weights(everyone, name), game) for name in sorted(everyone)}
-
-
 def interaction(game: Mapping[Coalition, float], a: str, b: str) -> float:
     """Interaction of two modalities; see :func:`interaction_weights`."""
     return combined(interaction_weights(modalities_of(game), a, b), game)
-
-
-def alone(game: Mapping[Coalition, float], name: str) -> float:
-    """What a modality adds to nothing."""
-    return combined(alone_weights(modalities_of(game), name), game)
-
-
-def given_rest(game: Mapping[Coalition, float], name: str) -> float:
-    """What a modality adds to all the others."""
-    return combined(given_rest_weights(modalities_of(game), name), game)
 
 
 @dataclass(frozen=True)
@@ -199,10 +183,7 @@ class _Game:
     def measured(self, weights: Weights) -> Interval:
         """A weighted sum of values with its interval, whose bounds are infinite as those of a relative gain are."""
         table = self.table(weights)
-        interval = crossed_interval(table, self.level)
-        if len(table) >= MIN_USERS and interval.se > UNCHANGED:
-            return interval
-        return replace(interval, lo=-math.inf, hi=math.inf, se=math.inf, p=math.nan)
+        return bounded_interval(crossed_interval(table, self.level), len(table))
 
     def modality(self, name: str) -> ModalityValue:
         """What one modality is worth."""

@@ -17,10 +17,10 @@ from mmbench.evaluation.metrics import RankedPairs
 from mmbench.inference.contribution.bootstrap import sums_by_user, unbounded
 from mmbench.inference.intervals import (
     MIN_USERS,
-    UNCHANGED,
     Interval,
     Matrix,
     Vector,
+    bounded_interval,
     crossed_interval,
     scaled_differences,
 )
@@ -173,8 +173,6 @@ class _Part:
         if not self.told:
             return unbounded(value, level)
         by_user = sums_by_user(residuals, self.users, self.n_users) * (self.n_users / len(self.users))
-        noise = crossed_interval(by_user, of_each)
-        if noise.se <= UNCHANGED:
-            return unbounded(value, level)
+        noise = bounded_interval(crossed_interval(by_user, of_each), self.n_users)
         half = noise.hi - noise.mean
         return Interval(value, value - half, value + half, level)
