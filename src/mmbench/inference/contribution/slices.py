@@ -17,6 +17,7 @@ from mmbench.evaluation.metrics import RankedPairs
 from mmbench.inference.contribution.bootstrap import sums_by_user, unbounded
 from mmbench.inference.intervals import (
     MIN_USERS,
+    UNCHANGED,
     Interval,
     Matrix,
     Vector,
