@@ -379,7 +379,9 @@ def _run(
     for line in mend(jobs[0].sweep_dir):
         print(translator(line), flush=True)
     sweep = Sweep.plan(jobs, overrides)
-    trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # refuses wrong settings before anything runs
+    # Wrong settings are refused before anything runs.
+    for line in trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder).lacking:
+        sweep.tell(line, sys.stderr)
     place.check(sweep)
     with sweep.opened():
         keep(sweep.folder)
