@@ -677,9 +677,15 @@ def test_output_that_goes_nowhere_is_no_traceback(full: bool, code: int, said: s
     assert (ended.returncode, ended.stderr) == (code, said)
 
 
-def test_other_exceptions_are_defects_and_pass() -> None:
-    with pytest.raises(KeyError), one_line_errors([]):
+def test_a_fault_of_the_program_is_no_failed_cell(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise KeyError("x")
+
+    monkeypatch.setattr("mmbench.report.write.write_report", broken)
+    for words in (["model=popularity"], ["-m", "model=popularity"]):
+        said = command(*words, "sweep.name=s")
+        first, *_, last = said.err.splitlines()
+        assert (said.code, first, last) == (os.EX_SOFTWARE, "Traceback (most recent call last):", "KeyError: 'x'")
 
 
 @pytest.mark.parametrize(
