@@ -250,6 +250,7 @@ def is_one_line(said: object, message: str) -> None:
         (["export.top_k=100"], "export.top_k=100 must be a whole number from 0 to 50"),
         (["study.resume=maybe"], "study.resume=maybe is unknown; it is one of auto, force, never"),
         (["study.storage=redis://x"], "study.storage=redis://x is unknown; write files or postgresql"),
+        (["study.storage=postgresql+psycopg://me:secret@host/x"], "study.storage holds a password, which the records"),
         *(
             ([f"study.lease_timeout={value}"], f"study.lease_timeout={value} must be a number of seconds from 1 to")
             for value in ("abc", "nan", "-1", "0", "inf")

@@ -263,6 +263,15 @@ def test_storage_is_named_or_refused(tmp_path: Path) -> None:
         make_leases("redis://x", tmp_path, 7.0)
 
 
+@pytest.mark.parametrize("address", ["//me:secret@host/leases", "//host/leases?user=me&password=secret"])
+def test_a_password_does_not_get_into_records(address: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"^study\.storage holds a password, .* PGPASSWORD, ~/\.pgpass or a service file"
+    ) as no:
+        make_leases(f"postgresql+psycopg:{address}", tmp_path, 7.0)
+    assert "secret" not in str(no.value)
+
+
 def test_postgresql_without_its_driver_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ValueError, match=r"psycopg is missing: pip install mmbench\[postgres\]"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -20,12 +21,12 @@ class PostgresLeases:
     """Leases as rows of a PostgreSQL table, for many workers or a file system without atomic creation.
 
     Args:
-        url: ``postgresql+psycopg://user:password@host/database``.
+        url: ``postgresql+psycopg://user@host/database``; records keep it, so it may hold no password.
         sweep: namespace of the leases.
         timeout: seconds of silence after which a lease can be taken over, by the clock of the server.
 
     Raises:
-        ValueError: if psycopg is missing or the server cannot be reached.
+        ValueError: for an address with a password, and if psycopg is missing or the server cannot be reached.
     """
 
     url: str
@@ -34,6 +35,13 @@ class PostgresLeases:
     owner: Owner = field(default_factory=Owner.me)
 
     def __post_init__(self) -> None:
+        address = urlsplit(self.url)
+        if address.password is not None or not {"password", "sslpassword"}.isdisjoint(parse_qs(address.query)):
+            raise Refusal(
+                "study.storage holds a password, which the records of the sweep and whatever is bundled of them would "
+                "show; leave it out and give it by PGPASSWORD, ~/.pgpass or a service file "
+                "(postgresql+psycopg:///?service=NAME)"
+            )
         try:
             import psycopg
         except ImportError as error:
