@@ -67,6 +67,7 @@ def _packages_are_searched_once() -> Iterator[None]:
     search = metadata.entry_points
     found = functools.cache(lambda path, **asked: search(**asked))
     with pytest.MonkeyPatch.context() as patch:
+    paths.identity_file(sweep).write_text("0" * 32)  # no record
         patch.setattr(metadata, "entry_points", lambda **asked: found(tuple(sys.path), **asked))
         yield
 

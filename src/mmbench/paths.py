@@ -94,6 +94,11 @@ def lease_dir(sweep_dir: Path) -> Path:
     return sweep_dir / "leases"
 
 
+def identity_file(sweep_dir: Path) -> Path:
+    """What tells a sweep from others of its name where leases of many sweeps lie together."""
+    return sweep_dir / ".identity"
+
+
 def crash_file(sweep_dir: Path, training: str) -> Path:
     """Where the crashes of workers that held a training are noted, by the name of its lease."""
     return lease_dir(sweep_dir) / f"{training}.crashes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -125,9 +126,9 @@ def work(
     """
     study, sweep_dir = jobs[0].config.study, jobs[0].sweep_dir
     seen = ledger.Reader(sweep_dir)
-    leases = make_leases(study.storage, sweep_dir, study.lease_timeout)
     try:
-        work_on(_openings(jobs, seen, leases), leases, stop, tell)
+        with contextlib.closing(make_leases(study.storage, sweep_dir, study.lease_timeout)) as leases:
+            work_on(_openings(jobs, seen, leases), leases, stop, tell)
     except OSError as error:
         if sweep_dir.is_dir():
             raise
