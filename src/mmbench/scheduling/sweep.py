@@ -416,6 +416,6 @@ def join_sweep(jobs: Sequence[Job], overrides: Sequence[str], given: Given | Non
 
 def command_line(overrides: Sequence[str], name: str) -> str:
     """Command that resumes a sweep, also if its name was derived from the overrides."""
-    named = any(word.startswith("sweep.name=") for word in overrides)
+    named = any(word.lstrip("+").startswith("sweep.name=") for word in overrides)
     words = ["-m", *overrides, *([] if named else [f"sweep.name='{name}'"])]
     return f"python -m mmbench {shlex.join(words)}"
