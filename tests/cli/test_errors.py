@@ -20,6 +20,7 @@ from mmbench.cli.compose import compose
 from mmbench.cli.errors import one_line_errors
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
+from mmbench.messages import Translator
 from mmbench.messages.hints import did_you_mean
 from mmbench.scheduling.configuration import SECTIONS, JobConfig
 from mmbench.store import ledger
@@ -704,3 +705,14 @@ def test_hints() -> None:
     assert did_you_mean("vbrp", ["vbpr", "bpr"]) == "did you mean vbpr? accepted: bpr, vbpr"
     assert did_you_mean("zzz", ["vbpr", "bpr"]) == "accepted: bpr, vbpr"
     assert did_you_mean("zzz", []) == "accepted: nothing"
+
+
+def test_a_hint_at_one_of_very_many_names_stays_a_line() -> None:
+    """As there are cells and contrasts of a large sweep."""
+    cells = [f"shop/model{number}/fused" for number in range(2500)]
+    near = did_you_mean("shop/modle7/fused", cells)
+    assert near == (
+        "did you mean shop/model7/fused? accepted: shop/model7/fused, shop/model78/fused, shop/model79/fused, "
+        "shop/model87/fused, shop/model97/fused and 2,495 others"
+    )
+    assert Translator("ja")(near).endswith("shop/model97/fused、ほか2,495件")
