@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import functools
 import os
 import pickle
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,16 +58,6 @@ def _a_text_is_parsed_once() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _packages_are_searched_once() -> Iterator[None]:
-    """Every composition asks what packages offer; one that a test installs lies in a folder of its own on the path."""
-    search = metadata.entry_points
-    found = functools.cache(lambda path, **asked: search(**asked))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metadata, "entry_points", lambda **asked: found(tuple(sys.path), **asked))
-        yield
-
-
 @pytest.fixture(scope="session")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep with two trials and then with three; beside it its manifest as it was before it was raised.
@@ -80,6 +67,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, words = tmp_path_factory.mktemp("honest"), ("budget.seeds=2", f"evaluation.validation_users={SAMPLE}")
     sweep = run(folder, "s", "budget.trials=2", *words)
     shutil.copyfile(paths.manifest_file(sweep), folder / "earlier.json")
+    paths.identity_file(sweep).write_text("0" * 32)  # no record
     return run(folder, "s", "budget.trials=3", *words)
 
 

@@ -7,9 +7,13 @@ was typed (docs/decisions/0020).
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Mapping
 from importlib import metadata
+from types import MappingProxyType
 from typing import Any
 
 from mmbench.messages import Refusal
@@ -20,9 +24,25 @@ MODELS, METRICS, STATES = "mmbench.models", "mmbench.metrics", "mmbench.states"
 IMPORTERS, READERS, CONFIGURATIONS = "mmbench.importers", "mmbench.readers", "mmbench.conf"
 
 
-def offered(group: str) -> dict[str, str]:
+def offered(group: str) -> Mapping[str, str]:
     """Dotted names of what installed packages offer in a group, by the names they give it."""
-    return {entry.name: entry.value.replace(":", ".") for entry in metadata.entry_points(group=group)}
+    # Every job asks a few times. What is installed meanwhile, as from a notebook, changes one of these folders.
+    return _offered(group, tuple((place, _changed(place)) for place in sys.path))
+
+
+@functools.lru_cache(16)
+def _offered(group: str, looked_in: tuple[tuple[str, int], ...]) -> Mapping[str, str]:
+    """The same, looked up by reading what all installed packages say."""
+    entries = metadata.entry_points(group=group)
+    return MappingProxyType({entry.name: entry.value.replace(":", ".") for entry in entries})
+
+
+def _changed(place: str) -> int:
+    """When something was added to a folder or taken from it; 0 where there is none."""
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def is_installed(group: str, name: str) -> bool:

@@ -30,7 +30,11 @@ def demo_dir() -> Path:
     return inside if inside.is_dir() else checkout
 
 
-def slug(parts: Iterable[str], limit: int = 60) -> str:
+#: Letters of the longest name that :func:`slug` makes, where it is not asked for another length.
+LONGEST_SLUG = 60
+
+
+def slug(parts: Iterable[str], limit: int = LONGEST_SLUG) -> str:
     """Join ``parts`` to a name that every file system accepts; one that had to change ends in a hash of the whole.
 
     >>> slug(["fused", "missing.image=0.5"])
@@ -88,6 +92,11 @@ def graph_dir(sweep_dir: Path) -> Path:
 def lease_dir(sweep_dir: Path) -> Path:
     """Where workers that share a folder say what they are running."""
     return sweep_dir / "leases"
+
+
+def identity_file(sweep_dir: Path) -> Path:
+    """What tells a sweep from others of its name where leases of many sweeps lie together."""
+    return sweep_dir / ".identity"
 
 
 def crash_file(sweep_dir: Path, training: str) -> Path:

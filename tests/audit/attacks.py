@@ -395,6 +395,28 @@ def _(forger: Forger) -> None:
     forger.write(forger.manifest, manifest)
 
 
+@attack("a condition renamed to words that grow when they are read")
+def _(forger: Forger) -> None:
+    lists = ",".join(["&a0 [x,x]", *(f"&a{n} [*a{n - 1},*a{n - 1}]" for n in range(1, 13))])
+    before, after = forger.cell("fused"), f"fused_seed=[{lists}]"
+    forger.copy(before, forger.cell(after))
+    forger.remove(before)
+    file = paths.cell_file(forger.cell(after))
+    forger.write(file, {**forger.read(file), "modality": after})
+    renamed = {"fused": after}
+    forger.write_rows([{**r, "modality": renamed.get(r["modality"], r["modality"])} for r in forger.rows()])
+    manifest = forger.read(forger.manifest)
+    for cell in manifest["cells"]:
+        if cell["modality"] in renamed:
+            cell |= {"modality": after, "folder": forger.cell(after).relative_to(forger.folder).as_posix()}
+    for revision in manifest["revisions"]:
+        for part in {"cells", "versions", "seals"} & revision.keys():
+            told = {name.replace("/vbpr/fused", f"/vbpr/{after}"): held for name, held in revision[part].items()}
+            revision[part] = told
+        revision["opened"] = [name.replace("/vbpr/fused", f"/vbpr/{after}") for name in revision.get("opened") or ()]
+    forger.write(forger.manifest, manifest)
+
+
 @attack("a whole cell copied over another")
 def _(forger: Forger) -> None:
     target = forger.cell("fused")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mmbench import paths
 from mmbench.audit.condition_names import effect, meant_by, own_name, untold_losses
 from mmbench.cli.compose import compose_all
 from mmbench.data.conditions import ModalityCondition
+from mmbench.messages import Refusal
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
@@ -73,6 +75,22 @@ def test_another_condition_under_a_known_name_is_seen(name: str, section: dict[s
 @pytest.mark.parametrize("name", ["mine", "fused2", "fused_mine", "text_missing.image=0.5_and_more-0a1b2c"])
 def test_a_name_of_the_users_own_stands_for_nothing(name: str) -> None:
     assert meant_by(name, ModalityCondition(missing={"image": 0.25})) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("fused_seed=[&a0 [x,x],[*a0,*a0]]", "fused_seed=[&a0 [x,x],[*a0,*a0]]"),  # doubles with every alias
+        ("fused_seed={a: 1}", "fused_seed={a: 1}"),
+        (f"fused_missing.image={'9' * 100}", f"fused_missing.image={'9' * 40}..."),
+    ],
+)
+def test_a_name_that_no_command_gives_is_not_read(name: str, shown: str) -> None:
+    said = (
+        f"no command gives a condition the name {shown}: names have letters, digits and - . = _, and at most 60 of them"
+    )
+    with pytest.raises(Refusal, match=f"^{re.escape(said)}$"):
+        meant_by(name, ModalityCondition())
 
 
 @pytest.mark.parametrize(

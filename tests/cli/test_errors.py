@@ -22,6 +22,7 @@ from mmbench.cli.compose import compose
 from mmbench.cli.errors import one_line_errors
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
+from mmbench.messages import Translator
 from mmbench.messages.hints import did_you_mean
 from mmbench.scheduling.configuration import SECTIONS, JobConfig
 from mmbench.store import ledger
@@ -252,6 +253,7 @@ def is_one_line(said: object, message: str) -> None:
         (["export.top_k=100"], "export.top_k=100 must be a whole number from 0 to 50"),
         (["study.resume=maybe"], "study.resume=maybe is unknown; it is one of auto, force, never"),
         (["study.storage=redis://x"], "study.storage=redis://x is unknown; write files or postgresql"),
+        (["study.storage=postgresql+psycopg://me:secret@host/x"], "study.storage holds a password, which the records"),
         *(
             ([f"study.lease_timeout={value}"], f"study.lease_timeout={value} must be a number of seconds from 1 to")
             for value in ("abc", "nan", "-1", "0", "inf")
@@ -696,9 +698,15 @@ def test_output_that_goes_nowhere_is_no_traceback(full: bool, code: int, said: s
     assert (ended.returncode, ended.stderr) == (code, said)
 
 
-def test_other_exceptions_are_defects_and_pass() -> None:
-    with pytest.raises(KeyError), one_line_errors([]):
+def test_a_fault_of_the_program_is_no_failed_cell(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise KeyError("x")
+
+    monkeypatch.setattr("mmbench.report.write.write_report", broken)
+    for words in (["model=popularity"], ["-m", "model=popularity"]):
+        said = command(*words, "sweep.name=s")
+        first, *_, last = said.err.splitlines()
+        assert (said.code, first, last) == (os.EX_SOFTWARE, "Traceback (most recent call last):", "KeyError: 'x'")
 
 
 @pytest.mark.parametrize(
@@ -716,3 +724,14 @@ def test_hints() -> None:
     assert did_you_mean("vbrp", ["vbpr", "bpr"]) == "did you mean vbpr? accepted: bpr, vbpr"
     assert did_you_mean("zzz", ["vbpr", "bpr"]) == "accepted: bpr, vbpr"
     assert did_you_mean("zzz", []) == "accepted: nothing"
+
+
+def test_a_hint_at_one_of_very_many_names_stays_a_line() -> None:
+    """As there are cells and contrasts of a large sweep."""
+    cells = [f"shop/model{number}/fused" for number in range(2500)]
+    near = did_you_mean("shop/modle7/fused", cells)
+    assert near == (
+        "did you mean shop/model7/fused? accepted: shop/model7/fused, shop/model78/fused, shop/model79/fused, "
+        "shop/model87/fused, shop/model97/fused and 2,495 others"
+    )
+    assert Translator("ja")(near).endswith("shop/model97/fused、ほか2,495件")

@@ -195,6 +195,20 @@ def test_a_reader_that_gives_no_table_is_refused(
         prepare.main([str(tmp_path / "log.pairs"), "--out", str(tmp_path / "out")])
 
 
+def test_what_is_installed_is_read_once_and_again_when_it_changes(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every job of a sweep asks for it, and all installed packages would be looked through each time."""
+    assert extensions.offered(extensions.METRICS) == {"first": "shop_extension.first_hit"}
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.metadata.entry_points", lambda **_: pytest.fail("looked through once more"))
+        assert extensions.is_installed(extensions.METRICS, "first")
+    added = installed / "later-1.0.dist-info"
+    added.mkdir()
+    (added / "entry_points.txt").write_text("[mmbench.metrics]\nlater = later:metric\n", encoding="utf-8")
+    assert extensions.offered(extensions.METRICS)["later"] == "later.metric"
+
+
 def test_configurations_are_added_to_mmbench_alone(installed: Path) -> None:
     from hydra._internal.utils import create_config_search_path
 

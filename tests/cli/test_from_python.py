@@ -101,6 +101,9 @@ def test_a_command_that_ends_without_a_word_is_told(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "executable", printing(tmp_path, "echo the last words", "exit 3"))
     with pytest.raises(mmbench.Refusal, match="the command ended with code 3: the last words"):
         mmbench.sweep(*TINY, "model=bpr", progress=False)
+    printing(tmp_path, "echo 'Traceback (most recent call last):'", "echo KeyError: 0", f"exit {os.EX_SOFTWARE}")
+    with pytest.raises(mmbench.Refusal, match=r"^the command ended with code 70: KeyError: 0$"):
+        mmbench.sweep(*TINY, "model=bpr", progress=False)
     printing(tmp_path, f"exit {from_python.INTERRUPTED}")
     with pytest.raises(KeyboardInterrupt):
         mmbench.sweep(*TINY, "model=bpr", progress=False)

@@ -134,7 +134,8 @@ def test_a_sweep_without_a_name_is_named_after_its_words(command: Command, asked
 def test_a_name_says_what_runs_and_not_where_or_how(command: Command, asked: list[Composed], tmp_path: Path) -> None:
     """More workers, another launcher or a look at a traceback must go on with the sweep and not begin another."""
     names = set()
-    for words in ([], ["sweep.workers=2"], ["debug=true"], [f"paths.multirun={tmp_path / 'b'}"]):
+    shown = ["report.metrics=[ndcg@20,recall@10]"]  # computed from ranks that are recorded
+    for words in ([], ["sweep.workers=2"], ["debug=true"], [f"paths.multirun={tmp_path / 'b'}"], shown):
         assert command("-m", "model=bpr,vbpr", *words).code == 0
         names.add(asked[0].config["sweep"]["name"])
     assert len(names) == 1
@@ -161,7 +162,8 @@ def test_a_preset_without_a_name_is_named_after_its_words(tmp_path: Path) -> Non
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nbudget: {trials: 3}\n", encoding="utf-8")
     words = ["experiment=mine", "model=bpr,vbpr"]
     assert run.named(words, [tmp_path]) == [*words, "sweep.name=experiment-mine_model-bpr-vbpr-e56e58"]
-    assert run.named([*words, "sweep.name=s"], [tmp_path]) == [*words, "sweep.name=s"]
+    for given in ("sweep.name=s", "+sweep.name=s", "++sweep.name=s"):
+        assert run.named([*words, given], [tmp_path]) == [*words, given]
 
 
 def test_a_single_cell_has_the_name_that_the_configuration_gives_it() -> None:

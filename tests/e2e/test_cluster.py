@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import pwd
@@ -17,7 +18,7 @@ import pytest
 
 from mmbench import paths
 from mmbench.store import ledger
-from mmbench.store.leases import Owner, PostgresLeases
+from mmbench.store.leases import Owner, PostgresLeases, make_leases
 from tests.e2e.conftest import Run
 from tests.parts import require_modules, require_program
 from tests.tiny import TINY, digests
@@ -113,6 +114,28 @@ def test_the_same_command_three_times_over_postgresql(tmp_path: Path, alone: dic
     assert not (tmp_path / "multirun" / "s" / "leases").exists()
 
 
+def rows(leases: PostgresLeases) -> list[Any]:
+    """What the server holds of a sweep."""
+    return leases._connection.execute("SELECT name FROM mmbench_leases WHERE sweep = %s", (leases.sweep,)).fetchall()
+
+
+def test_sweeps_of_one_name_do_not_wait_for_each_other(tmp_path: Path, postgres: str) -> None:
+    mine, other = tmp_path / "mine" / "study", tmp_path / "other" / "study"
+    made = {}
+    for folder in (mine, other):
+        folder.mkdir(parents=True)
+        with contextlib.closing(make_leases(postgres, folder, 60.0)) as made[folder]:
+            assert made[folder].living() == []
+            assert made[folder].claim("tune-0")
+    with contextlib.closing(make_leases(postgres, mine, 60.0)) as again:  # another machine, the same folder
+        assert again.living() == ["tune-0"]
+        assert not again.claim("tune-0")
+    assert all(leases._connection.closed for leases in made.values())  # type: ignore[attr-defined]
+    with pytest.raises(FileNotFoundError):
+        make_leases(postgres, tmp_path / "gone", 60.0)
+    assert not (tmp_path / "gone").exists()
+
+
 def test_leases_in_postgresql(postgres: str) -> None:
     here, elsewhere = Owner.me(), Owner("elsewhere", 1, None)
     mine, other = PostgresLeases(postgres, "one", owner=here), PostgresLeases(postgres, "one", owner=elsewhere)
@@ -124,6 +147,9 @@ def test_leases_in_postgresql(postgres: str) -> None:
     mine.release("tune-0")
     assert other.claim("tune-0")
     assert mine.living() == ["tune-0"]
+    assert mine.claim("tune-1")
+    mine.release("tune-1")
+    assert rows(mine) == [("tune-0",)]  # what is given back leaves nothing behind
     assert not mine.beat("tune-0")
     assert other.beat("tune-0")
     assert PostgresLeases(postgres, "two", owner=here).claim("tune-0")  # another sweep

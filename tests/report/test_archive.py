@@ -55,6 +55,7 @@ def packed(folder: Path) -> Path:
     sweep = write_sweep(folder / "s", cells(), contrasts=["fused_vs_text"])
     paths.final_file(sweep / "d" / "m" / "none", 1, paths.STATE).write_bytes(b"weights")
     paths.ledger_file(sweep).write_text("")
+    paths.identity_file(sweep).write_text("0" * 32)
     standing.keep(sweep, Standing(Level.RETRAINED, root_of(sweep), "now", 1, 1))
     pack(sweep, folder / "s.zip")
     return folder / "s.zip"
@@ -89,6 +90,7 @@ def test_an_archive_holds_what_is_needed_and_no_more(archive: Path) -> None:
     assert {"manifest.json", "hashes.json", "d/m/none/cell.json", "d/m/none/finals/seed1.test.parquet"} <= names
     assert {"d/m/none/finals/seed1.state.npz", "ledger.jsonl"} <= names  # what an audit needs
     assert "audit.json" not in names  # what its author says of an audit
+    assert ".identity" not in names  # by which workers of this sweep know each other's leases
     assert "| report/verdicts.csv | `python -m mmbench report s` |" in read_me
     assert "numpy" in installed
 

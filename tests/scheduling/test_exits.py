@@ -80,19 +80,22 @@ def test_a_kill_long_after_the_kernel_needed_memory_is_somebody_elses(
     ("cgroups", "file", "content"),
     [
         ("0::/user.slice/a\n", "user.slice/a/memory.events", "low 0\noom 4\noom_kill 3\n"),
+        ("0::/user.slice/a\n", "user.slice/memory.events", "oom_kill 3\n"),  # counts those of the groups in it
         ("0::/on/the/host\n", "memory.events", "oom_kill 3\noom_group_kill 0\n"),
         ("9:cpu:/a\n4:memory:/job\n0::/\n", "memory/job/memory.oom_control", "under_oom 0\noom_kill 3\n"),
         ("4:cpu,memory:/host/job\n", "memory/memory.oom_control", "oom_kill_disable 0\noom_kill 3\n"),
     ],
-    ids=["version 2", "version 2 in a container", "version 1", "version 1 in a container"],
+    ids=["version 2", "the group above", "version 2 in a container", "version 1", "version 1 in a container"],
 )
 def test_the_counter_of_the_cgroup(cgroups: str, file: str, content: str, tmp_path: Path) -> None:
-    processes, mounted = tmp_path / "cgroup", tmp_path / "mounted"
+    processes, counter = tmp_path / "proc" / "self" / "cgroup", tmp_path / "sys" / "fs" / "cgroup" / file
+    for place in (processes, counter):
+        place.parent.mkdir(parents=True)
     processes.write_text(cgroups)
-    assert oom_kills(processes, mounted) is None
-    (mounted / file).parent.mkdir(parents=True)
-    (mounted / file).write_text(content)
-    assert oom_kills(processes, mounted) == 3
+    assert oom_kills(tmp_path) is None
+    counter.write_text(content)
+    assert oom_kills(tmp_path) == 3
+    assert oom_kills(tmp_path / "no linux") is None
 
 
 #: Has a child that wants more memory than there is, and judges its end.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -135,6 +136,54 @@ def test_a_cluster_of_ray_that_does_not_answer_is_told(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
     with pytest.raises(ValueError, match=r"^hydra/launcher=ray: no cluster at 10\.0\.0\.1:6379: timed out$"):
         run(asked(tmp_path), Ray(1, "10.0.0.1:6379", 1, 0, False))
+
+
+def test_a_finished_sweep_asks_for_no_other_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Repeated, the command only writes the report again; the cluster may be gone by then."""
+    assert run(asked(tmp_path)) == 0
+    for name in ("ray", "submitit"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert run(asked(tmp_path), Ray(3, "10.0.0.1:6379", 2, 0, False)) == 0
+    assert run(asked(tmp_path), Slurm(2, "slurm", False, 1, OPTIONS)) == 0
+    capsys.readouterr()
+
+
+def test_no_more_pools_of_ray_than_trainings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ray = Ray(pools=100, address="auto", num_cpus=2, num_gpus=0, dry_run=True)
+    assert run(asked(tmp_path), ray) == 0
+    assert "would start 4 pools of 2 CPUs" in capsys.readouterr().out
+
+
+def test_an_allocation_that_ends_without_a_word_is_told_with_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Job:
+        def __init__(self, number: int) -> None:
+            self.job_id = str(number)
+
+        def result(self) -> int:
+            if self.job_id == "0":
+                raise TimeoutError
+            return 0
+
+    class Executor:
+        def __init__(self, **_: object) -> None:
+            self.jobs: list[Job] = []
+
+        def update_parameters(self, **_: object) -> None: ...
+
+        def batch(self) -> contextlib.nullcontext[None]:
+            return contextlib.nullcontext()
+
+        def submit(self, task: PoolTask) -> Job:
+            self.jobs.append(Job(len(self.jobs)))
+            return self.jobs[-1]
+
+    monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(AutoExecutor=Executor))
+    assert run(asked(tmp_path), Slurm(2, "local", False, 1, OPTIONS)) == 3
+    assert "allocation 0 ended badly: TimeoutError" in capsys.readouterr().out
 
 
 def test_an_option_that_submitit_does_not_know_is_told(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from mmbench import faults
+from mmbench import faults, paths
 from mmbench.messages import Refusal
 from mmbench.scheduling import worker
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.worker import OpenCell, Stopped, work_on
 from mmbench.store import ledger, records
-from mmbench.store.schema import CellName, Unit
+from mmbench.store.schema import CellName, Stage, Unit
 from mmbench.tuning.study import waiting
 from tests.tiny import make_job, opened, sealed
 
@@ -89,6 +89,24 @@ def test_a_look_reads_the_cells_that_others_are_at_and_the_next_one(
     assert len(given) == 2
     assert {Path(path).parent for path in read} == {cell.store.folder for cell in cells[:2]}
     assert read.total() <= 8
+
+
+def test_what_a_worker_says_of_damage_is_in_the_language_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = sealed(job := make_job(tmp_path, "model=vbpr", "lang=ja"))
+    file, rows = store.training_file(Unit(Stage.TRIAL, 0), paths.STATE), list(ledger.read(tmp_path))
+    content = file.read_bytes()
+    file.write_bytes(content[:60] + bytes(len(content) - 90) + content[-30:])
+    paths.seal_file(store.folder).unlink()
+    before = paths.ledger_file(tmp_path).read_text(encoding="utf-8")
+    other = before.replace(f'"score": {rows[0].score}', '"score": 0.125', 1)
+    paths.ledger_file(tmp_path).write_text(other, encoding="utf-8")
+    capsys.readouterr()
+    sealed(job)
+    damaged, *_, repeated = capsys.readouterr().out.splitlines()
+    assert damaged.startswith(f"{file} は空であるか、途中で切れているか、上書きされているため")
+    assert repeated.startswith(f"{store.folder}: tune 0 をやり直したところ {rows[0].score} となり、以前の 0.125 と")
 
 
 def test_a_cell_that_is_over_is_not_looked_at_again(

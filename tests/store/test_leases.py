@@ -10,14 +10,25 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 
+from mmbench import paths
 from mmbench.store import leases
-from mmbench.store.leases import FileLeases, LeaseLost, Owner, holding, is_stopped, make_leases, process_start
+from mmbench.store.leases import (
+    FileLeases,
+    LeaseLost,
+    Owner,
+    holding,
+    identity,
+    is_stopped,
+    make_leases,
+    process_start,
+)
 
 
 def dead_owner() -> Owner:
@@ -261,6 +272,29 @@ def test_storage_is_named_or_refused(tmp_path: Path) -> None:
     assert made.timeout == 7.0
     with pytest.raises(ValueError, match=r"study.storage=redis://x is unknown; write files or postgresql\+psycopg://"):
         make_leases("redis://x", tmp_path, 7.0)
+
+
+@pytest.mark.parametrize("address", ["//me:secret@host/leases", "//host/leases?user=me&password=secret"])
+def test_a_password_does_not_get_into_records(address: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError,
+        match=r"^study\.storage holds a password, .* PGPASSWORD, ~/\.pgpass or, with PGSERVICE, a service file",
+    ) as no:
+        make_leases(f"postgresql+psycopg:{address}", tmp_path, 7.0)
+    assert "secret" not in str(no.value)
+
+
+def test_the_identity_of_a_sweep_is_written_once(tmp_path: Path) -> None:
+    """Also into the folder of a sweep that an earlier version began, and again where a disk has lost what it says."""
+    with ThreadPoolExecutor(4) as pool:
+        told = set(pool.map(identity, [tmp_path] * 8))
+    assert len(told) == 1
+    assert {len(name) for name in told} == {32}
+    paths.identity_file(tmp_path).write_text("")
+    assert identity(tmp_path) not in {"", *told}
+    with pytest.raises(FileNotFoundError):
+        identity(tmp_path / "gone")
+    assert not (tmp_path / "gone").exists()
 
 
 def test_postgresql_without_its_driver_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

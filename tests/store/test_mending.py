@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,16 @@ def test_a_repeated_training_that_differs_is_told(store: CellStore) -> None:
     assert "tune 0 was repeated and came to 0.25, before it was 0.5; another machine" in str(
         differs_from_before(store, other)
     )
+
+
+def test_the_ledger_is_not_read_again_for_a_training_that_it_does_not_list(
+    store: CellStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anything may have been damaged, a lease for example, and every training of a sweep comes by here."""
+    paths.damaged_dir(store.sweep_dir).mkdir()
+    shared = replace(store, ledger=ledger.Reader(store.sweep_dir))
+    monkeypatch.setattr(ledger, "read", lambda sweep_dir: pytest.fail("the whole ledger was read"))
+    assert differs_from_before(shared, trial(7, 0.25)) is None
 
 
 def test_a_choice_that_the_trials_do_not_give_again_is_kept_with_its_seal(store: CellStore) -> None:

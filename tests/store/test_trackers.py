@@ -16,6 +16,7 @@ from PIL import Image
 
 from mmbench import paths
 from mmbench.evaluation import metrics
+from mmbench.messages import Translator
 from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Failure, Stage, Unit
@@ -82,10 +83,13 @@ def test_none_writes_nothing(store: CellStore, report: Summary) -> None:
     assert digests(store.sweep_dir) == before
 
 
-def test_without_wandb_there_is_a_warning_and_no_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_wandb_that_is_said_and_there_is_no_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.warns(UserWarning, match="wandb is not installed, so the sweep is not mirrored"):
-        assert make_tracker({**WANDB, "csv": {}}, tmp_path).clients == [CsvClient(tmp_path)]
+    tracker = make_tracker({**WANDB, "csv": {}}, tmp_path)
+    assert tracker.clients == [CsvClient(tmp_path)]
+    assert list(map(Translator("ja"), tracker.lacking)) == [
+        "wandb がインストールされていないため、実験は wandb に記録されません。tracking=none でこの表示は出なくなります"
+    ]
 
 
 @pytest.mark.parametrize("name", ["mlflow", "tensorboard"])

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmbench.messages import Translator
 from mmbench.nn import item_neighbours
 from mmbench.nn.item_neighbours import CACHED_LISTS, Neighbours, cached_knn, knn
 from mmbench.nn.memo import Memo
@@ -187,6 +188,15 @@ def test_an_approximation_is_told_and_recorded(tmp_path: Path, capsys: pytest.Ca
     exact = sealed(make_job(tmp_path / "exact", "model=freedom", "modality=image"))
     assert exact.key != store.key
     assert [training.approximations for training in exact.finished_trainings().values()] == [[], []]
+
+
+@pytest.mark.usefixtures("approximate")
+def test_an_approximation_is_told_in_the_language_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with searching("approximate", None, Translator("ja")):
+        cached_knn(clustered(), present(), 5)
+    assert capsys.readouterr().err == (
+        "商品1,500個の近傍を近似で求めました: 商品1,000個で測ると、正確な近傍64個のうち1.0000の割合が見つかりました\n"
+    )
 
 
 @pytest.mark.usefixtures("approximate")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import sys
 from pathlib import Path
 from unittest.mock import Mock
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,7 +27,7 @@ from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import Trust
 from mmbench.store import records
-from mmbench.store.schema import Manifest
+from mmbench.store.schema import Cell, CellFailure, Manifest, hashed
 from mmbench.training.fit import rebuild
 from mmbench.winner.chosen import Winner, read_winner
 from mmbench.winner.exported import PRODUCTS, export
@@ -228,6 +230,30 @@ def test_a_user_who_has_every_item_is_recommended_nothing(sweep: Path) -> None:
     histories = pd.DataFrame({"user": "x", "item": winner.dataset.item_ids})
     with pytest.raises(ValueError, match=r"^the model recommends nothing: "):
         recommend_to_new(winner, histories, Asked(5, [1]))
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("unsealed", "is not finished; the command of the sweep goes on"),
+        ("raised", "is not finished; the command of the sweep goes on"),
+        ("failed", "failed: final run with seed 2 failed; the command of the sweep tries it again"),
+    ],
+)
+def test_a_cell_without_its_result_has_no_winner(sweep: Path, tmp_path: Path, state: str, said: str) -> None:
+    shutil.copytree(sweep, tmp_path / "s")
+    folder = folder_of(tmp_path / "s", "vbpr")
+    file = paths.cell_file(folder)
+    cell = records.read(file, Cell)
+    if state == "unsealed":
+        paths.seal_file(folder).unlink()
+    elif state == "raised":
+        effort = msgspec.structs.replace(cell.effort, seeds=cell.effort.seeds + 1)
+        records.write(file, hashed(msgspec.structs.replace(cell, effort=effort)))
+    else:
+        records.write(paths.failure_file(folder), CellFailure(cell.key, "final run with seed 2 failed", ""))
+    with pytest.raises(mmbench.Refusal, match=f"^{DATA}/vbpr/fused {said}$"):
+        winner_of(tmp_path / "s", "vbpr")
 
 
 def test_what_is_loaded_scores_by_raw_ids(sweep: Path) -> None:

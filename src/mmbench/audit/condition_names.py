@@ -15,7 +15,7 @@ import yaml
 
 from mmbench import paths
 from mmbench.data.conditions import RANDOM, SLICE, TAIL, ModalityCondition
-from mmbench.messages import Message, Template
+from mmbench.messages import Message, Refusal, Template
 from mmbench.store.schema import ID_ONLY, Cell
 
 #: Begins a word of the command line that follows the name of a condition in that of a cell.
@@ -45,7 +45,17 @@ def meant_by(name: str, condition: ModalityCondition) -> ModalityCondition | Non
     Args:
         name: name of a condition that comes with the package, or one with the words that change it.
         condition: what the record says it was; a name that had to be shortened is that of the words that lead to it.
+
+    Raises:
+        ValueError: for a name that no command gives. Read as YAML, it could grow without bound.
     """
+    if name != paths.slug([name]):
+        raise Refusal(
+            "no command gives a condition the name {name}: names have letters, digits and - . = _, and at most {most} "
+            "of them",
+            name=name if len(name) <= paths.LONGEST_SLUG else f"{name[: paths.LONGEST_SLUG]}...",
+            most=paths.LONGEST_SLUG,
+        )
     for stem, section in _shipped().items():
         if name.startswith(stem) and name == paths.slug([stem, *_words(section, condition)]):
             return condition

@@ -1,4 +1,4 @@
-"""Errors a user can cause end in one line and exit code 2, in the language the command was asked to speak."""
+"""How a command ends by an error: one line and code 2 for what a user can cause, 70 for a fault of the program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from mmbench.messages.refused import told
 def one_line_errors(argv: Sequence[str], *, goes_on: bool = True) -> Iterator[None]:
     """Print an error of the user, the system or memory as one line, exit with 2; ``debug=true`` shows its traceback.
 
-    Where nobody reads standard output any more, as after ``| head``, nothing is said, and the code is that of SIGPIPE.
+    Any other exception is a fault of the program: its traceback is shown, and the code is ``EX_SOFTWARE``, so that
+    nobody takes it for 1, with which a sweep ends one of whose cells failed. Where nobody reads standard output any
+    more, as after ``| head``, nothing is said, and the code is that of SIGPIPE.
 
     Args:
         argv: the command line.
@@ -46,6 +48,9 @@ def one_line_errors(argv: Sequence[str], *, goes_on: bool = True) -> Iterator[No
             stopped = Message("stopped; the same command begins anew")
         print(translator(stopped), file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception:
+        traceback.print_exc()
+        raise SystemExit(os.EX_SOFTWARE) from None
 
 
 def _print_what_is_left() -> None:

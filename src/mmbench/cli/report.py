@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,6 +144,8 @@ def _write(options: argparse.Namespace, trust: Trust, tracking: Sequence[str], t
 
     sweep, lang = options.sweep, translator.lang
     tracker = compose.tracker(tracking, sweep)  # refuses wrong words before anything is written
+    for lacking in tracker.lacking:
+        print(printable(translator(lacking)), file=sys.stderr)
     check_sweep(sweep, trust)
     check_writable(report_dir(sweep))
     table = write_report(sweep, options.paper, trust, every_chart=options.every_chart, lang=lang)

@@ -42,7 +42,7 @@ SHOWING_FLAGS = (
 #: Flags whose words are no overrides: what a shell completes.
 COMPLETING_FLAGS = ("--shell-completion", "-sc")
 
-#: Overrides that say where or how a sweep runs and not what.
+#: Overrides that say where or how a sweep runs and what its tables show, and not what is trained.
 PLACE_OR_MANNER = (
     "sweep.",
     "paths.",
@@ -52,6 +52,7 @@ PLACE_OR_MANNER = (
     "hydra",
     "lang=",
     "report.printed=",
+    "report.metrics=",
     "debug=",
     "training.accelerator=",
     "training.devices=",
@@ -118,8 +119,9 @@ def asked(flags: Sequence[str], overrides: Sequence[str], *, multirun: bool) -> 
 
 def named(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[str]:
     """Overrides of a sweep with its name, which is derived from them where neither they nor a preset give one."""
-    given = any(word.startswith("sweep.name=") for word in overrides)
-    if not given and any(word.startswith("experiment=") for word in overrides):
+    plain = [word.lstrip("+") for word in overrides]
+    given = any(word.startswith("sweep.name=") for word in plain)
+    if not given and any(word.startswith("experiment=") for word in plain):
         given = compose.first(overrides, config_dirs).config["sweep"]["name"] != UNNAMED
     return list(overrides) if given else [*overrides, f"sweep.name={_derived_name(overrides)}"]
 

@@ -10,6 +10,7 @@ import signal
 import time
 from pathlib import Path
 
+from mmbench.scheduling import memory
 from mmbench.store import crashes
 
 #: Signals that a process brings on itself.
@@ -52,31 +53,16 @@ class Exits:
             crashes.note(self.sweep_dir, training, "SIGKILL for want of memory (oom_kill of its cgroup rose)")
 
 
-def oom_kills(processes: Path = Path("/proc/self/cgroup"), mounted: Path = Path("/sys/fs/cgroup")) -> int | None:
+def oom_kills(root: Path = Path("/")) -> int | None:
     """Processes of this process's cgroup that the kernel killed for memory; None where it does not count them.
 
     Args:
-        processes: file that names the cgroups of this process.
-        mounted: where cgroups are mounted; version 1 has a folder for memory in it.
+        root: where ``proc`` and ``sys`` are mounted.
     """
-    try:
-        lines = processes.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        _, controllers, name = line.split(":", 2)
-        if controllers == "":
-            root, counter = mounted, "memory.events"
-        elif "memory" in controllers.split(","):
-            root, counter = mounted / "memory", "memory.oom_control"
-        else:
+    for version, folder in memory.groups(root):
+        try:
+            counts = dict(row.split() for row in (folder / version.kills).read_text(encoding="utf-8").splitlines())
+            return int(counts["oom_kill"])
+        except (OSError, KeyError, ValueError):
             continue
-        folder = root / name.lstrip("/")
-        # In a container the name may be that on its host, while the container's own cgroup is mounted.
-        for file in (folder / counter, root / counter):
-            try:
-                counts = dict(row.split() for row in file.read_text(encoding="utf-8").splitlines())
-                return int(counts["oom_kill"])
-            except (OSError, KeyError, ValueError):
-                continue
     return None

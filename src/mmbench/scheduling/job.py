@@ -21,7 +21,7 @@ from mmbench.data.dataset import SAMPLE, Dataset, DatasetConfig, load_dataset
 from mmbench.data.divisions import members_of
 from mmbench.data.held_out import target_in_name, target_of
 from mmbench.data.readers.recommendations import read_recommendations
-from mmbench.messages import Message, Refusal
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.cell_key import default_of, key_of
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys, recorded_training
@@ -241,7 +241,8 @@ class Job:
 
         The test split is no part of it, and neither are T and S, which can be raised.
         """
-        return CellStore(self.sweep_dir, paths.cell_dir(self.sweep_dir, *task.cell), self.record(task).key)
+        folder, translator = paths.cell_dir(self.sweep_dir, *task.cell), Translator(self.config.plain["lang"])
+        return CellStore(self.sweep_dir, folder, self.record(task).key, translator=translator)
 
     def record(self, task: CellTask) -> Cell:
         """The record of the cell."""

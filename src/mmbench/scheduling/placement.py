@@ -106,16 +106,16 @@ class Slurm:
         Raises:
             ValueError: if submitit is missing or refuses an option.
         """
-        n = min(self.allocations, max(1, sum(plan.left for plan in sweep.planned)))
+        n = _useful(self.allocations, sweep)
         if self.dry_run:
             print(sweep.translator(self.described(sweep, n)))
+            return 0
+        if not sweep.waiting:
             return 0
         try:
             import submitit
         except ImportError as error:
             raise Refusal("hydra/launcher=slurm needs submitit: pip install mmbench[slurm]") from error
-        if not sweep.waiting:
-            return 0
         folder = paths.slurm_dir(sweep.folder.resolve())
         try:
             requeue = {"slurm_max_num_timeout": self.max_timeouts} if self.cluster == "slurm" else {}
@@ -148,11 +148,16 @@ class Slurm:
         )
 
 
+def _useful(pools: int, sweep: Sweep) -> int:
+    """Number of pools, no more than there are trainings to run."""
+    return min(pools, max(1, sum(plan.left for plan in sweep.planned)))
+
+
 def _result(job: Any, sweep: Sweep) -> int:
     try:
         return int(job.result())
     except Exception as error:  # submitit raises its own kinds for a lost, failed or cancelled job
-        why = str(error).strip().splitlines()[-1]
+        why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         sweep.tell(Message("allocation {job} ended badly: {why}", job=job.job_id, why=why))
         return 3
 
@@ -162,7 +167,7 @@ class Ray:
     """Pools as Ray tasks.
 
     Args:
-        pools: number of pools.
+        pools: number of pools; no more are started than there are trainings to run.
         address: Ray cluster, ``auto`` for a running one, or null to start one on this machine.
         num_cpus: processors of each pool.
         num_gpus: GPUs of each pool, or a part of one that pools share.
@@ -204,16 +209,19 @@ class Ray:
         Raises:
             ValueError: if Ray is missing or cannot be reached.
         """
+        n = _useful(self.pools, sweep)
         if self.dry_run:
             told = Message(
                 "would start {pools} pools of {cpus} CPUs and {gpus} GPUs on {where}; each: {workers}",
-                pools=self.pools,
+                pools=n,
                 workers=self.machine(sweep.config.plain["training"]).described(sweep.config.sweep),
                 cpus=self.num_cpus,
                 gpus=self.num_gpus,
                 where=self.address or Message("this machine"),
             )
             sweep.tell(told)
+            return 0
+        if not sweep.waiting:
             return 0
         try:
             import ray
@@ -229,7 +237,7 @@ class Ray:
             self._check_room(sweep, [node["Resources"] for node in ray.nodes() if node["Alive"]])
             remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=3)(_join)
             task, given = _task(sweep), Given(self.num_cpus, self._whole)
-            return max(ray.get([remote.remote(task, given) for _ in range(self.pools)]))
+            return max(ray.get([remote.remote(task, given) for _ in range(n)]))
         finally:
             ray.shutdown()
 

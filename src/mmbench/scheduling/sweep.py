@@ -31,7 +31,7 @@ from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
 from mmbench.store import crashes, files, ledger, trackers
 from mmbench.store.bounds import Damaged
-from mmbench.store.leases import Leases, make_leases, present
+from mmbench.store.leases import Leases, check_storage, make_leases, present
 from mmbench.store.mending import mend, mend_after
 from mmbench.store.records import CellStore
 from mmbench.training.settings import check_machine
@@ -129,7 +129,7 @@ class Sweep:
                 )
 
     def leases(self) -> Leases:
-        """The lease server of the sweep.
+        """The lease server of the sweep, which whoever asks for it closes.
 
         Raises:
             ValueError: for one that is unknown or does not answer.
@@ -140,9 +140,10 @@ class Sweep:
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
         """Open the sweep while no other command does, and show that this one is at work on it."""
-        leases = self.leases()
+        check_storage(self.config.study.storage)
         with contextlib.ExitStack() as stack:
             with files.locked(paths.lock_file(self.folder, "plan")):
+                leases = stack.enter_context(contextlib.closing(self.leases()))
                 self.open()
                 stack.enter_context(present(leases))
             yield
@@ -154,7 +155,11 @@ class Sweep:
             ValueError: for other data or settings than the records', or ``resume=force``, while leases are held.
         """
         aside = [plan for plan in self.planned if not plan.finished and self._is_set_aside(plan.store)]
-        if aside and self.leases().living():
+        if not aside:
+            return
+        with contextlib.closing(self.leases()) as leases:
+            running = leases.living()
+        if running:
             raise Refusal(
                 "{cell}: another command is at work on this sweep, so its records cannot be set aside for other data, "
                 "settings or study.resume=force; only budget.trials and budget.seeds can be raised now; wait until it "
@@ -379,7 +384,9 @@ def _run(
     for line in mend(jobs[0].sweep_dir):
         print(translator(line), flush=True)
     sweep = Sweep.plan(jobs, overrides)
-    trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder)  # refuses wrong settings before anything runs
+    # Wrong settings are refused before anything runs.
+    for line in trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder).lacking:
+        sweep.tell(line, sys.stderr)
     place.check(sweep)
     with sweep.opened():
         keep(sweep.folder)
@@ -403,11 +410,11 @@ def join_sweep(jobs: Sequence[Job], overrides: Sequence[str], given: Given | Non
         print(translator(line), flush=True)
     sweep = Sweep.plan(jobs, overrides)
     sweep.check_machine()
-    with present(sweep.leases()):
+    with contextlib.closing(sweep.leases()) as leases, present(leases):
         return sweep.run_pool(given)
 
 
 def sweep_command(overrides: Sequence[str], name: str) -> str:
     """Command that resumes a sweep, also if its name was derived from the overrides."""
-    named = any(word.startswith("sweep.name=") for word in overrides)
+    named = any(word.lstrip("+").startswith("sweep.name=") for word in overrides)
     return command_line(["-m", *overrides, *([] if named else [override("sweep.name", name)])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -11,7 +12,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -122,9 +123,9 @@ def work(
     """
     study, sweep_dir = jobs[0].config.study, jobs[0].sweep_dir
     seen = ledger.Reader(sweep_dir)
-    leases = make_leases(study.storage, sweep_dir, study.lease_timeout)
     try:
-        work_on(_openings(jobs, seen, leases), leases, stop, tell)
+        with contextlib.closing(make_leases(study.storage, sweep_dir, study.lease_timeout)) as leases:
+            work_on(_openings(jobs, seen, leases), leases, stop, tell)
     except OSError as error:
         if sweep_dir.is_dir():
             raise
@@ -204,8 +205,7 @@ def _opened(job: Job, seen: ledger.Reader) -> OpenCell:
         raise
     dataset.split.test_fingerprint  # noqa: B018 -- asked at every look; here want of memory has its reason
     export, mirror = functools.partial(_export, job), functools.partial(_mirror, job)
-    translator = Translator(job.config.plain["lang"])
-    return OpenCell(task, store, dataset.split, export, mirror, dataset.watch, translator)
+    return OpenCell(task, store, dataset.split, export, mirror, dataset.watch)
 
 
 def _export(job: Job, store: CellStore) -> None:
@@ -224,7 +224,7 @@ def _mirror(job: Job, store: CellStore) -> None:
     try:
         tracker = trackers.make_tracker(job.config.plain["tracking"], job.sweep_dir)
     except Refusal as error:  # this machine lacks a library that the one with the command has; the cell is finished
-        warnings.warn(str(error), stacklevel=2)
+        warnings.warn(store.translator(error.message), stacklevel=2)
     else:
         tracker.cell(store.folder)
 
@@ -240,7 +240,6 @@ class OpenCell:
         export: called before the cell is sealed, so that a kill cannot leave a sealed cell without its exports.
         mirror: called once the cell is sealed.
         watch: notices that the data change.
-        translator: language of what is printed.
     """
 
     task: CellTask
@@ -249,7 +248,6 @@ class OpenCell:
     export: Callable[[CellStore], None] = lambda store: None
     mirror: Callable[[CellStore], None] = lambda store: None
     watch: Watch | None = None
-    translator: Translator = field(default_factory=Translator)
 
     def planned(self) -> CellTask:
         """The task with the trials and final runs planned by now, which a later command may have raised."""
@@ -294,8 +292,9 @@ def work_on(
                 if error.path in mended:
                     raise
                 mended.add(error.path)
-                for line in mending.mend_after(begun[0].store.sweep_dir, error):
-                    print(line, flush=True)
+                store = begun[0].store
+                for line in mending.mend_after(store.sweep_dir, error):
+                    print(store.translator(line), flush=True)
                 continue
             cell = next(coming, END)
             if isinstance(cell, OpenCell):
@@ -341,7 +340,7 @@ def _run_one(cell: OpenCell, leases: Leases, hold: Hold, tell: Callable[[str], N
                 cell=cell.task.cell,
                 training=place,
             )
-            print(cell.translator(taken), file=sys.stderr)
+            print(cell.store.translator(taken), file=sys.stderr)
         finally:
             tell("")
         return True

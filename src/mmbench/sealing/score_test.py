@@ -101,7 +101,7 @@ def score_test(
     if earlier is not None and earlier.finals != seal.finals:
         store.keep_look()  # final runs were raised
     elif earlier is not None and earlier.test_hash == seal.test_hash and earlier.hash != seal.hash:
-        print(mending.set_aside_seal(store), flush=True)
+        print(store.translator(mending.set_aside_seal(store)), flush=True)
     store.write_seal(seal)
 
 
@@ -136,7 +136,7 @@ def _repeat_lost_looks(
                 ).items():
                     files |= earlier.write_ranking(training.unit, ranking, ending)
             if line := mending.differs_from_look(store, look, training, files):
-                print(line, flush=True)
+                print(store.translator(line), flush=True)
 
 
 def stored_rankings(
@@ -223,7 +223,7 @@ def stored_model(
     file = store.training_file(training.unit, paths.STATE)
     state = read_state(file) if file in store.written_files(training) else {}
     data = make_recdata(task.train, features if inputs is None else inputs)
-    return rebuild(build, data, state, settings, training.seed, graph_dir=graph_dir)
+    return rebuild(build, data, state, settings, training.seed, graph_dir=graph_dir, translator=store.translator)
 
 
 def evaluator_of_test(task: CellTask, split: Split) -> Evaluator | CommonLists:

@@ -162,6 +162,9 @@ def differs_from_before(store: CellStore, training: Training) -> Message | None:
     if not paths.damaged_dir(store.sweep_dir).exists():
         return None
     what = training.cell_key, training.unit, training.configuration_hash
+    listed = (store.ledger or ledger.Reader(store.sweep_dir)).trainings(training.cell_key)
+    if what[1:] not in listed:  # nearly always; the whole ledger is read for one that was lost alone
+        return None
     rows = [row for row in ledger.read(store.sweep_dir) if (row.cell_key, row.unit, row.configuration_hash) == what]
     if not rows or rows[-1].score == training.score:
         return None

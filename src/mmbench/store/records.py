@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mmbench import faults, fingerprint, paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
-from mmbench.messages import Message, Refusal
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.store import bounds, ledger
 from mmbench.store.bounds import Damaged
 from mmbench.store.files import (
@@ -133,6 +133,7 @@ class CellStore:
         key: hash of everything that decides the cell's results; records of another key are stale.
         ledger: reader that a process shares among its cells; None reads the whole ledger at every look.
         confirm: called before each file of a result is written; raises if the writer may not do that any more.
+        translator: language of what is printed while the cell is worked on.
     """
 
     sweep_dir: Path
@@ -140,6 +141,7 @@ class CellStore:
     key: str
     ledger: Reader | None = None
     confirm: Callable[[], None] = field(default=unconfirmed, compare=False)
+    translator: Translator = field(default_factory=Translator, compare=False)
     _read: dict[Path, tuple[tuple[int, int, int], Record]] = field(default_factory=dict, repr=False, compare=False)
     _files: dict[Unit, Path] = field(default_factory=dict, repr=False, compare=False)
 

@@ -20,7 +20,7 @@ from mmbench.data.recdata import RecData
 from mmbench.evaluation.metrics import floor
 from mmbench.evaluation.new_items import CommonLists, ranker_for
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
-from mmbench.messages import Refusal
+from mmbench.messages import Refusal, Translator
 from mmbench.models.popularity import Popularity
 from mmbench.nn.memo import Memo
 from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender
@@ -87,6 +87,7 @@ def fit(
     seed: int,
     *,
     graph_dir: Path | None = None,
+    translator: Translator | None = None,
     new_valid: HeldOut | None = None,
     target: str = "",
     common_lists: bool = True,
@@ -104,6 +105,7 @@ def fit(
         settings: how long and how to train.
         seed: seed of initial values, batch order, negatives and dropout.
         graph_dir: where large item graphs are kept for other processes.
+        translator: language of what is printed; by default English.
         new_valid: the whole of validation with its new items; None where there are none.
         target: what tuning aims at; empty to rank validation among all items.
         common_lists: whether validation chooses the offset of lists that hold new items and others too.
@@ -117,7 +119,8 @@ def fit(
     validation = _validation(valid, train, data, device, new_valid, target)
     evaluator = validation.evaluator
     cost = Cost(device=str(settings.device), machine=machine(settings))
-    with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir) as search:
+    searching = neighbour_search.searching(settings.neighbours, graph_dir, translator)
+    with torch.random.fork_rng(), searching as search:
         torch.manual_seed(seed)
         model = made(build, data)
         cost.setup_seconds = time.perf_counter() - began
@@ -136,7 +139,7 @@ def fit(
             if settings.devices > 1:
                 cost.device = f"{settings.devices} x {settings.device}"
             state = as_stored({name: value.cpu().numpy() for name, value in model.state_dict().items()})
-            model = rebuild(build, data, state, settings, seed, graph_dir=graph_dir)
+            model = rebuild(build, data, state, settings, seed, graph_dir=graph_dir, translator=translator)
             ranked = time.perf_counter()
             per_user = loop.validation_scores(evaluator.to(settings.device), model)
             cost.ranking_seconds += time.perf_counter() - ranked
@@ -173,6 +176,7 @@ def rebuild(
     seed: int,
     *,
     graph_dir: Path | None = None,
+    translator: Translator | None = None,
 ) -> Recommender:
     """Make a model as :func:`fit` did and put a stored state back; a closed-form model is computed again.
 
@@ -183,11 +187,12 @@ def rebuild(
         settings: as in the training.
         seed: as in the training.
         graph_dir: where large item graphs are kept for other processes.
+        translator: language of what is printed; by default English.
 
     Returns:
         The model in eval mode on the device of ``settings``.
     """
-    with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir):
+    with torch.random.fork_rng(), neighbour_search.searching(settings.neighbours, graph_dir, translator):
         torch.manual_seed(seed)
         model = made(build, data)
         if isinstance(model, ClosedForm):

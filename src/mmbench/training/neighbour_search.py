@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.nn.item_neighbours import Neighbours, directions, found_by, knn
 from mmbench.nn.nearest import best_of
 from mmbench.store.files import read_state, write_atomic
@@ -66,10 +66,12 @@ class Graphs:
     Args:
         mode: ``exact``, or ``approximate`` for catalogues of more than :data:`APPROXIMATE_ABOVE` items.
         folder: where large lists are stored for other processes, or None.
+        translator: language of what is printed; by default English.
     """
 
-    def __init__(self, mode: str = "exact", folder: Path | None = None) -> None:
+    def __init__(self, mode: str = "exact", folder: Path | None = None, translator: Translator | None = None) -> None:
         check_mode(mode)
+        self.translator = translator or Translator()
         self.name = mode
         self.folder = folder
         self.approximations: list[Approximation] = []
@@ -116,19 +118,21 @@ class Graphs:
             with progress_bar(int(present.sum())) as advance:
                 return knn(features, present, k, shrink=shrink, progress=advance)
         lists = approximate_knn(features, present, k, shrink=shrink)
-        print(
-            f"approximate neighbours of {lists.n_items:,} items: {lists.recall:.4f} of the exact {lists.k} found, "
-            f"measured on {SAMPLE:,} items",
-            file=sys.stderr,
-            flush=True,
+        found = Message(
+            "approximate neighbours of {items} items: {recall} of the exact {k} found, measured on {sample} items",
+            items=f"{lists.n_items:,}",
+            recall=f"{lists.recall:.4f}",
+            k=lists.k,
+            sample=f"{SAMPLE:,}",
         )
+        print(self.translator(found), file=sys.stderr, flush=True)
         return lists
 
 
 @contextlib.contextmanager
-def searching(mode: str, folder: Path | None = None) -> Iterator[Graphs]:
+def searching(mode: str, folder: Path | None = None, translator: Translator | None = None) -> Iterator[Graphs]:
     """Let models that are built in the block search their neighbours in this mode, see :class:`Graphs`."""
-    graphs = Graphs(mode, folder)
+    graphs = Graphs(mode, folder, translator)
     with found_by(graphs):
         yield graphs
 

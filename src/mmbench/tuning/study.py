@@ -73,7 +73,7 @@ def waiting(task: CellTask, store: CellStore) -> list[Unit]:
     chosen = choose([done[unit] for unit in (*random, *proposed)], store.cell().plan)
     if choice is None or choice.hash != chosen.hash:
         if choice is not None:
-            print(mending.set_aside_choice(store, choice), flush=True)
+            print(store.translator(mending.set_aside_choice(store, choice)), flush=True)
         choice = chosen
         store.write_choice(choice)
         faults.reach("chosen")
@@ -146,7 +146,7 @@ def run_unit(task: CellTask, store: CellStore, unit: Unit, configuration: Config
     trained = train(task, store, unit, configuration, paths.graph_dir(store.sweep_dir))
     faults.reach("fitted")
     if line := mending.differs_from_before(store, trained.record):
-        print(line, flush=True)
+        print(store.translator(line), flush=True)
     row = _ledger_row(task, trained.record, trained.cost)
     store.write_training(trained.record, row, trained.validation, trained.state or None)
     return trained.record
@@ -221,6 +221,7 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
                     settings,
                     seed,
                     graph_dir=graph_dir,
+                    translator=store.translator,
                     new_valid=task.new_valid,
                     target=task.target,
                     common_lists=task.lists_new_items(unit.stage),

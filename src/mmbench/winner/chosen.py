@@ -94,21 +94,26 @@ def read_winner(sweep_dir: Path, name: str, sources: Sources) -> Winner:
         sources: what may be used besides the records.
 
     Raises:
-        ValueError: for a folder that is no sweep, for a cell that is not there or not finished, and for data or a model
-            that cannot be read here.
+        ValueError: for a folder that is no sweep, for a cell that is not there, has failed or is not finished with all
+            of its final runs, and for data or a model that cannot be read here.
     """
     check_sweep(sweep_dir, sources.trust)
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     planned = _planned(manifest.cells, name)
     recorded = Recorded.read(sweep_dir, planned, sources)
-    choice = recorded.store.choice()
+    store = recorded.store
+    if (failure := store.failure()) is not None:
+        raise Refusal(
+            "{cell} failed: {reason}; the command of the sweep tries it again", cell=name, reason=failure.reason
+        )
+    choice, seal = store.choice(), store.seal()
+    if choice is None or seal is None or not recorded.cell.effort.is_met_by(choice, seal):
+        raise Refusal("{cell} is not finished; the command of the sweep goes on", cell=name)
     finals = {
         training.index: training
         for training in records.read_trainings(folder_of(sweep_dir, planned), Stage.FINAL, planned.key)
         if training.succeeded
     }
-    if choice is None or not finals:
-        raise Refusal("{cell} is not finished, so nothing is chosen; the command of the sweep goes on", cell=name)
     return Winner(recorded, choice, recorded.job.dataset(), finals)
 
 

@@ -16,9 +16,10 @@ from typing import Protocol
 
 from mmbench import paths
 from mmbench.messages import Refusal
+from mmbench.store.files import locked, write_text
 from mmbench.store.leases.files import FileLeases
 from mmbench.store.leases.owner import Owner, is_stopped, process_start
-from mmbench.store.leases.postgres import PostgresLeases
+from mmbench.store.leases.postgres import PostgresLeases, check_address
 
 __all__ = [
     "BEAT",
@@ -28,7 +29,9 @@ __all__ = [
     "Leases",
     "Owner",
     "PostgresLeases",
+    "check_storage",
     "holding",
+    "identity",
     "is_stopped",
     "keeping",
     "make_leases",
@@ -38,6 +41,10 @@ __all__ = [
 
 #: Seconds between two signs of life, at most; under a short timeout there are four before it ends.
 BEAT = 5.0
+#: The storage that needs no server.
+FILES = "files"
+#: Of the identity of a sweep.
+LETTERS = 32
 
 
 class LeaseLost(Exception):
@@ -60,6 +67,9 @@ class Leases(Protocol):
 
     def living(self) -> list[str]:
         """Names of all leases that somebody holds."""
+
+    def close(self) -> None:
+        """Let go of what is open; no lease is asked for after it."""
 
 
 #: Keeps a claimed lease, see :func:`keeping`.
@@ -124,16 +134,47 @@ def present(leases: Leases) -> Iterator[None]:
         yield
 
 
+def check_storage(storage: str) -> None:
+    """Refuse a storage that is unknown or cannot be used here, before anything is written.
+
+    Raises:
+        ValueError: naming what is accepted, the password or what is missing.
+    """
+    if storage == FILES:
+        return
+    if not storage.startswith("postgresql"):
+        raise Refusal(
+            "study.storage={storage} is unknown; write files or postgresql+psycopg://user@host/database",
+            storage=storage,
+        )
+    check_address(storage)
+
+
 def make_leases(storage: str, sweep_dir: Path, timeout: float) -> Leases:
     """The lease server that ``study.storage`` names.
 
     Raises:
-        ValueError: for an unknown storage.
+        ValueError: as :func:`check_storage`, and for a server that cannot be reached.
+        OSError: where leases lie elsewhere and the folder of the sweep is not there.
     """
-    if storage == "files":
+    check_storage(storage)
+    if storage == FILES:
         return FileLeases(paths.lease_dir(sweep_dir), timeout)
-    if storage.startswith("postgresql"):
-        return PostgresLeases(storage, str(sweep_dir.name), timeout)
-    raise Refusal(
-        "study.storage={storage} is unknown; write files or postgresql+psycopg://user@host/database", storage=storage
-    )
+    return PostgresLeases(storage, identity(sweep_dir), timeout)
+
+
+def identity(sweep_dir: Path) -> str:
+    """What the sweep is called among others; its name is not enough, and machines may have its folder at other places.
+
+    Whoever needs it first writes it: the command that opens the sweep, also one that an earlier version began.
+
+    Raises:
+        FileNotFoundError: if there is no folder of the sweep.
+    """
+    file = paths.identity_file(sweep_dir)
+    sweep_dir.stat()  # a worker must not make the folder of a sweep again that was removed
+    with locked(paths.lock_file(sweep_dir, "identity")):
+        if not file.exists() or not file.stat().st_size:
+            write_text(file, uuid.uuid4().hex)
+        with file.open(encoding="ascii", errors="replace") as opened:
+            return opened.read(LETTERS)

@@ -78,6 +78,9 @@ class FileLeases:
         """Names of all leases that somebody holds."""
         return sorted(file.stem for file in self.folder.glob("*.lease") if not self._is_dead(file))
 
+    def close(self) -> None:
+        """Nothing stays open."""
+
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.lease"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -15,17 +16,35 @@ from mmbench.store.leases.owner import Owner
 HELD = "SELECT name, owner, extract(epoch FROM now() - beat) FROM mmbench_leases WHERE sweep = %s AND owner IS NOT NULL"
 
 
+def check_address(url: str) -> None:
+    """Refuse an address that records must not show, and one that nothing here can reach.
+
+    Raises:
+        ValueError: for an address with a password, and if psycopg is missing.
+    """
+    address = urlsplit(url)
+    if address.password is not None or not {"password", "sslpassword"}.isdisjoint(parse_qs(address.query)):
+        raise Refusal(
+            "study.storage holds a password, which the records of the sweep and whatever is bundled of them would "
+            "show; leave it out and give it by PGPASSWORD, ~/.pgpass or, with PGSERVICE, a service file"
+        )
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise Refusal("study.storage names PostgreSQL but psycopg is missing: pip install mmbench[postgres]") from error
+
+
 @dataclass
 class PostgresLeases:
     """Leases as rows of a PostgreSQL table, for many workers or a file system without atomic creation.
 
     Args:
-        url: ``postgresql+psycopg://user:password@host/database``.
-        sweep: namespace of the leases.
+        url: ``postgresql+psycopg://user@host/database``; records keep it, so it may hold no password.
+        sweep: namespace of the leases: the identity of the sweep.
         timeout: seconds of silence after which a lease can be taken over, by the clock of the server.
 
     Raises:
-        ValueError: if psycopg is missing or the server cannot be reached.
+        ValueError: if the server cannot be reached.
     """
 
     url: str
@@ -34,12 +53,8 @@ class PostgresLeases:
     owner: Owner = field(default_factory=Owner.me)
 
     def __post_init__(self) -> None:
-        try:
-            import psycopg
-        except ImportError as error:
-            raise Refusal(
-                "study.storage names PostgreSQL but psycopg is missing: pip install mmbench[postgres]"
-            ) from error
+        import psycopg
+
         try:
             self._connection = psycopg.connect(self.url.replace("postgresql+psycopg:", "postgresql:"), autocommit=True)
             self._connection.execute(
@@ -85,10 +100,10 @@ class PostgresLeases:
         return bool(beaten)
 
     def release(self, name: str) -> None:
-        """Free the row if it is still ours."""
+        """Remove the row if it is still ours."""
         with self._lock:
             self._rows(
-                "UPDATE mmbench_leases SET owner = NULL WHERE sweep = %s AND name = %s AND owner = %s",
+                "DELETE FROM mmbench_leases WHERE sweep = %s AND name = %s AND owner = %s",
                 (self.sweep, name, self._mine),
             )
 
@@ -97,6 +112,11 @@ class PostgresLeases:
         with self._lock:
             rows = self._rows(HELD, (self.sweep,))
             return sorted(row[0] for row in rows if not self._is_dead(*row))
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._connection.close()
 
     @property
     def _mine(self) -> str:

@@ -11,13 +11,13 @@ import contextlib
 import importlib.util
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from mmbench import paths
 from mmbench.evaluation.metrics import mean_metrics
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, Stage, Training
 from mmbench.store.trackers.csv_runs import CsvClient
@@ -48,11 +48,13 @@ class Tracker:
         sweep_dir: folder of the sweep.
         clients: trackers; empty for records only.
         curves: one of :data:`CURVES`.
+        lacking: what to say of trackers that were asked for and are not there.
     """
 
     sweep_dir: Path
     clients: Sequence[Client] = ()
     curves: str = FINALS
+    lacking: Sequence[Message] = field(default=(), compare=False)
 
     def cell(self, folder: Path) -> None:
         """A cell has been sealed: a run of its study, a run per final seed, and those of its trials where asked for."""
@@ -128,7 +130,7 @@ def _warning(what: str, name: str) -> Iterator[None]:
 
 
 def make_tracker(section: Mapping[str, Any], sweep_dir: Path) -> Tracker:
-    """The tracker of a ``tracking`` section; without an importable wandb, which is the default, a warning and none.
+    """The tracker of a ``tracking`` section; an importable wandb, which is the default, may be lacking.
 
     Raises:
         ValueError: for an unknown tracker or setting, and where the library of a tracker is not installed.
@@ -142,7 +144,9 @@ def make_tracker(section: Mapping[str, Any], sweep_dir: Path) -> Tracker:
     if NONE in kinds and len(kinds) > 1:
         raise Refusal("tracking=none goes with no other tracker, and {others} stand beside it", others=", ".join(kinds))
     clients = [_client(name, options, sweep_dir) for name, options in kinds.items() if name != NONE]
-    return Tracker(sweep_dir, [client for client in clients if client is not None], curves)
+    lacking = [Message("wandb is not installed, so the sweep is not mirrored; tracking=none silences this")]
+    found = [client for client in clients if client is not None]
+    return Tracker(sweep_dir, found, curves, lacking if len(found) < len(clients) else ())
 
 
 def _client(name: str, options: Any, sweep_dir: Path) -> Client | None:
@@ -170,5 +174,4 @@ def _client(name: str, options: Any, sweep_dir: Path) -> Client | None:
             library=kind.library,
             extra=kind.extra,
         )
-    warnings.warn("wandb is not installed, so the sweep is not mirrored; tracking=none silences this", stacklevel=3)
     return None
