@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.image import imread
 
 from mmbench.report import charts
@@ -150,8 +152,10 @@ def test_names_cannot_break_out_of_a_figure(tmp_path: Path) -> None:
 
 
 def test_a_dollar_sign_is_no_mathematics_within_a_page_either() -> None:
-    drawing = charts.Drawing(lambda axes: axes[0].set_title(r"$5 and $6, a$\b$"))
-    assert r">$5 and $6, a$\b$<" in drawing.inline
+    def titled(axes: Sequence[Axes]) -> None:
+        axes[0].set_title(r"$5 and $6, a$\b$")
+
+    assert r">$5 and $6, a$\b$<" in charts.Drawing(titled).inline
 
 
 def test_nothing_to_show_is_no_figure_and_old_ones_go(tmp_path: Path) -> None:
