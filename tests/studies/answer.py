@@ -24,6 +24,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.pooling import PooledEffect, pooled_gain
 from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.verdicts import Verdict
 from mmbench.messages import points
 from mmbench.report import charts
 from mmbench.report.disposals import FREE
@@ -141,6 +142,7 @@ def over_parts(joined: kept.Kept, rows: pd.DataFrame) -> pd.DataFrame:
         _, tuned, judgement = joined.judge(first)
         log, interval = tuned.log_gain, tuned.interval
         first["gain"], first["log_ratio"], first["verdict"] = tuned.gain, tuned.log_ratio, str(judgement)
+        first["also"] = "; ".join(judgement.also)
         first["lo"], first["hi"] = (np.nan, np.nan) if interval is None else (interval.lo, interval.hi)
         first["se"], first["df"] = (np.nan, np.nan) if log is None else (log.se, log.df)
         first["n"], first["trials"], first["gain_of_all"] = tuned.n, tuned.trials, tuned.curve.mean[-1]
@@ -179,8 +181,10 @@ def over_domains(rows: pd.DataFrame) -> str:
 
 
 def cell(row: pd.Series) -> str:
-    """Gain in percent with its interval, and its word."""
-    return f"{points(row.gain)} {percents(Interval(row.gain, row.lo, row.hi, row.level))} *{row.verdict}*"
+    """Gain in percent with its interval if it has one, its word, and that it is equivalent where that holds too."""
+    bounds = "" if pd.isna(row.lo) else f" {percents(Interval(row.gain, row.lo, row.hi, row.level))}"
+    also = f", also *{Verdict.EQUIVALENT}*" if Verdict.EQUIVALENT in str(row.get("also", "")) else ""
+    return f"{points(row.gain)}{bounds} *{row.verdict}*{also}"
 
 
 def answers(rows: pd.DataFrame) -> str:
@@ -195,12 +199,13 @@ def answers(rows: pd.DataFrame) -> str:
 
 
 def lines_of(rows: pd.DataFrame) -> list[charts.Line]:
-    """Every gain with its interval, the rows of a forest plot, data sets in colours."""
+    """Every gain with its interval if it has one, the rows of a forest plot, data sets in colours."""
     lines = []
     for question in ORDER:
         for _, row in rows[rows.question == question].sort_values("model", kind="stable").iterrows():
             name = question if row.model == ALL_MODELS else f"{question}, {row.model}"
-            lines.append(charts.Line(name, row.study, 100 * row.gain, (100 * row.lo, 100 * row.hi), row.verdict))
+            bounds = None if pd.isna(row.lo) else (100 * row.lo, 100 * row.hi)
+            lines.append(charts.Line(name, row.study, 100 * row.gain, bounds, row.verdict))
     return lines
 
 

@@ -189,19 +189,22 @@ class Kept:
 
     Args:
         folders: of the studies.
+        metric: another metric of the same ranks, at most as deep; trials are chosen by the same validation scores.
+        delta: another equivalence margin.
 
     Raises:
         ValueError: if they are not alike in data, effort, metric or margin.
     """
 
-    def __init__(self, *folders: Path) -> None:
+    def __init__(self, *folders: Path, metric: str | None = None, delta: float | None = None) -> None:
         self.folders = folders
         parts = {folder: msgspec.convert(files.read_document(folder / TUNING), Scores) for folder in folders}
         first = parts[folders[0]]
         for folder, scores in list(parts.items())[1:]:
             if (scores.metric, scores.delta, *_terms(folder)) != (first.metric, first.delta, *_terms(folders[0])):
                 raise ValueError(f"{folder.name} and {folders[0].name} differ in data, effort, metric or margin")
-        self.metric, self.delta = first.metric, first.delta
+        self.judged_by, self.delta = first.metric, first.delta if delta is None else delta
+        self.metric = self.judged_by if metric is None else metric
         self.doubts = {name: said for scores in parts.values() for name, said in scores.doubts.items()}
         self.conditions = {(kept.dataset, kept.name): kept for scores in parts.values() for kept in scores.conditions}
         self._homes = {
@@ -274,25 +277,41 @@ class Kept:
 
         Raises:
             KeyError: for one that is not kept.
+            ValueError: for a trained one by another metric than the study's, of which no final run is kept.
         """
         if (dataset, name) not in self._cells:
-            self._cells[dataset, name] = self._read(dataset, name)
+            self._cells[dataset, name] = self.cell_of(dataset, name)
         return self._cells[dataset, name]
 
-    def _read(self, dataset: str, name: str) -> KeptCell:
+    def cell_of(self, dataset: str, name: str, counted: NDArray[np.bool_] | None = None) -> KeptCell:
+        """A condition, where a part of the held-out items alone counts.
+
+        Args:
+            dataset: its data set.
+            name: ``model/condition``.
+            counted: which held-out items count, ``(n_pairs,)`` in the order of users and their items; the others count
+                as not found, and the ideal list stays that of all.
+
+        Raises:
+            KeyError: for one that is not kept.
+            ValueError: for a trained one by another metric than the study's, of which no final run is kept.
+        """
         condition = self.conditions[dataset, name]
+        metric = self.metric
+        if metric != self.judged_by and not condition.exact:
+            raise ValueError(f"final runs of {name} are kept by {self.judged_by} alone")
         ranks = self._ranks(self._homes[dataset, name])
         rows = ranks.filter(pc.equal(ranks["dataset"].cast(pa.string()), dataset))
         users, positions = np.unique(rows["user"].to_numpy(), return_inverse=True)
         new = rows["new"].to_numpy() if "new" in rows.column_names else None
-        metric = self.metric
-        below = metrics.check_name(metric)[1] + 1
+        below = metrics.check_name(self.judged_by)[1] + 1
         test = np.full((len(condition.validation), len(users)), np.nan)
         if name in rows.column_names:  # else no trial of it could be tested
             by_pair = rows[name].combine_chunks().flatten().cast(pa.int64()).fill_null(-1).to_numpy()
             for slot, ranks in enumerate(by_pair.reshape(len(positions), -1).T):
                 if (ranks >= 0).all():
-                    pairs = RankedPairs(positions, np.where(ranks == 0, below, ranks), len(users), new=new)
+                    found = ranks > 0 if counted is None else (ranks > 0) & counted
+                    pairs = RankedPairs(positions, np.where(found, ranks, below), len(users), new=new)
                     test[slot] = metrics.per_user(pairs, metric)
         return KeptCell(condition, test, users)
 
