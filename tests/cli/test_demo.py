@@ -66,7 +66,8 @@ def test_it_takes_and_refuses_the_words_that_the_sweep_does(command: Command, da
         assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
         assert "epochs=5 is a word of other projects; here it is budget.max_steps=STEPS" in said.err
     said = command("demo", *TOUCHED, "modality.states.video=shuffle", data)
-    assert (said.code, said.err) == (0, "")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "has no modality 'video' (asked as shuffle); it has: text" in said.err
 
 
 def test_the_wheel_finds_the_order_lines_inside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

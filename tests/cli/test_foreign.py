@@ -13,7 +13,6 @@ import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from mmbench import extensions
 from mmbench.extensions import MODELS
 from mmbench.nn.recommender import Recommender
 from mmbench.paths import config_dir
@@ -160,8 +160,7 @@ def test_models_of_the_package_and_of_installed_packages_need_no_word(monkeypatc
             class_of(target, NOTHING)
     with pytest.raises(ValueError, match="must derive from"):
         class_of("mmbench.models.vbpr.Tensor", NOTHING)
-    offered = metadata.EntryPoint("broken", "tests.tiny:Broken", MODELS)
-    monkeypatch.setattr(metadata, "entry_points", lambda group: [offered] if group == MODELS else [])
+    monkeypatch.setattr(extensions, "offered", lambda group: {"broken": "tests.tiny.Broken"} if group == MODELS else {})
     assert class_of("tests.tiny.Broken", NOTHING) is Broken
     assert class_of("tests.tiny.Broken", Trust(frozenset({"tests.tiny.Broken"}))) is Broken
 

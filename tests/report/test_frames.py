@@ -95,7 +95,7 @@ def test_what_is_not_there_is_refused_in_one_line(results: mmbench.Results, tmp_
         (lambda: results.plot_tuning("d/failed/text_vs_none"), "d/failed/text_vs_none has nothing to draw"),
         (lambda: results.curves("epochs"), "curves of epochs are not known; accepted: training, tuning"),
         (lambda: mmbench.read(tmp_path), "is no sweep"),
-        (lambda: mmbench.read(tmp_path, allow=("x",)), "--allow x is neither"),
+        (lambda: mmbench.read(tmp_path, allow=("x",)), "x cannot be vouched for: it is neither"),
     ):
         with pytest.raises(mmbench.Refusal, match=line) as refused:
             ask()

@@ -5,6 +5,7 @@ The workers are real processes that do what a file tells them in place of traini
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
 from typing import Any
 
@@ -370,7 +372,8 @@ def miss_the_first_alarm(jobs: list[Any], stop: threading.Event, tell: Callable[
 def test_an_alarm_that_was_missed_comes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal that arrives while a call is entered that blocks is seen when that call ends, which may be never."""
     monkeypatch.setattr(worker, "work", miss_the_first_alarm)
-    process = multiprocessing.get_context("fork").Process(target=entry, args=([Ordered(tmp_path, 1000.0, 0.0)],))
+    state = RawArray(ctypes.c_char, worker.STATE_SIZE)
+    process = multiprocessing.get_context("fork").Process(target=entry, args=([Ordered(tmp_path, 1000.0, 0.0)], state))
     process.start()
     try:
         until(lambda: len(held(tmp_path)) == 1)
