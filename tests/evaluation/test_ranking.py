@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmbench.data.interactions import Interactions
 from mmbench.evaluation import counting, ties
-from mmbench.evaluation.counting import count_ranks, tie_keys, top_items
+from mmbench.evaluation.counting import count_ranks, sorted_ranks, tie_keys, top_items
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator
 
 N_USERS, N_ITEMS = 30, 25
@@ -60,8 +60,8 @@ def brute_force(scores: Tensor, users: Tensor) -> list[list[int]]:
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(levels=st.integers(1, 30), masked=st.floats(0, 0.9), seed=st.integers(0, 10**6))
-def test_three_ways_to_rank_agree(levels: int, masked: float, seed: int) -> None:
-    """Counting, listing and sorting, from all scores equal to hardly any tie, with masked items."""
+def test_all_ways_to_rank_agree(levels: int, masked: float, seed: int) -> None:
+    """Counting, sorting, listing and brute force, from all scores equal to hardly any tie, with masked items."""
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randint(levels, (6, 17), generator=generator).float()
     hidden = torch.rand(6, 17, generator=generator) < masked
@@ -76,6 +76,8 @@ def test_three_ways_to_rank_agree(levels: int, masked: float, seed: int) -> None
     rows, items = (~hidden).nonzero().T
     ranks = count_ranks(scores, rows, items, users).tolist()
     assert ranks == [expected[row].index(item) + 1 for row, item in zip(rows.tolist(), items.tolist(), strict=True)]
+    if ranks:
+        assert sorted_ranks(scores, rows, items, users).tolist() == ranks
 
 
 def test_equal_scores_are_not_ordered_alike_for_every_user() -> None:
@@ -133,9 +135,14 @@ def test_ranks_among_unseen_candidates(world: tuple[Interactions, Interactions, 
     assert ranking.pairs.n_users == len(ranking.users)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(levels=st.sampled_from([2, 9, 10**6]), held=st.integers(1, 40), seed=st.integers(0, 10**6))
-def test_ranks_are_those_of_the_masked_scores(levels: int, held: int, seed: int) -> None:
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    levels=st.sampled_from([2, 9, 10**6]),
+    held=st.integers(1, 40),
+    many=st.sampled_from([1, 3, 5, 100]),
+    seed=st.integers(0, 10**6),
+)
+def test_ranks_are_those_of_the_masked_scores(levels: int, held: int, many: int, seed: int) -> None:
     """With and without ties; held-out items that were seen rank behind all candidates, pairs seen twice count once."""
     rng = np.random.default_rng(seed)
     pairs = rng.integers(0, (7, 11), (30 + held, 2))
@@ -147,7 +154,9 @@ def test_ranks_are_those_of_the_masked_scores(levels: int, held: int, seed: int)
     masked = scores.clone()
     masked[seen.users, seen.items] = -torch.inf
     try:
-        ranking = Evaluator(heldout, seen, seen).rank(Table(scores))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mmbench.evaluation.ranking.SORTED_PAIRS", many)
+            ranking = Evaluator(heldout, seen, seen).rank(Table(scores))
     except DegenerateScores:
         assume(False)
     users = torch.from_numpy(ranking.users)
@@ -208,12 +217,18 @@ def test_scores_of_the_model_are_left_alone(world: tuple[Interactions, Interacti
     assert torch.equal(shared, scores)
 
 
+@pytest.mark.parametrize("many", [2, 100])
 @pytest.mark.parametrize("users, comparisons", [(1, 1 << 24), (7, 1 << 24), (256, 1), (7, 60)])
 def test_blocks_do_not_change_ranks(
-    world: tuple[Interactions, Interactions, Tensor], users: int, comparisons: int, monkeypatch: pytest.MonkeyPatch
+    world: tuple[Interactions, Interactions, Tensor],
+    users: int,
+    comparisons: int,
+    many: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     train, heldout, scores = world
     whole = Evaluator(heldout, train).rank(Table(scores), top_k=5)
+    monkeypatch.setattr("mmbench.evaluation.ranking.SORTED_PAIRS", many)
     monkeypatch.setattr("mmbench.evaluation.ranking.BLOCK_USERS", users)
     monkeypatch.setattr("mmbench.evaluation.ranking.BLOCK_SCORES", 1)
     monkeypatch.setattr(counting, "BLOCK_COMPARISONS", comparisons)

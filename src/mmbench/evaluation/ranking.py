@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmbench.data.interactions import Interactions
-from mmbench.evaluation.counting import at_once, compared, compared_rows, count_ranks, top_items
+from mmbench.evaluation.counting import at_once, compared, compared_rows, count_ranks, sorted_ranks, top_items
 from mmbench.evaluation.metrics import RankedPairs, Ranking, per_user
 
 #: So many scores fit the processor's cache for the passes that follow the product.
@@ -23,6 +24,8 @@ BLOCK_SCORES = 1 << 19
 BLOCK_USERS = 64
 #: Users whose scores are looked at together for a difference.
 ASKED_USERS = 16
+#: Held-out items of a user from which on sorting all scores is faster than comparing with each of them.
+SORTED_PAIRS = 8
 #: Room of a seen item beside a held-out one, in numbers of a block: some 64-bit integers.
 SEEN_INTEGERS = 8
 
@@ -47,7 +50,8 @@ class Evaluator:
 
     One pass over the scores of a block counts, for every held-out item, all items that beat it. Seen ones among them
     are taken off at the end, so nothing is masked and, but for users with several held-out items, nothing copied.
-    Only blocks with a tied score are masked, on a copy.
+    Only blocks with a tied score, or with a user of many held-out items, are masked, on a copy: the candidates of such
+    a user are sorted once, and every item's place is searched for.
 
     Args:
         heldout: the part to rank.
@@ -75,9 +79,14 @@ class Evaluator:
         mask_users, mask_items = _seen_by(self.users, seen)
         self._mask_starts = np.searchsorted(mask_users, np.arange(len(self.users) + 1))
         self._pair_starts = np.searchsorted(self.pair_users, np.arange(len(self.users) + 1))
-        # The first pair of each user meets the scores where they are; the others need a copy of the user's row.
-        others = np.delete(np.arange(len(self.items)), self._pair_starts[:-1])
-        self._other_starts = np.searchsorted(others, self._pair_starts)
+        # The first pair of a user meets the scores where they are; the others need a copy of the user's row.
+        many = (np.diff(self._pair_starts) >= SORTED_PAIRS)[self.pair_users]
+        is_first = np.diff(self.pair_users, prepend=-1) > 0
+        first, others, sorted_ = map(np.flatnonzero, (is_first & ~many, ~is_first & ~many, many))
+        self._first_starts, self._other_starts, self._many_starts = (
+            np.searchsorted(pairs, self._pair_starts) for pairs in (first, others, sorted_)
+        )
+        counted = np.concatenate([first, others])
         pair_seen = np.isin(self.pair_users * self.n_items + self.items, mask_users * self.n_items + mask_items)
 
         def on_device(values: NDArray[np.generic]) -> Tensor:
@@ -86,9 +95,8 @@ class Evaluator:
         self._user_index = on_device(self.users)
         self._mask_users, self._mask_items = on_device(mask_users), on_device(mask_items)
         self._pair_users, self._pair_items, self._pair_seen = map(on_device, (self.pair_users, self.items, pair_seen))
-        self._first, self._others = on_device(self._pair_starts[:-1]), on_device(others)
-        self._first_items = on_device(self.items[self._pair_starts[:-1]])
-        self._in_order = on_device(np.argsort(np.concatenate([self._pair_starts[:-1], others])))
+        self._first, self._others, self._many = map(on_device, (first, others, sorted_))
+        self._counted, self._in_order = on_device(np.sort(counted)), on_device(np.argsort(counted))
         self._excluded: Tensor | None = None
         self.n_candidates: NDArray[np.int64] | None = None
         if candidates is not None:
@@ -150,21 +158,35 @@ class Evaluator:
         tally.informative = tally.informative or block.varies()
         tally.sums.append(block.total)
         tally.of_seen.append(block.of_seen())
-        tally.first.append(compared(block.scores, self._first_items[begin:end]))
-        rest = self._others[self._other_starts[begin] : self._other_starts[end]]
+        first, rest, many = (
+            pairs[starts[begin] : starts[end]]
+            for pairs, starts in (
+                (self._first, self._first_starts),
+                (self._others, self._other_starts),
+                (self._many, self._many_starts),
+            )
+        )
+        rows = self._pair_users[first] - begin
+        whole = len(rows) == len(block.scores)
+        tally.first.append(
+            compared(block.scores if whole else block.scores.index_select(0, rows), self._pair_items[first])
+        )
         further = compared_rows(block.scores, self._pair_users[rest] - begin, self._pair_items[rest])
         tally.others += further
-        pairs = torch.cat([self._first[begin:end], rest])
+        pairs = torch.cat([first, rest])
         tally.settled.append(self._settled(block, begin, pairs, [tally.first[-1], *further]))
+        if len(many):
+            tally.settled.append((many, self._sorted(block, begin, many)))
         if top_k:
-            listed = top_items(block.candidates(), block.users, min(top_k, self.n_items))
+            listed = top_items(block.candidates, block.users, min(top_k, self.n_items))
             tally.top.append(listed.int().cpu().numpy())
 
     def _ranking(self, tally: _Tally) -> Ranking:
         own, better, _ = (torch.cat(x)[self._in_order] for x in zip(*tally.first, *tally.others, strict=True))
-        ranks = better.long() + 1 - self._seen_ahead(own, torch.cat(tally.of_seen))
-        tied, places = (torch.cat(parts) for parts in zip(*tally.settled, strict=True))
-        ranks[tied] = places
+        ranks = torch.empty_like(self._pair_users)
+        ranks[self._counted] = better.long() + 1 - self._seen_ahead(own, torch.cat(tally.of_seen))
+        settled, places = (torch.cat(parts) for parts in zip(*tally.settled, strict=True))
+        ranks[settled] = places
         ranked = ranks.cpu().numpy()
         pairs_ranked = RankedPairs(self.pair_users, ranked, len(self.users), candidates=self.n_candidates)
         return Ranking(self.users, pairs_ranked, self.items, np.concatenate(tally.top) if tally.top else None)
@@ -193,16 +215,16 @@ class Evaluator:
             raise DegenerateScores("all scores are equal, so they rank nothing")
 
     def _seen_ahead(self, own: Tensor, of_seen: Tensor) -> Tensor:
-        """How many of its user's seen items score more than each pair, ``(n_pairs,)``.
+        """How many of its user's seen items score more than each pair that was counted, ``(n_counted,)``.
 
         Args:
-            own: score of each pair, ``(n_pairs,)``.
+            own: score of each of these pairs, ``(n_counted,)``.
             of_seen: scores of the seen items, user after user, ``(n_seen,)``.
         """
         sizes = torch.bincount(self._mask_users, minlength=len(self.users))
         starts = sizes.cumsum(0) - sizes
         ahead, step = [], at_once(SEEN_INTEGERS * max(1, int(sizes.max())))
-        for users, level in zip(self._pair_users.split(step), own.split(step), strict=True):
+        for users, level in zip(self._pair_users[self._counted].split(step), own.split(step), strict=True):
             many = sizes[users]
             pairs = torch.arange(len(users), device=own.device).repeat_interleave(many)
             place = torch.arange(len(pairs), device=own.device) - (many.cumsum(0) - many)[pairs]
@@ -229,7 +251,13 @@ class Evaluator:
         if not len(tied):
             return tied, tied
         rows, items = self._pair_users[tied] - begin, self._pair_items[tied]
-        return tied, count_ranks(block.candidates(), rows, items, block.users)
+        return tied, count_ranks(block.candidates, rows, items, block.users)
+
+    def _sorted(self, block: _Block, begin: int, pairs: Tensor) -> Tensor:
+        """Ranks of pairs whose users have many of them, ``(n_pairs,)``; others as :meth:`_settled`."""
+        rows, place = torch.unique_consecutive(self._pair_users[pairs] - begin, return_inverse=True)
+        chosen = block if len(rows) == len(block.scores) else block.of(rows)
+        return sorted_ranks(chosen.candidates, place, self._pair_items[pairs], chosen.users)
 
 
 @dataclass
@@ -237,9 +265,9 @@ class _Tally:
     """What the blocks of one version of the scores have said so far, in the order of the blocks.
 
     Args:
-        first: what :func:`~mmbench.evaluation.counting.compared` gives of the first pair of each user.
-        others: the same of the other pairs.
-        settled: tied pairs and their ranks.
+        first: what :func:`~mmbench.evaluation.counting.compared` gives of the first pair of each user with few.
+        others: the same of their other pairs.
+        settled: pairs that were ranked among the candidates alone, and their ranks.
         of_seen: scores of the seen items.
         sums: sum of all scores of each block.
         top: lists of the users.
@@ -274,6 +302,7 @@ class _Block:
     seen_items: Tensor
     total: Tensor
 
+    @functools.cached_property
     def candidates(self) -> Tensor:
         """A copy of the scores, minus infinity where an item is no candidate."""
         masked = self.scores.clone()
@@ -284,19 +313,23 @@ class _Block:
         """Scores of the seen items, ``(n_seen,)``."""
         return self.scores[self.seen_rows, self.seen_items]
 
+    def of(self, rows: Tensor) -> _Block:
+        """The block of chosen rows, ``(n_rows,)``."""
+        place = torch.full_like(self.users, -1)
+        place[rows] = torch.arange(len(rows), device=rows.device)
+        seen = place[self.seen_rows]
+        return replace(
+            self,
+            scores=self.scores[rows],
+            users=self.users[rows],
+            seen_rows=seen[seen >= 0],
+            seen_items=self.seen_items[seen >= 0],
+        )
+
     def varies(self) -> bool:
         """Whether the candidates of any user differ; a few users are asked at a time, as the first mostly tell."""
-        for begin in range(0, len(self.scores), ASKED_USERS):
-            rows = slice(begin, begin + ASKED_USERS)
-            here = (self.seen_rows >= rows.start) & (self.seen_rows < rows.stop)
-            few = replace(
-                self,
-                scores=self.scores[rows],
-                users=self.users[rows],
-                seen_rows=self.seen_rows[here] - begin,
-                seen_items=self.seen_items[here],
-            )
-            scores = few.candidates()
+        for few in torch.arange(len(self.scores), device=self.scores.device).split(ASKED_USERS):
+            scores = self.of(few).candidates
             lowest = scores.masked_fill(scores == -torch.inf, torch.inf).amin(1)
             if bool((scores.amax(1) > lowest).any()):
                 return True
