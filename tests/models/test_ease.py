@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from mmbench.models.ease import EASE
+from mmbench.nn import item_regressions
+from mmbench.nn.sparse import interaction_matrix
 from tests.conftest import BlockWorld
 
 
@@ -40,9 +42,20 @@ def test_a_penalty_is_positive(block_world: BlockWorld) -> None:
         EASE(block_world.data(()), reg_weight=0.0)
 
 
-def test_weights_lie_in_rows(block_world: BlockWorld) -> None:
+@pytest.mark.parametrize("long_history", [1, 30])
+def test_weights_lie_in_rows_and_in_strips_where_histories_are_long(
+    block_world: BlockWorld, long_history: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In columns, the product with a sparse history takes a hundred times as long on 7,000 items."""
-    data = block_world.data(())
+    monkeypatch.setattr(item_regressions, "STRIP", 10)
+    monkeypatch.setattr(item_regressions, "LONG_HISTORY", long_history)
+    data, users = block_world.data(()), torch.tensor([3, 43, 0])
     model = EASE(data)
     model.fit(data)
-    assert model.weights.is_contiguous()
+    assert model.strips.shape == ((4, data.n_items, 10) if long_history == 1 else (1, data.n_items, data.n_items))
+    assert model.strips.is_contiguous()
+    weights = model.item_weights(data).float()
+    assert torch.equal(model.weights, weights)
+    history = interaction_matrix(data.edge_index, data.n_users, data.n_items).to_dense()
+    torch.testing.assert_close(model.score(users), history[users] @ weights)
+    assert model.score(users[:0]).shape == (0, data.n_items)

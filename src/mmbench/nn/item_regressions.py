@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
+from mmbench.nn.kernels import product
 from mmbench.nn.memo import Memo, content_key
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import BLOCK_ENTRIES, common_neighbours, interaction_matrix, select_rows
@@ -24,6 +25,9 @@ from mmbench.nn.sparse import BLOCK_ENTRIES, common_neighbours, interaction_matr
 KEPT_SOLUTIONS, KEPT_BYTES = 64, 1 << 30
 #: Copies of features that are held at a time: around their mean, of length one, of warm items.
 FEATURE_COPIES = 3
+#: Columns of weights that are multiplied at a time where histories have so many items on average that users near each
+#: other share many: few enough columns that the rows of these items stay in a cache from user to user.
+STRIP, LONG_HISTORY = 256, 30
 
 
 class ItemWeightModel(ClosedForm):
@@ -41,18 +45,28 @@ class ItemWeightModel(ClosedForm):
     """
 
     serves_new_users: ClassVar[bool] = True
-    weights: Tensor
+    strips: Tensor
 
     def __init__(self, data: RecData, *, n_arrays: int, max_memory_gb: float, names: Collection[str] = ()) -> None:
         super().__init__()
         check_memory(type(self).__name__, data, n_arrays, max_memory_gb, names)
         self.register_buffer("history", torch.empty(0), persistent=False)
-        self.register_buffer("weights", torch.empty(0), persistent=False)
+        self.n_items = data.n_items
+        self.register_buffer("strips", torch.empty(0), persistent=False)
 
     def fit(self, data: RecData) -> None:
-        """Compute the weights; they lie in rows, else the product with a sparse history takes minutes."""
+        """Compute the weights and part their columns into strips, ``(n_strips, n_items, width)``."""
         self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
-        self.weights = self.item_weights(data).to(torch.get_default_dtype()).contiguous()
+        weights = self.item_weights(data)
+        width = STRIP if data.edge_index.shape[1] > LONG_HISTORY * data.n_users else data.n_items
+        self.strips = torch.zeros(-(-data.n_items // width), data.n_items, width)
+        for strip, columns in zip(self.strips, weights.split(width, dim=1), strict=True):
+            strip[:, : columns.shape[1]] = columns
+
+    @property
+    def weights(self) -> Tensor:
+        """What an item of a history adds to the score of each item, ``(n_items, n_items)``; a copy."""
+        return self.strips.transpose(0, 1).flatten(1)[:, : self.n_items]
 
     @abstractmethod
     def item_weights(self, data: RecData) -> Tensor:
@@ -60,7 +74,8 @@ class ItemWeightModel(ClosedForm):
 
     def score(self, users: Tensor) -> Tensor:
         """Histories times weights: ``(B, n_items)``."""
-        return select_rows(self.history, users) @ self.weights
+        chosen = select_rows(self.history, users)
+        return torch.cat([product(chosen, strip) for strip in self.strips], dim=1)[:, : self.n_items]
 
 
 def check_memory(model: str, data: RecData, n_arrays: int, max_memory_gb: float, names: Collection[str] = ()) -> None:
