@@ -60,6 +60,15 @@ def test_a_mistake_is_one_line(command: Command, data: str) -> None:
     assert "budgte" in said.err
 
 
+@pytest.mark.parametrize("word", ["dataset=planted", "+dataset=ml100k", "dataset=online_retail,ml100k"])
+def test_its_order_lines_never_become_another_data_set(command: Command, tmp_path: Path, data: str, word: str) -> None:
+    said = command("demo", word, data)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert "other data is python -m mmbench experiment=demo " in said.err
+    assert word in said.err
+    assert not (tmp_path / "data").exists()
+
+
 def test_it_takes_and_refuses_the_words_that_the_sweep_does(command: Command, data: str) -> None:
     for name in ("demo", "experiment=demo"):
         said = command(name, "epochs=5", data)

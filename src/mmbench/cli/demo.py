@@ -7,10 +7,11 @@ from pathlib import Path
 
 from mmbench import paths
 from mmbench.cli.words import Parser, take_language
-from mmbench.messages import Message
+from mmbench.messages import Message, Refusal
 from mmbench.messages.commands import command_line
 
 EXPERIMENT = "experiment=demo"
+DATASET = "dataset=online_retail"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -40,6 +41,13 @@ def main(argv: Sequence[str]) -> None:
         help=translator(Message("of the sweep; paths.data=DIR moves the data")),
     )
     overrides = parser.parse_args(words).overrides
+    for word in overrides:
+        if word.lstrip("+").startswith("dataset=") and word.lstrip("+") != DATASET:
+            raise Refusal(
+                "demo prepares its own order lines, {dataset}; the same sweep on other data is {run}",
+                dataset=DATASET,
+                run=command_line([EXPERIMENT, word]),
+            )
     manner = [word for word in argv if word not in words]  # the language, and whether a traceback is shown
     asked = habits.ours([EXPERIMENT, *overrides], multirun=False)  # as run takes them
     folder = Path(compose.first(asked).config["dataset"]["path"])

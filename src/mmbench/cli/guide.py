@@ -150,8 +150,8 @@ class Guide:
         shared = first.parent.name if len(given.files) > 1 else first.name if first.is_dir() else first.stem
         self.out: Path = given.out or Path("data") / paths.slug([shared])
         self.name = dataset_name(self.out)
-        multirun = next((Path(w.partition("=")[2]) for w in overrides if w.startswith("paths.multirun=")), None)
-        self.multirun = multirun or Path("multirun")
+        chosen = dict(word.lstrip("+").split("=", 1) for word in overrides if "=" in word)
+        self.multirun = Path(chosen.get("paths.multirun", "multirun"))
         self.file = paths.walk_file(self.multirun, self.name)
         said = [f"--images={given.images}", f"--out={self.out}", *prepare.table_words(given)]
         said += [stamp for place in (*given.files, given.items, given.images) if place for stamp in _stamps(place)]
