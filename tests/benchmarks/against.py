@@ -13,7 +13,9 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parents[2]
 PARTS = ("epoch", "evaluation")
@@ -31,9 +33,11 @@ def timed(tree: Path, model: str, n_items: str) -> dict[str, float]:
     return {part: found[part] for part in PARTS}
 
 
-def compared(before: list[dict[str, float]], after: list[dict[str, float]]) -> list[tuple[float, float, float]]:
-    """Median before, median after and their ratio, for each of :data:`PARTS`."""
-    medians = [[statistics.median(found[part] for found in side) for side in (before, after)] for part in PARTS]
+def compared(
+    before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], parts: Sequence[str] = PARTS
+) -> list[tuple[float, float, float]]:
+    """Median before, median after and their ratio, for each part."""
+    medians = [[statistics.median(found[part] for found in side) for side in (before, after)] for part in parts]
     return [(old, new, old / new) for old, new in medians]
 
 
