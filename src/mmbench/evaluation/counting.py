@@ -80,16 +80,47 @@ def sorted_ranks(scores: Tensor, rows: Tensor, items: Tensor, users: Tensor) -> 
         items: as there.
         users: as there.
     """
-    if scores.device.type == "cpu":  # numpy sorts numbers without their places several times as fast
-        ordered = torch.from_numpy(np.sort(scores.numpy(), axis=1))
-    else:
-        ordered = scores.sort(dim=1).values
-    n_pairs = torch.bincount(rows, minlength=len(scores))
-    place = torch.arange(len(rows), device=rows.device) - (n_pairs.cumsum(0) - n_pairs)[rows]
-    own = scores.new_zeros(len(scores), int(n_pairs.max()))
-    own[rows, place] = scores[rows, items]
-    below, up_to = (torch.searchsorted(ordered, own, right=right)[rows, place] for right in (False, True))
-    return _with_ties(scores.shape[1] - up_to + 1, up_to - below > 1, scores, rows, items, users)
+    n_items, ordered, own = scores.shape[1], _in_order_of_size(scores), scores[rows, items]
+    below, up_to = (_searched(ordered, rows, own, right=right) for right in (False, True))
+    ranks = n_items - up_to + 1
+    # Pairs of a row with one score share the keys that they are ordered by, which are sorted once too.
+    tied, shared = torch.nonzero(up_to - below > 1).squeeze(1), rows * (n_items + 1) + below
+    tied = tied[shared[tied].argsort(stable=True)]
+    groups, group = torch.unique_consecutive(shared[tied], return_inverse=True)
+    step = KEY_ROWS if scores.device.type == "cpu" else at_once(n_items)
+    for begin in range(0, len(groups), step):
+        pairs = tied[(group >= begin) & (group < begin + step)]
+        row, place = torch.unique_consecutive(shared[pairs], return_inverse=True)
+        row = row // (n_items + 1)
+        level = own.new_empty(len(row)).scatter_(0, place, own[pairs])
+        keys = tie_keys(users[row], n_items)
+        of_pairs = keys[place, items[pairs]]
+        keys.masked_fill_(scores.index_select(0, row) != level.unsqueeze(1), torch.iinfo(torch.int64).max)
+        ranks[pairs] += _searched(_in_order_of_size(keys), place, of_pairs)
+    return ranks
+
+
+def _in_order_of_size(rows: Tensor) -> Tensor:
+    """Numbers of each row ``(B, m)``, smaller first."""
+    if rows.device.type == "cpu":  # numpy sorts numbers without their places several times as fast
+        return torch.from_numpy(np.sort(rows.numpy(), axis=1))
+    return rows.sort(dim=1).values
+
+
+def _searched(ordered: Tensor, rows: Tensor, values: Tensor, right: bool = False) -> Tensor:
+    """How many numbers of its row, in order of size, are below each value, or with ``right`` not above it.
+
+    Args:
+        ordered: ``(B, m)``.
+        rows: row of each value, ascending, ``(n,)``.
+        values: ``(n,)``.
+        right: which of both.
+    """
+    lengths = torch.bincount(rows, minlength=len(ordered))
+    place = torch.arange(len(rows), device=rows.device) - (lengths.cumsum(0) - lengths)[rows]
+    wanted = values.new_zeros(len(ordered), int(lengths.max()))
+    wanted[rows, place] = values
+    return torch.searchsorted(ordered, wanted, right=right)[rows, place]
 
 
 def _with_ties(ranks: Tensor, tied: Tensor, scores: Tensor, rows: Tensor, items: Tensor, users: Tensor) -> Tensor:
@@ -101,7 +132,8 @@ def _with_ties(ranks: Tensor, tied: Tensor, scores: Tensor, rows: Tensor, items:
         equal, before = (torch.empty(chosen.shape, device=chosen.device) for _ in range(2))
         torch.eq(chosen, chosen.gather(1, item), out=equal)
         one_each, place = torch.unique_consecutive(row, return_inverse=True)
-        keys = tie_keys(users[one_each], scores.shape[1]).index_select(0, place)
+        keys = tie_keys(users[one_each], scores.shape[1])
+        keys = keys if len(one_each) == len(row) else keys.index_select(0, place)
         torch.lt(keys, keys.gather(1, item), out=before)
         ranks[pairs] += torch.linalg.vecdot(equal, before).long()
     return ranks

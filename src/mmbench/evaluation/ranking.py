@@ -25,7 +25,7 @@ BLOCK_USERS = 64
 #: Users whose scores are looked at together for a difference.
 ASKED_USERS = 16
 #: Held-out items of a user from which on sorting all scores is faster than comparing with each of them.
-SORTED_PAIRS = 8
+SORTED_PAIRS = 4
 #: Room of a seen item beside a held-out one, in numbers of a block: some 64-bit integers.
 SEEN_INTEGERS = 8
 
