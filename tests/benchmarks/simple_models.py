@@ -47,6 +47,7 @@ def data_folder() -> Path | None:
 def forget() -> None:
     """Empty the caches of what follows from data alone."""
     item_neighbours._lists = Memo(item_neighbours.CACHED_LISTS)
+    item_neighbours._common = Memo(1)
     item_regressions._grams = Memo(1)
     alternating_least_squares._factorisations = Memo(1)
 

@@ -9,13 +9,14 @@ from torch import Tensor
 from mmbench.nn import sparse
 from mmbench.nn.sparse import (
     DirectedGraph,
+    added_rows,
     common_neighbours,
     dense_rows,
-    history_scores,
     interaction_matrix,
     parts_of,
     select_rows,
     sparse_matrix,
+    turned,
 )
 
 N_USERS, N_ITEMS = 9, 7
@@ -94,22 +95,18 @@ def test_common_users(edges: Tensor) -> None:
     assert torch.equal(common_neighbours(of_items)(2, 5), (interactions.T @ interactions)[2:5])
 
 
-@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("block", [1, 10, 1 << 22])
-def test_scores_of_histories(
+def test_chosen_rows_are_added(
     edges: Tensor, directed: tuple[Tensor, Tensor, Tensor], block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sparse, "BLOCK_ENTRIES", block)
-    weights = directed[2]
-    users = torch.tensor([8, 4, 1])
-    history = interaction_matrix(edges, N_USERS, N_ITEMS)
-    ours = history_scores(history, weights.to_sparse_csr(), users)
-    torch.testing.assert_close(ours, (dense_interactions(edges) @ weights)[users])
+    weights = directed[2].double()
+    chosen = select_rows(interaction_matrix(edges, N_USERS, N_ITEMS), torch.tensor([8, 4, 1])).double()
+    ours = added_rows(chosen, weights.to_sparse_csr())
+    torch.testing.assert_close(ours, chosen.to_dense() @ weights)
     assert ours.is_contiguous()
     assert not ours[1].any()
-    # The way of other devices adds in the same order.
-    assert torch.equal(ours, sparse._added_rows(sparse.select_rows(history, users), weights.to_sparse_csr()))
-    assert history_scores(history, weights.to_sparse_csr(), users[:0]).shape == (0, N_ITEMS)
+    assert torch.equal(turned(weights.to_sparse_csr()).to_dense(), weights.T)
 
 
 def test_parts_hold_no_more_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,13 +11,13 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import concatenated, of_length_one
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.history_sums import HistorySums
 from mmbench.nn.item_graphs import transposed, weighted, weighted_sum
 from mmbench.nn.item_neighbours import common_knn, seen_and_unseen, unseen_common_knn
-from mmbench.nn.recommender import ClosedForm, UnseenItems
-from mmbench.nn.sparse import history_scores, interaction_matrix
+from mmbench.nn.recommender import UnseenItems
 
 
-class ContentKNN(ClosedForm):
+class ContentKNN(HistorySums):
     r"""Similarity of content to a user's history, :math:`\hat y_{uj} = \sum_{i \in R_u : j \in N_k(i)} s_{ij}`.
 
     :math:`s_{ij} = \langle f_i, f_j\rangle / (\|f_i\|\|f_j\| + \text{shrink})`; :math:`f_i` joins the features of all
@@ -42,8 +42,6 @@ class ContentKNN(ClosedForm):
 
     content_ignored_by: ClassVar[str] = "content_weight"
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.HISTORY
-    serves_new_users: ClassVar[bool] = True
-    similarity: Tensor
     counts: Tensor
 
     def __init__(
@@ -60,15 +58,17 @@ class ContentKNN(ClosedForm):
         super().__init__()
         self.k, self.shrink, self.as_reference = k, shrink, as_reference
         _, self.weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
-        for name in ("history", "similarity", "counts"):
-            self.register_buffer(name, torch.empty(0), persistent=False)
+        self.register_buffer("counts", torch.empty(0), persistent=False)
 
     def fit(self, data: RecData) -> None:
-        """Find the k most similar items of each item."""
-        if not self.weights:
+        """Find the k most similar items of each item, or count its interactions without content."""
+        if self.weights:
+            super().fit(data)
+        else:
             self.counts = torch.bincount(data.edge_index[1], minlength=data.n_items).to(self.counts.dtype)
-            return
-        self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
+
+    def item_weights(self, data: RecData) -> Tensor:
+        """The k most similar items of each item, and the items that unseen ones are most similar to."""
         data = data if self.as_reference else of_length_one(data)
         present, warm = [data.present[name] for name in self.weights], data.warm
         if all(torch.equal(mask, present[0]) for mask in present):
@@ -78,10 +78,10 @@ class ContentKNN(ClosedForm):
             parts = [concatenated(data, {name: weight}) for name, weight in self.weights.items()]
             seen = common_knn(parts, [mask & warm for mask in present], self.k, shrink=self.shrink)
             unseen = unseen_common_knn(parts, present, warm, self.k, shrink=self.shrink)
-        self.similarity = weighted_sum([weighted(seen), transposed(weighted(unseen))], [1.0, 1.0]).matrix()
+        return weighted_sum([weighted(seen), transposed(weighted(unseen))], [1.0, 1.0]).matrix()
 
     def score(self, users: Tensor) -> Tensor:
         """Sums of similarities to the history, or counts without content: ``(B, n_items)``."""
         if not self.weights:
             return self.counts.expand(len(users), -1)
-        return history_scores(self.history, self.similarity, users)
+        return super().score(users)

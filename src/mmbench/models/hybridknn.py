@@ -11,13 +11,13 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.history_sums import HistorySums
 from mmbench.nn.item_graphs import Weigher, history_weights, modality_shares
 from mmbench.nn.item_neighbours import common_user_lists, content_neighbours
-from mmbench.nn.recommender import ClosedForm, UnseenItems
-from mmbench.nn.sparse import history_scores, interaction_matrix
+from mmbench.nn.recommender import UnseenItems
 
 
-class HybridKNN(ClosedForm):
+class HybridKNN(HistorySums):
     r"""ItemKNN whose similarity has a share of content.
 
     .. math:: \hat y_{uj} = \sum_{i \in R_u} \Big((1 - \beta)\, s_{ji} + \beta\,
@@ -42,8 +42,6 @@ class HybridKNN(ClosedForm):
 
     content_ignored_by: ClassVar[str] = "content_weight"
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.HISTORY
-    serves_new_users: ClassVar[bool] = True
-    similarity: Tensor
 
     def __init__(
         self,
@@ -63,15 +61,12 @@ class HybridKNN(ClosedForm):
         shares = modality_shares(data.features, first_modality_weight, modality_weights)
         self.content_weight = content_weight if data.features else 0.0
         self.shares = dict(zip(data.features, shares, strict=True))
-        self.register_buffer("history", torch.empty(0), persistent=False)
-        self.register_buffer("similarity", torch.empty(0), persistent=False)
 
-    def fit(self, data: RecData) -> None:
-        """Find the neighbours of each item by interactions and by each modality."""
-        self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
+    def item_weights(self, data: RecData) -> Tensor:
+        """The neighbours of each item by interactions and by each modality, turned round."""
         common = common_user_lists(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)
         contents = [content_neighbours(data.features[n], data.present[n], data.warm, self.k) for n in self.shares]
-        self.similarity = history_weights(common, contents, self._weigher(data))
+        return history_weights(common, contents, self._weigher(data))
 
     def _weigher(self, data: RecData) -> Weigher:
         """Weight of the similarity by interactions and of that by each modality; one per pair where content lacks."""
@@ -90,7 +85,3 @@ class HybridKNN(ClosedForm):
             return of_content[number - 1] * sum(self.shares.values()) / common
 
         return weigh
-
-    def score(self, users: Tensor) -> Tensor:
-        """Sums of similarities to the history: ``(B, n_items)``."""
-        return history_scores(self.history, self.similarity, users)

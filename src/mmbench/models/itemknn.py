@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.history_sums import HistorySums
 from mmbench.nn.item_graphs import history_weights
 from mmbench.nn.item_neighbours import common_user_lists
-from mmbench.nn.recommender import ClosedForm
-from mmbench.nn.sparse import history_scores, interaction_matrix
 
 
-class ItemKNN(ClosedForm):
+class ItemKNN(HistorySums):
     r"""Similarity of an item to a user's history, :math:`\hat y_{uj} = \sum_{i \in R_u \cap N_k(j)} s_{ji}`.
 
     :math:`s_{ij} = c_{ij} / (\sqrt{c_{ii} c_{jj}} + \text{shrink})` with :math:`c_{ij}` the number of common users;
@@ -27,22 +25,13 @@ class ItemKNN(ClosedForm):
     """
 
     uses_content: ClassVar[bool] = False
-    serves_new_users: ClassVar[bool] = True
-    similarity: Tensor
 
     def __init__(self, data: RecData, *, k: int = 200, shrink: float = 20.0) -> None:
         super().__init__()
         self.k, self.shrink = k, shrink
-        self.register_buffer("history", torch.empty(0), persistent=False)
-        self.register_buffer("similarity", torch.empty(0), persistent=False)
 
-    def fit(self, data: RecData) -> None:
-        """Count common users and keep the k best of each item."""
-        self.history = interaction_matrix(data.edge_index, data.n_users, data.n_items)
-        self.similarity = history_weights(
+    def item_weights(self, data: RecData) -> Tensor:
+        """The k best of each item by common users, turned round."""
+        return history_weights(
             common_user_lists(data.edge_index, data.n_users, data.n_items, self.k, shrink=self.shrink)
         )
-
-    def score(self, users: Tensor) -> Tensor:
-        """Sums of similarities to the history: ``(B, n_items)``."""
-        return history_scores(self.history, self.similarity, users)

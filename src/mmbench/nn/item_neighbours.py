@@ -21,6 +21,8 @@ NARROW = 128
 STORED = 64
 #: Operations of a dense product that take as long as one addition of a sparse one and the sorting that follows it.
 DENSE_OPERATIONS = 4000
+#: Bytes that the common users of all pairs of items may take to be kept for the next training.
+KEPT_BYTES = 1 << 28
 #: Neighbour lists kept in memory: those of seen and of unseen items of each modality of a few data sets.
 CACHED_LISTS = 16
 
@@ -327,16 +329,27 @@ def common_user_lists(
     root = torch.bincount(edge_index[1], minlength=n_items).to(by_user.dtype).sqrt()
     everyone = torch.arange(n_users, device=edge_index.device)
 
-    def similarity(begin: int, end: int) -> Tensor:
+    def common_users(begin: int, end: int) -> Tensor:
         common = root.new_zeros(end - begin, n_items)
         for users in everyone.split(max(1, BLOCK_ENTRIES // n_items)):
             histories = dense_rows(by_user, users)
             common.addmm_(histories[:, begin:end].T, histories)
+        return common
+
+    def similarity(begin: int, end: int) -> Tensor:
+        if root.element_size() * n_items**2 > KEPT_BYTES:
+            common = common_users(begin, end)
+        else:
+            key = content_key(root.dtype, n_users, n_items, edge_index)
+            common = _common.get(key, lambda: common_users(0, n_items))[begin:end]
         # An item that nobody has bought has no one in common with any, which is zero without a shrinkage too.
         return common / (root[begin:end].unsqueeze(1) * root + shrink).clamp_min(torch.finfo(root.dtype).tiny)
 
     indices, values = nearest(similarity, n_items, k, include_self=False)
     return Neighbours(n_items, torch.arange(n_items, device=edge_index.device), indices, values)
+
+
+_common = Memo[Tensor](1)
 
 
 class Search(Protocol):

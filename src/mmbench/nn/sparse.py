@@ -72,30 +72,16 @@ def common_neighbours(matrix: Tensor) -> Callable[[int, int], Tensor]:
     return of_rows
 
 
-def history_scores(history: Tensor, weights: Tensor, users: Tensor) -> Tensor:
-    r"""Sum of what the items of a user's history add, :math:`\hat y_{uj} = \sum_{i \in R_u} w_{ij}`.
+def turned(matrix: Tensor) -> Tensor:
+    """A sparse CSR matrix ``(n, m)`` turned round, sparse CSR ``(m, n)``."""
+    return matrix.to_sparse_coo().t().coalesce().to_sparse_csr()
 
-    The work is one addition per item of a history and entry of its row; a product of sparse weights with a dense
-    history would read all weights for every user. Additions have the order of the history, so that results repeat.
 
-    Args:
-        history: sparse CSR of ones, ``(n_users, n_items)``.
-        weights: sparse CSR ``(n_items, n_items)``; row i holds what item i of a history adds to each item.
-        users: ``(B,)``.
+def added_rows(chosen: Tensor, weights: Tensor) -> Tensor:
+    """Product of sparse CSR matrices ``(B, n)`` and ``(n, m)``, the first one of ones: dense, ``(B, m)``.
 
-    Returns:
-        ``(B, n_items)``.
+    It adds in the order of the rows of the first one, in blocks of bounded size, and reads only the rows it adds.
     """
-    chosen = select_rows(history, users).to(weights.dtype)
-    additions = int(weights.crow_indices().diff().index_select(0, chosen.col_indices()).sum())
-    # On the CPU torch's product adds in this order too. It reads all weights once, which long histories are worth.
-    if users.device.type == "cpu" and additions > len(weights.values()):
-        return torch.sparse.mm(chosen.to_sparse_coo(), weights.to_sparse_coo()).to_dense()
-    return _added_rows(chosen, weights)
-
-
-def _added_rows(chosen: Tensor, weights: Tensor) -> Tensor:
-    """Product of sparse CSR matrices ``(B, n)`` and ``(n, m)``, the first one of ones, in blocks of bounded size."""
     n_items, starts = weights.shape[1], weights.crow_indices()
     items, n_rows = chosen.col_indices(), chosen.shape[0]
     first = torch.arange(n_rows, device=items.device).repeat_interleave(chosen.crow_indices().diff()) * n_items
