@@ -178,6 +178,7 @@ def test_a_small_training_is_timed_through_the_real_path(monkeypatch: pytest.Mon
     assert found["n_batches"] * 32 >= found["sizes"]["edges"] > (found["n_batches"] - 1) * 32
 
 
+@pytest.mark.thorough
 def test_the_trainer_is_timed_against_the_same_steps_by_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overhead, "ROUNDS", 1)
     trainer, bare = overhead.seconds_per_step()

@@ -13,6 +13,7 @@ from mmbench.store import ledger
 from tests.chaos.run import Arena, Log, run_seed
 
 
+@pytest.mark.thorough
 def test_what_goes_wrong_is_found(tmp_path: Path) -> None:
     log = Log(0)
     arena = Arena(tmp_path, random.Random(0), log)

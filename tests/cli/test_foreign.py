@@ -109,6 +109,7 @@ def test_a_value_that_would_be_called_is_refused_by_every_command(honest: Files,
     assert not mark.exists()
 
 
+@pytest.mark.thorough
 def test_a_class_in_the_unpacked_folder_is_not_imported(
     honest: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +193,7 @@ def test_the_environment_is_not_read(honest: Files, tmp_path: Path, monkeypatch:
     assert not [file for file in folder.rglob("*") if file.is_file() and b"correct horse" in file.read_bytes()]
 
 
+@pytest.mark.thorough
 def test_the_address_of_a_tracker_is_not_obeyed(honest: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
@@ -219,6 +221,7 @@ class _Run:
         pass
 
 
+@pytest.mark.thorough
 def test_a_path_outside_is_not_read(honest: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
     monkeypatch.setattr("mmbench.data.dataset.read_folder", lambda path, **kw: opened.append(path) or _absent(path))
@@ -299,6 +302,7 @@ def test_a_world_is_measured_before_it_is_drawn(
     assert message in (folder / "report" / "contribution.md").read_text()
 
 
+@pytest.mark.thorough
 def test_a_model_is_measured_before_it_is_built(honest: Files, tmp_path: Path) -> None:
     for values in ({"embedding_dim": 10**8}, {"embedding_dim": 10**30}):
         said = say("decide", write_folder(with_config(honest, "model", **values), tmp_path / "s"))

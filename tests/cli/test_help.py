@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from mmbench.cli import COMMANDS
 
 #: Commands of ``prepare``, whose options are told apart from its own.
@@ -39,6 +41,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.thorough
 def test_no_help_loads_a_library_that_is_slow() -> None:
     """One process for all of them, because starting one costs most; a library counts for the first that loads it."""
     asked = [["--help"], ["encode"], ["check"]]  # the last two are short for their help

@@ -178,6 +178,7 @@ def test_everything_a_plan_tells_is_japanese(shop: Path, command: Command) -> No
     assert [line for line in out.splitlines() if not JAPANESE.search(line) and not table.fullmatch(line)] == []
 
 
+@pytest.mark.thorough
 def test_everything_a_sweep_prints_is_japanese(command: Command, tmp_path: Path) -> None:
     words = ("-m", "sweep.name=s", "model=bpr,itemknn", "modality=none", "lang=ja")
     first = command(*words)

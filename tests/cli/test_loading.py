@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 #: Runs commands in a process in which torch cannot be loaded: each ends where it would be.
 PROGRAM = """
 import contextlib, io, json, sys
@@ -38,6 +40,7 @@ print(json.dumps(told))
 WINNER = ["sweep", "--cell", "planted/ease", "--out"]
 
 
+@pytest.mark.thorough
 def test_a_line_is_said_before_what_takes_seconds(tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir()
     (tmp_path / "shop").mkdir()

@@ -64,6 +64,7 @@ def test_a_preset_is_planned_as_it_runs() -> None:
     assert {job.choices["modality"] for job in jobs} == {"none", "text", "image", "fused"}
 
 
+@pytest.mark.thorough
 def test_the_company_preset_runs_every_control_of_images() -> None:
     jobs = [job.job() for job in plan.expand(["experiment=company", "dataset=planted"])]
     planned = Sweep.plan(jobs, []).planned

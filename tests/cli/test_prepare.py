@@ -313,6 +313,7 @@ def test_the_module_is_a_command() -> None:
 WORLD = ("dataset.world=cold_image", *(f"dataset.world_options.{size}" for size in ("n_users=60", "n_items=80")))
 
 
+@pytest.mark.thorough
 def test_a_planted_world_is_written_with_its_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("planted", *WORLD, "dataset.encoder.image=second", "--out", tmp_path / "world")
     told = capsys.readouterr().out

@@ -152,6 +152,7 @@ def test_a_verdict_is_explained_and_nothing_is_written(
     assert not folder.exists()
 
 
+@pytest.mark.thorough
 def test_a_wrong_cell_is_one_line(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -114,6 +114,7 @@ def test_states_may_be_swept_without_a_plus_sign(command: Command, asked: list[C
     ]
 
 
+@pytest.mark.thorough
 def test_a_sweep_without_a_name_is_named_after_its_words(command: Command, asked: list[Composed]) -> None:
     """The same command finds its own results again, whatever the order of its words."""
     names = []
@@ -131,6 +132,7 @@ def test_a_sweep_without_a_name_is_named_after_its_words(command: Command, asked
     assert all(set(name) & set("/\\ ,") == set() for name in names)
 
 
+@pytest.mark.thorough
 def test_a_name_says_what_runs_and_not_where_or_how(command: Command, asked: list[Composed], tmp_path: Path) -> None:
     """More workers, another launcher or a look at a traceback must go on with the sweep and not begin another."""
     names = set()
@@ -212,6 +214,7 @@ def test_a_file_of_the_user_that_is_no_yaml_is_named_with_its_line(command: Comm
     )
 
 
+@pytest.mark.thorough
 def test_looking_at_the_configuration_loads_no_library_that_is_slow() -> None:
     """One process for both questions, because starting one costs most."""
     program = """

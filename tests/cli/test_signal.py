@@ -68,6 +68,7 @@ def test_the_pretest_in_japanese(command: Command, tmp_path: Path) -> None:
     assert command("signal", "lang=fr").err == "error: lang=fr: there are only en, ja\n"
 
 
+@pytest.mark.thorough
 def test_the_same_data_give_the_same_record(command: Command, tmp_path: Path) -> None:
     words = ("signal", "dataset.world=complementary", *A_WORLD)
     file = tmp_path / "signal-planted-complementary" / "signal.json"

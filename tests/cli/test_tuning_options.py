@@ -90,6 +90,7 @@ def test_what_cannot_be_meant_ends_in_one_line(command: Command, word: str, mess
     assert said.err == f"error: {message}\n"
 
 
+@pytest.mark.thorough
 def test_ledger_rows_of_proposals_say_so(command: Command, tmp_path: Path) -> None:
     command(*SWEEP, "budget.trials=2", "budget.tpe=1")
     rows = list(ledger.read(tmp_path / "s"))

@@ -93,6 +93,7 @@ def test_new_items_of_a_split_by_time_are_held(tmp_path: Path, target: str) -> N
         assert reason in Speaker.of(lang, e, economics(), decided).sentence()
 
 
+@pytest.mark.thorough
 def test_harmonic_folds_are_held_too(tmp_path: Path) -> None:
     e = read_of(tmp_path / "s", of_folds(*FUSED, target="harmonic")).evidence
     assert (e.silent, e.target, decide(e, economics()).action) == (OF_NEW_ITEMS_ALONE, "harmonic", Action.HOLD)

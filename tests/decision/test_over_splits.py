@@ -84,6 +84,7 @@ def test_the_name_of_one_split_means_all_of_them(read: Read, dataset: str) -> No
     assert again.evidence == read.evidence
 
 
+@pytest.mark.thorough
 def test_two_data_sets_with_several_splits_each_are_still_two(tmp_path: Path) -> None:
     other = {
         (f"e{name[1:]}", model, condition): replace(made, seal={"test_hash": f"{name} of e"})

@@ -821,6 +821,7 @@ def test_every_claim_was_made(said: dict[int, int]) -> None:
     assert silent_claims == []
 
 
+@pytest.mark.thorough
 def test_a_hold_names_in_its_head_what_is_closed_and_what_would_open_it() -> None:
     for measured, setting in worlds():
         decided = decide(measured, setting, 4000)
@@ -946,6 +947,7 @@ def test_the_badge_says_if_where_the_answer_rests_on_what_nobody_gave(measured: 
     assert ("recommended items shown per year" in s.sentence()) is badge.startswith("GO")
 
 
+@pytest.mark.thorough
 def test_both_languages_say_it_with_the_same_numbers() -> None:
     """Every number of an English sentence stands in the Japanese one."""
     for count, ((measured, setting), _) in enumerate(product(worlds(), [0])):

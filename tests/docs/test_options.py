@@ -51,6 +51,7 @@ def test_the_page_is_what_its_command_writes() -> None:
     assert PAGE.read_text(encoding="utf-8") == page()
 
 
+@pytest.mark.thorough
 def test_every_key_is_in_it_and_nothing_else(rows: Mapping[str, list[str]]) -> None:
     used: set[str] = set()
     for words, keys in configured():

@@ -131,6 +131,7 @@ def test_what_is_said_to_be_known_is_known_that_well(world: str, condition: str)
     assert surprise(of.dataset, of.both) == pytest.approx(1.0, abs=0.1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("world", ["complementary", "two_views", "cold_image"])
 def test_the_scores_are_the_share_of_items_that_users_take(world: str) -> None:
     """Pairs in eight bins of equal expected numbers: each holds as many test interactions as the scores say."""

@@ -156,6 +156,7 @@ def test_a_third_data_set_is_a_look_at_what_is_pooled(tmp_path: Path) -> None:
         assert effect.effect.level == level_of_look(looks)
 
 
+@pytest.mark.thorough
 def test_a_third_data_set_is_a_look_at_pooled_free_disposals_beside_a_late_ensemble(tmp_path: Path) -> None:
     """Text and images alone are averaged in each data set, and nobody has planned that."""
     cells = {
@@ -173,6 +174,7 @@ def test_a_third_data_set_is_a_look_at_pooled_free_disposals_beside_a_late_ensem
         assert {effect.effect.level for effect in pooled.values()} == {level_of_look(looks)}
 
 
+@pytest.mark.thorough
 def test_a_late_ensemble_gives_no_later_split_the_place_of_the_first_among_ranks(tmp_path: Path) -> None:
     """Images alone were run in the later split only, so that it has a late ensemble and the first has none."""
     names = ("none", "text", "fused")
@@ -206,6 +208,7 @@ def told(folder: Path, *, contrasts: bool = True) -> list[str]:
     ]
 
 
+@pytest.mark.thorough
 def test_the_notes_say_that_effort_was_raised_only_where_it_was(tmp_path: Path) -> None:
     splits = {**pair("a", 1100), **pair("a-split1", 1140)}
     planned = revisions(splits, [["a"], ["a-split1"]], [[], ["a"]])

@@ -75,6 +75,7 @@ def changed(archive: Path, target: Path, change: Change, *, honest: bool) -> Pat
     return target
 
 
+@pytest.mark.thorough
 @pytest.mark.charts
 def test_what_was_packed_is_what_the_records_give(drawn: Path, tmp_path: Path) -> None:
     findings = verify(drawn, tmp_path, holds)
@@ -114,6 +115,7 @@ def test_the_read_me_of_an_archive_names_the_command_of_every_file(tmp_path: Pat
     assert {*command.values()} == {"report s"}
 
 
+@pytest.mark.thorough
 def test_titles_and_pictures_stay_at_home_unless_asked_for(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "s", cells(), contrasts=["fused_vs_text"])
     paths.ledger_file(sweep).write_text("")
@@ -331,6 +333,7 @@ def test_every_changed_file_of_a_report_is_found(archive: Path, tmp_path: Path) 
     assert told["fairness.html"] == "letter by letter"
 
 
+@pytest.mark.thorough
 @pytest.mark.charts
 def test_drawings_of_other_versions_are_not_checked_and_the_text_beside_them_is(drawn: Path, tmp_path: Path) -> None:
     drawings = ("fairness.ja.html", "forest-fused_vs_text.svg", "conditions.png")

@@ -102,6 +102,7 @@ def test_conditions_and_gains(sweep: Read) -> None:
     }
 
 
+@pytest.mark.thorough
 def test_every_figure_in_both_formats_and_always_the_same(sweep: Read, tmp_path: Path) -> None:
     drawn = {name: drawing for name, (drawing, _) in figures(*sweep).items()}
     assert drawn.keys() == {"forest-text_vs_none", "conditions", "gains"}
@@ -158,6 +159,7 @@ def test_a_dollar_sign_is_no_mathematics_within_a_page_either() -> None:
     assert r">$5 and $6, a$\b$<" in charts.Drawing(titled).inline
 
 
+@pytest.mark.thorough
 def test_nothing_to_show_is_no_figure_and_old_ones_go(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "s", {("d", "m", "none"): NONE, ("d", "m", "text"): TEXT["better"]})
     write_report(folder)

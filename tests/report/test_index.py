@@ -78,6 +78,7 @@ def test_a_page_links_what_is_in_its_language_and_names_what_is_not(sweep_dir: P
     assert "verdicts.csv (" not in japanese.everything
 
 
+@pytest.mark.thorough
 def test_the_pages_stay_in_the_language_that_was_asked_for_last(sweep_dir: Path) -> None:
     folder = sweep_dir / "report"
     for asked, expected in (("ja", "ja"), (None, "ja"), ("en", "en"), (None, "en")):

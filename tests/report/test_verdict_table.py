@@ -312,6 +312,7 @@ def test_the_margin_is_that_of_the_manifest(tmp_path: Path) -> None:
     assert [c.word for c in judged(write_sweep(tmp_path / "s", cells, delta=0.2)).values()] == ["better but small"]
 
 
+@pytest.mark.thorough
 @pytest.mark.charts
 def test_the_primary_metric_is_that_of_the_manifest(tmp_path: Path) -> None:
     """Text moves the hits of 500 users from the first to the third place: half of their NDCG, none of their recall."""

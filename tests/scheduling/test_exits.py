@@ -161,6 +161,7 @@ def test_two_crashes_give_nothing_up(tmp_path: Path) -> None:
     assert all(training.succeeded for training in store.finished_trainings().values())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("n", [MAX_CRASHES - 1, MAX_CRASHES])
 def test_a_ranking_of_test_that_crashes_three_times_fails_its_cell(n: int, command: Command, tmp_path: Path) -> None:
     """The next cell is reached, and the next command ranks without training again."""
@@ -186,6 +187,7 @@ def test_a_ranking_of_test_that_crashes_three_times_fails_its_cell(n: int, comma
     assert store.seal() is not None
 
 
+@pytest.mark.thorough
 def test_force_forgets_crashes(command: Command, tmp_path: Path) -> None:
     words = ("sweep.name=s", *FEW)
     job = make_job(tmp_path / "s", *FEW)

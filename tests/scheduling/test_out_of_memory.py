@@ -129,6 +129,7 @@ def test_data_that_do_not_fit_end_their_cell_alone(tmp_path: Path, capsys: pytes
     assert paths.seal_file(sweep.folder / failed[0].folder).exists()
 
 
+@pytest.mark.thorough
 def test_a_cell_that_another_worker_is_at_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = make_job(tmp_path, "model=popularity")
     _, store = opened(job)

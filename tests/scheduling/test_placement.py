@@ -138,6 +138,7 @@ def test_a_cluster_of_ray_that_does_not_answer_is_told(tmp_path: Path, monkeypat
         run(asked(tmp_path), Ray(1, "10.0.0.1:6379", 1, 0, False))
 
 
+@pytest.mark.thorough
 def test_a_finished_sweep_asks_for_no_other_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -157,6 +157,7 @@ def test_the_plan_keeps_its_revisions_and_the_report_tells_the_looks(
     assert table.change("planted-complementary", "vbpr", *fresh[1:], "ndcg@20") is not None
 
 
+@pytest.mark.thorough
 def test_raised_final_runs_join_those_that_were_trained(
     begun: Path, fresh: Fresh, command: Command, trained: list[Any]
 ) -> None:
@@ -317,6 +318,7 @@ def test_proposals_fix_the_number_of_trials_but_not_of_final_runs(command: Comma
     assert [look.trials for look in read_looks(cell(tmp_path, "fused"))] == [2, 2]
 
 
+@pytest.mark.thorough
 def test_another_training_rule_is_another_plan(begun: Path, fresh: Fresh, command: Command) -> None:
     said = command(*fresh.sweep, "budget.trials=1", "budget.seeds=1", "budget.max_steps=3")
     assert said.code == 0, said.err
@@ -352,6 +354,7 @@ def test_a_sweep_that_is_being_raised_has_no_result_yet(
     assert {result.status for result in read_sweep(begun / "s").cells.values()} == {"done"}
 
 
+@pytest.mark.thorough
 def test_a_worker_takes_up_what_is_raised_while_it_works(fresh: Fresh, tmp_path: Path) -> None:
     """It was started for two trials, and never chooses or opens the test split for fewer than are planned by now."""
     few = make_job(tmp_path, f"modality={fresh.changed}", *BEGUN)
@@ -371,6 +374,7 @@ def test_a_late_starter_of_the_earlier_command_lowers_nothing(begun: Path, fresh
     assert store.effort() == Effort(trials=4, proposals=0, seeds=2)
 
 
+@pytest.mark.thorough
 def test_a_final_run_of_an_earlier_choice_that_ends_late_replaces_nothing(begun: Path, fresh: Fresh) -> None:
     """Its worker began before the trials were raised, and ends after another configuration was chosen and trained."""
     job = make_job(begun / "s", f"modality={fresh.changed}", *RAISED)
@@ -384,6 +388,7 @@ def test_a_final_run_of_an_earlier_choice_that_ends_late_replaces_nothing(begun:
     assert store.finished_trainings()[late.unit].configuration == store.choice().configuration  # type: ignore[union-attr]
 
 
+@pytest.mark.thorough
 def test_a_final_run_of_an_earlier_choice_in_the_place_of_a_new_one_is_set_aside(
     begun: Path, fresh: Fresh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -446,6 +451,7 @@ def test_a_kill_while_effort_is_raised_costs_at_most_the_training_it_hit(
     assert len(rows) == len(set(rows)) == 2 + 2 + 2 + 3
 
 
+@pytest.mark.thorough
 def test_a_failed_final_run_is_forgotten_with_its_choice(fresh: Fresh, tmp_path: Path) -> None:
     job = make_job(tmp_path, f"modality={fresh.changed}", *BEGUN)
     task, store = opened(job)

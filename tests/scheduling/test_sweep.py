@@ -51,6 +51,7 @@ def cell(tmp_path: Path, model: str, modality: str, name: str = "s") -> Path:
     return tmp_path / name / "planted-complementary" / model / modality
 
 
+@pytest.mark.thorough
 def test_what_killed_commands_left_of_a_manifest_is_cleared(command: Command, tmp_path: Path) -> None:
     assert command(*SWEEP).code == 0
     plan = paths.manifest_file(tmp_path / "s")
@@ -166,6 +167,7 @@ def test_a_margin_or_contrast_that_is_none(command: Command, word: str, said: st
     assert (done.code, said in done.err) == (2, True), done.err
 
 
+@pytest.mark.thorough
 def test_another_command_under_the_name_adds_its_cells(
     finished: dict[str, str], command: Command, tmp_path: Path
 ) -> None:
@@ -218,6 +220,7 @@ def test_a_deleted_cell_is_run_again_and_counted(
     assert "4 done before, 2 to go" in said.out
 
 
+@pytest.mark.thorough
 def test_another_test_split_is_scored_without_training(command: Command, tmp_path: Path, trained: list[Any]) -> None:
     """Which a folder of the user can come to; here its rows of the test part change items."""
     from mmbench.data.planted import make_world
@@ -266,6 +269,7 @@ def test_a_model_is_not_gone_on_with_by_other_code(
     assert results(tmp_path) == finished
 
 
+@pytest.mark.thorough
 def test_other_code_leaves_what_is_finished_and_may_begin_other_models_or_all_afresh(
     finished: dict[str, str], command: Command, tmp_path: Path, trained: list[Any], other_code: None
 ) -> None:
@@ -292,6 +296,7 @@ def test_never_refuses_where_records_are(finished: dict[str, str], command: Comm
     assert command("sweep.name=other", "model=popularity", "study.resume=never").code == 0
 
 
+@pytest.mark.thorough
 def test_force_begins_afresh_and_keeps_the_old(
     finished: dict[str, str], command: Command, tmp_path: Path, trained: list[Any]
 ) -> None:
@@ -306,6 +311,7 @@ def test_force_begins_afresh_and_keeps_the_old(
     assert "0 done before, 6 to go" in said.out
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", [["model=popularity"], ["-m", "model=popularity,bpr"]], ids=["one-cell", "sweep"])
 def test_a_stopped_sweep_says_the_command_that_goes_on(
     words: list[str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -333,6 +339,7 @@ def test_a_name_with_blanks_is_one_folder(command: Command, tmp_path: Path) -> N
 # Failures
 
 
+@pytest.mark.thorough
 def test_a_cell_that_fails_leaves_its_reason_and_the_others_run(
     command: Command, tmp_path: Path, trained: list[Any]
 ) -> None:
@@ -361,6 +368,7 @@ def test_a_cell_that_fails_leaves_its_reason_and_the_others_run(
     assert digests(tmp_path) == before
 
 
+@pytest.mark.thorough
 def test_features_that_controls_leave_alone_fail_their_cell_only(command: Command, tmp_path: Path) -> None:
     """Rows that are all equal are the same in any order, so shuffling them controls nothing."""
     from dataclasses import replace
@@ -384,6 +392,7 @@ def test_features_that_controls_leave_alone_fail_their_cell_only(command: Comman
 # Lists in and out
 
 
+@pytest.mark.thorough
 def test_lists_go_out_with_raw_ids_and_come_back_as_another_system(command: Command, tmp_path: Path) -> None:
     assert command("sweep.name=ours", "export.top_k=50").code == 0
     lists = paths.recommendations_file(cell(tmp_path, "vbpr", "fused", "ours"))

@@ -58,6 +58,7 @@ def during(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None
 # Another plan
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("word", [OTHER, "study.resume=force"])
 def test_another_plan_is_refused_while_a_command_is_at_work_and_nothing_is_lost(
     word: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -76,6 +77,7 @@ def test_another_plan_is_refused_while_a_command_is_at_work_and_nothing_is_lost(
     assert not list((tmp_path / "s" / "leases").glob("*.lease"))
 
 
+@pytest.mark.thorough
 def test_another_plan_sets_records_aside_once_nobody_is_at_work(command: Command, tmp_path: Path) -> None:
     assert command(*SWEEP).code == 0
     said = command(*SWEEP, OTHER)
@@ -83,6 +85,7 @@ def test_another_plan_sets_records_aside_once_nobody_is_at_work(command: Command
     assert said.out.count("its records belong to other data or settings; moved to") == 1
 
 
+@pytest.mark.thorough
 def test_trials_are_raised_while_a_command_is_at_work(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +101,7 @@ def test_trials_are_raised_while_a_command_is_at_work(
 # Records of another key
 
 
+@pytest.mark.thorough
 def test_records_of_another_key_in_the_same_place_are_not_used(tmp_path: Path) -> None:
     """As two commands left them that wrote to one folder."""
     few = ("model=vbpr", "modality=none", "budget.trials=2")
@@ -144,6 +148,7 @@ def test_a_worker_whose_cell_was_set_aside_stops_before_it_writes(
 # A worker that was silent
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("point", ["fitted", "ledger", "sealing"])
 def test_a_worker_that_wakes_after_its_lease_was_taken_over_changes_nothing(
     point: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -189,6 +194,7 @@ def _plan(folder: Path, planned: Planned, numbers: range) -> None:
         write_manifest(folder, [planned.job], [alone], [f"model=m{number}"])
 
 
+@pytest.mark.thorough
 def test_two_hundred_writes_of_the_manifest_at_once_lose_no_cell(tmp_path: Path) -> None:
     job = make_job(tmp_path, "model=popularity", "modality=none")
     task, store = opened(job)
@@ -239,6 +245,7 @@ def cut(file: Path) -> None:
     file.write_bytes(data[: len(data) // 2])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("change", [rewritten, replaced, cut])
 def test_features_that_change_are_noticed_before_the_next_training(
     change: Callable[[Path], None], shop: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -311,6 +318,7 @@ def test_files_that_are_touched_or_added_change_nothing(
     assert len(list(ledger.read(tmp_path / "s"))) == 2 + 1
 
 
+@pytest.mark.thorough
 def test_leases_of_a_dead_command_refuse_nothing(command: Command, tmp_path: Path) -> None:
     assert command(*SWEEP).code == 0
     left = make_leases("files", tmp_path / "s", 120.0)

@@ -109,6 +109,7 @@ def test_what_a_worker_says_of_damage_is_in_the_language_of_the_command(
     assert repeated.startswith(f"{store.folder}: tune 0 をやり直したところ {rows[0].score} となり、以前の 0.125 と")
 
 
+@pytest.mark.thorough
 def test_a_cell_that_is_over_is_not_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Counter[str]
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_cell_that_is_over_is_not_looked_at_again(
     assert by_cell[str(cells[-1].store.folder)] <= 3
 
 
+@pytest.mark.thorough
 def test_a_worker_opens_a_cell_when_it_comes_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = jobs(tmp_path, 3)
     for job in asked:

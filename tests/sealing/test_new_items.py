@@ -344,6 +344,7 @@ def test_slices_by_popularity_count_train_alone(cells: Mapping[tuple[str, str], 
     assert np.array_equal(task.inside, catalogue.item_counts == 0)
 
 
+@pytest.mark.thorough
 def test_a_target_can_choose_another_configuration(tmp_path: Path) -> None:
     """Of the same two trials: how much weight content gets beside behaviour is best answered differently."""
     words = [*COLD, "model=cease", "modality=text", "model.content_weight=1.0", "~search"]

@@ -82,6 +82,7 @@ def offset(store: CellStore, unit: Unit) -> float | None:
     return course.offset
 
 
+@pytest.mark.thorough
 def test_all_items_are_the_target_and_final_runs_are_ranked_among_new_and_other_ones_too(
     run: Callable[..., Ran],
 ) -> None:
@@ -108,6 +109,7 @@ def test_all_items_are_the_target_and_final_runs_are_ranked_among_new_and_other_
     assert seal.test_hash == dataset.split.test_fingerprint != dataset.split.test.fingerprint()
 
 
+@pytest.mark.thorough
 def test_without_new_items_in_validation_those_of_test_are_ranked_without_an_offset(run: Callable[..., Ran]) -> None:
     _, _, stores = run("test")
     store = stores["text"]

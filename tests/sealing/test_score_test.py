@@ -109,6 +109,7 @@ def test_what_tuning_is_given_holds_no_test_split(cells: Cells) -> None:
     assert split.test.items.tobytes() not in given
 
 
+@pytest.mark.thorough
 def test_a_replaced_test_split_is_scored_again_without_training(
     cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +332,7 @@ def fragile(sweep_dir: Path, kinds: list[str]) -> tuple[CellTask, CellStore, Spl
     return task, store, job.dataset().split
 
 
+@pytest.mark.thorough
 def test_a_trial_that_ranks_nothing_is_named_and_a_failed_one_is_left_out(tmp_path: Path) -> None:
     task, store, split = fragile(tmp_path, ["sound", "fragile", "broken", "fine"])
     worked(task, store, split)

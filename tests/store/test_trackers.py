@@ -298,6 +298,7 @@ def test_a_mirror_that_breaks_off_is_closed_and_costs_warnings_only(
     assert [run.exit_code for run in runs] == [1, 1, 1, 1]
 
 
+@pytest.mark.thorough
 def test_offline_runs_are_written_beside_the_sweep(
     store: CellStore, report: Summary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

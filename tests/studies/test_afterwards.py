@@ -61,6 +61,7 @@ def test_parts_add_up_and_the_whole_is_the_published_gain() -> None:
     assert whole.gain == pytest.approx(published, rel=1e-9)
 
 
+@pytest.mark.thorough
 def test_the_margin_of_the_study_gives_its_words() -> None:
     rows = answer.judged()
     shop = rows[rows.study == "uci_retail"]

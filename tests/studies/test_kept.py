@@ -85,6 +85,7 @@ def test_what_is_kept_of_a_sweep_gives_its_verdicts(
     assert last.startswith(f"shop: {len(found)} verdicts, gains and bounds at most ")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("made", "together"), [(split(), "d over 2 split seeds"), (FOLDS, "d over 3 of 5 cold folds")])
 def test_what_repetitions_say_together_is_computed_again(made: Cells, together: str, tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "s", made)

@@ -85,6 +85,7 @@ def test_a_study_is_published_with_what_its_tables_need(study: real.Published, a
         assert f"(../images/studies/shop/{figure})" in page
 
 
+@pytest.mark.thorough
 def test_a_page_says_commits_commands_and_data_as_the_records_do(
     study: real.Published, asked: list[tuple[str, ...]]
 ) -> None:
@@ -135,6 +136,7 @@ def test_which_studies_stand_beside_the_main_one(name: str, beside: bool) -> Non
     assert real.Published(name).beside is beside
 
 
+@pytest.mark.thorough
 def test_a_page_names_every_encoder_that_was_read(study: real.Published, asked: list[tuple[str, ...]]) -> None:
     study.publish()
     groups = read_groups(read_sweep(study.sweep), study.sweep)

@@ -189,6 +189,7 @@ def test_no_cell_of_any_model_failed(name: str) -> None:
     assert TOUCHED[name]["cells"] == {"done": sum(4 if content else 1 for content in reads)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("data", ["d over 2 split seeds", "d over 3 of 5 cold folds"])
 def test_a_record_holds_what_repetitions_say_together(data: str, tmp_path: Path) -> None:
     made = split() if "split" in data else of_folds(180, 168, 174)

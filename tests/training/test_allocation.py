@@ -37,6 +37,7 @@ print(first, again, kept, resident() - before)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is the GNU C library's")
 def test_freed_memory_is_kept_for_the_next_buffer_and_given_back_at_the_end() -> None:
     if not hasattr(ctypes.CDLL(None), "mallopt"):

@@ -173,6 +173,7 @@ def test_few_items_are_searched_exactly(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("approximate")
 def test_an_approximation_is_told_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every training that uses it, also those that take the lists from memory."""

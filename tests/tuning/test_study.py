@@ -146,6 +146,7 @@ def test_ledger_says_what_each_training_was_and_cost(conditions: Mapping[str, Ce
         assert cost.peak_rss_mb > 1
 
 
+@pytest.mark.thorough
 def test_another_run_gives_the_same_bytes(conditions: Mapping[str, CellStore], tmp_path: Path) -> None:
     store = sealed(make_job(tmp_path, *SEVERAL, "modality=shuffled"))
     assert store.key == conditions["shuffled"].key
@@ -324,6 +325,7 @@ def test_failures_give_the_same_bytes_too(tmp_path: Path) -> None:
     assert digests(one.folder) == digests(other.folder)
 
 
+@pytest.mark.thorough
 def test_an_accident_is_tried_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And with the same result as without it."""
     calm = worked(*moody(tmp_path / "calm", ["good"]))

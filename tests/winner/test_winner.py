@@ -141,6 +141,7 @@ def calibrated(winner: Winner, user: int, has: np.ndarray) -> list[np.ndarray]:
     return [np.where(np.isin(np.arange(len(found)), has), -np.inf, scores) for scores in (plain, found)]
 
 
+@pytest.mark.thorough
 def test_new_items_enter_lists_on_the_scale_of_the_others(tmp_path: Path) -> None:
     """With the offset of the final run, for users of the data and for new ones; as they are they would stay behind."""
     winner, top = cold_winner(tmp_path, "cease", "text"), 5

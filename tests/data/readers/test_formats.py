@@ -69,6 +69,7 @@ def there_and_back(source: Source, folder: Path) -> None:
 # Files written by others.
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -97,6 +98,7 @@ def test_real_mmrec_features_of_half_precision(fixtures: Path, shared_data: Path
     there_and_back(source, tmp_path / "out")
 
 
+@pytest.mark.thorough
 def test_real_lattice_lists(fixtures: Path, shared_data: Path, tmp_path: Path) -> None:
     source = read(fixtures / "lattice_json", "lattice")
     assert sizes(source) == (160_792, 19_445, 7_050)

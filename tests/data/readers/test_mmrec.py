@@ -338,6 +338,7 @@ def sources(draw: st.DrawFn) -> Source:
     return Source(log.drop(columns=list(left_out)), pd.DataFrame({"item_id": items}), features)
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None)
 @given(sources())
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, source: Source) -> None:
