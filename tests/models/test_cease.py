@@ -14,9 +14,7 @@ SHARES = {"audio": 0.125, "image": 0.25, "text": 0.625}
 
 
 def weights_of(model_class, data, **hyper_parameters) -> torch.Tensor:
-    model = model_class(data, **hyper_parameters)
-    model.fit(data)
-    return model.weights
+    return model_class(data, **hyper_parameters).item_weights(data)
 
 
 @pytest.mark.usefixtures("float64")

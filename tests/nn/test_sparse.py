@@ -54,7 +54,11 @@ def test_sparse_matrix_adds_entries_given_twice() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_no_warning_about_the_layout() -> None:
-    sparse_matrix(torch.tensor([0]), torch.tensor([1]), torch.tensor([1.0]), (2, 2))
+    torch.set_warn_always(True)  # otherwise the process may have been warned before
+    try:
+        sparse_matrix(torch.tensor([0]), torch.tensor([1]), torch.tensor([1.0]), (2, 2))
+    finally:
+        torch.set_warn_always(False)
 
 
 @pytest.mark.usefixtures("float64")

@@ -80,11 +80,11 @@ class Evaluator:
         self._mask_starts = np.searchsorted(mask_users, np.arange(len(self.users) + 1))
         self._pair_starts = np.searchsorted(self.pair_users, np.arange(len(self.users) + 1))
         # The first pair of a user meets the scores where they are; the others need a copy of the user's row.
-        many = (np.diff(self._pair_starts) >= SORTED_PAIRS)[self.pair_users]
+        of_many = (np.diff(self._pair_starts) >= SORTED_PAIRS)[self.pair_users]
         is_first = np.diff(self.pair_users, prepend=-1) > 0
-        first, others, sorted_ = map(np.flatnonzero, (is_first & ~many, ~is_first & ~many, many))
+        first, others, many = map(np.flatnonzero, (is_first & ~of_many, ~is_first & ~of_many, of_many))
         self._first_starts, self._other_starts, self._many_starts = (
-            np.searchsorted(pairs, self._pair_starts) for pairs in (first, others, sorted_)
+            np.searchsorted(pairs, self._pair_starts) for pairs in (first, others, many)
         )
         counted = np.concatenate([first, others])
         pair_seen = np.isin(self.pair_users * self.n_items + self.items, mask_users * self.n_items + mask_items)
@@ -95,7 +95,7 @@ class Evaluator:
         self._user_index = on_device(self.users)
         self._mask_users, self._mask_items = on_device(mask_users), on_device(mask_items)
         self._pair_users, self._pair_items, self._pair_seen = map(on_device, (self.pair_users, self.items, pair_seen))
-        self._first, self._others, self._many = map(on_device, (first, others, sorted_))
+        self._first, self._others, self._many = map(on_device, (first, others, many))
         self._counted, self._in_order = on_device(np.sort(counted)), on_device(np.argsort(counted))
         self._excluded: Tensor | None = None
         self.n_candidates: NDArray[np.int64] | None = None

@@ -34,7 +34,7 @@ class HistorySums(ClosedForm):
         super().__init__()
         self.register_buffer("history", torch.empty(0), persistent=False)
         self.register_buffer("similarity", torch.empty(0), persistent=False)
-        self._received: Tensor | None = None
+        self._received: Tensor | None = None  # the same turned round, made when it is first needed
 
     def fit(self, data: RecData) -> None:
         """Find the weights."""

@@ -336,20 +336,17 @@ def common_user_lists(
             common.addmm_(histories[:, begin:end].T, histories)
         return common
 
+    kept = None
+    if root.element_size() * n_items**2 <= KEPT_BYTES:
+        kept = _common.get(content_key(root.dtype, n_users, n_items, edge_index), lambda: common_users(0, n_items))
+
     def similarity(begin: int, end: int) -> Tensor:
-        if root.element_size() * n_items**2 > KEPT_BYTES:
-            common = common_users(begin, end)
-        else:
-            key = content_key(root.dtype, n_users, n_items, edge_index)
-            common = _common.get(key, lambda: common_users(0, n_items))[begin:end]
+        common = common_users(begin, end) if kept is None else kept[begin:end]
         # An item that nobody has bought has no one in common with any, which is zero without a shrinkage too.
         return common / (root[begin:end].unsqueeze(1) * root + shrink).clamp_min(torch.finfo(root.dtype).tiny)
 
     indices, values = nearest(similarity, n_items, k, include_self=False)
     return Neighbours(n_items, torch.arange(n_items, device=edge_index.device), indices, values)
-
-
-_common = Memo[Tensor](1)
 
 
 class Search(Protocol):
@@ -393,6 +390,7 @@ def found_by(search: Search) -> Iterator[None]:
 
 
 _lists = Memo[Neighbours](CACHED_LISTS)
+_common = Memo[Tensor](1)
 
 
 def cached_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:

@@ -51,7 +51,6 @@ class ItemWeightModel(ClosedForm):
         super().__init__()
         check_memory(type(self).__name__, data, n_arrays, max_memory_gb, names)
         self.register_buffer("history", torch.empty(0), persistent=False)
-        self.n_items = data.n_items
         self.register_buffer("strips", torch.empty(0), persistent=False)
 
     def fit(self, data: RecData) -> None:
@@ -63,11 +62,6 @@ class ItemWeightModel(ClosedForm):
         for strip, columns in zip(self.strips, weights.split(width, dim=1), strict=True):
             strip[:, : columns.shape[1]] = columns
 
-    @property
-    def weights(self) -> Tensor:
-        """What an item of a history adds to the score of each item, ``(n_items, n_items)``; a copy."""
-        return self.strips.transpose(0, 1).flatten(1)[:, : self.n_items]
-
     @abstractmethod
     def item_weights(self, data: RecData) -> Tensor:
         """What an item of a history adds to the score of each item, ``(n_items, n_items)`` in float64."""
@@ -75,7 +69,7 @@ class ItemWeightModel(ClosedForm):
     def score(self, users: Tensor) -> Tensor:
         """Histories times weights: ``(B, n_items)``."""
         chosen = select_rows(self.history, users)
-        return torch.cat([product(chosen, strip) for strip in self.strips], dim=1)[:, : self.n_items]
+        return torch.cat([product(chosen, strip) for strip in self.strips], dim=1)[:, : self.strips.shape[1]]
 
 
 def check_memory(model: str, data: RecData, n_arrays: int, max_memory_gb: float, names: Collection[str] = ()) -> None:
