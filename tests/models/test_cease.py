@@ -14,7 +14,9 @@ SHARES = {"audio": 0.125, "image": 0.25, "text": 0.625}
 
 
 def weights_of(model_class, data, **hyper_parameters) -> torch.Tensor:
-    return model_class(data, **hyper_parameters).item_weights(data)
+    model = model_class(data, **hyper_parameters)
+    model.fit(data)
+    return model.weights
 
 
 @pytest.mark.usefixtures("float64")

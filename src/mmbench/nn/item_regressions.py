@@ -62,6 +62,11 @@ class ItemWeightModel(ClosedForm):
         for strip, columns in zip(self.strips, weights.split(width, dim=1), strict=True):
             strip[:, : columns.shape[1]] = columns
 
+    @property
+    def weights(self) -> Tensor:
+        """What an item of a history adds to the score of each item, ``(n_items, n_items)``; a copy for readers."""
+        return self.strips.transpose(0, 1).flatten(1)[:, : self.strips.shape[1]]
+
     @abstractmethod
     def item_weights(self, data: RecData) -> Tensor:
         """What an item of a history adds to the score of each item, ``(n_items, n_items)`` in float64."""
