@@ -25,7 +25,7 @@ from mmbench.cli.compose import compose
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.evaluation.metrics import per_user
 from mmbench.evaluation.ranking import Evaluator
-from mmbench.nn import alternating_least_squares, item_neighbours, item_regressions
+from mmbench.nn import alternating_least_squares, common_users, item_neighbours
 from mmbench.nn.memo import Memo
 from mmbench.nn.recommender import ClosedForm
 from mmbench.training import allocation
@@ -47,8 +47,7 @@ def data_folder() -> Path | None:
 def forget() -> None:
     """Empty the caches of what follows from data alone."""
     item_neighbours._lists = Memo(item_neighbours.CACHED_LISTS)
-    item_neighbours._common = Memo(1)
-    item_regressions._grams = Memo(1)
+    common_users._common = Memo(1)
     alternating_least_squares._factorisations = Memo(1)
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from mmbench.nn import item_neighbours, sparse
+from mmbench.nn.common_users import CommonUsers
 from mmbench.nn.item_graphs import (
     binary_normalised,
     content_graphs,
@@ -16,10 +17,11 @@ from mmbench.nn.item_graphs import (
     weighted,
     weighted_sum,
 )
-from mmbench.nn.item_neighbours import CommonUsers, content_neighbours, knn
+from mmbench.nn.item_neighbours import content_neighbours, knn
 from tests.conftest import BlockWorld
 from tests.models import dense as oracle
-from tests.nn.test_item_neighbours import N, dense, everyone, random_features, shop
+from tests.nn.test_common_users import shop
+from tests.nn.test_item_neighbours import N, dense, everyone, random_features
 
 
 @pytest.mark.parametrize("n_present", [0, 1])

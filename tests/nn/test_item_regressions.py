@@ -5,21 +5,16 @@ import pytest
 import torch
 
 from mmbench.data.recdata import RecData
-from mmbench.nn import item_regressions
 from mmbench.nn.item_regressions import (
     ContentSolution,
-    cached_common_users,
     cached_content_solution,
     check_memory,
     content_predictions,
     content_solution,
-    gram_matrix,
     is_narrow,
     regressions_on_others,
     regularised_inverse,
 )
-from mmbench.nn.sparse import interaction_matrix
-from tests.conftest import BlockWorld
 from tests.regressions import on_others
 
 N, PENALTY = 30, 1.7
@@ -94,20 +89,7 @@ def test_further_rows_of_a_regression() -> None:
     assert regressions_on_others(inverse).is_contiguous()
 
 
-def test_common_users_in_blocks_are_all_of_them(block_world: BlockWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = block_world.data(())
-    history = torch.zeros(data.n_users, data.n_items, dtype=torch.float64)
-    history[tuple(data.edge_index)] = 1.0
-    monkeypatch.setattr(item_regressions, "BLOCK_ENTRIES", 5 * data.n_users)
-    of_items = interaction_matrix(data.edge_index.flip(0), data.n_items, data.n_users)
-    assert torch.equal(gram_matrix(of_items), history.T @ history)
-    assert torch.equal(cached_common_users(data), history.T @ history)
-    assert torch.equal(data.warm, history.any(0))
-
-
-def test_trainings_share_common_users_and_solutions(block_world: BlockWorld) -> None:
-    first, again = (cached_common_users(block_world.data(names)) for names in ((), ("text",)))
-    assert first is again
+def test_trainings_share_solutions() -> None:
     features = features_of(5)
     kept = cached_content_solution(features, KNOWN, PENALTY)
     assert cached_content_solution(features.clone(), KNOWN.clone(), PENALTY) is kept

@@ -12,6 +12,7 @@ from mmbench.nn.sparse import (
     added_rows,
     common_neighbours,
     dense_rows,
+    gram_matrix,
     interaction_matrix,
     parts_of,
     select_rows,
@@ -93,10 +94,22 @@ def test_rows_of_a_sparse_matrix(edges: Tensor) -> None:
     assert dense_rows(matrix, rows[:0]).shape == (0, N_ITEMS)
 
 
-def test_common_users(edges: Tensor) -> None:
+@pytest.mark.parametrize("block", [1, 30, 1 << 22])
+@pytest.mark.parametrize("operations", [0.0, 1e9], ids=["sparse", "dense"])
+def test_products_with_the_transpose(
+    edges: Tensor, operations: float, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse, "DENSE_OPERATIONS", operations)
+    monkeypatch.setattr(sparse, "BLOCK_ENTRIES", block)
     interactions = dense_interactions(edges)
     of_items = interaction_matrix(edges.flip(0), N_ITEMS, N_USERS)
     assert torch.equal(common_neighbours(of_items)(2, 5), (interactions.T @ interactions)[2:5])
+    assert torch.equal(gram_matrix(of_items), interactions.T @ interactions)
+    weighed = sparse_matrix(edges[1], edges[0], torch.arange(edges.shape[1]).double(), (N_ITEMS, N_USERS))
+    torch.testing.assert_close(gram_matrix(weighed), weighed.to_dense() @ weighed.to_dense().T)
+    nobody = torch.empty(2, 0, dtype=torch.int64)
+    assert not gram_matrix(interaction_matrix(nobody, 3, 4)).any()
+    assert gram_matrix(interaction_matrix(nobody, 0, 4)).shape == (0, 0)
 
 
 @pytest.mark.parametrize("block", [1, 10, 1 << 22])

@@ -143,14 +143,14 @@ def trained_briefly(model: str, answers: Connection) -> None:
     from mmbench.data.recdata import make_recdata
     from mmbench.messages import Refusal
     from mmbench.models import damrs
-    from mmbench.nn import item_neighbours, nearest, user_graph
+    from mmbench.nn import common_users, item_neighbours, nearest, user_graph
     from mmbench.training.fit import fit
     from mmbench.training.settings import TrainingSettings
     from mmbench.training.stopping import StoppingRule
 
     torch.set_num_threads(1)
     nearest.range = lambda begin, end, step: builtins.range(begin, min(end, BLOCKS * step), step)  # type: ignore[attr-defined]
-    for module in (damrs, item_neighbours, user_graph):
+    for module in (common_users, damrs, item_neighbours, user_graph):
         module.nearest = brief(nearest.nearest)  # type: ignore[attr-defined]
     rng = np.random.default_rng(0)
     n_users, n_warm, n_popular = 1000, 49_950, 200

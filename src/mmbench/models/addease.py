@@ -10,12 +10,12 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
+from mmbench.nn.common_users import cached_common_users
 from mmbench.nn.content_features import kernel_rows
 from mmbench.nn.content_weights import content_shares
 from mmbench.nn.hyperparameters import positive
 from mmbench.nn.item_regressions import (
     ItemWeightModel,
-    cached_common_users,
     cached_content_solution,
     regressions_on_others,
     regularised_inverse,
@@ -87,7 +87,8 @@ class AddEASE(ItemWeightModel):
             )
             for name in self.shares
         ]
-        weights = regressions_on_others(regularised_inverse(cached_common_users(data), self.reg_weight))
+        common = cached_common_users(data.edge_index, data.n_users, data.n_items)
+        weights = regressions_on_others(regularised_inverse(common, self.reg_weight))
         weights.mul_(1.0 - sum(self.shares.values()))
         for solution, share in zip(solutions, self.shares.values(), strict=True):
             solution.add_to(weights, share)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.common_users import cached_common_users
 from mmbench.nn.content_features import kernel_rows
 from mmbench.nn.content_weights import content_shares
 from mmbench.nn.hyperparameters import positive
 from mmbench.nn.item_regressions import (
     ItemWeightModel,
-    cached_common_users,
     content_solution,
     regressions_on_others,
     regularised_inverse,
@@ -79,7 +79,7 @@ class CEASE(ItemWeightModel):
         of_new = torch.empty(data.n_items, 0)
         if not warm.all():
             of_new = content_solution(rows, warm, self.reg_weight).of_unknown(~warm)
-        common = cached_common_users(data)
+        common = cached_common_users(data.edge_index, data.n_users, data.n_items)
         inverse = regularised_inverse(common, self.reg_weight, rows * warm.unsqueeze(1))
         weights = regressions_on_others(inverse)
         if not warm.all():

@@ -7,10 +7,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.common_users import cached_common_users
 from mmbench.nn.hyperparameters import positive
 from mmbench.nn.item_regressions import (
     ItemWeightModel,
-    cached_common_users,
     regressions_on_others,
     regularised_inverse,
 )
@@ -40,4 +40,5 @@ class EASE(ItemWeightModel):
 
     def item_weights(self, data: RecData) -> Tensor:
         """Invert the regularised Gram matrix (Steck 2019, eq. 8)."""
-        return regressions_on_others(regularised_inverse(cached_common_users(data), self.reg_weight))
+        common = cached_common_users(data.edge_index, data.n_users, data.n_items)
+        return regressions_on_others(regularised_inverse(common, self.reg_weight))

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
+from mmbench.nn.common_users import common_user_lists
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.history_sums import HistorySums
 from mmbench.nn.item_graphs import Weigher, history_weights, modality_shares
-from mmbench.nn.item_neighbours import common_user_lists, content_neighbours
+from mmbench.nn.item_neighbours import content_neighbours
 from mmbench.nn.recommender import UnseenItems
 
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.common_users import common_user_lists
 from mmbench.nn.history_sums import HistorySums
 from mmbench.nn.item_graphs import history_weights
-from mmbench.nn.item_neighbours import common_user_lists
 
 
 class ItemKNN(HistorySums):

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.common_users import cached_common_users
 from mmbench.nn.content_features import kernel_rows
 from mmbench.nn.content_weights import content_shares
 from mmbench.nn.hyperparameters import positive
 from mmbench.nn.item_regressions import (
     ItemWeightModel,
-    cached_common_users,
     cached_content_solution,
     regularised_inverse,
 )
@@ -89,7 +89,7 @@ class L3AE(ItemWeightModel):
             )
             for name in self.shares
         ]
-        p = regularised_inverse(cached_common_users(data), self.reg_weight)
+        p = regularised_inverse(cached_common_users(data.edge_index, data.n_users, data.n_items), self.reg_weight)
         q = torch.zeros_like(p)
         for solution, share in zip(solutions, self.shares.values(), strict=True):
             solution.add_to(q, self.reg_weight * share, after=p)

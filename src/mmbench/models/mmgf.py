@@ -12,9 +12,9 @@ from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.content_weights import content_shares
 from mmbench.nn.hyperparameters import positive
-from mmbench.nn.item_regressions import ItemWeightModel, gram_matrix
+from mmbench.nn.item_regressions import ItemWeightModel
 from mmbench.nn.recommender import UnseenItems
-from mmbench.nn.sparse import sparse_matrix
+from mmbench.nn.sparse import gram_matrix, sparse_matrix
 
 #: Numbers that torch takes quantiles of at once.
 QUANTILE_ENTRIES = 1 << 22

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
-from mmbench.nn.item_neighbours import CommonUsers, Neighbours, joined, seen_and_unseen
+from mmbench.nn.common_users import CommonUsers
+from mmbench.nn.item_neighbours import Neighbours, joined, seen_and_unseen
 from mmbench.nn.sparse import DirectedGraph, parts_of, sparse_matrix
 
 #: Weight of pairs by the number of their kind of list, the listed items and the owners of the lists, ``(n_pairs,)``.

@@ -1,4 +1,4 @@
-"""Lists of the nearest items of every item, by content or by common users, and the cache that models share."""
+"""Lists of the nearest items of every item, those by content, and the cache that models share."""
 
 from __future__ import annotations
 
@@ -12,17 +12,13 @@ import torch
 from torch import Tensor
 
 from mmbench.nn.memo import Memo, content_key
-from mmbench.nn.nearest import Progress, best_of, nearest, order_keys, tie_ring
-from mmbench.nn.sparse import BLOCK_ENTRIES, dense_rows, interaction_matrix, parts_of, select_rows
+from mmbench.nn.nearest import Progress, best_of, nearest
+from mmbench.nn.sparse import BLOCK_ENTRIES
 
 #: Width of features whose products are as fast in small blocks.
 NARROW = 128
 #: Neighbours kept per item at least, so that one computation serves every k of a search space.
 STORED = 64
-#: Operations of a dense product that take as long as one addition of a sparse one and the sorting that follows it.
-DENSE_OPERATIONS = 4000
-#: Bytes that the common users of all pairs of items may take to be kept for the next training.
-KEPT_BYTES = 1 << 28
 #: Neighbour lists kept in memory: those of seen and of unseen items of each modality of a few data sets.
 CACHED_LISTS = 16
 
@@ -234,121 +230,6 @@ def unseen_common_knn(
     return Neighbours(len(warm), unseen, indices, values)
 
 
-class CommonUsers:
-    r"""The nearest items of every item by their common users, without the item itself (Deshpande & Karypis 2004).
-
-    .. math:: s_{ij} = \frac{c_{ij}}{\sqrt{c_{ii} c_{jj}} + \text{shrink}},\quad c_{ij} = |U_i \cap U_j|
-
-    Only items that share a user can be neighbours, so that a list may be shorter than k. Ties are decided as by
-    :func:`~mmbench.nn.nearest.nearest`. Similarities are computed anew for each block of rows and never held together,
-    dense or sparse.
-
-    Args:
-        edge_index: training interactions, ``(2, n_edges)``.
-        n_users: number of users.
-        n_items: number of items.
-        k: neighbours per item at most.
-        shrink: added to the denominator; damps similarities that rest on few users.
-    """
-
-    def __init__(self, edge_index: Tensor, n_users: int, n_items: int, k: int, *, shrink: float = 0.0) -> None:
-        by_user = interaction_matrix(edge_index, n_users, n_items)
-        self.n_items, self.k, self.shrink = n_items, k, shrink
-        self._by_user, self._of_items = (
-            by_user.to_sparse_coo(),
-            interaction_matrix(edge_index.flip(0), n_items, n_users),
-        )
-        self._root = torch.bincount(edge_index[1], minlength=n_items).to(by_user.dtype).sqrt()
-        self._ring = tie_ring(n_items).to(edge_index.device)
-        products = by_user.crow_indices().diff()[edge_index[0]]
-        #: What :meth:`listing` of an item costs at most in entries, ``(n_items,)``.
-        self.work = torch.zeros_like(self._ring).index_add_(0, edge_index[1], products)
-        self._least, self.lengths = self._ends_of_lists()
-
-    @property
-    def size(self) -> int:
-        """Entries of all lists together."""
-        return int(self.lengths.sum())
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the similarities."""
-        return self._root.dtype
-
-    def _similar(self, begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Pairs of different items with common users, the first from ``begin`` to ``end``, and their similarities."""
-        rows = select_rows(self._of_items, torch.arange(begin, end, device=self._of_items.device))
-        common = torch.sparse.mm(rows.to_sparse_coo(), self._by_user).coalesce()
-        one, other = common.indices()
-        different = one + begin != other
-        one, other = one[different] + begin, other[different]
-        return one, other, common.values()[different] / (self._root[one] * self._root[other] + self.shrink)
-
-    def _ends_of_lists(self) -> tuple[Tensor, Tensor]:
-        """The key of the last item of each full list, lowest for others, and lengths of all lists, ``(n_items,)``."""
-        least = torch.full((self.n_items,), -torch.inf, dtype=torch.float64, device=self._ring.device)
-        lengths = torch.zeros_like(self._ring)
-        for part in parts_of(self.work.cumsum(0)):
-            rows, columns, similarities = self._similar(part.start, part.stop)
-            many = torch.bincount(rows - part.start, minlength=part.stop - part.start)
-            lengths[part] = many.clamp_max(self.k)
-            full = many > self.k
-            longer = full[rows - part.start]
-            rows, columns = rows[longer], columns[longer]
-            keys = order_keys(similarities[longer], rows, columns, self._ring).sort(descending=True)
-            by_row = keys.values[rows[keys.indices].sort(stable=True).indices]
-            starts = many[full].cumsum(0) - many[full]
-            least[part][full] = by_row[starts + self.k - 1]
-        return least, lengths
-
-    def listing(self, begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
-        """In which lists the items from ``begin`` to ``end`` are.
-
-        Similarities are the same both ways, and the last place of a list decides who is in it.
-
-        Returns:
-            The items, those whose lists they are in, and similarities, ``(n_pairs,)`` each, in the order of a matrix.
-        """
-        items, owners, similarities = self._similar(begin, end)
-        listed = order_keys(similarities, owners, items, self._ring) >= self._least[owners]
-        return items[listed], owners[listed], similarities[listed]
-
-
-def common_user_lists(
-    edge_index: Tensor, n_users: int, n_items: int, k: int, *, shrink: float = 0.0
-) -> CommonUsers | Neighbours:
-    """The lists of :class:`CommonUsers`, by dense products where histories are so long that those take less time.
-
-    Dense lists may end in items of similarity zero, which :meth:`Neighbours.listing` passes over. Arguments are
-    those of :class:`CommonUsers`.
-    """
-    additions = int(torch.bincount(edge_index[0], minlength=n_users).square().sum())
-    if 2.0 * n_users * n_items**2 > DENSE_OPERATIONS * additions:
-        return CommonUsers(edge_index, n_users, n_items, k, shrink=shrink)
-    by_user = interaction_matrix(edge_index, n_users, n_items)
-    root = torch.bincount(edge_index[1], minlength=n_items).to(by_user.dtype).sqrt()
-    everyone = torch.arange(n_users, device=edge_index.device)
-
-    def common_users(begin: int, end: int) -> Tensor:
-        common = root.new_zeros(end - begin, n_items)
-        for users in everyone.split(max(1, BLOCK_ENTRIES // n_items)):
-            histories = dense_rows(by_user, users)
-            common.addmm_(histories[:, begin:end].T, histories)
-        return common
-
-    kept = None
-    if root.element_size() * n_items**2 <= KEPT_BYTES:
-        kept = _common.get(content_key(root.dtype, n_users, n_items, edge_index), lambda: common_users(0, n_items))
-
-    def similarity(begin: int, end: int) -> Tensor:
-        common = common_users(begin, end) if kept is None else kept[begin:end]
-        # An item that nobody has bought has no one in common with any, which is zero without a shrinkage too.
-        return common / (root[begin:end].unsqueeze(1) * root + shrink).clamp_min(torch.finfo(root.dtype).tiny)
-
-    indices, values = nearest(similarity, n_items, k, include_self=False)
-    return Neighbours(n_items, torch.arange(n_items, device=edge_index.device), indices, values)
-
-
 class Search(Protocol):
     """A way to find nearest items."""
 
@@ -390,7 +271,6 @@ def found_by(search: Search) -> Iterator[None]:
 
 
 _lists = Memo[Neighbours](CACHED_LISTS)
-_common = Memo[Tensor](1)
 
 
 def cached_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:

@@ -19,7 +19,7 @@ from mmbench.messages import Refusal
 from mmbench.nn.kernels import product
 from mmbench.nn.memo import Memo, content_key
 from mmbench.nn.recommender import ClosedForm
-from mmbench.nn.sparse import BLOCK_ENTRIES, common_neighbours, interaction_matrix, select_rows
+from mmbench.nn.sparse import interaction_matrix, select_rows
 
 #: Content solutions kept in memory, and the bytes that they may take together; the newest one is kept in any case.
 KEPT_SOLUTIONS, KEPT_BYTES = 64, 1 << 30
@@ -104,45 +104,17 @@ def check_memory(model: str, data: RecData, n_arrays: int, max_memory_gb: float,
         )
 
 
-def gram_matrix(of_items: Tensor) -> Tensor:
-    r"""Inner products of the rows of all items, :math:`R^\top R`, made in blocks of rows.
-
-    Args:
-        of_items: :math:`R^\top`, sparse CSR ``(n_items, n_users)``.
-
-    Returns:
-        ``(n_items, n_items)`` in float64.
-    """
-    n_items, n_users = of_items.shape
-    gram = torch.empty(n_items, n_items, dtype=torch.float64)
-    step = max(1, BLOCK_ENTRIES // max(n_items, n_users))
-    products = common_neighbours(of_items)
-    for begin in range(0, n_items, step):
-        gram[begin : begin + step] = products(begin, min(begin + step, n_items))
-    return gram
-
-
-_grams = Memo[Tensor](1)
-
-
-def cached_common_users(data: RecData) -> Tensor:
-    r"""Common users of every pair of items, :math:`R^\top R`, ``(n_items, n_items)`` in float64; not to be changed.
-
-    The matrix of the last data set is kept for its next training.
-    """
-    key = content_key(data.n_users, data.n_items, data.edge_index)
-    return _grams.get(key, lambda: gram_matrix(interaction_matrix(data.edge_index.flip(0), data.n_items, data.n_users)))
-
-
 def regularised_inverse(gram: Tensor, penalty: float, more: Tensor | None = None) -> Tensor:
-    r""":math:`P = (A + M M^\top + \lambda 1)^{-1}`, ``(n_items, n_items)``, with its entries in rows.
+    r""":math:`P = (A + M M^\top + \lambda 1)^{-1}`, ``(n_items, n_items)`` in float64, with its entries in rows.
 
     Args:
-        gram: A, ``(n_items, n_items)`` in float64; it stays as it is.
+        gram: A, ``(n_items, n_items)``; it stays as it is.
         penalty: lambda.
-        more: M, further rows of the regression as columns, ``(n_items, d)``.
+        more: M, further rows of the regression as columns, ``(n_items, d)`` in float64.
     """
-    system = gram.clone() if more is None else torch.addmm(gram, more, more.T)
+    system = gram.to(torch.float64, copy=True)
+    if more is not None:
+        system.addmm_(more, more.T)
     system.diagonal().add_(penalty)
     factor = torch.linalg.cholesky(system)
     del system

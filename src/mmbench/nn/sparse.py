@@ -12,6 +12,8 @@ from mmbench.nn.kernels import ChosenRows, DirectedProduct, RowsOfProduct, add_r
 
 #: Entries of a dense block of rows; bounds memory whatever the number of users and items.
 BLOCK_ENTRIES = 1 << 22
+#: Operations of a product of dense matrices in the time of one addition of a product of sparse ones.
+DENSE_OPERATIONS = 1000
 
 
 def sparse_matrix(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -60,16 +62,43 @@ def dense_rows(matrix: Tensor, rows: Tensor) -> Tensor:
 def common_neighbours(matrix: Tensor) -> Callable[[int, int], Tensor]:
     """The product of a sparse CSR matrix ``(n, m)`` and its transpose, which is made once for all blocks of rows.
 
+    Where columns are so full that it takes less time, blocks of them are multiplied as dense ones. Sums of whole
+    numbers, such as counts, are the same either way.
+
     Returns:
         Gives the rows from ``begin`` to ``end`` of the product, ``(end - begin, n)``, dense.
     """
-    transposed = matrix.to_sparse_coo().t().coalesce()
+    n, m = matrix.shape
+    additions = int(torch.bincount(matrix.col_indices(), minlength=m).square().sum())
+    columns = turned(matrix)
+    if 2.0 * m * n**2 > DENSE_OPERATIONS * additions:
+        transposed = columns.to_sparse_coo()
 
-    def of_rows(begin: int, end: int) -> Tensor:
-        rows = select_rows(matrix, torch.arange(begin, end, device=matrix.device))
-        return torch.sparse.mm(rows.to_sparse_coo(), transposed).to_dense()
+        def of_rows(begin: int, end: int) -> Tensor:
+            rows = select_rows(matrix, torch.arange(begin, end, device=matrix.device))
+            return torch.sparse.mm(rows.to_sparse_coo(), transposed).to_dense()
+
+    else:
+        everything = torch.arange(m, device=matrix.device)
+
+        def of_rows(begin: int, end: int) -> Tensor:
+            products = columns.values().new_zeros(end - begin, n)
+            for some in everything.split(max(1, BLOCK_ENTRIES // max(n, 1))):
+                block = dense_rows(columns, some)
+                products.addmm_(block[:, begin:end].T, block)
+            return products
 
     return of_rows
+
+
+def gram_matrix(matrix: Tensor) -> Tensor:
+    """The product of a sparse CSR matrix ``(n, m)`` and its transpose, ``(n, n)``, made in blocks of rows."""
+    n, m = matrix.shape
+    gram = matrix.values().new_empty(n, n)
+    step, products = max(1, BLOCK_ENTRIES // max(n, m, 1)), common_neighbours(matrix)
+    for begin in range(0, n, step):
+        gram[begin : begin + step] = products(begin, min(begin + step, n))
+    return gram
 
 
 def turned(matrix: Tensor) -> Tensor:

@@ -24,7 +24,8 @@ from mmbench.inference.contribution.ridge import FoldedRidge, principal_componen
 from mmbench.inference.contribution.shapley import Coalition, coalitions
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Refusal
-from mmbench.nn.item_neighbours import common_user_lists, content_neighbours
+from mmbench.nn.common_users import common_user_lists
+from mmbench.nn.item_neighbours import content_neighbours
 
 RANK, FOLDS, SHUFFLES = 32, 5, 3
 #: Neighbours of the co-purchase recall, and the damping of co-purchase similarities that rest on few users.
