@@ -184,6 +184,7 @@ def test_a_part_that_was_measured_and_is_no_go_is_told_beside_the_slices(
     filled = fill(table, read, economics(), decided, "en", DAY, [], "", read.parts)
     page = filled(**Pages("en", "en").of(paths.DECISION), examples=[])
     assert "Measured with images for these items alone: category Lamps." in page
+    assert " for them." not in page, "the best answer of several parts would be one that test chose"
 
 
 def test_a_control_of_the_part_that_was_not_run_is_named(sweep: Path, shop_sweep: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from mmbench.decision.evidence import GATES, Part, Promise
 from mmbench.decision.formulas import evpi, evsi, preposterior_sd
 from mmbench.decision.gates import better_than_shuffled
 from mmbench.decision.openings import Key, Opening, openings
+from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.record import decided as decided_from
 from mmbench.decision.record import holds
 from mmbench.decision.rule import RULE_VERSION, Confidence, Why, confidence
@@ -183,6 +184,54 @@ def test_replaying_the_record_gives_the_same_answer(name: str) -> None:
     decided = decide(measured, setting)
     record = json.loads(json.dumps(as_record(measured, setting, decided), allow_nan=False))
     assert replay(record) == decided
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_number_of_a_record_is_computed_again(name: str) -> None:
+    measured, setting = CASES[name][0], economics()
+    decided = decide(measured, setting)
+    record = json.loads(json.dumps(as_record(measured, setting, decided)))
+    assert holds(record)
+    result = record["result"]
+    for key in ("probability", "npv_mean", "evpi", "breakeven", "gain_95", "npv_quantiles", "flip"):
+        kept = result[key]
+        if kept is not None:
+            parts: list[float | None] = list(kept.values()) if isinstance(kept, dict) else np.ravel(kept).tolist()
+            number = next(part for part in parts if part is not None)
+            text = json.dumps(kept)
+            result[key] = json.loads(text.replace(json.dumps(number), json.dumps(number * (1 + 1e-9))))
+            assert holds(record), "another machine rounds in another way"
+            result[key] = json.loads(text.replace(json.dumps(number), json.dumps(1.01 * number + 0.01)))
+            assert not holds(record), key
+        result[key] = kept
+    del result["action"]
+    assert not holds(record)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_record_tells_no_sum_where_the_page_tells_none(name: str) -> None:
+    measured, setting = CASES[name][0], economics()
+    decided = decide(measured, setting)
+    result = as_record(measured, setting, decided)["result"]
+    assert result["probability"] == decided.probability
+    if not decided.trusted:
+        sums = ("probability", "npv_mean", "npv_sd", "npv_quantiles", "evpi", "flip")
+        assert [result[key] for key in sums] == [None] * len(sums)
+        assert result["tornado"] == []
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"),
+    [(0.7976, "79.8"), (0.8, "80"), (0.9462, "94.6"), (0.2006, "20.1"), (0.2, "20"), (0.9999, "more than 99")],
+)
+def test_a_number_of_cases_lies_on_its_side_of_what_the_rule_asks(probability: float, said: str) -> None:
+    measured, setting = CASES["large gain"][0], economics()
+    decided = decide(measured, setting)
+    assert decided.value is not None
+    assert (setting.go, setting.no_go) == (0.8, 0.2)
+    value = replace(decided.value, probability=probability)
+    speaker = Speaker.of("en", measured, setting, replace(decided, value=value))
+    assert f"in {said} of 100" in speaker.sure()
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -460,7 +460,8 @@ CLAIMS = [
     ),
     claim(
         "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} trials per "
-        "condition: real instead of shuffled images change {metric} by {mean}. Against break-even: {word}.",
+        "condition: real instead of shuffled images change {metric} by {mean}. Against break-even with likely inputs: "
+        "{word}.",
         lambda s: about(s) and word(s) and s.d.trusted and s.e.part is None and s.n["users"] == s.e.n_users,
         dataset="t",
         users="n",
@@ -473,7 +474,7 @@ CLAIMS = [
     claim(
         "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} trials per "
         "condition, with images for these items only: {part}. Real instead of shuffled images change {metric} by "
-        "{mean}, over all items. Against break-even: {word}.",
+        "{mean}, over all items. Against break-even with likely inputs: {word}.",
         lambda s: about(s) and word(s) and s.text["part"] == s.s.part_name != "",
         dataset="t",
         users="n",
@@ -906,8 +907,8 @@ def test_a_gain_below_the_one_seen_in_four_of_five_studies_may_be_shown() -> Non
 )
 def test_no_more_is_said_against_break_even_than_the_range_shows(measured: Evidence, en: str, ja: str) -> None:
     decided = decide(measured, economics(), 4000)
-    assert Speaker.of("en", measured, economics(), decided).measured().endswith(f"Against break-even: {en}.")
-    assert Speaker.of("ja", measured, economics(), decided).measured().endswith(f"採算ラインとの比較: {ja}。")
+    assert Speaker.of("en", measured, economics(), decided).measured().endswith(f" with likely inputs: {en}.")
+    assert Speaker.of("ja", measured, economics(), decided).measured().endswith(f"のとき)との比較: {ja}。")
 
 
 def test_a_number_does_not_look_like_what_it_is_not() -> None:

@@ -61,7 +61,7 @@ def decide_sweep(
         decision,
         settings["lang"],
         day=date.today(),
-        examples=examples_of(table, about.comparison.a, about.catalogue),
+        examples=examples_of(table, about.comparison.a, about.catalogue) if decision.trusted else [],
         serving=serving,
         command=command,
         parts=[part for part in read.parts if part is not about],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, TypeVar
@@ -17,10 +18,17 @@ from mmbench.messages import Refusal
 
 T = TypeVar("T")
 
+#: Parts of an answer that hold sentences, which another version may word in another way.
+WORDED = frozenset({"gates", "opens", "promise", "steps", "next_step"})
+#: By how much numbers of another machine may differ.
+TOLERANCE = 1e-6
+
 
 def as_record(evidence: Evidence, economics: Economics, decision: Decision) -> dict[str, Any]:
     """Inputs and answer as plain JSON."""
-    value = decision.value
+    value, flip, swings = (
+        (decision.value, decision.flip, decision.swings) if decision.trusted else (None, None, ())
+    )  # of a gain from which nothing may be concluded no sum is told
     return {
         "kind": "decision",
         "rule": RULE_VERSION,
@@ -48,8 +56,8 @@ def as_record(evidence: Evidence, economics: Economics, decision: Decision) -> d
             "npv_sd": value.sd if value else None,
             "npv_quantiles": {f"{p:g}": q for p, q in value.quantiles.items()} if value else None,
             "evpi": value.evpi if value else None,
-            "flip": asdict(decision.flip) if decision.flip else None,
-            "tornado": [asdict(swing) for swing in decision.swings],
+            "flip": asdict(flip) if flip else None,
+            "tornado": [asdict(swing) for swing in swings],
             "steps": [asdict(step) for step in decision.steps],
             "next_step": asdict(decision.step),
         },
@@ -66,13 +74,27 @@ def replay(record: Mapping[str, Any]) -> Decision:
 
 
 def holds(record: Mapping[str, Any]) -> bool:
-    """Whether the inputs of a record lead to its answer again.
+    """Whether the inputs of a record lead to its answer again, with the same numbers.
 
     Raises:
         ValueError: as :func:`replay`.
     """
+    again = msgspec.to_builtins(as_record(*decided(record))["result"])
     result = record.get("result")
-    return isinstance(result, Mapping) and str(replay(record).action) == result.get("action")
+    return isinstance(result, Mapping) and all(
+        _alike(result.get(name), value) for name, value in again.items() if name not in WORDED
+    )
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two values are the same but for the rounding of another machine."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return bool(one == other)
 
 
 def decided(record: Mapping[str, Any]) -> tuple[Evidence, Economics, Decision]:

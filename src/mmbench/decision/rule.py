@@ -32,6 +32,8 @@ from mmbench.messages import Refusal
 
 #: Raised whenever the same inputs may give another answer.
 RULE_VERSION = 5
+#: Probabilities from which paying, or for NO-GO not paying, is likely and very likely.
+LIKELY_FROM = (0.80, 0.95)
 #: NO-GO by money alone: probability of paying, and level of the bounds of the gain whose upper end is looked at.
 HARDLY, FAVOURABLE = 0.01, 0.99
 
@@ -123,9 +125,8 @@ class Decision:
 
 def confidence(probability: float) -> Confidence:
     """The word of a probability: from .95 very likely, from .80 likely, else unclear."""
-    if probability >= 0.95:
-        return Confidence.VERY_LIKELY
-    return Confidence.LIKELY if probability >= 0.80 else Confidence.UNCLEAR
+    words = (Confidence.UNCLEAR, Confidence.LIKELY, Confidence.VERY_LIKELY)
+    return words[sum(probability >= edge for edge in LIKELY_FROM)]
 
 
 def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> Decision:

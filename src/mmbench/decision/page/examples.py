@@ -49,6 +49,8 @@ class Example:
 def read_examples(cells: list[CellResult], data: Catalogue, modality: str, trust: Trust) -> list[Example]:
     """Items whose held-out purchase is among the best :data:`~mmbench.report.facts.K` thanks to one modality only.
 
+    They were found so in most final runs; where there is only one, none is named.
+
     Args:
         cells: finished conditions of one model.
         data: its data set.
@@ -61,10 +63,12 @@ def read_examples(cells: list[CellResult], data: Catalogue, modality: str, trust
         return []
     hit = {subset: hits.hits(cell.rankings, K) for subset, cell in game.items()}
     singles = {name: hit[frozenset({name})] for name in names}
+    if any(len(cell.rankings) < 2 for cell in game.values()):
+        return []  # what one run finds another one may not
     share = hits.found_only_with(hit[frozenset()], singles, hit[frozenset(names)], modality)
     items = game[frozenset()].tested[0].items
     best = pd.Series(share).groupby(items).max().sort_index()
-    chosen = best[best >= 0.5].sort_values(ascending=False, kind="stable").head(SHOWN)
+    chosen = best[best > 0.5].sort_values(ascending=False, kind="stable").head(SHOWN)
     shown, pictures = titles(data), Pictures.of(data, trust)
     return [Example(shown[int(item)], pictures.small(int(item)), float(s)) for item, s in chosen.items()]  # type: ignore[call-overload]
 

@@ -27,7 +27,6 @@ from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Message, Template, digits_shown
 from mmbench.report.contribution_facts import FOUND_OF_1000, HITS, NEW_ITEMS, REDUNDANCY, SLICES, VALUES
-from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import level_name, metric_name
 from mmbench.report.table import SweepTable
@@ -50,13 +49,13 @@ COST_KINDS = {
 FOUND_WITH = {
     "text": Template("{found} with text"),
     "image": Template("{found} with images"),
-    "fused": Template("{found} with both"),
+    "fused": Template("{found} with everything"),
 }
 #: Classes of hits as the facts name them.
 HIT_KINDS = {
-    "redundant": Message("text or images, either is enough (overlap)"),
-    "synergy": Message("only both together"),
-    "lost": Message("lost by adding content"),
+    "redundant": Template("{other} or images, either is enough (overlap)"),
+    "synergy": Template("only both together"),
+    "lost": Template("lost by adding content"),
 }
 
 
@@ -392,19 +391,12 @@ def _parts(speaker: Speaker, economics: Economics, parts: Sequence[Read]) -> lis
                 )
             )
         )
-    for part in parts:
-        decided = decide(part.evidence, economics)
-        of = Speaker.of(speaker.translator.lang, part.evidence, economics, decided)
-        lines.append(
-            speaker(
-                Message(
-                    "Measured with images for these items alone: {part}. {range} This is {answer} for them.",
-                    part=of.part_name,
-                    range=of.range(),
-                    answer=of.badge,
-                )
-            )
+    for part in parts:  # without an answer, which of several parts would be the best one on test
+        of = Speaker.of(speaker.translator.lang, part.evidence, economics, decide(part.evidence, economics))
+        measured = Message(
+            "Measured with images for these items alone: {part}. {range}", part=of.part_name, range=of.range()
         )
+        lines.append(speaker(measured))
     return lines
 
 
@@ -425,23 +417,27 @@ def _why(speaker: Speaker, read: Read) -> Mapping[str, Any] | None:
     names = [p for p in facts if p in ("redundant", "synergy", "lost") or p.startswith("only_")]
     if not names or not speaker.decision.trusted or all(facts[p].baseline is None for p in names):
         return None
-    lines = []
+    lines, other = [], _other(speaker, read)
     for part in names:
         fact, only = facts[part], part.removeprefix("only_")
         label = (
             speaker(Message("{modality} only", modality=speaker.modality(only)))
             if part != only
-            else speaker(HIT_KINDS[part])
+            else speaker(Message(HIT_KINDS[part], other=other))
         )
         # What only another modality finds is an effect in the floor's own table, not noise (see contribution).
         floor = None if part.startswith("only_") and only != IMAGE else fact.baseline
-        share = 1000 * fact.value
-        mark = None if floor is None else 1000 * floor
-        lines.append(Line(label, speaker.translator.number(share, 1), (0.0, share), mark=mark, negative=share < 0))
-    return {
-        "plot": drawings.rows(lines, speaker(Message("Purchases found in the top 20 thanks to text or images"))),
-        "repeat": _repeat(speaker, read.facts.facts),
-    }
+        per_1000 = -1000 if part == "lost" else 1000
+        share, mark = per_1000 * fact.value, None if floor is None else per_1000 * floor
+        lines.append(Line(label, speaker.translator.number(share, 1), (0.0, share), mark=mark, negative=per_1000 < 0))
+    title = speaker(Message("Purchases found in the top 20 thanks to {other} or images", other=other))
+    return {"title": title, "plot": drawings.rows(lines, title), "repeat": _repeat(speaker, read, other)}
+
+
+def _other(speaker: Speaker, read: Read) -> str:
+    """What the data have beside images."""
+    names = [name for name in read.comparison.a.states if name != IMAGE]
+    return speaker.modality(names[0]) if len(names) == 1 else speaker(Message("other content"))
 
 
 def _new(speaker: Speaker, read: Read) -> str:
@@ -476,13 +472,14 @@ def _new(speaker: Speaker, read: Read) -> str:
     return speaker.joined(map(speaker, lines))
 
 
-def _repeat(speaker: Speaker, facts: Sequence[Fact]) -> str:
-    """How much of what images tell the text tells too, where that is known."""
-    share = next((f.value for f in facts if (f.measure, f.subject, f.part) == (VALUES, IMAGE, REDUNDANCY)), None)
+def _repeat(speaker: Speaker, read: Read, other: str) -> str:
+    """How much of what images tell the rest of the content tells too, where that is known."""
+    wanted = (VALUES, IMAGE, REDUNDANCY)
+    share = next((f.value for f in read.facts.facts if (f.measure, f.subject, f.part) == wanted), None)
     if share is None:
         return ""
     percent = speaker.translator.percent(min(max(share, 0.0), 1.0))
-    return speaker(Message("{share} of what images tell, text tells too.", share=percent))
+    return speaker(Message("{share} of what images tell, {other} tells too.", share=percent, other=other))
 
 
 def guard_rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:

@@ -13,7 +13,7 @@ from mmbench.decision.evidence import Gate, Status
 from mmbench.decision.openings import Key, Opening
 from mmbench.decision.page import phrases
 from mmbench.decision.page.gate_speaker import GateSpeaker, failure
-from mmbench.decision.rule import FAVOURABLE, Why
+from mmbench.decision.rule import FAVOURABLE, LIKELY_FROM, Why
 from mmbench.decision.steps import DATA, NO_PRICE, OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, NextStep
 from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.intervals import Interval, LogGain
@@ -299,7 +299,9 @@ class Speaker(GateSpeaker):
             return self(Message("more than 99"))
         if probability < 0.01:
             return self(Message("fewer than 1"))
-        return self(Message(phrases.CASES, n=self.translator.number(100 * probability)))
+        edges = (*LIKELY_FROM, self.economics.go, self.economics.no_go)
+        digits = max(digits_apart(probability, edge, 0, 100) for edge in edges)
+        return self(Message(phrases.CASES, n=self.translator.number(100 * probability, digits)))
 
     def range(self) -> str:
         """The gain with its range against the break-even line."""
@@ -366,14 +368,15 @@ class Speaker(GateSpeaker):
                 Message(
                     "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} "
                     "trials per condition, with images for these items only: {part}. Real instead of shuffled images "
-                    "change {metric} by {mean}, over all items. Against break-even: {word}.",
+                    "change {metric} by {mean}, over all items. Against break-even with likely inputs: {word}.",
                     **given,
                 )
             )
         return self(
             Message(
                 "Data set {dataset}, {users} test users, best of {models}, each tuned with {n} of its {trials} trials "
-                "per condition: real instead of shuffled images change {metric} by {mean}. Against break-even: {word}.",
+                "per condition: real instead of shuffled images change {metric} by {mean}. Against break-even with "
+                "likely inputs: {word}.",
                 **given,
             )
         )
