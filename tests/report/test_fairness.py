@@ -342,6 +342,9 @@ def test_only_where_a_word_is_allowed_does_a_gain_depend_on_tuning(tmp_path: Pat
     made = {name: (TEXT[name], NONE) for name in ("better", "trap", "untrusted")}
     few = [np.stack([hit_users(MANY, span)] * 2) for span in (range(1100), BASE)]
     made["two"] = three(range(1100), trials=few[0]), three(BASE, trials=few[1])
+    failed = [None, *[0.5] * 7]
+    made["first_failed"] = three(range(1100), validation=failed), three(BASE, validation=failed)
+    made["nothing"] = TEXT["nothing"], three()
     cells = {
         ("d", model, c): side for model, pair in made.items() for c, side in zip(("text", "none"), pair, strict=True)
     }
@@ -352,6 +355,9 @@ def test_only_where_a_word_is_allowed_does_a_gain_depend_on_tuning(tmp_path: Pat
     assert told["trap"].endswith("; depends on tuning.")
     assert told["untrusted"] == f"{every}."
     assert told["two"] == "Gain by number of trials: text against none: +10.0 % after 1, +10.0 % after 2."
+    known = "Gain by number of trials: text against none: " + ", ".join(f"+10.0 % after {n}" for n in (3, 4, 8))
+    assert told["first_failed"] == f"{known}."
+    assert told["nothing"].endswith("or nothing tuned or found: no gain by number of trials.")
 
 
 def test_a_row_of_the_budget_table_by_hand() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.inference import tuning_curves
-from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.tuned_gain import Gain, TunedGain
 from mmbench.messages import Message, Template, Translator, clauses, points, series
 from mmbench.report import charts
 from mmbench.report.cell_effort import CellEffort, cut_off, edges, stalled
@@ -192,10 +192,12 @@ def by_trials(compared: Sequence[Comparison]) -> str:
     told = [
         Message("{a} against {b}: {gains}", a=c.a.modality, b=c.b.modality, gains=_gains(c))
         for c in compared
-        if c.tuned is not None
+        if c.tuned is not None and _numbers(c.tuned)
     ]
     if not told:
-        return Message("No two conditions of a planned contrast, or nothing was tuned: no gain by number of trials.")
+        return Message(
+            "No two conditions of a planned contrast, or nothing tuned or found: no gain by number of trials."
+        )
     return Message("Gain by number of trials: {gains}.", gains=functools.reduce(_then, told))
 
 
@@ -203,11 +205,16 @@ def _then(first: Message, rest: Message) -> Message:
     return Message("{first}. {rest}", first=first, rest=rest)
 
 
+def _numbers(tuned: Gain) -> list[int]:
+    """Numbers of trials whose gain is told; where all that can be chosen from failed, or B finds nothing, is none."""
+    numbers = sorted({1, tuned.n, math.ceil(tuned.trials / 2), tuned.trials})
+    return [n for n in numbers if math.isfinite(tuned.curve.mean[n - 1])]
+
+
 def _gains(comparison: Comparison) -> str:
     tuned = comparison.tuned
     assert tuned is not None
-    numbers = sorted({1, tuned.n, math.ceil(tuned.trials / 2), tuned.trials})
-    gains = series([Message("{gain} % after {n}", gain=points(tuned.curve.mean[n - 1]), n=n) for n in numbers])
+    gains = series([Message("{gain} % after {n}", gain=points(tuned.curve.mean[n - 1]), n=n) for n in _numbers(tuned)])
     if comparison.within is not None:
         return Message("{gains}; judged {words}", gains=gains, words=comparison.within.words)
     # That it depends on tuning is a word, too; that it does not is nothing that a wide interval could show.
