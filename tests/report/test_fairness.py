@@ -402,6 +402,19 @@ def test_a_bar_in_a_name_does_not_end_its_cell(sweep_dir: Path) -> None:
     assert r"| planted_50%&co\|1 | vbpr |" in text
 
 
+def test_names_are_text_wherever_they_stand_in_markdown(tmp_path: Path) -> None:
+    given = {"dataset": "<i>", "root": "0a1b", "trials": 8, "configuration": {}}
+    states = {"none": "drop", "text": "real", "shuffled": "shuffle"}
+    cells = {
+        ("b&b <i>", "m", name): three(BASE, cell={"states": {"text": state}}) for name, state in states.items()
+    } | {("c", "m", "-"): three(BASE, config={"given": given})}
+    table = read_sweep(write_sweep(tmp_path / "s", cells))
+    groups = read_groups(table, table.folder)
+    text = as_markdown(table, groups, read_contrasts(table, groups), read_disposals(table, groups))
+    assert text.count("free_disposal_of_text") == 2
+    assert text.count("<i>") == text.count(r"\<i>") > 4
+
+
 @pytest.mark.charts
 @pytest.mark.usefixtures("nested")
 @pytest.mark.parametrize(("best", "warned"), [(0.0, False), (1e-3, True)])

@@ -239,11 +239,11 @@ def as_markdown(
         f"# {md(say(Message('Fairness of {sweep}', sweep=table.title)))}",
         markdown_table(Table("verdicts", VERDICTS, groups), say),
         say(LEGEND),
-        say(table.proof),
+        md(say(table.proof)),
     ]
     for group in groups:
         own = _of(compared, group)
-        pieces += [f"## {md(group.dataset)}, {md(group.model)}: {group.level}", say(by_trials(own))]
+        pieces += [f"## {md(group.dataset)}, {md(group.model)}: {group.level}", md(say(by_trials(own)))]
         pieces.append(markdown_table(budget_table(group.cells, table.delta), say))
         if tuning_table(own).rows:
             pieces.append(markdown_table(tuning_table(own), say))
@@ -251,7 +251,7 @@ def as_markdown(
             "\n".join(f"- {check.level}: {say(check.name)}: {md(say(check.reason))}" for check in group.checks)
         )
     if disposals:
-        told = (f"- {d.name}: {say(disposal_verdict(d, table.primary))}" for d in disposals)
+        told = (f"- {md(d.name)}: {md(say(disposal_verdict(d, table.primary)))}" for d in disposals)
         pieces += [f"## {say(Message('Free disposal'))}", "\n".join(told)]
     return "\n\n".join(pieces) + "\n"
 
