@@ -72,6 +72,37 @@ def test_one_seed_infers_nothing(tmp_path: Path, n_seeds: int, answer: str) -> N
     assert answers["ACM", "Artifacts available"].answer == OPEN
 
 
+def test_what_is_not_trusted_is_not_inferred(tmp_path: Path) -> None:
+    stalled = {"courses": [{"popularity": 0.9}] * 8}
+    answers = filled(write_sweep(tmp_path / "s", {name: replace(made, **stalled) for name, made in cells().items()}))
+    asked = answers["NeurIPS", "7 Statistical significance"]
+    assert (asked.answer, asked.reason.endswith("or no trusted measurement: nothing is inferred.")) == (NO, True)
+
+
+def test_sizes_that_no_record_holds_are_no_statistics(tmp_path: Path) -> None:
+    asked = filled(write_sweep(tmp_path / "s", cells()))["ML", "Statistics of the data"]
+    assert (asked.answer, asked.reason) == (NO, "not recorded")
+
+
+def test_tuning_elsewhere_is_not_certified(tmp_path: Path) -> None:
+    given = {"dataset": "other", "root": "0a1b", "trials": 30, "configuration": {}}
+    one = {"trials": np.ones((1, USERS), bool), "config": {"given": given}}
+    answered = filled(write_sweep(tmp_path / "s", {name: replace(made, **one) for name, made in cells().items()}))
+    for question in (EFFORT, CHOICE):
+        asked = answered["RecSys", question]
+        reason = "These records do not show it (not tuned here: configurations of other, root 0a1b)."
+        assert (asked.answer, asked.reason) == (OPEN, reason)
+    for question in (
+        ("NeurIPS", "6 Experimental setting"),
+        ("ML", "Ranges of hyper-parameters, how the best were chosen"),
+        ("RecSys", "Ranges and chosen values of all methods?"),
+    ):
+        asked = answered[question]
+        assert asked.answer == OPEN
+        assert asked.reason.startswith("Describe the tuning (not tuned here: configurations of other, root 0a1b).")
+    assert answered["RecSys", SPLIT].answer == YES
+
+
 EFFORT, SPLIT, CHOICE = (
     "Were baselines tuned with equal effort?",
     "The same split for all?",

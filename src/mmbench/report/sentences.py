@@ -51,6 +51,11 @@ def metric_among(metric: str, target: str) -> str:
     return Message(AMONG[target], metric=name) if target else name
 
 
+def metric_of_all(metric: str, table: SweepTable) -> str:
+    """What is judged in a sweep: a metric as each of its targets has it."""
+    return conjoined([metric_among(metric, target) for target in sorted({*table.targets.values()} or {""})])
+
+
 def effort(table: SweepTable) -> dict[str, str]:
     """Budget of a sweep, and the most trials and final seeds of a cell, which fill a sentence."""
     had = spent_by(table)

@@ -15,17 +15,18 @@ from mmbench import paths
 from mmbench.data.dataset import recorded_sizes
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.messages import Message, Template, Translator, clauses, listed, series
-from mmbench.report.comparisons import Comparison
+from mmbench.report.comparisons import Comparison, is_spoken_of
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, tex
 from mmbench.report.list_facts import GUARDRAILS
-from mmbench.report.sentences import metric_name
+from mmbench.report.sentences import metric_of_all
 from mmbench.report.spent import SEEDS, TRIALS, counted, span, spent_by
-from mmbench.report.table import SIMPLE, SweepTable
+from mmbench.report.table import SIMPLE, SweepTable, origins_of
 from mmbench.store import records
 from mmbench.store.ledger import read as read_rows
 from mmbench.store.schema import Cell, Seal
+from mmbench.training.stopping import SELECTION_METRIC
 
 YES, NO, NOT_APPLICABLE, OPEN = Message("yes"), Message("no"), Message("not applicable"), Message("to be answered")
 NEURIPS, PINEAU = Message("NeurIPS paper checklist"), Message("ML reproducibility checklist")
@@ -169,10 +170,11 @@ def answers(
 
 def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple[Message, Message]:
     """What is inferred, and from what."""
-    spoken = [c for c in comparisons if c.judgement is not None and c.judgement.word is not None]
-    judged = sum(c.inference is not None for c in spoken)
+    judged = [c for c in comparisons if is_spoken_of(c) and c.inference is not None]
     if not judged:
-        return NO, Message("One final seed, too few trials or no comparable pair: nothing is inferred.")
+        return NO, Message(
+            "One final seed, too few trials, no comparable pair or no trusted measurement: nothing is inferred."
+        )
     return YES, Message.counted(
         "{n} contrast in {metric}, the gain after tuning with a third of the trials, with an interval over the draw of "
         "trials, users and the seed of the default configuration (jackknife of a U-statistic, Satterthwaite, "
@@ -182,29 +184,39 @@ def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple
         "draw of trials, users and the seed of the default configuration (jackknife of a U-statistic, Satterthwaite, "
         "Student's t; no normality of single users is assumed), Holm and Benjamini-Hochberg adjusted; metric and "
         "equivalence margin {margin} % fixed before the sweep. Valid for random search in the spaces given; {splits}.",
-        judged,
-        metric=metric_name(table.primary),
+        len(judged),
+        metric=metric_of_all(table.primary, table),
         margin=f"{100 * table.delta:g}",
-        splits=_splits(comparisons),
+        splits=_splits(judged),
     )
 
 
-def _splits(comparisons: Sequence[Comparison]) -> str:
+def _splits(judged: Sequence[Comparison]) -> str:
     """Whether the split varies."""
-    varied = sorted({c.over.name for c in comparisons if c.over is not None and c.inference is not None})
+    varied = sorted({c.over.name for c in judged if c.over is not None})
     if not varied:
         return Message("the split does not vary")
     return Message("the split varies in {datasets}", datasets=series(varied))
 
 
-def _settings(table: SweepTable) -> str:
-    had = spent_by(table)
-    return Message(
-        "{trials} of every condition with the same configurations, chosen by validation NDCG@20, then {seeds}; judged "
-        "on {metric}. Ranges, chosen values and splits stand in the records.",
+def _settings(table: SweepTable) -> tuple[Message, Message]:
+    """How configurations were searched, chosen and judged; these records do not tell it of those that were given."""
+    had, origins = spent_by(table), origins_of(table.cells.values())
+    if origins:
+        return OPEN, Message(
+            "Describe the tuning ({origins}). Here: {seeds}; judged on {metric}. Values and splits stand in the "
+            "records.",
+            origins=clauses(origins),
+            seeds=counted(had.seeds, SEEDS),
+            metric=metric_of_all(table.primary, table),
+        )
+    return YES, Message(
+        "{trials} of every condition with the same configurations, chosen by {validation} on validation, then "
+        "{seeds}; judged on {metric}. Ranges, chosen values and splits stand in the records.",
         trials=counted(had.trials, TRIALS),
+        validation=metric_of_all(SELECTION_METRIC, table),
         seeds=counted(had.seeds, SEEDS),
-        metric=metric_name(table.primary),
+        metric=metric_of_all(table.primary, table),
     )
 
 
@@ -263,7 +275,7 @@ def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Sweep
         OPEN,
         Message("The code is under Apache-2.0; say where data and bundle lie."),
     )
-    yield item(Message("6 Experimental setting"), YES, _settings(table), FAIRNESS, MANIFEST)
+    yield item(Message("6 Experimental setting"), *_settings(table), FAIRNESS, MANIFEST)
     answer, reason = _significance(table, comparisons)
     yield item(Message("7 Statistical significance"), answer, reason, VERDICTS)
     answer, spent = _compute(ledger)
@@ -281,7 +293,8 @@ def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Sweep
 def _pineau_data(ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
     yield item(Message("Clear description of the models"), YES, Message("Each model file names its paper and formula."))
-    yield item(Message("Statistics of the data"), YES if ledger.cells else NO, ledger.data, MANIFEST)
+    sized = any(cell.data for cell in ledger.cells)
+    yield item(Message("Statistics of the data"), YES if sized else NO, ledger.data, MANIFEST)
     yield item(
         Message("Splits"),
         YES if ledger.protocols else NO,
@@ -304,7 +317,7 @@ def _pineau_data(ledger: SweepTotals) -> Iterator[Answer]:
 
 def _pineau_runs(table: SweepTable, ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
-    yield item(Message("Ranges of hyper-parameters, how the best were chosen"), YES, _settings(table), FAIRNESS)
+    yield item(Message("Ranges of hyper-parameters, how the best were chosen"), *_settings(table), FAIRNESS)
     yield item(
         Message("Exact number of training and evaluation runs"),
         YES if ledger.trainings else NO,
@@ -370,12 +383,12 @@ def _recsys(
     table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group], ledger: SweepTotals
 ) -> Iterator[Answer]:
     item = functools.partial(_answer, RECSYS)
-    answer, reason = _equal_effort(groups)
+    answer, reason = _of_tuning(table, _equal_effort(groups))
     yield item(Message("Were baselines tuned with equal effort?"), answer, reason, FAIRNESS)
     answer, reason = _same_split(groups)
     yield item(Message("The same split for all?"), answer, reason, FAIRNESS)
     claim = Message("The choice is hashed before the test split is opened; tuning code cannot import it.")
-    answer, reason = _by_checks(groups, CHOICE, claim)
+    answer, reason = _of_tuning(table, _by_checks(groups, CHOICE, claim))
     yield item(Message("Was the choice made on validation data?"), answer, reason, FAIRNESS)
     answer, reason = _significance(table, comparisons)
     yield item(Message("Which statistical test, over which unit?"), answer, reason, VERDICTS)
@@ -402,7 +415,7 @@ def _recsys(
         series(simple) if simple else Message("Of {models} none has a result in this sweep.", models=series(SIMPLE)),
         TABLE,
     )
-    yield item(Message("Ranges and chosen values of all methods?"), YES, _settings(table), FAIRNESS)
+    yield item(Message("Ranges and chosen values of all methods?"), *_settings(table), FAIRNESS)
     yield item(
         Message("Full ranking?"),
         YES if ledger.ranked else NO,
@@ -454,6 +467,14 @@ def _equal_effort(groups: Sequence[Group]) -> tuple[Message, Message]:
     if unlike:
         return NO, Message("Not the same for all models: {efforts}.", efforts=clauses(unlike))
     return answer, reason
+
+
+def _of_tuning(table: SweepTable, answered: tuple[Message, Message]) -> tuple[Message, Message]:
+    """An answer about tuning; where cells took their configurations from elsewhere, these records do not show it."""
+    origins = origins_of(table.cells.values())
+    if answered[0] == YES and origins:
+        return OPEN, Message("These records do not show it ({origins}).", origins=clauses(origins))
+    return answered
 
 
 def _datasets(groups: Sequence[Group]) -> list[str]:

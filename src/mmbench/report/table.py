@@ -241,8 +241,8 @@ class SweepTable:
                 len(findings),
                 first=proof,
             )
-        for origin in sorted({cell.given for cell in self.cells.values() if cell.given}):
-            proof = Message("{first}; {second}", first=proof, second=not_tuned_here(*origin))
+        for origin in origins_of(self.cells.values()):
+            proof = Message("{first}; {second}", first=proof, second=origin)
         for dataset, sample in sorted({(cell.dataset, cell.sample) for cell in self.cells.values() if cell.sample}):
             proof = Message("{first}; {second}", first=proof, second=sample_of(dataset, sample))
         return proof
@@ -268,6 +268,12 @@ class SweepTable:
     def datasets(self) -> list[str]:
         """Datasets in name order."""
         return sorted({dataset for dataset, _, _ in self.cells})
+
+    @functools.cached_property
+    def targets(self) -> Mapping[str, str]:
+        """What tuning aimed at, by data set, of those with a result; see :func:`mmbench.data.held_out.target_of`."""
+        done = {cell.dataset: cell for cell in self.cells.values() if cell.status == "done"}
+        return {dataset: cell.target for dataset, cell in done.items()}
 
     def models(self, dataset: str) -> list[str]:
         """Models of a dataset: those that ignore content first, each group in name order."""
@@ -345,6 +351,11 @@ def is_exact(trainings: Iterable[Training]) -> bool:
 def not_tuned_here(dataset: str, root: str) -> Message:
     """That cells took the configurations of another sweep."""
     return Message("not tuned here: configurations of {dataset}, root {root}", dataset=dataset, root=root)
+
+
+def origins_of(cells: Iterable[CellResult]) -> list[Message]:
+    """That some cells took the configurations of other sweeps, and of which; nothing where all were tuned."""
+    return [not_tuned_here(*origin) for origin in sorted({cell.given for cell in cells if cell.given})]
 
 
 def sample_of(dataset: str, sample: Sample) -> Message:
