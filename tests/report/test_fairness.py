@@ -424,7 +424,9 @@ def test_a_weight_of_zero_is_no_edge_and_has_a_place_in_the_chart(best: float, w
     values = [best if score >= np.sort(made[0].validation)[-2] else 0.1 for score in made[0].validation]
     cells = [cell(c.modality, c.validation, c.test, values) for c in made]
     assert ("ranges" in raised(cells)) == warned
-    chart = charts.marginals(["model.reg_weight"], cells, {c.modality: cell_effort.edges(c) for c in cells})
+    chart = charts.marginals(
+        ["model.reg_weight"], cells, {c.modality: cell_effort.edges(c) for c in cells}, "validation"
+    )
     points = re.findall(r'<use xlink:href="#\w+" x="([\d.]+)" y="([\d.]+)"', chart)
     assert len({x for x, _ in points}) >= 2
     assert ("#b00020" in chart.lower()) == warned

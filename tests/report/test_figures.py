@@ -13,15 +13,16 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.image import imread
 
-from mmbench.report import charts
+from mmbench.report import benchmark, charts, fairness, index, submission, verdict_table
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.figures import condition_means, figures, forest_lines, gain_cells
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.report.templating import Pages
 from mmbench.report.write import write_report
-from tests.report.constructed import write_sweep
+from tests.report.constructed import Made, write_sweep
 from tests.report.test_verdict_table import NONE, TEXT
 
 pytestmark = pytest.mark.charts
@@ -135,13 +136,41 @@ def test_every_figure_in_both_formats_and_always_the_same(sweep: Read, tmp_path:
 @pytest.mark.parametrize("reach", [(0.15231, 0.15264), (0.1, 0.3), (12.0, 180.0), (3_000.0, 250_000.0), (-0.4, 0.6)])
 def test_ticks_have_at_most_four_digits(reach: tuple[float, float]) -> None:
     points = {"a": (np.linspace(*reach, 20), np.linspace(*reach, 20))}
-    drawn = charts.scatter(points, "NDCG@20")
+    drawn = charts.scatter(points, "validation NDCG@20", "NDCG@20")
     ticks = [
         text for text in re.findall(r"<text[^>]*>([^<]*)</text>", drawn) if re.match(r"[-\u2212]?[\d.]+[kM]?$", text)
     ]
     assert len(ticks) >= 6
     for tick in ticks:
         assert len(re.sub(r"\D", "", tick).lstrip("0")) <= 4, tick
+
+
+def test_targets_share_no_axis(tmp_path: Path) -> None:
+    cells: dict[tuple[str, str, str], Made] = {}
+    for dataset, target in (("d", None), ("d-warm", "warm")):
+        config = {"dataset": {"name": "d", "protocol": "time"}, "tuning": {"target": target}}
+        cells[dataset, "m", "none"] = replace(NONE, config=config)
+        cells[dataset, "m", "text"] = replace(TEXT["better"], config=config)
+    swept = read(write_sweep(tmp_path / "s", cells))
+    drawn, among = figures(*swept), "NDCG@20 among items of the training log themselves"
+    assert {name: str(label) for name, (_, label) in drawn.items() if name != "gains"} == {
+        "forest-text_vs_none": "tuned gain in NDCG@20, text against none, %",
+        "forest-text_vs_none-warm": f"tuned gain in {among}, text against none, %",
+        "conditions": "NDCG@20",
+        "conditions-warm": among,
+    }
+    table, compared, disposals = swept
+    groups = read_groups(table, table.folder)
+    both = f"NDCG@20 and {among}"
+    settings = {a.item: a.reason for a in submission.answers(table, compared, groups, [])}["6 Experimental setting"]
+    assert f"chosen by {both} on validation" in settings
+    assert f"judged on {both}. " in settings
+    assert f"gain of A over B in {both} once both" in "\n".join(verdict_table.notes(table, compared, disposals))
+    assert f"{both} of the chosen configuration" in "\n".join(benchmark.document(table, compared, groups).notes)
+    page = index.as_html(table, compared, disposals, next(iter(Pages.both("en"))))
+    assert f"verdicts on {both}, equivalence margin" in page
+    for group, metric in zip(groups, ("NDCG@20", among), strict=True):
+        assert f">validation {metric}</text>" in fairness._charts(table, group, [])["Every trial"]
 
 
 def test_names_cannot_break_out_of_a_figure(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
 from mmbench.report.new_items import floor_lines
 from mmbench.report.results import COUNTED
-from mmbench.report.sentences import metric_among, metric_name, percents
+from mmbench.report.sentences import metric_among, metric_of_all, percents
 from mmbench.report.spent import spent_by
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import UNMARKED, draws_of_new_items, read_repetitions
@@ -199,7 +199,7 @@ def _notes(table: SweepTable) -> list[str]:
             "model ignores content; best of a column marked, and those over which the tuned gain of the best has an "
             "interval that holds zero (over trials, users and the default's seed; uncorrected); where there is no such "
             "interval nothing is marked.",
-            metric=metric_name(table.primary),
+            metric=metric_of_all(table.primary, table),
             same=SAME,
         ),
         Message(

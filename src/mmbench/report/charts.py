@@ -48,8 +48,8 @@ LONG = 10_000
 Vector = NDArray[np.float64]
 #: What axes and legends say beside names and metrics.
 TRIALS, SECONDS, EPOCH = Message("trials"), Message("seconds"), Message("epoch")
-VALIDATION, GAIN, DEFAULT = Message("validation NDCG@20"), Message("tuned gain, %"), Message("default")
-LABELS = (TRIALS, SECONDS, EPOCH, VALIDATION, GAIN, DEFAULT)
+GAIN, DEFAULT = Message("tuned gain, %"), Message("default")
+LABELS = (TRIALS, SECONDS, EPOCH, GAIN, DEFAULT)
 
 
 Paint = Callable[[Sequence[Axes]], None]
@@ -169,12 +169,17 @@ def metric_labels(metric: str) -> list[Message]:
     return [Message("test {metric}", metric=metric), Message("test {metric} after tuning", metric=metric)]
 
 
+def score_label(metric: str) -> Message:
+    """Label of an axis that shows what validation scores are."""
+    return Message("validation {metric}", metric=metric)
+
+
 def look_of(place: int) -> dict[str, Any]:
     """Colour and marker of a place in a legend."""
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
 
 
-def curves(bands: Mapping[str, Band], label: str, positions: Mapping[str, Vector] | None = None) -> str:
+def curves(bands: Mapping[str, Band], score: str, label: str, positions: Mapping[str, Vector] | None = None) -> str:
     """Curves of the validation score with bands, over the number of trials or over given positions."""
 
     def paint(axes: Sequence[Axes]) -> None:
@@ -182,7 +187,7 @@ def curves(bands: Mapping[str, Band], label: str, positions: Mapping[str, Vector
             x = np.arange(1, len(band.mean) + 1) if positions is None else positions[name]
             axes[0].plot(x, band.mean, markevery=max(1, len(x) // 8), markersize=4, label=name, **look_of(place))
             axes[0].fill_between(x, band.lo, band.hi, color=look_of(place)["color"], alpha=0.12, linewidth=0)
-        axes[0].set(xlabel=label, ylabel=VALIDATION)
+        axes[0].set(xlabel=label, ylabel=score)
         axes[0].legend(frameon=False)
 
     return draw(paint)
@@ -220,7 +225,7 @@ def tuned(sides: Mapping[str, Band], gain: Band, n: int, margin: float, metric: 
     return Drawing(paint, panels=2)
 
 
-def strip(values: Mapping[str, Vector]) -> str:
+def strip(values: Mapping[str, Vector], score: str) -> str:
     """Every value of every condition as a dot; the default configuration is filled."""
 
     def paint(axes: Sequence[Axes]) -> None:
@@ -232,13 +237,15 @@ def strip(values: Mapping[str, Vector]) -> str:
             )
             axes[0].scatter(place, scores[0], 40, label=DEFAULT if place == 0 else None, **look)
         axes[0].set_xticks(range(len(values)), list(values))
-        axes[0].set_ylabel(VALIDATION)
+        axes[0].set_ylabel(score)
         axes[0].legend(frameon=False)
 
     return draw(paint)
 
 
-def marginals(paths: Sequence[str], cells: Sequence[CellEffort], shares: Mapping[str, Mapping[str, float]]) -> str:
+def marginals(
+    paths: Sequence[str], cells: Sequence[CellEffort], shares: Mapping[str, Mapping[str, float]], score: str
+) -> str:
     """Score over each searched coordinate with its bounds; red bounds where the best trials lie at the edge."""
     ranges = cells[0].ranges
 
@@ -256,25 +263,25 @@ def marginals(paths: Sequence[str], cells: Sequence[CellEffort], shares: Mapping
             for bound in () if searched is None else (searched.low, searched.high):
                 axis.axvline(bound, color="#B00020" if hit else "#888888", linestyle="--", linewidth=1)
             axis.set_xlabel(path)
-        axes[0].set_ylabel(VALIDATION)
+        axes[0].set_ylabel(score)
         axes[0].legend(frameon=False, fontsize=7)
 
     return draw(paint, panels=len(paths), height=2.6)
 
 
-def scatter(points: Mapping[str, tuple[Vector, Vector]], metric: str) -> str:
+def scatter(points: Mapping[str, tuple[Vector, Vector]], score: str, metric: str) -> str:
     """Test metric over validation score."""
 
     def paint(axes: Sequence[Axes]) -> None:
         for place, (name, (x, y)) in enumerate(points.items()):
             axes[0].scatter(x, y, 22, alpha=0.8, label=name, **look_of(place))
-        axes[0].set(xlabel=VALIDATION, ylabel=metric_labels(metric)[0])
+        axes[0].set(xlabel=score, ylabel=metric_labels(metric)[0])
         axes[0].legend(frameon=False)
 
     return draw(paint)
 
 
-def learning(histories: Mapping[str, Sequence[Sequence[float]]]) -> str:
+def learning(histories: Mapping[str, Sequence[Sequence[float]]], score: str) -> str:
     """Validation score by epoch, one line per final run."""
 
     def paint(axes: Sequence[Axes]) -> None:
@@ -282,7 +289,7 @@ def learning(histories: Mapping[str, Sequence[Sequence[float]]]) -> str:
             for number, history in enumerate(runs):
                 colour = look_of(place)["color"]
                 axes[0].plot(range(1, len(history) + 1), history, color=colour, label=name if number == 0 else None)
-        axes[0].set(xlabel=EPOCH, ylabel=VALIDATION)
+        axes[0].set(xlabel=EPOCH, ylabel=score)
         axes[0].legend(frameon=False)
 
     return draw(paint)

@@ -35,7 +35,7 @@ from mmbench.report.facts import document as facts_document
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import Document
 from mmbench.report.list_facts import Lists, beyond_facts, guardrail_facts, read_lists
-from mmbench.report.sentences import metric_name
+from mmbench.report.sentences import metric_among
 from mmbench.report.table import CellResult, SweepTable, comparable
 from mmbench.report.together import Repetitions, draws_of_new_items, read_repetitions
 from mmbench.store import records
@@ -154,7 +154,8 @@ def measure_model(
         words: verdicts on its tuned gains, which no reading contradicts.
     """
     seeds, trials = len(cells[0].seeds), records.read(paths.choice_file(cells[0].folder), Choice).n_trials
-    about = f"the chosen configurations ({metric_name(table.primary)}, trials: {trials}, final seeds: {seeds})"
+    metric = metric_among(table.primary, cells[0].target)
+    about = f"the chosen configurations ({metric}, trials: {trials}, final seeds: {seeds})"
     facts = Facts(cells[0].dataset, cells[0].model, seeds, level, about, one_draw)
     measure(facts, _in_order(table, cells), compared, data, table.primary, words or {})
     return facts

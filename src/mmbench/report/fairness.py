@@ -20,13 +20,14 @@ from mmbench.report.comparisons import Comparison, is_spoken_of
 from mmbench.report.disposals import Disposal
 from mmbench.report.fairness_checks import PASS, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, page
-from mmbench.report.sentences import disposal_verdict, metric_name, percent
+from mmbench.report.sentences import disposal_verdict, metric_among, percent
 from mmbench.report.spent import SEEDS, TRIALS, counted, spent_by
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import Pages, render, write_pages
 from mmbench.report.verdict_table import TUNING, of_contrast
 from mmbench.store import files
 from mmbench.store.schema import Stage, Training
+from mmbench.training.stopping import SELECTION_METRIC
 
 #: Most models, each on one data set, whose charts are drawn without being asked for: a chart takes a quarter of a
 #: second, and a model has a dozen.
@@ -275,7 +276,10 @@ def as_html(
         pages: the language of the page, and its names.
     """
     say, had = pages.translator, spent_by(table)
-    labels = [*charts.metric_labels(metric_name(table.primary)), *STAGES]
+    labels: list[str] = [*STAGES]
+    for target in {*table.targets.values()}:
+        labels += charts.metric_labels(metric_among(table.primary, target))
+        labels.append(charts.score_label(metric_among(SELECTION_METRIC, target)))
     labels += [label for disposal in disposals for label in _sides(disposal)]
     verdicts = page(Table("verdicts", VERDICTS, groups), say)
     sections = [
@@ -325,16 +329,16 @@ class Drawn:
     disposals: Sequence[str]
 
 
-def tuned_chart(table: SweepTable, names: Sequence[str], tuned: TunedGain) -> charts.Drawing:
-    """Both tuning curves and the gain by number of trials."""
+def tuned_chart(table: SweepTable, names: Sequence[str], tuned: TunedGain, target: str) -> charts.Drawing:
+    """Both tuning curves and the gain by number of trials; see :func:`metric_among` for the target."""
     sides = {name: curves.test for name, curves in zip(names, (tuned.a_curves, tuned.b_curves), strict=True)}
-    return charts.tuned(sides, tuned.curve, tuned.n, table.delta, metric_name(table.primary))
+    return charts.tuned(sides, tuned.curve, tuned.n, table.delta, metric_among(table.primary, target))
 
 
 def _disposal_chart(table: SweepTable, disposal: Disposal) -> str:
     if not isinstance(disposal.tuned, TunedGain) or disposal.tuned.trials < 2:  # repetitions have theirs each
         return ""
-    return tuned_chart(table, _sides(disposal), disposal.tuned).inline
+    return tuned_chart(table, _sides(disposal), disposal.tuned, disposal.target).inline
 
 
 def _sides(disposal: Disposal) -> tuple[Message, Message]:
@@ -351,6 +355,8 @@ STAGES = (Message("tuning"), Message("final runs"))
 def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> Mapping[str, str]:
     """Inline SVG charts by title."""
     cells = [c for c in group.cells if np.isfinite(c.validation).all() and len(c.trials) > 1]
+    target = group.cells[0].cell.target
+    score = charts.score_label(metric_among(SELECTION_METRIC, target))
     drawn: dict[str, str] = {}
     for c in compared:
         if isinstance(c.tuned, TunedGain) and c.tuned.trials > 1:
@@ -361,26 +367,29 @@ def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> 
                 b=c.b.modality,
                 n=c.tuned.n,
             )
-            drawn[title] = tuned_chart(table, [c.a.modality, c.b.modality], c.tuned).inline
+            drawn[title] = tuned_chart(table, [c.a.modality, c.b.modality], c.tuned, c.target).inline
     if cells and group.enough_trials() and not any(c.rungs for c in cells):
         bands = {c.modality: c.alone.curves.validation for c in cells}
-        drawn[Message("Expected best validation score by number of trials")] = charts.curves(bands, charts.TRIALS)
+        drawn[Message("Expected best validation score by number of trials")] = charts.curves(
+            bands, score, charts.TRIALS
+        )
         cost = {c.modality: np.cumsum(c.trial_seconds()) for c in cells}
-        drawn[Message("The same by seconds of tuning")] = charts.curves(bands, charts.SECONDS, cost)
+        drawn[Message("The same by seconds of tuning")] = charts.curves(bands, score, charts.SECONDS, cost)
     if cells:
-        drawn[Message("Every trial")] = charts.strip({c.modality: c.validation for c in cells})
+        drawn[Message("Every trial")] = charts.strip({c.modality: c.validation for c in cells}, score)
         paths_searched = [path for path, value in cells[0].choice.configuration.items() if not isinstance(value, str)]
         if paths_searched:
             drawn[Message("Score over each range (bounds drawn; red: best trials at the edge)")] = charts.marginals(
-                paths_searched, cells, {c.modality: edges(c) for c in cells}
+                paths_searched, cells, {c.modality: edges(c) for c in cells}, score
             )
         drawn[Message("Validation against test, every trial")] = charts.scatter(
             {c.modality: (c.validation, np.nanmean(c.test, axis=1)) for c in cells if c.test.size},
-            metric_name(table.primary),
+            score,
+            metric_among(table.primary, target),
         )
     histories = {c.modality: [f.course.history for f in c.finals if f.course is not None] for c in group.cells}
     if any(len(h) > 1 for runs in histories.values() for h in runs):
-        drawn[Message("Learning curves of the final runs")] = charts.learning(histories)
+        drawn[Message("Learning curves of the final runs")] = charts.learning(histories, score)
     seconds = {c.modality: _seconds_by_stage(c) for c in group.cells}
     drawn[Message("Where the seconds went")] = charts.stacked(seconds, STAGES)
     return drawn

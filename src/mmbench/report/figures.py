@@ -14,12 +14,12 @@ from mmbench.report import charts
 from mmbench.report.charts import Drawing, Line
 from mmbench.report.comparisons import Comparison, is_significant
 from mmbench.report.disposals import ALL_MODELS, FREE, Disposal
-from mmbench.report.sentences import MORE_SEARCH, metric_name
+from mmbench.report.sentences import MORE_SEARCH, metric_among
 from mmbench.report.table import SweepTable
 from mmbench.store import files
 
 #: Files of figures.
-FILES = ("forest-*.*", "conditions.*", "gains.*")
+FILES = ("forest-*.*", "conditions*.*", "gains.*")
 ID_NAME = Message("ID only")
 #: Most rows of a figure that is drawn without being asked for; more fit no page, and take seconds and memory.
 MOST_ROWS = 60
@@ -66,30 +66,43 @@ def figures(
 ) -> Mapping[str, tuple[Drawing, str]]:
     """Figures, in English, and the label of their axis, by file name; none with more rows than ``most_rows``."""
     drawn: dict[str, tuple[Drawing, str]] = {}
-    several, metric = len(table.datasets) > 1, metric_name(table.primary)
-    for contrast in dict.fromkeys(c.contrast for c in compared):
-        members = [(c.model, c.dataset, c.tuned, said(c)) for c in compared if c.contrast == contrast]
+    several, targets = len(table.datasets) > 1, sorted({*table.targets.values()})
+
+    def named(name: str, target: str) -> str:
+        return paths.slug([f"{name}-{target}" if target and len(targets) > 1 else name])
+
+    for contrast, target in dict.fromkeys((c.contrast, c.target) for c in compared):
+        members = [
+            (c.model, c.dataset, c.tuned, said(c)) for c in compared if (c.contrast, c.target) == (contrast, target)
+        ]
         lines = forest_lines(members, several=several)
         if lines and len(lines) <= most_rows:
             a, _, b = contrast.partition("_vs_")
+            metric = metric_among(table.primary, target)
             label = Message("tuned gain in {metric}, {a} against {b}, %", metric=metric, a=a, b=b)
-            drawn[paths.slug(["forest-" + contrast])] = charts.forest(lines, label, 100 * table.delta), label
-    for modality in dict.fromkeys(d.modality for d in disposals):
-        choices = [d for d in disposals if d.modality == modality]
+            name = named(f"forest-{contrast}", target)
+            drawn[name] = charts.forest(lines, label, 100 * table.delta), label
+    for modality, target in dict.fromkeys((d.modality, d.target) for d in disposals):
+        choices = [d for d in disposals if (d.modality, d.target) == (modality, target)]
         lines = forest_lines(
             [(d.model or ALL_MODELS, d.dataset, d.tuned, _marked(d)) for d in choices], several=several
         )
         if lines and len(lines) <= most_rows:
+            metric = metric_among(table.primary, target)
             label = Message("tuned gain in {metric}, free disposal of {modality}, %", metric=metric, modality=modality)
-            drawn[paths.slug([f"forest-{FREE}{modality}"])] = charts.forest(lines, label, 100 * table.delta), label
-    conditions = condition_means(table)
-    names = [
-        c
-        for c in (*table.conditions, ID_NAME)
-        if any(c in row for rows in conditions.values() for row in rows.values())
-    ]
-    if len(names) > 1 and sum(map(len, conditions.values())) <= most_rows:
-        drawn["conditions"] = charts.dumbbells(conditions, names, metric), metric
+            name = named(f"forest-{FREE}{modality}", target)
+            drawn[name] = charts.forest(lines, label, 100 * table.delta), label
+    means = condition_means(table)
+    for target in targets:
+        conditions = {dataset: rows for dataset, rows in means.items() if table.targets[dataset] == target}
+        names = [
+            c
+            for c in (*table.conditions, ID_NAME)
+            if any(c in row for rows in conditions.values() for row in rows.values())
+        ]
+        if len(names) > 1 and sum(map(len, conditions.values())) <= most_rows:
+            metric = metric_among(table.primary, target)
+            drawn[named("conditions", target)] = charts.dumbbells(conditions, names, metric), metric
     gains = gain_cells(compared)
     if gains and sum(map(len, gains.values())) <= most_rows:
         columns = list(dict.fromkeys(c.contrast for c in compared))

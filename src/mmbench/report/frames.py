@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 #: What :meth:`Results.curves` shows: the epochs of a training, or tuning by its number of trials.
 TRAINING, TUNING = "training", "tuning"
-#: Beginning of the names of forest plots.
-FOREST = "forest-"
+#: Beginning of the names of forest plots, and of those of means of conditions.
+FOREST, CONDITIONS = "forest-", "conditions"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -153,12 +153,12 @@ class Results:
 
     @_read
     def plot_conditions(self) -> Figure:
-        """Every condition of every model on one line, as ``report/conditions.svg``.
+        """Every condition of every model on one line, as ``report/conditions.svg``; of several targets the first.
 
         Raises:
             Refusal: where no two conditions have a result.
         """
-        return self._figure("conditions")
+        return self._figure(next((drawn for drawn in self._drawn() if drawn.startswith(CONDITIONS)), CONDITIONS))
 
     @_read
     def plot_forest(self, name: str | None = None) -> Figure:
@@ -194,7 +194,7 @@ class Results:
             raise _nothing(name, tuned)
         found = tuned[name]
         assert isinstance(found.tuned, TunedGain)
-        return tuned_chart(self._table, [found.a.modality, found.b.modality], found.tuned).figure()
+        return tuned_chart(self._table, [found.a.modality, found.b.modality], found.tuned, found.target).figure()
 
     def _figure(self, name: str) -> Figure:
         drawn = self._drawn()

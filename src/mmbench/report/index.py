@@ -16,7 +16,7 @@ from mmbench.report.disposals import Disposal
 from mmbench.report.figures import written
 from mmbench.report.layout import Table, page
 from mmbench.report.results import COUNTED, page_table
-from mmbench.report.sentences import contrast_verdict, disposal_verdict, effort, metric_name
+from mmbench.report.sentences import contrast_verdict, disposal_verdict, effort, metric_of_all
 from mmbench.report.spent import spent_by
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import Pages, render, write_pages
@@ -86,7 +86,7 @@ def as_html(
         counts=say(series([Message("{n} {status}", n=n, status=status) for status, n in counted])) if counted else "",
         links={title: found for title, found in links.items() if found},
         decided=(folder / f"{paths.DECISION}.html").exists(),
-        primary=metric_name(table.primary),
+        primary=metric_of_all(table.primary, table),
         verdicts=page(Table("", PAGE, compared), say),
         disposals=page(Table("", DISPOSAL_PAGE, disposals), say),
         sentences=[(name, say(told)) for name, told in _sentences(table, compared, disposals)],

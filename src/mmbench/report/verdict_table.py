@@ -25,7 +25,7 @@ from mmbench.report.sentences import (
     earlier_verdict,
     effort,
     metric_among,
-    metric_name,
+    metric_of_all,
     percent,
     percents,
     sentence,
@@ -409,7 +409,7 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
             "unless another level is named). Valid for random search in these spaces: a good region that no trial hit "
             "is not covered. Equivalence margin {margin} %, fixed before the sweep; Holm p within a model, BH q over "
             "the table, † Holm p below .05 (.05/k at look k).",
-            metric=metric_name(table.primary),
+            metric=metric_of_all(table.primary, table),
             margin=f"{100 * table.delta:g}",
         ),
         *LEGEND,
