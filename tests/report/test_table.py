@@ -12,11 +12,14 @@ import pytest
 
 from mmbench import paths
 from mmbench.inference import intervals
+from mmbench.report import results
+from mmbench.report.layout import markdown_table
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable, condition_columns
 from mmbench.store import records
 from mmbench.store.schema import Manifest
 from tests.report.conftest import DATASET
+from tests.report.constructed import Made, write_sweep
 
 
 @pytest.fixture(scope="module")
@@ -117,14 +120,27 @@ def test_below_popularity_is_marked_and_nothing_else(table: SweepTable) -> None:
     popularity = table.cells[DATASET, "popularity", "-"].mean("ndcg@20")
     for cell in table.cells.values():
         if cell.status == "done":
-            assert table.below_popularity(cell) == (cell.mean("ndcg@20") < popularity)
-    assert table.below_popularity(table.cells[DATASET, "vbpr", "none"])
-    assert not table.below_popularity(table.cells[DATASET, "popularity", "-"])
+            assert table.below_popularity(cell, "ndcg@20") == (cell.mean("ndcg@20") < popularity)
+    assert table.below_popularity(table.cells[DATASET, "vbpr", "none"], "ndcg@20")
+    assert not table.below_popularity(table.cells[DATASET, "popularity", "-"], "ndcg@20")
+
+
+def test_below_popularity_is_told_of_each_metric(tmp_path: Path) -> None:
+    """Popularity has few users' items in the first place, the model those of many in the fifteenth."""
+    cells = {
+        ("d", "popularity", "-"): Made(np.array([[True] * 4 + [False] * 6] * 2)),
+        ("d", "m", "none"): Made(np.ones((2, 10), bool), ranks=np.full(10, 15)),
+    }
+    table = read_sweep(write_sweep(tmp_path / "s", cells, metrics=("ndcg@20", "recall@20")))
+    one = table.cells["d", "m", "none"]
+    assert [table.below_popularity(one, metric) for metric in table.metrics] == [True, False]
+    ndcg, recall = (markdown_table(printed) for printed in results.document(table, []).tables)
+    assert ("below popularity" in ndcg, "below popularity" in recall) == (True, False)
 
 
 def test_without_popularity_nothing_is_below_it(table: SweepTable) -> None:
     alone = replace(table, cells={key: cell for key, cell in table.cells.items() if key[1] != "popularity"})
-    assert not any(alone.below_popularity(cell) for cell in alone.cells.values() if cell.status == "done")
+    assert not any(alone.below_popularity(cell, "ndcg@20") for cell in alone.cells.values() if cell.status == "done")
 
 
 def test_models_are_ranked_by_their_means(table: SweepTable) -> None:

@@ -64,7 +64,7 @@ def test_every_kind_of_entry(table: SweepTable) -> None:
     assert [shown["bpr", condition] for condition in ("text", "image", "fused")] == ["="] * 3
     assert shown["bpr", "fused vs none %"] == "-"
     assert [shown[model, "tier"] for model in ("vbpr", "bpr", "broken")] == ["core, study", "core", ""]
-    assert shown["lightgcn", "none"] == "-"
+    assert shown["lightgcn", "none"] == "missing"
     assert shown["broken", "text"] == "failed"
     assert shown["broken", "none"] == "-"
     assert shown["fusion", "image"] == "stale"
@@ -261,5 +261,5 @@ def test_csv_has_a_row_per_cell_and_metric(table: SweepTable, whole_sweep: Path)
         assert row.mean == pytest.approx(cell.mean(row.metric))
         assert row.sd_over_seeds == pytest.approx(cell.spread(row.metric))
         assert [float(v) for v in row.by_seed.split()] == pytest.approx(list(cell.by_seed(row.metric)))
-        assert str(row.below_popularity) == str(table.below_popularity(cell))
+        assert str(row.below_popularity) == str(table.below_popularity(cell, row.metric))
     assert rows.loc[rows["model"] == "broken", "reason"].str.contains("80 items").all()

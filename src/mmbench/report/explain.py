@@ -59,7 +59,7 @@ def _cell(table: SweepTable, cell: CellResult, groups: Sequence[Group]) -> Itera
         spread = cell.spread(table.primary)
         sd = "not measured with one seed" if spread is None else f"{spread:.10g}"
         yield f"  standard deviation over seeds: {sd}"
-        yield f"  below popularity: {'yes' if table.below_popularity(cell) else 'no'}"
+        yield f"  below popularity: {'yes' if table.below_popularity(cell, table.primary) else 'no'}"
     yield from _gates(cell.dataset, [cell.model], groups)
 
 

@@ -18,13 +18,17 @@ from mmbench.report.together import UNMARKED, draws_of_new_items, read_repetitio
 
 SAME, LOW = "=", Message("(below popularity)")
 #: What stands for a cell without a result, and what a page counts.
-STATUSES: Mapping[str, str] = {"failed": Message("failed"), "missing": NOTHING, "stale": Message("stale")}
-COUNTED = {**STATUSES, "missing": Message(Template("missing", context="cell")), "done": Message("done")}
+STATUSES: Mapping[str, str] = {
+    "failed": Message("failed"),
+    "missing": Message(Template("missing", context="cell")),
+    "stale": Message("stale"),
+}
+COUNTED = {**STATUSES, "done": Message("done")}
 LEGEND = Template(
     "sweep {sweep}: budget {budget} ({trials}, {seeds}); mean over users and seeds, ± standard deviation "
-    "over seeds; best and second of a column marked; {same} the model ignores content and has one result; {nothing} "
-    "planned, not run; {low} worse than the popularity baseline, kept. Changes are relative, in percent; this table "
-    "tests nothing, verdicts.md does."
+    "over seeds; best and second of a column marked; {same} the model ignores content and has one result; {missing} "
+    "planned, not run; {nothing} not planned; {low} below the popularity baseline in the metric of the table, kept. "
+    "Changes are relative, in percent; this table tests nothing, verdicts.md does."
 )
 
 
@@ -102,7 +106,7 @@ def _condition(table: SweepTable, dataset: str, condition: str, metric: str, mar
         if result.status != "done":
             return STATUSES[result.status]
         value = mean_and_spread((result.mean(metric), result.spread(metric)))
-        low = [LOW] if table.below_popularity(result) else []
+        low = [LOW] if table.below_popularity(result, metric) else []
         ended = [Message("({mark})", mark=mark) for mark in marks.get((dataset, model, result.modality), ())]
         for word in (*low, *ended):
             value = Message("{value} {mark}", value=value, mark=word)
@@ -124,7 +128,11 @@ def _cells(table: SweepTable, marks: Marks) -> Table[CellMetric]:
         Column("mean", None, lambda m: m.cell.mean(m.metric) if m.cell.status == "done" else None),
         Column("sd_over_seeds", None, lambda m: m.cell.spread(m.metric) if m.cell.status == "done" else None),
         Column("by_seed", None, _by_seed),
-        Column("below_popularity", None, lambda m: table.below_popularity(m.cell) if m.cell.status == "done" else None),
+        Column(
+            "below_popularity",
+            None,
+            lambda m: table.below_popularity(m.cell, m.metric) if m.cell.status == "done" else None,
+        ),
         Column("ended", None, lambda m: "; ".join(marks.get((m.cell.dataset, m.cell.model, m.cell.modality), ()))),
         Column("reason", None, lambda m: m.cell.reason),
         Column("records", None, lambda m: str(m.cell.folder.relative_to(table.folder))),
@@ -167,7 +175,8 @@ def _notes(table: SweepTable, groups: Sequence[Group], marks: Marks) -> list[str
     had = spent_by(table)
     trials, seeds = counted(had.trials, TRIALS), counted(had.seeds, SEEDS)
     given = {"sweep": table.title, "budget": series(had.budgets), "trials": trials, "seeds": seeds}
-    lines: list[str] = [Message(LEGEND, same=SAME, nothing=NOTHING, low=LOW, **given), *had.notes]
+    given |= {"same": SAME, "missing": STATUSES["missing"], "nothing": NOTHING, "low": LOW}
+    lines: list[str] = [Message(LEGEND, **given), *had.notes]
     lines += target_lines(groups)
     lines += floor_lines(table, table.metrics)
     if any(marks.values()):

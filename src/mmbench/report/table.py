@@ -312,10 +312,9 @@ class SweepTable:
             return None
         return intervals.bounded_gain(a.per_user(metric), b.per_user(metric), same=alike(a, b))
 
-    def below_popularity(self, result: CellResult) -> bool:
+    def below_popularity(self, result: CellResult, metric: str) -> bool:
         """Whether a result is below the popularity baseline of its dataset (which may not be in the sweep)."""
         baseline = self.done(result.dataset, "popularity", ID_ONLY)
-        metric = self.primary
         return baseline is not None and result is not baseline and result.mean(metric) < baseline.mean(metric)
 
     def ranked(self, dataset: str, condition: str, metric: str) -> list[str]:
