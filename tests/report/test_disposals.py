@@ -85,6 +85,17 @@ def test_sides_are_read_from_the_states(tmp_path: Path) -> None:
     assert text.missing == (("m", "modality=shuffled_text"),)
 
 
+def test_doubts_over_several_models_name_them(tmp_path: Path) -> None:
+    stalled = {"courses": [{"popularity": 1.0}] * 8}
+    both = {**cells("m", ("none", "fused", "text_shuffled_image")), **cells("n", ("none",))}
+    found = disposals(write_sweep(tmp_path / "s", {name: replace(one, **stalled) for name, one in both.items()}))
+    weighing = {
+        model: found["image", model].judgement.reason.partition(", stalled")[0].removeprefix("of the weight of ")
+        for model in ("m", None)
+    }
+    assert weighing == {"m": "none, fused", None: "m/none, n/none, m/fused"}
+
+
 def test_a_control_that_was_not_run_leaves_both_sides(tmp_path: Path) -> None:
     conditions = ("none", "text", "image", "fused", "text_shuffled_image")
     found = disposals(write_sweep(tmp_path / "s", cells(conditions=conditions)))["image", "m"]

@@ -401,7 +401,8 @@ def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: flo
     tunings = {name: effort.tuning for name, effort in efforts.items()}
     sound = soundness(side, tunings, {name: effort.marked(delta) for name, effort in efforts.items()})
     reasons: list[str] = []
-    named = series([effort.modality for effort in efforts.values()])
+    several = len({effort.cell.model for effort in efforts.values()}) > 1
+    named = series([name if several else effort.modality for name, effort in efforts.items()])
     if sound.untrained_too_much:
         weighing = {mark: weight for mark, weight in sound.untrained.items() if weight > 0}
         raised = remedies(efforts.values())
