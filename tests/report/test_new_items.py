@@ -214,6 +214,11 @@ def test_the_document_says_what_a_single_fold_cannot(folder: Path, rows: list[Ro
     assert "content popularity was not run (model=contentpopularity)" in said
 
 
+def test_a_fold_of_several_is_no_single_draw_where_its_first_model_lacks_another(tmp_path: Path) -> None:
+    swept = write(tmp_path / "s", {"0": {"a/text": 30, "m/none": 10}, "1": {"m/none": 10}})
+    assert "one draw of new items" not in markdown(new_items.document(read_sweep(swept), rows_of(swept)))
+
+
 def test_a_sweep_without_new_items_has_no_such_table(tmp_path: Path) -> None:
     made = {("b", "m", "text"): Made(np.stack([hit_users(USERS, range(20))] * 2))}
     assert rows_of(write_sweep(tmp_path / "s", made)) == []

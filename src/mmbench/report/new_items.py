@@ -337,9 +337,8 @@ def missing_lines(rows: Sequence[Row]) -> list[str]:
 
 def _is_alone(rows: Sequence[Row], data: str) -> bool:
     """Whether a data set is the only fold of its kind."""
-    own = next(row for row in rows if row.data == data)
-    within = [row for row in rows if len(row.folds) > 1 and row.model == own.model and row.target == own.target]
-    return len(own.folds) == 1 and not any(own.folds[0] in row.folds for row in within)
+    own = {id(fold) for row in rows if row.data == data for fold in row.folds}
+    return not any(id(fold) in own for row in rows if len(row.folds) > 1 for fold in row.folds)
 
 
 def _title(data: str, rows: Sequence[Row]) -> str:
