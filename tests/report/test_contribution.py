@@ -26,7 +26,7 @@ from mmbench.inference.repetitions import Repeated
 from mmbench.inference.verdicts import Judgement, Verdict
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import compare, read_contrasts
-from mmbench.report.contribution_facts import document, read_contributions, readings, words_of
+from mmbench.report.contribution_facts import document, read_contributions, readings, with_redundancy, words_of
 from mmbench.report.facts import Fact, Facts, tables
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv as as_csv
@@ -122,6 +122,16 @@ def test_the_redundancy_of_the_added_modality_stands_beside_its_verdict(tmp_path
         "fused_vs_image": pytest.approx(0.25),
     }
     assert "| 0.50 |" in (table.folder / "report" / "verdicts.md").read_text()
+
+
+def test_no_redundancy_stands_beside_a_contrast_that_it_does_not_belong_to(tmp_path: Path) -> None:
+    """R of images is told of images given real text, not of images and text given shuffled text."""
+    shuffled = Made(np.stack([hit_users(USERS, range(100))] * 3), cell={"states": {"text": "shuffle", "image": "drop"}})
+    contrasts = ["fused_vs_text", "fused_vs_shuffled_text"]
+    table = read_sweep(write_sweep(tmp_path / "s", cells(shuffled_text=shuffled), contrasts=contrasts))
+    compared = read_contrasts(table, read_groups(table, table.folder))
+    shares = {c.contrast: c.redundancy for c in with_redundancy(compared, measured(table))}
+    assert shares == {"fused_vs_text": pytest.approx(0.5), "fused_vs_shuffled_text": None}
 
 
 def test_a_reading_names_what_it_is_about(made: Facts, tmp_path: Path) -> None:

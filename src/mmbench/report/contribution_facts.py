@@ -168,8 +168,10 @@ def with_redundancy(comparisons: Sequence[Comparison], measured: Sequence[Facts]
     def share(comparison: Comparison) -> float | None:
         if comparison.configuration is None or set(comparison.a.states.values()) != {"real"}:
             return None
-        added = [name for name, state in comparison.b.states.items() if state == "drop"]
-        return shares.get((comparison.dataset, comparison.model, added[0])) if len(added) == 1 else None
+        added = [name for name, state in comparison.b.states.items() if state != "real"]
+        if len(added) != 1 or comparison.b.states[added[0]] != "drop":
+            return None
+        return shares.get((comparison.dataset, comparison.model, added[0]))
 
     return [replace(c, redundancy=share(c)) for c in comparisons]
 
