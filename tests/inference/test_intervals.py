@@ -201,9 +201,12 @@ def test_a_constant_table_has_no_width() -> None:
     assert intervals.crossed_interval(np.zeros((5, 2))).p == 1.0
 
 
-def test_one_user_is_refused() -> None:
-    with pytest.raises(ValueError, match="an interval needs at least two users, not 1"):
-        intervals.crossed_interval(np.ones((1, 3)))
+def test_one_user_tells_no_bounds() -> None:
+    one = np.full((1, 3), 0.5)
+    for found, mean in ((intervals.crossed_interval(one), 0.5), (intervals.bounded_gain(one, 2 * one), -0.5)):
+        assert (found.mean, found.lo, found.hi, found.bounded) == (mean, -math.inf, math.inf, False)
+        assert math.isnan(found.p)
+        assert found.at(0.9) == Interval(mean, -math.inf, math.inf, 0.9)
 
 
 def test_tables_that_are_not_paired_are_refused() -> None:

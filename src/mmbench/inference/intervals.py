@@ -64,7 +64,7 @@ class CrossedInterval(Interval):
 
     def at(self, level: float) -> Interval:
         """The interval at another level."""
-        half = float(special.stdtrit(self.df, 0.5 + level / 2)) * self.se
+        half = float(special.stdtrit(self.df, 0.5 + level / 2)) * self.se if self.bounded else math.inf
         return Interval(self.mean, self.mean - half, self.mean + half, level)
 
 
@@ -160,14 +160,10 @@ class MeanSquares:
 
 
 def mean_squares(d: Matrix) -> MeanSquares:
-    """Two-way mean squares of ``d`` ``(n_users, n_seeds)``.
-
-    Raises:
-        ValueError: for fewer than two users.
-    """
+    """Two-way mean squares of ``d`` ``(n_users, n_seeds)``; of one user that of users is infinite."""
     n, s = d.shape
     if n < 2:
-        raise ValueError(f"an interval needs at least two users, not {n}")
+        return MeanSquares(math.inf, 0.0, 0.0, n, s)
     grand, by_user, by_seed = d.mean(), d.mean(axis=1), d.mean(axis=0)
     users = s * float(((by_user - grand) ** 2).sum()) / (n - 1)
     if s == 1:
@@ -182,12 +178,16 @@ def crossed_interval(d: Matrix, level: float = 0.95) -> CrossedInterval:
 
     :math:`d = \delta + a_u + b_s + e_{us}`,
     :math:`Var = \max\{(MS_u + MS_s - MS_e) / nS,\; MS_u / nS\}`, Satterthwaite's degrees of freedom, Student's t.
+    One user tells no variance: the bounds are infinite.
 
     Args:
         d: paired differences, ``(n_users, n_seeds)``.
         level: coverage.
     """
     ms = mean_squares(d)
+    if ms.n < 2:
+        mean = float(d.mean())
+        return CrossedInterval(mean, -math.inf, math.inf, level, se=math.inf, df=math.nan, p=math.nan, seeds=ms.s)
     cells = ms.n * ms.s
     variance = max((ms.users + ms.seeds - ms.residual) / cells, ms.users / cells)
     spread = ms.users**2 / (ms.n - 1)
