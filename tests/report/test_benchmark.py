@@ -157,6 +157,14 @@ def test_one_seed_tells_nothing_apart(tmp_path: Path) -> None:
     assert [row["none"].rank for row in rows.values()] == [1, 0]
 
 
+@pytest.mark.parametrize("n_users", [1, 10])
+def test_few_users_tell_no_interval(tmp_path: Path, n_users: int) -> None:
+    hit = np.arange(n_users) % 2 == 0
+    cells = {(D, "a", condition): Made(np.stack([hit] * 3)) for condition in ("none", "text")}
+    rows = by_model(table_of(write_sweep(tmp_path / "s", cells)))
+    assert [rows["a"][condition].text for condition in ("none", "text")] == [f"{hit.mean():#.3g}"] * 2
+
+
 def test_every_form_says_the_same_and_is_escaped(folder: Path) -> None:
     write_report(folder)
     table = read_sweep(folder)

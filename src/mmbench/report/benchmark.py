@@ -118,13 +118,15 @@ def _condition(table: SweepTable, dataset: str, condition: str, marks: Mapping[t
 
 
 def _value(result: CellResult, metric: str) -> str:
-    """Mean and half the width of its 95 % interval over users and seeds, to the places that three digits have."""
+    """Mean and half the width of its 95 % interval over users and seeds, if they tell it, to three digits."""
     if result.status != "done":
         return FAILED if result.status == "failed" else COUNTED[result.status]
     per_user = result.per_user(metric)
     if len(result.seeds) < MIN_SEEDS:
         return f"{per_user.mean():#.3g}"
-    interval = intervals.crossed_interval(per_user)
+    interval = intervals.bounded_interval(intervals.crossed_interval(per_user), len(per_user))
+    if not interval.bounded:
+        return f"{interval.mean:#.3g}"
     return f"{interval.mean:#.3g} ±{interval.hi - interval.mean:#.2g}"
 
 
