@@ -371,6 +371,20 @@ def test_two_seeds_tell_nothing_of_training_noise(n_seeds: int) -> None:
     assert all(interval.lo <= interval.mean <= interval.hi for interval in bounds)
 
 
+@pytest.mark.parametrize(("n_users", "bounded"), [(29, False), (30, True)])
+def test_hits_have_no_bounds_where_no_user_tells_them(n_users: int, bounded: bool) -> None:
+    rng = np.random.default_rng(8)
+    users = np.arange(n_users)
+    none, text, image, fused = (rng.random((3, n_users)) < share for share in (0.2, 0.3, 0.25, 0.4))
+    net = hits.hit_attribution(none, {"text": text, "image": image}, fused, "image", users, replicas=50)["net"].excess
+    headroom = hits.hit_overlap(text, image, fused, users, replicas=50).headroom
+    assert net is not None
+    assert {bool(np.isfinite(interval.lo)) for interval in (net, headroom)} == {bounded}
+    never = np.zeros((3, n_users), bool)
+    same = hits.hit_attribution(never, {"text": never, "image": never}, never, "image", users, replicas=50)["net"]
+    assert same.excess == bootstrap.unbounded(0.0)
+
+
 def test_hit_attribution_has_its_limits() -> None:
     h = np.ones((1, 4), bool)
     users = np.arange(4)

@@ -25,7 +25,7 @@ from mmbench.inference.contribution.bootstrap import (
     sums_by_user,
     unbounded,
 )
-from mmbench.inference.intervals import Interval
+from mmbench.inference.intervals import MIN_USERS, UNCHANGED, Interval
 
 Hits = NDArray[np.bool_]
 
@@ -129,7 +129,8 @@ def hit_attribution(
         excess = [unbounded(float(value), level) for value in beyond]
     else:
         drawn = _excess_samples(table, fake, _pairs_of(users), replicas, seed)
-        excess = [estimate(float(value), samples, level) for value, samples in zip(beyond, drawn.T, strict=True)]
+        n = len(_pairs_of(users))
+        excess = [_bounded(float(value), samples, n, level) for value, samples in zip(beyond, drawn.T, strict=True)]
     return {
         name: HitShare(share, float(floor), interval)
         for (name, share), floor, interval in zip(shares.items(), floors, excess, strict=True)
@@ -213,12 +214,13 @@ def hit_overlap(
     if n_seeds < MIN_PAIRED_SEEDS:
         return Overlap(*jaccards, unbounded(float(either - either_seeds), level), None)
     drawn, gains = _headroom_samples(between[[1, 3]], gain, _pairs_of(users), replicas, seed)
-    headroom = estimate(float(either - either_seeds), drawn, level)
+    n = len(_pairs_of(users))
+    headroom = _bounded(float(either - either_seeds), drawn, n, level)
     realised = None
     if headroom.lo > 0:
         share = float((fused.astype(np.float64) - other).mean()) / headroom.mean
         with np.errstate(divide="ignore", invalid="ignore"):  # a sample without headroom bounds nothing
-            realised = estimate(share, gains / drawn, level)
+            realised = _bounded(share, gains / drawn, n, level)
     return Overlap(*jaccards, headroom, realised)
 
 
@@ -244,6 +246,12 @@ def _headroom_samples(
         drawn.append(shares[:, 0] - shares[:, 1])
         gains.append(_over_seeds(gain, user_counts, seed_counts, total)[:, 0])
     return np.concatenate(drawn), np.concatenate(gains)
+
+
+def _bounded(value: float, drawn: Vector, n_users: int, level: float) -> Interval:
+    """A value with its bounds; infinite where no user tells them, as for a gain (:func:`bounded_interval`)."""
+    interval = estimate(value, drawn, level)
+    return interval if n_users >= MIN_USERS and interval.hi - interval.lo > UNCHANGED else unbounded(value, level)
 
 
 def _ratio(part: float, whole: float) -> float:
