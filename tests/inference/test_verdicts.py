@@ -149,6 +149,19 @@ def test_a_refusal_is_the_reason(reason: NoWord) -> None:
             "after all 30 trials the gain is +12.0 %, outside the 95 % interval",
         ),
         (tuned(0.05, 0.03, depends=True), "after 5 trials the 95 % interval lies on the other side of zero"),
+        (
+            tuned(0.0196, 0.01),
+            "the 95 % interval lies above zero, and the gain does not reach the margin of 2 % (gain +1.96 %)",
+        ),
+        (
+            tuned(-0.0204, 0.01),
+            "the 95 % interval lies below zero, and the loss reaches the margin of 2 % (gain -2.04 %)",
+        ),
+        (
+            tuned(0.05, 0.03, depends=True, after_all=0.0822),
+            "after all 30 trials the gain is +8.22 %, outside the 95 % interval",
+        ),
+        (tuned(0.0, 0.001, level=1 - 0.05 / 3), "the 96.7 % interval lies within the margin of 2 %"),
         (tuned(0.05, 0.01, level=0.975), "the 97.5 % interval lies above zero, and the gain reaches the margin of 2 %"),
     ],
 )

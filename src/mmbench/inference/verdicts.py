@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.tuned_gain import REFUSALS, Gain, early_trials
-from mmbench.messages import Message, Template, points
+from mmbench.messages import Message, Template, digits_apart, level_name, points
 
 #: With fewer final seeds training noise is not measured, with fewer trials tuning is not: no word about a difference.
 MIN_SEEDS, MIN_TRIALS = 2, 8
@@ -141,14 +141,15 @@ def equivalence_level(level: float) -> float:
 def _reason(word: Verdict, tuned: Gain, delta: float, also: tuple[Verdict, ...]) -> Message:
     interval = tuned.interval
     assert interval is not None
-    level, margin = f"{100 * tuned.level:g}", f"{100 * delta:g}"
+    level, margin = level_name(tuned.level), f"{100 * delta:g}"
     if word is Verdict.DEPENDS_ON_TUNING:
         after_all = float(tuned.curve.mean[-1])
         if not interval.contains(after_all):
+            bound = interval.lo if after_all < interval.lo else interval.hi
             return Message(
                 "after all {trials} trials the gain is {gain} %, outside the {level} % interval",
                 trials=tuned.trials,
-                gain=points(after_all),
+                gain=points(after_all, digits_apart(after_all, bound, 1, 100)),
                 level=level,
             )
         return Message(
@@ -159,8 +160,10 @@ def _reason(word: Verdict, tuned: Gain, delta: float, also: tuple[Verdict, ...])
     if word is Verdict.UNDECIDED:
         return Message("neither a difference nor its absence is shown")
     if word is Verdict.EQUIVALENT:
-        level = f"{100 * equivalence_level(tuned.level):g}"
+        level = level_name(equivalence_level(tuned.level))
     reason = Message(_REASONS[word], level=level, margin=margin)
+    if word is not Verdict.EQUIVALENT and (digits := digits_apart(abs(tuned.gain), delta, 1, 100)) > 1:
+        reason = Message("{reason} (gain {gain} %)", reason=reason, gain=points(tuned.gain, digits))
     small = {Verdict.BETTER_SMALL, Verdict.WORSE_SMALL}
     negligible = (word in small and Verdict.EQUIVALENT in also) or (word is Verdict.EQUIVALENT and small & set(also))
     return Message("{reason}; real but negligible", reason=reason) if negligible else reason

@@ -274,6 +274,15 @@ def points(share: float, digits: int = 1) -> str:
     return f"{100 * share:+z.{digits_shown(100 * share, digits)}f}"
 
 
+def level_name(level: float) -> str:
+    """A coverage in percent, as sentences name it.
+
+    >>> level_name(0.95), level_name(0.975), level_name(1 - 0.05 / 3)
+    ('95', '97.5', '98.3')
+    """
+    return f"{100 * level:.3g}"
+
+
 def duration(seconds: float) -> Message:
     """How long something takes, in the unit that fits.
 

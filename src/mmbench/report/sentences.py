@@ -7,7 +7,7 @@ import math
 from mmbench.inference.intervals import Interval
 from mmbench.inference.tuned_gain import Gain
 from mmbench.inference.verdicts import WORDS, Judgement
-from mmbench.messages import Message, Template, clauses, conjoined, points, series
+from mmbench.messages import Message, Template, clauses, conjoined, level_name, points, series
 from mmbench.report.comparisons import Comparison, EarlierLook
 from mmbench.report.disposals import Disposal
 from mmbench.report.spent import SEEDS, TRIALS, counted, spent_by
@@ -88,15 +88,6 @@ def at_level(bounds: str, level: float) -> str:
     if math.isclose(level, 0.95):
         return bounds
     return Message("{bounds} at {level} %", bounds=bounds, level=level_name(level))
-
-
-def level_name(level: float) -> str:
-    """A coverage in percent, as sentences name it.
-
-    >>> level_name(0.95), level_name(0.975), level_name(1 - 0.05 / 3)
-    ('95', '97.5', '98.3')
-    """
-    return f"{100 * level:.3g}"
 
 
 def sentence(comparison: Comparison, metric: str) -> str:

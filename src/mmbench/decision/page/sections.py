@@ -25,10 +25,10 @@ from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.intervals import Interval
-from mmbench.messages import Message, Template, digits_shown
+from mmbench.messages import Message, Template, digits_shown, level_name
 from mmbench.report.contribution_facts import FOUND_OF_1000, HITS, NEW_ITEMS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.list_facts import GUARDRAILS
-from mmbench.report.sentences import level_name, metric_name
+from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import Pages, render, write_pages
 from mmbench.store import files
