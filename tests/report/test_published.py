@@ -34,9 +34,9 @@ PUBLISHED = """table,title,model,dataset,{metrics},{changes}
 """.format(metrics=",".join(METRICS), changes=",".join(f"d_{metric}" for metric in METRICS))
 
 
-def cell(end: int, condition: str, dataset: str = "baby") -> Made:
+def cell(end: int, condition: str, dataset: str = "baby", target: str | None = None) -> Made:
     text, image = STATES[condition]
-    config = {"dataset": {"name": dataset}}
+    config = {"dataset": {"name": dataset}, "tuning": {"target": target}}
     return Made(
         np.stack([hit_users(USERS, range(end))] * 2), config=config, cell={"states": {"text": text, "image": image}}
     )
@@ -47,6 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cells = {
         ("baby", "damrs", "fused"): cell(40, "fused"),
         ("baby-split1", "damrs", "fused"): cell(60, "fused"),
+        ("baby-warm", "damrs", "fused"): cell(20, "fused", target="warm"),  # ranks other items
         ("baby", "damrs", "text_noise_image"): cell(45, "text_noise_image"),
         ("baby", "damrs", "none"): cell(30, "none"),
         ("baby", "popularity", "-"): cell(30, "none"),
