@@ -413,11 +413,13 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
             margin=f"{100 * table.delta:g}",
         ),
         *LEGEND,
-        Message(
-            "{n} of {planned} planned contrasts are significant over the table (BH q below .05, or .05/k at look k); "
+        Message.counted(
+            "Significant over the table (BH q below .05, or .05/k at look k): {significant} of {n} planned contrast; "
             "undecided is never 'no effect'.",
-            n=significant_ones,
-            planned=planned,
+            "Significant over the table (BH q below .05, or .05/k at look k): {significant} of {n} planned contrasts; "
+            "undecided is never 'no effect'.",
+            planned,
+            significant=significant_ones,
         ),
     ]
     absent = [c.name for c in table.contrasts if c.name not in {comparison.contrast for comparison in compared}]
