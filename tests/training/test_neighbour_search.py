@@ -151,6 +151,32 @@ def test_what_is_found_is_scored_exactly_and_the_recall_is_true(shrink: float) -
 
 
 @pytest.mark.usefixtures("approximate")
+def test_approximate_lists_do_not_depend_on_what_was_asked_for_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in memory nor in files: a larger list has more candidates, and another recall."""
+    monkeypatch.setattr(neighbour_search, "KEPT_ABOVE", 0)
+    monkeypatch.setattr(item_neighbours, "STORED", 4)
+    monkeypatch.setattr(neighbour_search, "PROBED", 1e-9)
+    features = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+
+    def asked(folder: Path, *ks: int) -> tuple[Neighbours, list[int]]:
+        with searching("approximate", folder) as search:
+            lists = [cached_knn(features, present(300), k) for k in ks]
+        return lists[-1], [note.k for note in search.approximations]
+
+    alone, noted = asked(tmp_path / "alone", 3)
+    assert (noted, alone.recall) == ([4], pytest.approx(0.9915, abs=0.005))
+    item_neighbours._lists = Memo[Neighbours](CACHED_LISTS)
+    after_another, noted = asked(tmp_path / "shared", 20, 3)
+    assert noted == [32, 4]
+    assert len(list((tmp_path / "shared").glob("*.npz"))) == 2
+    assert after_another.recall == alone.recall
+    assert torch.equal(after_another.indices, alone.indices)
+    assert asked(tmp_path / "shared", 20)[0].recall == 1.0
+
+
+@pytest.mark.usefixtures("approximate")
 def test_a_poor_search_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without structure and with one cluster looked at, most neighbours are missed, and the recall says how many."""
     monkeypatch.setattr(neighbour_search, "PROBED", 1e-9)

@@ -237,6 +237,9 @@ class Search(Protocol):
     def name(self) -> str:
         """Name of the way; lists found in one way are never served in place of those of another."""
 
+    def is_exact(self, present: Tensor) -> bool:
+        """Whether lists of these items are exact, so that a longer one serves every smaller k."""
+
     def find(self, key: str, features: Tensor, present: Tensor, k: int, shrink: float) -> Neighbours:
         """Lists of at least ``k`` neighbours; arguments as in :func:`knn`, ``key`` is their hash."""
 
@@ -248,6 +251,10 @@ class Exact:
     """Exact lists, computed in this process."""
 
     name = "exact"
+
+    def is_exact(self, present: Tensor) -> bool:
+        """They are."""
+        return True
 
     def find(self, key: str, features: Tensor, present: Tensor, k: int, shrink: float) -> Neighbours:
         """:func:`knn`."""
@@ -276,14 +283,21 @@ _lists = Memo[Neighbours](CACHED_LISTS)
 def cached_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:
     """:func:`knn` of constant features, kept in memory under the hash of its arguments.
 
-    A stored list serves every smaller ``k``.
+    A stored list serves every smaller ``k`` if it is exact.
     """
     search = _search.get() or Exact()
     features = features.to(torch.get_default_dtype())
-    key = content_key(search.name, shrink, features, present)
+    length, given = max(k, STORED), (shrink, features, present)
+    if search.is_exact(present):
+        key = content_key(search.name, *given)
+    else:
+        # What an approximate search finds depends on how many it looks for. So k alone decides that number, and not
+        # what was asked for before; powers of two, because every other one would be searched again.
+        length = max(STORED, 1 << (k - 1).bit_length())
+        key = content_key(search.name, length, *given)
     lists = _lists.get(
         key,
-        lambda: search.find(key, features, present, max(k, STORED), shrink),
+        lambda: search.find(key, features, present, length, shrink),
         lambda kept: kept.k >= min(k, len(kept.items)),
     )
     search.used(lists)

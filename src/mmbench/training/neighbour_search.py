@@ -76,6 +76,10 @@ class Graphs:
         self.folder = folder
         self.approximations: list[Approximation] = []
 
+    def is_exact(self, present: Tensor) -> bool:
+        """Whether lists of these items are exact."""
+        return self.name == "exact" or int(present.sum()) <= APPROXIMATE_ABOVE
+
     def find(self, key: str, features: Tensor, present: Tensor, k: int, shrink: float) -> Neighbours:
         """Return lists of at least ``k`` neighbours, read from a file or computed while other processes wait."""
         if self.folder is None or len(features) ** 2 * features.shape[1] < KEPT_ABOVE:
@@ -114,7 +118,7 @@ class Graphs:
             self.approximations.append(note)
 
     def _compute(self, features: Tensor, present: Tensor, k: int, shrink: float) -> Neighbours:
-        if self.name == "exact" or int(present.sum()) <= APPROXIMATE_ABOVE:
+        if self.is_exact(present):
             with progress_bar(int(present.sum())) as advance:
                 return knn(features, present, k, shrink=shrink, progress=advance)
         lists = approximate_knn(features, present, k, shrink=shrink)
