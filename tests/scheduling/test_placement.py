@@ -157,17 +157,28 @@ def test_no_more_pools_of_ray_than_trainings(tmp_path: Path, capsys: pytest.Capt
     assert "would start 4 pools of 2 CPUs" in capsys.readouterr().out
 
 
-def test_an_allocation_that_ends_without_a_word_is_told_with_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("codes", "code"),
+    [([None, 143, 0], 0), ([143, 143], 3), ([os.EX_IOERR, 143], os.EX_IOERR)],
+)
+def test_an_allocation_that_is_cancelled_or_lost_ends_its_own_pool_alone(
+    codes: list[int | None],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """One that ends with 0 has seen that every cell is over; without it work is left, and the report says which."""
+
     class Job:
         def __init__(self, number: int) -> None:
             self.job_id = str(number)
 
         def result(self) -> int:
-            if self.job_id == "0":
+            ended = codes[int(self.job_id)]
+            if ended is None:
                 raise TimeoutError
-            return 0
+            return ended
 
     class Executor:
         def __init__(self, **_: object) -> None:
@@ -183,8 +194,12 @@ def test_an_allocation_that_ends_without_a_word_is_told_with_the_others(
             return self.jobs[-1]
 
     monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(AutoExecutor=Executor))
-    assert run(asked(tmp_path), Slurm(2, "local", False, 1, OPTIONS)) == 3
-    assert "allocation 0 ended badly: TimeoutError" in capsys.readouterr().out
+    place = Slurm(len(codes), "local", False, 1, OPTIONS)
+    assert run_sweep(asked(tmp_path), OVERRIDES, lambda folder: "the report", place) == code
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "the report"
+    assert ("allocation 0 ended badly: TimeoutError" in said.out) == (codes[0] is None)
+    assert ("not finished; this goes on from the last finished training" in said.err) == (code != 0)
 
 
 def test_an_option_that_submitit_does_not_know_is_told(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from mmbench.messages.commands import command_line
 from mmbench.scheduling.configuration import Section
 from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
+from mmbench.scheduling.pool import EXIT_INCOMPLETE
 from mmbench.scheduling.sweep import Given, Sweep, join_sweep
 from mmbench.training.settings import devices_here
 
@@ -31,6 +32,8 @@ NO_REQUEST = (
     "slurm_constraint",
     "slurm_setup",
 )
+#: An exit code above it names a signal.
+SIGNALLED = 128
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Slurm:
             self.machine(job.config.plain["training"])
 
     def __call__(self, sweep: Sweep) -> int:
-        """Submit, wait, and return the worst exit code.
+        """Submit, wait, and return the exit code of all pools together.
 
         Raises:
             ValueError: if submitit is missing or refuses an option.
@@ -128,7 +131,7 @@ class Slurm:
             submitted = [executor.submit(task) for _ in range(n)]
         names = series([job.job_id for job in submitted])
         sweep.tell(Message("submitted {n} allocations: {jobs} (logs in {folder})", n=n, jobs=names, folder=folder))
-        return max(_result(job, sweep) for job in submitted)
+        return _together([_result(job, sweep) for job in submitted])
 
     def described(self, sweep: Sweep, n: int) -> Message:
         """What would be submitted."""
@@ -159,7 +162,15 @@ def _result(job: Any, sweep: Sweep) -> int:
     except Exception as error:  # submitit raises its own kinds for a lost, failed or cancelled job
         why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         sweep.tell(Message("allocation {job} ended badly: {why}", job=job.job_id, why=why))
-        return 3
+        return EXIT_INCOMPLETE
+
+
+def _together(codes: Sequence[int]) -> int:
+    """Exit code of several pools: 0 if one of them saw that every cell is over, whatever became of the others.
+
+    A signal to a pool, such as that of a cancelled allocation, is none to this command.
+    """
+    return 0 if 0 in codes else max(EXIT_INCOMPLETE if code > SIGNALLED else code for code in codes)
 
 
 @dataclass(frozen=True)
@@ -204,7 +215,7 @@ class Ray:
             self.machine(job.config.plain["training"])
 
     def __call__(self, sweep: Sweep) -> int:
-        """Start the tasks, wait, and return the worst exit code.
+        """Start the tasks, wait, and return the exit code of all pools together.
 
         Raises:
             ValueError: if Ray is missing or cannot be reached.
@@ -237,7 +248,7 @@ class Ray:
             self._check_room(sweep, [node["Resources"] for node in ray.nodes() if node["Alive"]])
             remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=3)(_join)
             task, given = _task(sweep), Given(self.num_cpus, self._whole)
-            return max(ray.get([remote.remote(task, given) for _ in range(n)]))
+            return _together(ray.get([remote.remote(task, given) for _ in range(n)]))
         finally:
             ray.shutdown()
 

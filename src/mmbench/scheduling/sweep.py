@@ -307,7 +307,7 @@ class Placement(Protocol):
         """
 
     def __call__(self, sweep: Sweep) -> int:
-        """Run and return the worst exit code."""
+        """Run and return the exit code."""
 
 
 class LocalPool:
