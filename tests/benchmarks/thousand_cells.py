@@ -99,7 +99,7 @@ def _plant_cell(plan: Planned, seen: ledger.Reader, rng: np.random.Generator) ->
         mock.patch.object(study, "fit", functools.partial(_drawn, rng, closed)),
         mock.patch.object(score_test, "stored_rankings", functools.partial(_ranked, rng, split.test, closed)),
     ):
-        while units := study.waiting(task, store):
+        while (units := study.waiting(task, store)) or study.choose_if_due(task, store):
             for unit in units:
                 study.run_unit(task, store, unit)
         score_test.score_test(task, store, split)

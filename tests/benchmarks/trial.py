@@ -35,7 +35,7 @@ from mmbench.nn.recommender import ClosedForm, FactorModel, Recommender, Triplet
 from mmbench.store.records import CellStore
 from mmbench.training import allocation, loop
 from mmbench.tuning.cell import CellTask
-from mmbench.tuning.study import run_unit, waiting
+from mmbench.tuning.study import choose_if_due, run_unit, waiting
 from tests.benchmarks.profiles import profiled
 from tests.benchmarks.scatter import SCATTERED, compared
 from tests.benchmarks.subjects import BABY_ITEMS, WARM_UPS, baby_words, made, opened, sizes_of
@@ -156,6 +156,7 @@ def parts(epochs: Sequence[Epoch], called: float, returned: float, n_batches: in
 
 def timed_training(task: CellTask, store: CellStore, clock: Clock, n_batches: int) -> dict[str, float]:
     """Parts of the next training of a cell."""
+    choose_if_due(task, store)  # for a final run
     (unit,) = waiting(task, store)
     clock.epochs.clear()
     called = now()

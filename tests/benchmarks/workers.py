@@ -20,7 +20,7 @@ import torch
 
 from mmbench.store.schema import Stage, Unit
 from mmbench.training import allocation
-from mmbench.tuning.study import run_unit, waiting
+from mmbench.tuning.study import choose_if_due, run_unit
 from tests.benchmarks.subjects import baby_words, opened
 
 MODELS, ROUNDS, TRIALS, EPOCHS = ("lightgcn", "vbpr"), 5, 4, 3
@@ -37,7 +37,7 @@ def serve(model: str, threads: int) -> None:
             [*words, "budget.trials=1", "budget.max_steps=1", f"budget.least_epochs={EPOCHS}"], Path(folder)
         )
         run_unit(task, store, Unit(Stage.TRIAL, 0))  # caches, kernels, imports
-        waiting(task, store)  # chooses the one trial
+        choose_if_due(task, store)  # the one trial
         print("ready", flush=True)
         number = 0
         for line in sys.stdin:

@@ -61,7 +61,8 @@ def test_a_collection_follows_every_step(tmp_path: Path, monkeypatch: pytest.Mon
     run = worker.run_unit
     monkeypatch.setattr(worker, "run_unit", lambda *given: steps.append("training") or run(*given))
     worker.work([job])
-    assert steps == ["training", "release"] * 3 + ["release"]  # the last one after the test split
+    trial, finals = ["training", "release"], ["training", "release"] * 2
+    assert steps == [*trial, "release", *finals, "release"]  # those alone after the choice and after the test split
 
 
 @pytest.mark.thorough

@@ -457,6 +457,7 @@ def test_a_failed_final_run_is_forgotten_with_its_choice(fresh: Fresh, tmp_path:
     task, store = opened(job)
     for unit in (Unit(Stage.TRIAL, 0), Unit(Stage.TRIAL, 1)):
         study.run_unit(task, store, unit)
+    assert study.choose_if_due(task, store)
     assert study.waiting(task, store) == [Unit(Stage.FINAL, 1), Unit(Stage.FINAL, 2)]
     study.give_up(task, store, Unit(Stage.FINAL, 1), "its worker died")
     assert worked(task, store, job.dataset().split).failure() is not None

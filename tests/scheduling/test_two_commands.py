@@ -183,6 +183,35 @@ def test_a_worker_that_wakes_after_its_lease_was_taken_over_changes_nothing(
     assert len(rows) == len(set(rows)) == 2 + 1
 
 
+def test_a_choice_that_is_written_late_does_not_replace_one_among_more_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its worker sleeps before it gives the file its name; meanwhile trials are raised, and others seal the cell."""
+    job, raised = (make_job(tmp_path, "model=ease", f"budget.trials={n}") for n in (2, 3))
+    task, store = opened(job)
+    others = FileLeases(paths.lease_dir(tmp_path), owner=Owner("elsewhere", 1, "1"))
+    after: list[dict[str, str]] = []
+
+    def reach(point: str) -> None:
+        if point != "record" or not list(store.folder.glob(f".{paths.choice_file(store.folder).name}.*.tmp")):
+            return
+        monkeypatch.setattr(faults, "reach", lambda point: None)
+        for lease in others.folder.glob("*.lease"):
+            os.utime(lease, (1, 1))
+        work_on([OpenCell(*opened(raised), job.dataset().split)], others)
+        after.append(digests(store.folder))
+
+    monkeypatch.setattr(faults, "reach", reach)
+    monkeypatch.setattr(leases, "BEAT", 60.0)
+    worked(task, store, job.dataset().split)
+    assert "seal-0: taken over by another worker while this one was silent" in capsys.readouterr().err
+    choice = store.choice()
+    assert choice is not None
+    assert choice.n_trials == 3
+    temporary = {name for name in after[0] if name.endswith(".tmp")}
+    assert digests(store.folder) == {name: held for name, held in after[0].items() if name not in temporary}
+
+
 # The manifest
 
 

@@ -31,7 +31,7 @@ from mmbench.store.schema import CellName, Cost, Failure, LedgerRow, Stage, Trai
 from mmbench.tuning import study
 from mmbench.tuning.cell import CellFailed, CellTask
 from mmbench.tuning.choice import choose
-from mmbench.tuning.study import give_up, run_unit, waiting
+from mmbench.tuning.study import choose_if_due, give_up, run_unit, waiting
 from tests.records import cell, trial
 from tests.tiny import digests, make_job, opened, sealed, worked
 
@@ -167,9 +167,11 @@ def test_trainings_may_run_in_any_order(conditions: Mapping[str, CellStore], tmp
         assert waiting(task, store) == [Unit(Stage.TRIAL, slot) for slot in left]
         assert store.choice() is None
         run_unit(task, store, Unit(Stage.TRIAL, left[-1]))
+    assert waiting(task, store) == []
+    assert choose_if_due(task, store)
     for left in ([1, 2], [1]):
         assert waiting(task, store) == [Unit(Stage.FINAL, seed) for seed in left]
-        assert store.choice() is not None
+        assert not choose_if_due(task, store)
         run_unit(task, store, Unit(Stage.FINAL, left[-1]))
     assert waiting(task, store) == []
     assert store.seal() is None
@@ -394,6 +396,7 @@ def test_a_training_that_is_given_up_counts_as_failed(tmp_path: Path) -> None:
 def test_a_final_run_that_is_given_up_fails_its_cell(tmp_path: Path) -> None:
     task, store, split = moody(tmp_path, ["good"])
     run_unit(task, store, Unit(Stage.TRIAL, 0))
+    assert choose_if_due(task, store)
     assert waiting(task, store) == [Unit(Stage.FINAL, 1)]
     give_up(task, store, Unit(Stage.FINAL, 1), "its worker died")
     assert store.finished_trainings()[Unit(Stage.FINAL, 1)].configuration == task.slots()[0]
@@ -511,8 +514,8 @@ FAULTS = {
     "arrays written, record not": (os, "replace", 3 + 2, False),
     "record written, its row not": (ledger, "append", 0, False),
     "row written": (ledger, "append", 0, True),
-    "all trials done, choice not written": (records, "write_json", 0, False),
-    "between choice and finals": (records, "write_json", 0, True),
+    "all trials done, choice not written": (CellStore, "write_choice", 0, False),
+    "between choice and finals": (CellStore, "write_choice", 0, True),
     "record of a final written, its row not": (ledger, "append", 2, False),
     "record of the last final written, its row not": (ledger, "append", 3, False),
     "all finals done, the test split closed": (worker, "score_test", 0, False),

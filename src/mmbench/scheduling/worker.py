@@ -37,7 +37,7 @@ from mmbench.store.records import CellStore, Superseded
 from mmbench.store.schema import Unit
 from mmbench.training import allocation
 from mmbench.tuning.cell import CellFailed, CellTask
-from mmbench.tuning.study import choose_again, give_up, is_outdated, run_unit, waiting
+from mmbench.tuning.study import choose_if_due, give_up, run_unit, waiting
 
 #: Seconds between two searches for work while other workers hold all remaining trainings.
 POLL = 0.5
@@ -363,16 +363,14 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
     try:
         if cell.watch is not None:
             cell.watch.check()
-        task, choice = cell.planned(), cell.store.choice()
+        task = cell.planned()
         if len(crashed) >= MAX_CRASHES and step is not None:
             give_up(task, cell.store, step, crashes.why(crashed))
         elif len(crashed) >= MAX_CRASHES:
             cell.store.fail(crashes.why(crashed), "")
         elif step is not None:
             run_unit(task, cell.store, step)
-        elif choice is not None and is_outdated(task, choice):
-            choose_again(task, cell.store)
-        else:
+        elif not choose_if_due(task, cell.store):
             score_test(task, cell.store, cell.split, cell.export)
             cell.mirror(cell.store)
     except Exception as error:

@@ -99,6 +99,7 @@ def mend_after(sweep_dir: Path, error: Damaged) -> Iterator[Message]:
 
 def set_aside_choice(store: CellStore, choice: Choice) -> Message:
     """Set a choice aside that its trials do not give any more; the seal of the cell speaks of it and goes with it."""
+    store.confirm()
     for _ in _unseal(store, paths.choice_file(store.folder)):
         pass
     aside = _place(store.sweep_dir, paths.choice_file(store.folder))

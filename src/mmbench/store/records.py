@@ -319,8 +319,7 @@ class CellStore:
 
     def write_choice(self, choice: Choice) -> None:
         """Write the choice."""
-        self.confirm()
-        write(paths.choice_file(self.folder), choice)
+        write_all({paths.choice_file(self.folder): json_writer(msgspec.to_builtins(choice))}, confirm=self.confirm)
 
     def set_finals_aside(self, kept: Configuration) -> None:
         """Move final runs of every other configuration to a folder of their own, where nothing replaces them."""

@@ -46,11 +46,10 @@ from mmbench.tuning.space import configuration_hash
 
 
 def waiting(task: CellTask, store: CellStore) -> list[Unit]:
-    """Trainings of a cell that may start now: its open trials, and when all have ended its open final runs.
+    """Trainings of a cell that may start now: its open trials, and once a configuration is chosen its open final runs.
 
-    Writes the first choice as soon as it is due, and another one if trials that were lost and repeated give another
-    one. An empty list means that every training has ended: what follows is :func:`choose_again` where
-    :func:`is_outdated`, and otherwise the test split.
+    An empty list means that no training is left to start before :func:`choose_if_due` and, where nothing is to be
+    chosen, the test split.
 
     Args:
         task: the cell.
@@ -67,16 +66,9 @@ def waiting(task: CellTask, store: CellStore) -> list[Unit]:
     proposed = [Unit(Stage.PROPOSAL, place) for place in range(effort.proposals)]
     if unfinished := [unit for unit in proposed if unit not in done]:
         return unfinished[:1]  # each proposal has seen the score of the one before
-    choice = store.choice()
-    if choice is not None and is_outdated(task, choice):
-        return []
-    chosen = choose([done[unit] for unit in (*random, *proposed)], store.cell().plan)
+    choice, chosen = store.choice(), choose([done[unit] for unit in (*random, *proposed)], store.cell().plan)
     if choice is None or choice.hash != chosen.hash:
-        if choice is not None:
-            print(store.translator(mending.set_aside_choice(store, choice)), flush=True)
-        choice = chosen
-        store.write_choice(choice)
-        faults.reach("chosen")
+        return []
     finals = [Unit(Stage.FINAL, number) for number in range(1, effort.seeds + 1)]
     ended = {unit: done[unit] for unit in finals if unit in done and done[unit].configuration == choice.configuration}
     for unit, training in ended.items():
@@ -90,22 +82,38 @@ def is_outdated(task: CellTask, choice: Choice) -> bool:
     return choice.n_trials != task.effort.trials + task.effort.proposals
 
 
-def choose_again(task: CellTask, store: CellStore) -> None:
-    """Replace an outdated choice; the earlier one, its seal and its final runs are kept.
+def choose_if_due(task: CellTask, store: CellStore) -> bool:
+    """Write the choice that is due: the first one, one among more trials, or one that repeated trials give.
 
-    Final runs stay in use if the same configuration is the best one again. Only one worker may be here at a time.
+    An earlier choice, its seal and its final runs are kept. Final runs stay in use if the same configuration is the
+    best one again. Only one worker may be here at a time: one that writes an earlier choice late would spoil a look.
+
+    Args:
+        task: the cell.
+        store: its records.
+
+    Returns:
+        False if the choice that is written stands.
 
     Raises:
         CellFailed: if every trial failed.
     """
-    done, effort = store.finished_trainings(), task.effort
+    done, effort, before = store.finished_trainings(), task.effort, store.choice()
     numbers = {Stage.TRIAL: effort.trials, Stage.PROPOSAL: effort.proposals}
-    trials = [done[Unit(stage, number)] for stage, n in numbers.items() for number in range(n)]
-    choice = choose(trials, store.cell().plan)
-    store.keep_look()
-    store.set_finals_aside(choice.configuration)
+    units = [Unit(stage, number) for stage, n in numbers.items() for number in range(n)]
+    if not done.keys() >= set(units):
+        return True  # trials were raised meanwhile, and come first
+    choice = choose([done[unit] for unit in units], store.cell().plan)
+    if before is not None and before.hash == choice.hash:
+        return False
+    if before is not None and is_outdated(task, before):
+        store.keep_look()
+        store.set_finals_aside(choice.configuration)
+    elif before is not None:
+        print(store.translator(mending.set_aside_choice(store, before)), flush=True)
     store.write_choice(choice)
     faults.reach("chosen")
+    return True
 
 
 @dataclass(frozen=True)
