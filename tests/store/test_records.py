@@ -7,7 +7,10 @@ import json
 import multiprocessing
 import os
 import resource
+import signal
+import time
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import msgspec
@@ -15,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench import paths
+from mmbench import faults, paths
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.messages.refused import told
@@ -188,6 +191,36 @@ def test_a_row_that_json_cannot_spell_leaves_the_ledger_alone(tmp_path: Path) ->
     with pytest.raises(ValueError, match="not JSON compliant"):
         ledger.append(tmp_path, row(trial(1, float("inf"))))
     assert indices(tmp_path) == [0]
+
+
+def _stopped_with_the_lock(sweep_dir: Path, locked: Event) -> None:
+    def reach(point: str) -> None:
+        locked.set()
+        signal.pause()
+
+    faults.reach = reach
+    append(sweep_dir, 1)
+
+
+def test_a_writer_that_is_stopped_while_it_holds_the_ledger_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(tmp_path, 0)
+    context = multiprocessing.get_context("fork")
+    locked = context.Event()
+    stopped = context.Process(target=_stopped_with_the_lock, args=(tmp_path, locked))
+    stopped.start()
+    try:
+        assert locked.wait(60)
+        slept: list[float] = []
+        monkeypatch.setattr(time, "monotonic", lambda: sum(slept))
+        monkeypatch.setattr(time, "sleep", lambda seconds: slept.append(20.0))
+        append(tmp_path, 2)
+    finally:
+        stopped.kill()
+        stopped.join()
+    assert len(slept) == 4  # it was patient before
+    assert indices(tmp_path) == [0, 2]
 
 
 def _append_many(sweep_dir: Path, writer: int, n: int) -> None:

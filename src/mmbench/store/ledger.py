@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,11 @@ from mmbench.store import bounds
 from mmbench.store.files import make_folder, naming, sync
 from mmbench.store.schema import SCHEMA_VERSION, AnyRecord, LedgerRow, Unit
 
+#: Seconds for which a row waits for the lock: a row takes milliseconds, so whoever holds it for longer is stopped.
+PATIENCE = 60.0
+#: Seconds between two tries, at first and at most: many workers may wait, and a file server answers each of them.
+SOON, LATER = 0.005, 0.5
+
 
 def append(sweep_dir: Path, row: LedgerRow) -> None:
     """Append one training as one line in one write, and bring it to the disk; a torn last line is closed first."""
@@ -29,7 +35,7 @@ def append(sweep_dir: Path, row: LedgerRow) -> None:
     line = json.dumps(msgspec.to_builtins(row), ensure_ascii=False, allow_nan=False) + "\n"
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX)  # appending is not atomic on network file systems; dies with the process
+        _lock(handle)
         faults.reach("locked")
         size = os.fstat(handle).st_size
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
@@ -42,6 +48,27 @@ def append(sweep_dir: Path, row: LedgerRow) -> None:
         os.close(handle)
     if new:
         sync([sweep_dir])
+
+
+def _lock(handle: int) -> None:
+    """Lock the ledger, because appending is not atomic on network file systems; the lock dies with its process.
+
+    One that is stopped keeps it, and must not stop all others. So they go on without it in the end: rows get mixed only
+    if two machines write in the same moment, and a row that is lost is written again from its record.
+    """
+    last, pause = time.monotonic() + PATIENCE, SOON
+    while True:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            if time.monotonic() > last:
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, LATER)
+        else:
+            return
 
 
 def check(sweep_dir: Path) -> None:
