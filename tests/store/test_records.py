@@ -223,6 +223,20 @@ def test_a_writer_that_is_stopped_while_it_holds_the_ledger_stops_no_other(
     assert indices(tmp_path) == [0, 2]
 
 
+def test_a_row_is_seen_also_where_the_file_system_remembers_an_earlier_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS does for seconds; who opens a file is told its size."""
+    append(tmp_path, 0)
+    reader, remembered = ledger.Reader(tmp_path), paths.ledger_file(tmp_path).stat()
+    before = reader.position()
+    assert [one.unit.number for one in ledger.Reader(tmp_path).new()] == [0]
+    append(tmp_path, 1)
+    monkeypatch.setattr(Path, "stat", lambda path, **_: remembered)
+    assert reader.position() != before
+    assert [unit.number for unit, _ in reader.trainings(row(trial(1)).cell_key)] == [0, 1]
+
+
 def _append_many(sweep_dir: Path, writer: int, n: int) -> None:
     for number in range(n):
         ledger.append(sweep_dir, row(trial(number), model=str(writer), budget="x" * (37 * writer + number)))

@@ -133,11 +133,11 @@ class Reader:
         """Rows that were added since the last call; a line that is not complete yet waits for its end."""
         file = paths.ledger_file(self.sweep_dir)
         try:
-            stat = file.stat()
-            if (stat.st_ino, stat.st_size) == (self._file, self._at):  # nothing was added
-                return []
+            # Opened at every look: a network file system answers stat() from what it remembers.
             with file.open("rb") as lines:
                 stat = os.fstat(lines.fileno())
+                if (stat.st_ino, stat.st_size) == (self._file, self._at):  # nothing was added
+                    return []
                 if stat.st_ino != self._file or stat.st_size < self._at:  # another file took its place
                     self._file, self._at = stat.st_ino, 0
                     self._listed.clear()
