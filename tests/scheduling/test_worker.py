@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +20,8 @@ from mmbench.scheduling.job import Job
 from mmbench.scheduling.worker import OpenCell, Stopped, work_on
 from mmbench.store import ledger, records
 from mmbench.store.schema import CellName, Stage, Unit
+from mmbench.training.loop import ProcessKilled
+from mmbench.tuning import study
 from mmbench.tuning.study import waiting
 from tests.tiny import make_job, opened, sealed
 
@@ -178,6 +182,37 @@ def test_a_sweep_whose_folder_is_gone_says_so(
         worker.work([job])
     assert "taken over" not in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+class Dead(BaseException):
+    """Stands in for the end of the process."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_ends_as_a_process_of_its_training_did(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it holds the training, which the pool counts a crash against or not; it is not tried again here."""
+    (job,) = jobs(tmp_path, 1)
+    _, store = opened(job)
+    tries: list[str] = []
+    told: list[str] = []
+
+    def fit(*given: object, **named: object) -> None:
+        tries.append("fit")
+        raise ProcessKilled(number)
+
+    def kill(pid: int, sent: int) -> None:
+        assert (pid, sent, told) == (os.getpid(), number, [f"{store.short_key}.tune-0"])
+        raise Dead
+
+    monkeypatch.setattr(study, "fit", fit)
+    monkeypatch.setattr(os, "kill", lambda pid, sent: kill(pid, sent) if sent else None)
+    with pytest.raises(Stopped if number == signal.SIGTERM else Dead):
+        worker.work([job], tell=told.append)
+    assert tries == ["fit"]
+    assert list(ledger.read(tmp_path)) == []
+    assert store.failure() is None
 
 
 run_unit = worker.run_unit

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
+from torch.multiprocessing.spawn import ProcessException, ProcessExitedException, ProcessRaisedException
 
 from mmbench.data.recdata import RecData
 from mmbench.evaluation.ranking import DegenerateScores
@@ -18,6 +22,7 @@ from mmbench.models.popularity import Popularity
 from mmbench.models.vbpr import VBPR
 from mmbench.nn.recommender import FactorModel, Part, Recommender, Triplets
 from mmbench.training.fit import Fitted, fit
+from mmbench.training.loop import ProcessKilled, run
 from mmbench.training.settings import TrainingSettings
 from mmbench.training.stopping import StoppingRule
 from tests.conftest import BlockWorld
@@ -125,3 +130,50 @@ def test_one_process_keeps_the_batch_itself() -> None:
     assert batch.share(0, 1) is batch
     rows = (torch.rand(2, 3), torch.rand(2, 3))
     assert all(mine is theirs for mine, theirs in zip(batch.whole(*rows), rows, strict=True))
+
+
+def raised(text: str) -> ProcessException:
+    return ProcessRaisedException(f"\n\n-- Process 1 terminated with the following error:\nTraceback\n{text}\n", 1, 7)
+
+
+def exited(code: int) -> ProcessException:
+    return ProcessExitedException("process 1 terminated", error_index=1, error_pid=7, exit_code=code)
+
+
+@pytest.mark.parametrize(
+    ("ended", "kind", "said"),
+    [
+        (raised("OSError: [Errno 28] No space left on device: '/data/x'"), OSError, (28, "/data/x")),
+        (
+            raised("FileNotFoundError: [Errno 2] No such file or directory: '/data/x'"),
+            FileNotFoundError,
+            (2, "/data/x"),
+        ),
+        (raised("OSError: the share is gone"), OSError, (None, None)),
+        (exited(-signal.SIGSEGV), ProcessKilled, (None, None)),
+        (
+            raised("ValueError: no such thing"),
+            RuntimeError,
+            "a process of the training ended: ValueError: no such thing",
+        ),
+        (exited(3), RuntimeError, "a process of the training ended: process 1 terminated"),
+    ],
+)
+def test_what_is_no_fault_of_the_training_is_told_from_it(
+    ended: ProcessException, kind: type[Exception], said: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Trainer:
+        optimizers = ()
+        strategy = SimpleNamespace(launcher=None)
+
+        def __init__(self, **flags: object) -> None: ...
+
+        def fit(self, module: object) -> None:
+            raise ended
+
+    monkeypatch.setattr(pl, "Trainer", Trainer)
+    with pytest.raises(kind) as told:
+        run(SimpleNamespace(settings=TrainingSettings(**SETTINGS)))  # type: ignore[arg-type]
+    error = told.value
+    assert type(error) is kind
+    assert ((error.errno, error.filename) if isinstance(error, OSError) else str(error)) == said

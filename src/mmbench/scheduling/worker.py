@@ -27,6 +27,7 @@ from mmbench.data.spreadsheet import csv_text
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.refused import told
 from mmbench.scheduling import pinned
+from mmbench.scheduling.exits import FAULTS
 from mmbench.scheduling.job import Job, forget_data
 from mmbench.sealing.score_test import is_scored, score_test
 from mmbench.store import bounds, crashes, files, ledger, mending, records, trackers
@@ -36,6 +37,7 @@ from mmbench.store.leases import Hold, LeaseLost, Leases, keeping, make_leases
 from mmbench.store.records import CellStore, Superseded
 from mmbench.store.schema import Unit
 from mmbench.training import allocation
+from mmbench.training.loop import ProcessKilled
 from mmbench.tuning.cell import CellFailed, CellTask
 from mmbench.tuning.study import choose_if_due, give_up, run_unit, waiting
 
@@ -373,6 +375,8 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
         elif not choose_if_due(task, cell.store):
             score_test(task, cell.store, cell.split, cell.export)
             cell.mirror(cell.store)
+    except ProcessKilled as error:
+        _end_like(error.number)
     except Exception as error:
         # A full disk, a lost share or a damaged file is not the cell's fault: the training stays open.
         if isinstance(error, NOT_ITS_FAULT) and not allocation.is_out_of_memory(error):
@@ -380,3 +384,10 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
         cell.store.fail(allocation.reason(error), traceback.format_exc())
     finally:
         allocation.release()
+
+
+def _end_like(number: int) -> None:
+    """End as a process of the training did: the pool tells from it whether the training is at fault."""
+    if number not in (*FAULTS, signal.SIGKILL):
+        raise Stopped
+    os.kill(os.getpid(), number)

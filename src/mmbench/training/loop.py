@@ -7,8 +7,10 @@ training gives the same result, up to the rounding of sums, on any number of dev
 
 from __future__ import annotations
 
+import builtins
 import logging
 import math
+import re
 import signal
 import time
 import warnings
@@ -25,7 +27,7 @@ from pytorch_lightning.plugins.precision.double import DoublePrecision
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
 from torch import Tensor
-from torch.multiprocessing.spawn import ProcessException
+from torch.multiprocessing.spawn import ProcessException, ProcessExitedException
 
 from mmbench import faults
 from mmbench.data.recdata import RecData
@@ -321,10 +323,34 @@ def run(module: LitRecommender) -> None:
             with subnormals.as_zeros():
                 trainer.fit(module)
         except ProcessException as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise RuntimeError(f"a process of the training ended: {reason}") from error
+            raise _ended(error) from error
         finally:
             for optimizer in trainer.optimizers:  # it lives on in the circle of trainer and module
                 optimizer.state.clear()
             if trainer.strategy.launcher is not None:
                 trainer.strategy.launcher.kill(signal.SIGKILL)
+
+
+class ProcessKilled(OSError):
+    """A signal ended a process of a shared training; it says of the training what the same end of its worker would.
+
+    Args:
+        number: the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"a process of the training was ended by {signal.Signals(number).name}")
+        self.number = number
+
+
+def _ended(error: ProcessException) -> Exception:
+    """What ended a process of a shared training, of whose exception there is the text alone."""
+    if isinstance(error, ProcessExitedException) and error.exit_code < 0:
+        return ProcessKilled(-error.exit_code)
+    reason = str(error).strip().splitlines()[-1]
+    name, _, said = reason.partition(": ")
+    kind = getattr(builtins, name, None)
+    if isinstance(kind, type) and issubclass(kind, OSError):
+        numbered = re.fullmatch(r"\[Errno (\d+)\] (.*?)(?:: '(.*)')?", said)
+        return OSError(int(numbered[1]), *numbered.groups()[1:]) if numbered else OSError(said)
+    return RuntimeError(f"a process of the training ended: {reason}")

@@ -37,6 +37,7 @@ from mmbench.store.schema import (
 )
 from mmbench.training import allocation, energy
 from mmbench.training.fit import Fitted, fit, machine
+from mmbench.training.loop import ProcessKilled
 from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning import sampler
 from mmbench.tuning.budget import PILOTS
@@ -197,7 +198,8 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
 
     After an exception, want of memory included, the training is repeated once with the same configuration: another
     worker may have had the memory of the card. A second exception gives the record of a failed training, which counts
-    as a trial. Degenerate scores are deterministic, so they are not tried again.
+    as a trial. Degenerate scores are deterministic, so they are not tried again; a process that a signal ended is for
+    the worker to judge.
 
     Args:
         task: its cell.
@@ -324,7 +326,7 @@ def _rungs(task: CellTask, store: CellStore) -> tuple[tuple[int, float], ...]:
 def _with_one_retry(train: Callable[[], Fitted]) -> Fitted:
     try:
         return train()
-    except DegenerateScores:
+    except (DegenerateScores, ProcessKilled):
         raise
     except Exception:
         pass
