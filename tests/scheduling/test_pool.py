@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from mmbench.scheduling import memory, worker
+from mmbench.scheduling import memory, pool, worker
 from mmbench.scheduling.devices import NONE, Layout, Machine
 from mmbench.scheduling.pool import EXIT_INCOMPLETE, MAX_REPLACEMENTS, UNMEASURED, UNTOLD, Pool
 from mmbench.store import ledger
@@ -148,6 +148,20 @@ def test_a_worker_that_cannot_go_on_ends_the_pool(made: Callable[..., Pool], mon
     assert run.run() == os.EX_IOERR
     assert started(run) == 3
     assert set(sent) == {signal.SIGALRM}
+
+
+def test_a_worker_that_cannot_be_interrupted_is_killed_after_the_error_of_another(
+    made: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Busy(Process):
+        def kill(self) -> None:
+            self.exitcode = -signal.SIGKILL
+
+    monkeypatch.setattr(os, "kill", lambda pid, number: None)
+    monkeypatch.setattr(pool, "PATIENCE", -1.0)
+    run = made(lambda number: Process(os.EX_IOERR) if number == 0 else Busy(looks=1000), workers=2)
+    assert run.run() == os.EX_IOERR
+    assert run.context.made[1].exitcode == -signal.SIGKILL  # type: ignore[attr-defined]
 
 
 def test_workers_whose_server_was_killed_end_the_pool_and_are_told_once(

@@ -126,6 +126,7 @@ class Pool:
             self.replacements += 1
         elif not self.stopped:
             self.stopped = code  # it told its error; the others would fail alike
+            self.kill_at = time.monotonic() + PATIENCE
             self._send(signal.SIGALRM)
         for other in self.processes if self.finished else ():
             if other.pid is not None and is_stopped(other.pid):
