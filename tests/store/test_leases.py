@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,6 +24,7 @@ from mmbench.store.leases import (
     FileLeases,
     LeaseLost,
     Owner,
+    PostgresLeases,
     holding,
     identity,
     is_stopped,
@@ -301,3 +303,45 @@ def test_postgresql_without_its_driver_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ValueError, match=r"psycopg is missing: pip install mmbench\[postgres\]"):
         make_leases("postgresql+psycopg://localhost/x", tmp_path, 7.0)
+
+
+def test_a_connection_that_was_lost_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is started anew, or a firewall that forgets, ends no worker; one that is away is told."""
+
+    class Failed(Exception): ...
+
+    class Lost(Failed): ...
+
+    class Connection:
+        def __init__(self, *address: str, autocommit: bool) -> None:
+            if away:
+                raise Lost("connection refused\nis the server running?")
+            self.lost = False
+            made.append(self)
+
+        def execute(self, command: str, values: tuple[object, ...] = ()) -> SimpleNamespace:
+            if self.lost:
+                raise Lost("the connection is closed")
+            return SimpleNamespace(description="one column", fetchall=lambda: [(1,)])
+
+        def close(self) -> None:
+            self.lost = True
+
+    errors = SimpleNamespace(UniqueViolation=type("UniqueViolation", (Failed,), {}))
+    server = SimpleNamespace(Error=Failed, OperationalError=Lost, errors=errors, connect=Connection)
+    monkeypatch.setitem(sys.modules, "psycopg", server)
+    made: list[Connection] = []
+    away = False
+    mine = PostgresLeases("postgresql+psycopg://host/leases", "a sweep")
+    assert mine.beat("tune-0")
+    made[0].close()
+    assert mine.claim("tune-1")
+    assert mine.beat("tune-0")
+    assert len(made) == 2
+    made[1].close()
+    away = True
+    with pytest.raises(OSError, match=r"^PostgreSQL does not answer: connection refused$"):
+        mine.beat("tune-0")
+    away = False
+    assert mine.beat("tune-0")
+    assert len(made) == 3

@@ -56,7 +56,7 @@ class PostgresLeases:
         import psycopg
 
         try:
-            self._connection = psycopg.connect(self.url.replace("postgresql+psycopg:", "postgresql:"), autocommit=True)
+            self._connect()
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS mmbench_leases (sweep text, name text, owner text, beat timestamptz, "
                 "PRIMARY KEY (sweep, name))"
@@ -68,6 +68,11 @@ class PostgresLeases:
                 "study.storage: PostgreSQL does not answer: {error}", error=str(error).splitlines()[0]
             ) from error
         self._lock = threading.Lock()
+
+    def _connect(self) -> None:
+        import psycopg
+
+        self._connection = psycopg.connect(self.url.replace("postgresql+psycopg:", "postgresql:"), autocommit=True)
 
     def claim(self, name: str) -> bool:
         """Take a lease if it is free, or if its owner is gone or silent."""
@@ -134,7 +139,12 @@ class PostgresLeases:
         import psycopg
 
         try:
-            cursor = self._connection.execute(command, values)
+            try:
+                cursor = self._connection.execute(command, values)
+            except psycopg.OperationalError:  # the server was started anew, or what lies between forgot the connection
+                self._connection.close()
+                self._connect()
+                cursor = self._connection.execute(command, values)
             return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:  # no fault of what is being trained
             raise OSError(f"PostgreSQL does not answer: {str(error).splitlines()[0]}") from error
