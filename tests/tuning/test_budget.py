@@ -31,8 +31,8 @@ def test_a_budget_may_leave_the_steps_of_an_epoch_open() -> None:
     ("change", "message"),
     [
         ({"tpe": -1}, "budget.tpe=-1 must be a whole number of at least 0"),
-        ({"trials": 10_001}, "budget.trials=10001 is too many; a cell has at most 10000"),
-        ({"seeds": 10_001}, "budget.seeds=10001 is too many; a cell has at most 10000"),
+        ({"trials": 10_000}, "budget.trials=10000 is too many; a cell has at most 9999"),
+        ({"seeds": 10_000}, "budget.seeds=10000 is too many; a cell has at most 9999"),
         ({"rungs": [0, 5]}, r"budget.rungs=\[0, 5\] must be ascending steps from 1 to below max_steps=3000"),
         ({"rungs": [5, 5]}, r"budget.rungs=\[5, 5\] must be ascending"),
         ({"rungs": [3000]}, r"budget.rungs=\[3000\] must be ascending"),

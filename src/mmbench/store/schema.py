@@ -23,7 +23,8 @@ from mmbench.data.held_out import target_of
 SCHEMA_VERSION = 4
 
 #: Trials or final runs that may be planned for a cell: an audit draws so many configurations, whoever wrote the plan.
-MOST_TRAININGS = 10_000
+#: More final runs than these would share seeds with trials, see :data:`FIRST_SEED`.
+MOST_TRAININGS = 9_999
 HowMany = Annotated[int, msgspec.Meta(ge=0, le=MOST_TRAININGS)]
 
 #: Values of the searched hyper-parameters by dotted path.
