@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
+from mmbench.messages import Message
 from mmbench.store import bounds, files, ledger, mending, records
 from mmbench.store.bounds import Damaged
 from mmbench.store.leases import FileLeases
@@ -56,6 +59,29 @@ def test_a_whole_sweep_is_left_as_it_is(store: CellStore) -> None:
     locks = {str(paths.lock_file(Path(), name)) for name in ("mend", "manifest")}
     assert {name: after[name] for name in after.keys() - locks} == before
     assert list(mend(store.sweep_dir / "not yet there")) == []
+
+
+def test_commands_that_wait_for_one_that_mends_do_not_look_again(
+    store: CellStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+    look, lock = mending._mend_cell, mending.locked
+
+    def noting(sweep_dir: Path, folder: Path, known: list[Path]) -> Iterator[Message]:
+        looked.append(folder)
+        yield from look(sweep_dir, folder, known)
+
+    def waiting(file: Path) -> AbstractContextManager[None]:
+        monkeypatch.setattr(mending, "locked", lock)
+        assert list(mend(store.sweep_dir)) == []
+        return lock(file)
+
+    monkeypatch.setattr(mending, "_mend_cell", noting)
+    monkeypatch.setattr(mending, "locked", waiting)
+    assert list(mend(store.sweep_dir)) == []
+    assert looked == [store.folder]
+    assert list(mend(store.sweep_dir)) == []
+    assert looked == [store.folder] * 2
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -30,14 +30,19 @@ def mend(sweep_dir: Path) -> Iterator[Message]:
     """Set every damaged file of a sweep aside; says so line by line.
 
     Workers may be running: they rename whole files, so none of theirs is seen half written. One command mends at a
-    time, for a file that another one has mended must not be set aside again.
+    time, for a file that another one has mended must not be set aside again. Those that wait for it, as a hundred
+    allocations do that start together, need not look again.
 
     Args:
         sweep_dir: folder of the sweep, which may be missing.
     """
     if not sweep_dir.is_dir():
         return
-    with locked(paths.lock_file(sweep_dir, "mend")):
+    lock = paths.lock_file(sweep_dir, "mend")
+    before = _mended(lock)
+    with locked(lock):
+        if _mended(lock) > before:
+            return
         manifest = paths.manifest_file(sweep_dir)
         copy = paths.copy_of(manifest)
         with locked(paths.lock_file(sweep_dir, "manifest")):  # another command may be writing it
@@ -57,6 +62,13 @@ def mend(sweep_dir: Path) -> Iterator[Message]:
         yield from _cut_leases(sweep_dir)
         for folder in paths.cell_dirs(sweep_dir):
             yield from _mend_cell(sweep_dir, folder, [])
+        with contextlib.suppress(OSError), lock.open("ab") as mark:  # a full disk
+            mark.write(b"\n")
+
+
+def _mended(lock: Path) -> int:
+    """How many commands have mended the sweep: each leaves a byte in the file that it locks."""
+    return lock.stat().st_size if lock.exists() else 0
 
 
 def _cut_leases(sweep_dir: Path) -> Iterator[Message]:
