@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from mmbench.data.features import ItemFeature, with_missing_filled
-from mmbench.data.sources import Source, check_source, modalities_in, read_folder, read_log, write_folder
+from mmbench.data.sources import Source, check_source, modalities_in, read_folder, read_log, text_is_grams, write_folder
 
 IDS = ["i3", "i1", "i2", "i0"]
 
@@ -100,6 +100,44 @@ def test_an_unproved_row_order_is_refused(folder: Path) -> None:
     )
     with pytest.raises(ValueError, match=message):
         read_folder(folder)
+
+
+def test_a_description_proves_no_order_of_a_file_that_it_never_saw(source: Source, folder: Path) -> None:
+    unproved = "nothing proves that its rows are in the order of items.parquet"
+    backwards = source.features["image"].values[::-1].copy()
+    np.save(folder / "image_feat@clip.npy", backwards)
+    assert all(same(read_folder(folder).features[name], source.features[name]) for name in source.features)
+    with pytest.raises(ValueError, match=f"image_feat@clip.npy: {unproved}"):
+        read_folder(folder, encoder={"image": "clip"})
+    np.save(folder / "image_feat.npy", backwards)
+    with pytest.raises(ValueError, match=f"image_feat.npy: {unproved}"):
+        read_folder(folder)
+    trusted = read_folder(folder, trust_row_order=True).features["image"]
+    assert np.array_equal(trusted.values, backwards)
+
+
+def test_a_description_without_a_hash_of_the_features_proves_the_order(source: Source, folder: Path) -> None:
+    meta = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    for entry in meta["features"].values():
+        del entry["sha256"]
+    (folder / "dataset.json").write_text(json.dumps(meta))
+    assert same(read_folder(folder).features["image"], source.features["image"])
+
+
+def test_features_that_fill_gaps_in_their_own_way_are_read_again(source: Source, tmp_path: Path) -> None:
+    text = source.features["text"]
+    wide = ItemFeature(np.where(text.present[:, None], text.values, 7).astype(np.float64), text.present)  # type: ignore[arg-type]
+    write_folder(replace(source, features={"text": wide}), tmp_path / "shop", {})
+    assert same(read_folder(tmp_path / "shop").features["text"], text)
+
+
+def test_only_the_features_that_prepare_made_are_grams(folder: Path) -> None:
+    meta = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    meta["provenance"] = {"text": {"encoder": "character n-grams, TF-IDF, SVD"}}
+    (folder / "dataset.json").write_text(json.dumps(meta))
+    assert text_is_grams(folder)
+    np.save(folder / "text_feat.npy", np.ones((4, 3), np.float32))
+    assert not text_is_grams(folder)
 
 
 def test_a_trusted_row_order_is_accepted_and_zero_rows_are_counted(source: Source, folder: Path) -> None:

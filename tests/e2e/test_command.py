@@ -88,6 +88,7 @@ def test_swapped_images_and_a_model_that_fails(
         "sweep.name=shop",
         "dataset=folder",
         "dataset.name=shop",
+        "dataset.trust_row_order=true",
         "model=picky,vbpr",
         "modality=none,text,image,fused",
         "sweep.workers=1",

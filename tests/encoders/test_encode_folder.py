@@ -125,6 +125,20 @@ def test_the_same_again_comes_from_the_cache(shop: Path) -> None:
     assert sorted(before) == ["image_feat.json", "image_feat.npy", "text_feat.json", "text_feat.npy"]
 
 
+def test_a_list_of_ids_of_an_earlier_matrix_orders_no_encoded_one(shop: Path) -> None:
+    items = pd.read_parquet(shop / "items.parquet").assign(has_image=False)
+    items.to_parquet(shop / "items.parquet")
+    earlier = shop / "image_feat.ids.txt"
+    backwards = "\n".join(items["item_id"][::-1])
+    earlier.write_text(backwards)
+    (made,) = encode_folder(shop, choices("image=toy"))
+    assert not earlier.exists()
+    earlier.write_text(backwards)  # as it lies in folders of earlier versions
+    image = read_folder(shop).features["image"]
+    assert image.present.tolist() == [True] * 4 + [False] * 5
+    assert np.array_equal(image.values[:4], made.vectors.values[:4])
+
+
 def test_a_text_sidecar_tells_languages_and_what_is_not_read(shop: Path) -> None:
     (made,) = encode_folder(shop, choices("text=words"), Options(template="{title}"))
     about = sidecar(shop, "text_feat.json")

@@ -51,7 +51,7 @@ def check_folder(
             made_from = None if file.about is None else file.about.get("made_from")
             texts = _texts(items, made_from) if file.modality == "text" else None
             if texts is not None:
-                findings += unread_texts.findings(file, texts, by_grams=text_is_grams(folder))
+                findings += unread_texts.findings(file, texts, by_grams=file.name == "text" and text_is_grams(folder))
     if not any(finding.severity is Severity.BLOCKING for finding in findings):
         findings += _in_use(config, gain)
     return sorted(findings, key=lambda finding: finding.severity is not Severity.BLOCKING)

@@ -247,7 +247,8 @@ class Watch:
         if config is None or self._stamps == (stamps := _stamps(config)):
             return
         try:
-            now = load_dataset(config)
+            # What is read is compared, so that a file of another order is named as one that has changed.
+            now = load_dataset(replace(config, trust_row_order=True))
         except Refusal as error:  # a file that is just being written
             raise DataChanged(error.message) from error
         now.watch.compare({name: feature.fingerprint() for name, feature in self._dataset.features.items()})

@@ -3,8 +3,8 @@
 A canonical folder holds ``interactions.parquet`` (``user_id, item_id`` and optionally ``rating``, ``timestamp`` in
 seconds since 1970 or as moments, and a split column), ``items.parquet`` (``item_id`` and optionally ``title``,
 ``has_<modality>`` and more), one ``<modality>_feat.npy`` per modality, further encoders beside it
-(:mod:`mmbench.data.encoded`) and ``dataset.json``. The order of feature rows is proved by a hash in the encoder's
-sidecar or in ``dataset.json``, or by a list ``<modality>_feat.ids.txt`` with one item id per line.
+(:mod:`mmbench.data.encoded`) and ``dataset.json``. The order of feature rows is proved by the hashes in the encoder's
+sidecar, else by a list ``<modality>_feat.ids.txt`` with one item id per line, else by the hashes in ``dataset.json``.
 """
 
 from __future__ import annotations
@@ -22,15 +22,19 @@ from numpy.typing import NDArray
 
 from mmbench import fingerprint
 from mmbench.data import encoded
-from mmbench.data.features import ItemFeature, nonzero_rows, read_matrix, with_missing_filled
+from mmbench.data.features import ItemFeature, narrowed, nonzero_rows, read_matrix, with_missing_filled
 from mmbench.data.interactions import MOST_SECONDS, seconds
 from mmbench.data.parquet import read_parquet
 from mmbench.data.readers.text_table import Table, shortened
 from mmbench.data.regular_file import regular_file
-from mmbench.messages import Message, Refusal
+from mmbench.messages import Message, Refusal, Template
 
 FEATURE_SUFFIX = "_feat.npy"
 SCHEMA = 1
+_UNPROVED = Template(
+    "{path}: nothing proves that its rows are in the order of items.parquet, and a wrong order looks like useless "
+    "content; add {sidecar} (one item id per line) or set dataset.trust_row_order=true"
+)
 #: How tables write whether an item has content.
 _FLAGS: Mapping[str, bool] = {
     **dict.fromkeys(("true", "1", "1.0"), True),
@@ -138,7 +142,8 @@ def write_folder(
     for name, feature in source.features.items():
         _save(path / f"{name}{FEATURE_SUFFIX}", np.where(feature.present[:, None], feature.values, np.float32(0)))
         items[f"has_{name}"] = feature.present
-        described[name] = {"row_ids_sha256": row_ids, "sha256": feature.fingerprint(), "d": feature.values.shape[1]}
+        read = with_missing_filled(narrowed(feature.values), feature.present)
+        described[name] = {"row_ids_sha256": row_ids, "sha256": read.fingerprint(), "d": feature.values.shape[1]}
     source.log.to_parquet(path / "interactions.parquet", index=False)
     items.to_parquet(path / "items.parquet", index=False)
     if source.truth:
@@ -286,12 +291,33 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def text_is_grams(folder: Path) -> bool:
-    """Whether ``dataset.json`` says that ``prepare`` made the text features of character n-grams."""
+    """Whether ``dataset.json`` says that ``prepare`` made these text features of character n-grams."""
+    path = encoded.feature_file(folder, "text")
     try:
-        provenance = read_meta(folder).get("provenance", {})
-        return str(provenance["text"]["encoder"]).startswith("character n-grams")
+        if not str(read_meta(folder)["provenance"]["text"]["encoder"]).startswith("character n-grams"):
+            return False
+        feature = read_feature(path, "text", read_items(folder), trust=True, notices=[])
+        return _is_described(path, feature, _described(path, "text"))
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
+
+
+def _described(path: Path, name: str) -> dict[str, Any]:
+    """What ``dataset.json`` says of the default features of a modality; of a file with a label it says nothing."""
+    if path != encoded.feature_file(path.parent, name):
+        return {}
+    return dict(read_meta(path.parent).get("features", {}).get(name, {}))
+
+
+def _is_described(path: Path, feature: ItemFeature, described: Mapping[str, Any]) -> bool:
+    """Whether features are those that ``dataset.json`` describes.
+
+    ``has_<modality>`` may have been changed since; then the zero rows tell which items were missing.
+    """
+    if described.get("sha256", feature.fingerprint()) == feature.fingerprint():
+        return True
+    values = read_matrix(path)
+    return described["sha256"] == with_missing_filled(values, nonzero_rows(values), in_place=True).fingerprint()
 
 
 def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, notices: list[str]) -> ItemFeature:
@@ -310,26 +336,23 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
     ids = items["item_id"].tolist()
     sidecar = path.with_name(f"{path.stem}.ids.txt")
     flag = f"has_{name}"
-    if sidecar.exists():
-        values, present = rows_by_id(read_matrix(path), sidecar, ids)
-    elif encoded.proved_sidecar(path, ids) is not None:
-        # Its zero rows are the items without content: has_<modality> may be about an earlier encoder.
+    described: Mapping[str, Any] = {}
+    if encoded.proved_sidecar(path, ids) is not None:
+        # It is about this very matrix; a list of ids and has_<modality> may be about an earlier one. Its zero rows are
+        # the items without content.
         values = read_matrix(path, len(ids))
         return with_missing_filled(values, nonzero_rows(values), in_place=True)
+    if sidecar.exists():
+        values, present = rows_by_id(read_matrix(path), sidecar, ids)
     else:
-        meta = read_meta(path.parent)
-        proof = meta.get("features", {}).get(name, {}).get("row_ids_sha256")
+        described = _described(path, name)
+        proof = described.get("row_ids_sha256")
         if proof is not None and proof != fingerprint.of_strings(ids):
             raise Refusal(
                 "{path}: dataset.json was written for another items.parquet (ids or their order differ)", path=path
             )
         if proof is None and not trust:
-            raise Refusal(
-                "{path}: nothing proves that its rows are in the order of items.parquet, and a wrong order looks "
-                "like useless content; add {sidecar} (one item id per line) or set dataset.trust_row_order=true",
-                path=path,
-                sidecar=sidecar.name,
-            )
+            raise Refusal(_UNPROVED, path=path, sidecar=sidecar.name)
         values = read_matrix(path, len(ids))
         present = np.ones(len(ids), bool)
     if flag in items:
@@ -347,7 +370,10 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
                 )
             )
         present &= ~zero
-    return with_missing_filled(values, present, in_place=True)
+    feature = with_missing_filled(values, present, in_place=True)
+    if not trust and not _is_described(path, feature, described):
+        raise Refusal(_UNPROVED, path=path, sidecar=sidecar.name)
+    return feature
 
 
 def _flags(values: pd.Series, file: Path) -> NDArray[np.bool_]:

@@ -319,4 +319,5 @@ def _write(
     files.sync([temporary])
     files.write_document(encoded.sidecar_file(path), sidecar)
     files.move(temporary, path)
+    path.with_name(f"{path.stem}.ids.txt").unlink(missing_ok=True)  # the order of the matrix that was there before
     return sidecar
