@@ -102,6 +102,9 @@ def test_features_of_ones_own_by_id(shop: Path) -> None:
     assert isinstance(provenance, dict)
     assert sorted(provenance["files"]) == ["clip.ids.txt", "clip.npy", "items.csv", "log.csv", "sound"]
     assert provenance["options"]["features"] == ["image=clip.npy", "audio=sound"]
+    labelled = ("--features", f"image@clip={shop / 'clip.npy'}")
+    with pytest.raises(ValueError, match=r"write modality=path with a modality of small letters, digits and underscor"):
+        run(*words, *labelled, "--out", shop / "labelled")
     with pytest.raises(ValueError, match=r"^--features image is given twice; name one file for it$"):
         run(*words, *("--features", f"image={shop / 'clip.npy'}") * 2, "--out", shop / "twice")
 

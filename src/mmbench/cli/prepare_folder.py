@@ -139,7 +139,7 @@ def _with_features(source: Source, given: argparse.Namespace, journal: Journal) 
     own: dict[str, ItemFeature] = {}
     for word in given.features:
         modality, is_pair, path = word.partition("=")
-        if not is_pair or not re.fullmatch(r"[a-z][a-z0-9_]*(@[\w.-]+)?", modality):
+        if not is_pair or not re.fullmatch(r"[a-z][a-z0-9_]*", modality):
             raise Refusal(
                 "--features {word}: write modality=path with a modality of small letters, digits and underscores",
                 word=repr(word),
