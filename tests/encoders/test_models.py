@@ -75,6 +75,20 @@ def test_the_identity_is_that_of_the_content_and_not_of_the_place(sentence_model
     assert str(tmp_path) not in json.dumps(first)
 
 
+def test_the_identity_tells_of_what_is_no_weight(sentence_model: Path) -> None:
+    first = text_encoder(str(sentence_model)).identity
+    (pooling,) = sentence_model.glob("*_Pooling/config.json")
+    settings = json.loads(pooling.read_text())
+    pooling.write_text(pooling.read_text().replace('"mean"', '"cls"'))
+    assert json.loads(pooling.read_text()) != settings
+    other = text_encoder(str(sentence_model)).identity
+    assert other["weights_sha256"] == first["weights_sha256"]
+    assert other["modules"][1] != first["modules"][1]
+    file = sentence_model / "config_sentence_transformers.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "prompts": {"query": "search: "}}))
+    assert text_encoder(str(sentence_model)).identity["prompts"] != first["prompts"]
+
+
 def test_a_folder_of_timm(tmp_path: Path) -> None:
     require_modules("timm")
     import timm

@@ -6,17 +6,18 @@ import importlib.util
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmbench import fingerprint
 from mmbench.encoders import Encoder, Matrix, missing_library, not_here, not_installed, package_folder, short_name
 from mmbench.encoders.languages import stated_languages
-from mmbench.encoders.weights import device_of, weights_hash
+from mmbench.encoders.weights import device_of, plain, weights_hash
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from torch import nn
 
 #: Character n-grams of :mod:`mmbench.encoders.ngrams`: no weights, every language.
 NGRAM = "ngram"
@@ -52,6 +53,8 @@ def text_encoder(name: str, *, download: bool = False, device: str = "cpu") -> E
         "vocabulary_sha256": fingerprint.of_json(_vocabulary(model)),
         "max_seq_length": model.max_seq_length,
         "prompt": model.default_prompt_name,
+        "prompts": model.prompts,
+        "modules": [_settings(module) for module in model],
     }
 
     def encode(texts: Sequence[str]) -> Matrix:
@@ -89,6 +92,12 @@ def _card(where: str, model: SentenceTransformer) -> str:
 def _vocabulary(model: SentenceTransformer) -> dict[str, int]:
     vocabulary = getattr(model.tokenizer, "get_vocab", None)
     return dict(vocabulary()) if vocabulary else {}
+
+
+def _settings(module: nn.Module) -> list[Any]:
+    """What a part of a model does beside its weights, such as how tokens are pooled."""
+    settings = getattr(module, "get_config_dict", dict)
+    return [type(module).__name__, plain(settings())]
 
 
 def _unknown(model: SentenceTransformer, texts: Sequence[str]) -> float:
