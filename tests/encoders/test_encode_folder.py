@@ -116,6 +116,14 @@ def test_converted_images_do_not_reach_a_command_that_refuses_them(shop: Path) -
     assert (sidecar(shop, "image_feat.json")["coverage"]["encoded"], made.vectors.from_cache) == (4, 0)
 
 
+def test_larger_images_do_not_reach_a_command_that_refuses_them(shop: Path) -> None:
+    encode_folder(shop, choices("image=toy"))
+    Image.new("RGB", (9, 9)).save(shop / "images" / "i0.jpg")
+    encode_folder(shop, choices("image=toy"))
+    encode_folder(shop, choices("image=toy"), Options(max_megapixels=70e-6))
+    assert sidecar(shop, "image_feat.json")["coverage"]["missing"]["huge"] == 1
+
+
 def test_the_same_again_comes_from_the_cache(shop: Path) -> None:
     encode_folder(shop, choices("image=toy", "text=words"))
     before = {path.name: path.read_bytes() for path in shop.glob("*_feat*")}

@@ -281,8 +281,9 @@ def _images(
     files: Sequence[Path | None], name: str, options: Options, progress: Progress
 ) -> tuple[Vectors, dict[str, Any]]:
     encoder = _load("image", name, options)
-    # What is refused without conversion must not come from the cache of a command with it.
-    encoder = replace(encoder, identity={**encoder.identity, "convert": options.convert})
+    # What is refused without conversion, or for its size, must not come from the cache of a command that takes it.
+    accepted = {"convert": options.convert, "max_megapixels": options.max_megapixels}
+    encoder = replace(encoder, identity={**encoder.identity, **accepted})
     contents: list[Content | Problem] = [
         image_content(path, max_megapixels=options.max_megapixels, convert=options.convert) for path in files
     ]
