@@ -148,6 +148,7 @@ table("ids of NaN", "user,item\nNaN,i1\nu,NULL\n,\n", "every row lacks user\\+it
 table("some ids of NaN", LOG + "nan,i1,1,1700000000\n", "1 row without user\\+item is left out .*line 22", warning=True)
 table("nul in an id", "user,item\nu\0,i\n", "an id must not hold control characters")
 table("code rounded by a spreadsheet", "user,JAN\nu,4.90123E+12\n", "a spreadsheet has rounded this code")
+table("code rounded by a German one", "user;JAN\nu;4,90123E+12\n", "a spreadsheet has rounded this code")
 table("rating of words", LOG + "u9,i9,good,1700000000\n", "line 22: rating is 'good'; it must be a number")
 table("rating of infinity", LOG + "u9,i9,inf,1700000000\n", "line 22: rating is 'inf'; it must be a number")
 table("time missing", LOG + "u9,i9,1,\n", "line 22: timestamp is ''; every row needs a time")

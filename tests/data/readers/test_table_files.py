@@ -95,9 +95,15 @@ def test_faults_of_a_workbook_have_their_line(tmp_path: Path) -> None:
         read_tabular(workbook(path, {"a": rows[:1]}))
     with pytest.raises(ValueError, match=r"column 'a' occurs more than once"):
         read_tabular(workbook(path, {"a": [["a", "a"], [1, 2]]}))
-    # A code of more digits than a spreadsheet keeps.
-    with pytest.raises(ValueError, match=r"a spreadsheet has rounded this code"):
-        read_tabular(workbook(path, {"a": [["user", "item"], ["u", 49012345678901234567.0]]}))
+    # Codes of more digits than a spreadsheet keeps; as text they are what they are.
+    for code in (49012345678901234567.0, 1234567890123450, 1234567890123456.0):
+        with pytest.raises(
+            ValueError, match=r"line 2: item is '\d\.\d{14}E\+\d\d'; a spreadsheet has rounded this code"
+        ):
+            read_tabular(workbook(path, {"a": [["user", "item"], ["u", code]]}))
+    codes = [999999999999999, "1234567890123456"]
+    source = read_tabular(workbook(path, {"a": [["user", "item"], *(["u", code] for code in codes)]}))
+    assert source.log["item_id"].tolist() == list(map(str, codes))
 
 
 def test_formulas_without_values_are_named_with_their_column(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from mmbench.messages import Message, Refusal, Template
 _WIDE = {code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))}
 _WIDE |= {0xFF0D: 0x2D, 0xFF3F: 0x5F}
 _WIDE_PATTERN = "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff0d\uff3f]"
-#: What a spreadsheet makes of a long code: 4.90123E+12.
-_ROUNDED = r"\d(?:\.\d+)?[eE]\+\d+"
+#: What a spreadsheet makes of a long code: 4.90123E+12, or 4,90123E+12 in many countries.
+_ROUNDED = r"\d(?:[.,]\d+)?[eE]\+\d+"
 #: A count as shops write it: with a sign of accountants, groups of thousands, or a unit behind it.
 _COUNT = (
     r"^(?P<sign>[-\u2212▲△▼])?\s*\+?[¥\\$€]?\s*(?P<digits>\d{1,3}(?:,\d{3})+|\d+)(?P<rest>\.\d+)?\s*"

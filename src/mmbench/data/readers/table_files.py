@@ -313,8 +313,12 @@ def _shown(cell: Any) -> str:
         return ""
     if isinstance(value, datetime.datetime | datetime.date):
         return value.isoformat()
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        value = int(value)  # beyond 15 digits Excel has rounded already
-    if isinstance(value, int) and not isinstance(value, bool) and _PADDED.fullmatch(cell.number_format or ""):
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int | float) and abs(value) >= 1e15:
+        return f"{value:.14E}"  # beyond 15 digits Excel has rounded already
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and _PADDED.fullmatch(cell.number_format or ""):
         return str(value).zfill(len(cell.number_format))
     return str(value)
