@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -65,10 +66,34 @@ def test_a_table_without_one_of_the_columns_is_refused(header: str, tmp_path: Pa
         read_recommendations(path, USERS, ITEMS)
 
 
-@pytest.mark.parametrize("name, kind", [("a.tsv", ".tsv"), ("a", "CSV")])
-def test_a_file_that_is_no_table_is_one_line(name: str, kind: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"^\S*{name} is not readable as {kind}: No columns to parse from file$"):
+@pytest.mark.parametrize("name", ["a.tsv", "a"])
+def test_a_file_that_is_no_table_is_one_line(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"^\S*{name} is empty; its first line must name the columns$"):
         read_recommendations(write(tmp_path / name, ""), USERS, ITEMS)
+
+
+@pytest.mark.parametrize(
+    "name, encoding", [("a", "utf-8"), ("a.csv", "cp932"), ("a.txt", "utf-16"), ("a.tsv.gz", "utf-8")]
+)
+def test_text_tables_are_read_as_those_of_a_log(name: str, encoding: str, tmp_path: Path) -> None:
+    lines = ["user\titem\trank", "山田\tガラス\t1", "佐藤\tガラス\t1"]
+    content = "\n".join(lines).replace("\t", "," if name == "a" else "\t").encode(encoding)
+    path = write(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content)
+    rows, _ = read_recommendations(path, np.array(["佐藤", "山田"], object), np.array(["ガラス"], object))
+    assert rows.tolist() == [[1, 0, -1], [0, 0, -1]]
+
+
+def test_a_quote_that_swallows_rows_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'user,item,score\n7,"12,1\n7,nan,2\nNA,"null",3\n')
+    with pytest.raises(ValueError, match=r"a.csv.* line 2"):
+        read_recommendations(path, USERS, ITEMS)
+
+
+def test_an_item_stands_in_a_list_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "user,item,score\n7,12,3\nx,12,3\n7,nan,2\nx,12,1\n7,12,1\n")
+    message = r"a.csv: 1 row repeats an item in the list of a user \(row 4: user 7, item 12\)"
+    with pytest.raises(ValueError, match=message):
+        read_recommendations(path, USERS, ITEMS)
 
 
 def test_a_broken_parquet_file_is_one_line(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench.data.parquet import read_parquet
-from mmbench.data.readers.table_files import as_text
+from mmbench.data.readers.delimited import read_delimited
+from mmbench.data.readers.known import AUTO
+from mmbench.data.readers.table_files import PARQUET, TableFile, as_text, is_table, suffix_of
 from mmbench.data.spreadsheet import unquoted
 from mmbench.messages import Refusal
 
@@ -19,10 +21,10 @@ COLUMNS = ("user", "item")
 def read_recommendations(
     path: Path, user_ids: NDArray[np.object_], item_ids: NDArray[np.object_]
 ) -> tuple[NDArray[np.float64], str]:
-    """Read lists from CSV, TSV or Parquet with columns ``user``, ``item`` and ``score`` or ``rank``.
+    """Read lists from a table with columns ``user``, ``item`` and ``score`` or ``rank``.
 
     Args:
-        path: the file.
+        path: any table that ``prepare`` reads; a text table may have any ending.
         user_ids: raw id of each user of the dataset.
         item_ids: raw id of each item of the dataset.
 
@@ -58,24 +60,30 @@ def read_recommendations(
         raise Refusal(
             "{path}: none of its (user, item) pairs belongs to the dataset; are the ids the raw ones?", path=path
         )
+    again = known & frame.assign(user=users, item=items).duplicated(list(COLUMNS)).to_numpy()
+    if again.any():
+        row = int(again.argmax())
+        raise Refusal.counted(
+            "{path}: {n} row repeats an item in the list of a user (row {row}: user {user}, item {item})",
+            "{path}: {n} rows repeat an item in the list of a user (first: row {row}: user {user}, item {item})",
+            int(again.sum()),
+            path=path,
+            row=row,
+            user=frame["user"].iloc[row],
+            item=frame["item"].iloc[row],
+        )
     rows = np.column_stack([users, items, scores if value == "score" else -scores])[known]
     n_users = len(np.unique(users[known]))
     return rows, f"{path.name}: {known.sum()} of {len(known)} rows known, lists for {n_users} of {len(user_ids)} users"
 
 
 def _read(path: Path) -> pd.DataFrame:
-    if path.suffix == ".parquet":
-        return read_parquet(path)
-    try:
-        return pd.read_csv(
-            path,
-            sep="\t" if path.suffix in (".tsv", ".txt") else ",",
-            dtype=dict.fromkeys(COLUMNS, str),
-            keep_default_na=False,  # an id may be NA or null
-        )
-    except Exception as error:  # pandas raises many kinds, all meaning the same to a user
-        kind, reason = path.suffix or "CSV", str(error).splitlines()[0]
-        raise Refusal("{path} is not readable as {kind}: {error}", path=path, kind=kind, error=reason) from error
+    if suffix_of(path) in PARQUET:
+        return read_parquet(path)  # ids as they are: 7.0 may be the id 7.0
+    if not is_table(path):
+        return read_delimited(path, encoding=AUTO).frame
+    table = TableFile(path, AUTO)
+    return table.read(table.header().names).frame
 
 
 def _places(path: Path, frame: pd.DataFrame, column: str, known: pd.Index) -> NDArray[np.int64]:
