@@ -246,6 +246,13 @@ def test_microlens(tmp_path: Path) -> None:
     assert source.items["image_path"].tolist() == ["", str((tmp_path / "M_covers" / "2.jpg").resolve()), ""]
     assert source.features["text"].values[2].tolist() == [0, 0, 1]
     assert sorted(source.features) == ["text", "video"]
+    (tmp_path / "M_covers_small").mkdir()
+    several = read(tmp_path, "microlens")
+    assert "image_path" not in several.items
+    assert several.notices[-1] == (
+        "covers are not read, because there are several folders of them: M_covers, M_covers_small; leave one of them "
+        "here"
+    )
 
 
 def test_microlens_in_time_order(tmp_path: Path) -> None:
@@ -289,6 +296,15 @@ def test_amazon_2014(tmp_path: Path) -> None:
     assert source.features["image"].present.tolist() == [True, False]
     assert source.features["image"].values[0, :2].tolist() == [2, 2]
     assert source.notices[0] == f"items: 1 repeated item, the first row counts ('{second}')"
+    write(tmp_path / "image_features_Shoes.b", records((second, 3)))
+    assert read(tmp_path, "amazon-2014").features["image"].values[0, 0] == 2
+    (tmp_path / "image_features_Baby.b").rename(tmp_path / "image_features_Toys.b")
+    several = read(tmp_path, "amazon-2014")
+    assert several.features == {}
+    assert several.notices[-1] == (
+        "image features are not read, because there are several: image_features_Shoes.b, image_features_Toys.b; name "
+        "those of this log with --features image=FILE"
+    )
 
 
 def test_amazon_2018(tmp_path: Path) -> None:

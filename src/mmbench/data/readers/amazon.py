@@ -85,9 +85,9 @@ def read_amazon(path: Path, journal: Journal, release: str, items: Path | None =
     category = re.sub(r"^(reviews|ratings)_|(_5)?(\.jsonl?|\.csv)?(\.gz)?$", "", reviews.name)
     items = items or metadata_of(category, (reviews.parent, reviews.parent.parent / "meta_categories"))
     catalogue, texts = catalogue_of(log, items, RELEASES[release].item, journal)
-    binary = sorted(reviews.parent.glob("image_features_*.b"))
+    binary = image_features_of(category, reviews.parent, journal)
     ids = catalogue["item_id"].tolist()
-    features = {"image": read_item_feature(binary[0], ids, journal)} if len(binary) == 1 else {}
+    features = {} if binary is None else {"image": read_item_feature(binary, ids, journal)}
     return Source(log, catalogue, features, notices=tuple(journal.lines), texts=texts)
 
 
@@ -114,6 +114,22 @@ def metadata_of(category: str, folders: Sequence[Path]) -> Path | None:
     """The metadata of a category, in the first of some folders that holds them."""
     names = [f"meta_{category}{suffix}" for suffix in REVIEW_SUFFIXES]
     return next((folder / name for folder in folders for name in names if (folder / name).is_file()), None)
+
+
+def image_features_of(category: str, folder: Path, journal: Journal) -> Path | None:
+    """The image features of a category in a folder, else the only ones there; several others are told."""
+    files = sorted(path for path in folder.glob("image_features_*") if path.name.endswith((".b", ".b.gz")))
+    own = [path for path in files if path.name.removesuffix(".gz") == f"image_features_{category}.b"]
+    if not own and len(files) > 1:
+        journal.tell(
+            Message(
+                "image features are not read, because there are several: {files}; name those of this log with "
+                "--features image=FILE",
+                files=", ".join(path.name for path in files),
+            )
+        )
+        return None
+    return next(iter(own or files), None)
 
 
 def release_of(row: Mapping[str, Any]) -> str | None:

@@ -69,6 +69,13 @@ def read_microlens(folder: Path, journal: Journal) -> Source:
         items["title"] = [titles.get(item, "") for item in ids]
     items = items.assign(**_liked(folder, ids, journal))
     covers = sorted(place for place in folder.glob("*cover*") if place.is_dir())
+    if len(covers) > 1:
+        journal.tell(
+            Message(
+                "covers are not read, because there are several folders of them: {folders}; leave one of them here",
+                folders=_names(covers),
+            )
+        )
     paths = image_paths(covers[0], ids) if len(covers) == 1 else []
     if any(paths):
         items["image_path"] = paths
