@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from mmbench.data.readers.feature_files import image_paths
-from mmbench.encoders.contents import ItemImages, item_images, item_texts
+from mmbench.encoders.contents import ItemImages, item_images, item_texts, looked_for
+from mmbench.encoders.encoding import image_content
+from mmbench.encoders.image_files import Problem
 
 
 @pytest.fixture
@@ -106,6 +108,30 @@ def test_files_are_found_by_a_column(items: pd.DataFrame, tmp_path: Path) -> Non
     found = [tmp_path / "pics" / "1.jpg", None, tmp_path / "images" / "a b.jpg"]
     assert item_images(table, tmp_path, "cover") == ItemImages(found, "cover")
     assert item_images(table.rename(columns={"cover": "image_path"}), tmp_path) == ItemImages(found, "image_path")
+
+
+def test_the_first_of_several_pictures_counts(tmp_path: Path) -> None:
+    cells = [
+        np.array(["http://s/1.jpg", "http://s/2.jpg"], object),
+        '["pics/a, b.jpg", "pics/2.jpg"]',
+        "http://s/1.jpg http://s/2.jpg",
+        "http://s/1 2.jpg",
+        "pics/1 2.jpg",
+        "[]",
+        np.array([], object),
+    ]
+    items = pd.DataFrame({"item_id": list("abcdefg"), "image": pd.Series(cells, dtype=object)})
+    found = [path and str(path.relative_to(tmp_path)) for path in item_images(items, tmp_path).files]
+    assert found == ["images/1.jpg", "pics/a, b.jpg", "images/1.jpg", "images/1 2.jpg", "pics/1 2.jpg", None, None]
+
+
+def test_a_cell_that_names_no_file_is_an_item_without_one(tmp_path: Path) -> None:
+    cells = ["http://[x/a.jpg", "data:image/png;base64," + "A" * 5000, "http://s/%00.jpg", "a.jpg"]
+    items = pd.DataFrame({"item_id": list("abcd"), "image": cells})
+    images = item_images(items, tmp_path)
+    contents = [image_content(path, max_megapixels=1, convert=False) for path in images.files]
+    assert contents == [Problem.MISSING] * 4
+    assert "names 'http://[x/a.jpg' for item 'a'" in looked_for(images, items)
 
 
 def test_no_images_at_all_are_refused(items: pd.DataFrame, tmp_path: Path) -> None:

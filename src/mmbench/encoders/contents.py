@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas as pd
 
+from mmbench.data.divisions import names_in
 from mmbench.data.readers.columns import IMAGE_COLUMNS, text_columns
 from mmbench.data.readers.feature_files import composed, files_by_item, is_picture
 from mmbench.data.readers.table_files import cell_text
@@ -17,6 +19,7 @@ from mmbench.messages import Message, Refusal
 
 IMAGE_FOLDER = "images"
 _PLACE = re.compile(r"\{([^{}]+)\}")
+_NEXT_ADDRESS = re.compile(r"\s+(?=\w+://)")
 _OPTIONAL = re.compile(r"\[([^\[\]]*\{[^\[\]]*)\]")
 
 
@@ -119,7 +122,7 @@ def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) ->
         images if images in items else next((name for name in IMAGE_COLUMNS if images is None and name in items), None)
     )
     if column is not None:
-        return ItemImages([_file_of(_text(value), folder) for value in items[column]], column)
+        return ItemImages([_file_of(_first_picture(value), folder) for value in items[column]], column)
     where = Path(images) if images is not None else folder / IMAGE_FOLDER
     if images is None and not where.is_dir():
         # prepare encodes in a folder that has its name only afterwards, so none is named.
@@ -146,7 +149,7 @@ def looked_for(images: ItemImages, items: pd.DataFrame) -> Message:
     """Which file the first item without an image would have, and what there is instead."""
     row, item = next((n, item) for n, item in enumerate(items["item_id"]) if not _is_file(images.files[n]))
     if images.folder is None:
-        cell = _text(items[images.source].iloc[row])
+        cell = _first_picture(items[images.source].iloc[row])
         if not cell:
             return Message("the column {column} is empty for item {item}", column=images.source, item=repr(item))
         return Message(
@@ -186,13 +189,25 @@ def looked_for(images: ItemImages, items: pd.DataFrame) -> Message:
 
 
 def _is_file(path: Path | None) -> bool:
-    return path is not None and path.is_file()
+    # A cell may be no name at all, such as a picture itself; a Path would raise for one that is too long.
+    return path is not None and os.path.isfile(path)
+
+
+def _first_picture(value: object) -> str:
+    """The cell of a picture; of a list of them, also one of JSON or of addresses with blanks between, the first."""
+    cell = _text(value)
+    if isinstance(value, list | np.ndarray) or cell.startswith("["):
+        cell = next(iter(names_in(value)), "")
+    return _NEXT_ADDRESS.split(cell)[0]
 
 
 def _file_of(cell: str, folder: Path) -> Path | None:
     if not cell:
         return None
     if "://" in cell:
-        name = PurePosixPath(unquote(urlsplit(cell).path)).name
+        try:
+            name = PurePosixPath(unquote(urlsplit(cell).path)).name
+        except ValueError:  # no address
+            return None
         return folder / IMAGE_FOLDER / name if name else None
     return folder / cell

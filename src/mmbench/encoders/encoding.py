@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -48,7 +49,7 @@ def text_content(text: str) -> Content | Problem:
 
 def image_content(path: Path | None, *, max_megapixels: float, convert: bool) -> Content | Problem:
     """An image file; one that is not there or is empty is a problem, all others show when they are read."""
-    if path is None or not path.is_file():
+    if path is None or not os.path.isfile(path):  # a Path would raise for a name that is too long
         return Problem.MISSING
     if path.stat().st_size == 0:
         return Problem.EMPTY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,10 +145,10 @@ class Pictures:
     def small(self, item: int) -> str:
         """A small picture of an item as a data address; empty where there is none that can be read."""
         file = self.files[item]
-        if file is None:
+        if file is None or not os.path.isfile(file):  # a Path would raise for what cannot be a name
             return ""
         inside = file.resolve()
-        if not any(map(inside.is_relative_to, self.places)) or not inside.is_file():
+        if not any(map(inside.is_relative_to, self.places)):
             return ""
         if inside.stat().st_size > MOST_BYTES:
             return ""
