@@ -275,6 +275,15 @@ def test_unneeded_columns_are_not_read_and_still_checked(tmp_path: Path) -> None
     assert list(TableFile(tmp_path / "a.parquet").read(["item"]).frame) == ["item"]
 
 
+def test_a_column_may_be_called_line(tmp_path: Path) -> None:
+    rows = [["user", "item", "line"], ["u", "i", "x"]]
+    json_lines = write(tmp_path / "a.jsonl", '{"user": "u", "item": "i", "line": "x"}\n')
+    for path in (workbook(tmp_path / "a.xlsx", {"a": rows}), json_lines):
+        table = TableFile(path).read(rows[0])
+        assert table.frame.to_numpy().tolist() == rows[1:]
+        assert table.where(0) == f"{path}, line {2 if path.suffix == '.xlsx' else 1}"
+
+
 def test_images_of_the_items_are_kept(tmp_path: Path) -> None:
     log = write(tmp_path / "log.csv", "user,item\nu,a\nu,b\n")
     items = write(tmp_path / "items.csv", "item,title,画像URL\na,x,http://a\nb,y,NULL\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import datetime
 import functools
@@ -16,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from mmbench import extensions
 from mmbench.data.divisions import names_in
@@ -132,18 +132,18 @@ class TableFile:
         return Table(self.path, _as_texts(frame[list(columns)].assign(**lists)))
 
     def _from_json(self, columns: Sequence[str], names: Sequence[str], ids: Sequence[str]) -> Table:
-        rows = Gathered({**dict.fromkeys(columns, TEXT), "line": pa.int64()})
+        rows, lines = Gathered(dict.fromkeys(columns, TEXT)), array.array("q")
         for line, row in json_lines(self.path):
             for name in ids:
                 if isinstance(row.get(name), NESTED):
                     nested = pd.DataFrame({name: [row[name]]}, index=[line - 1])
                     Table(self.path, nested, lambda place: place + 1).require_ids(name)
-            rows.add(*((names_text if name in names else cell_text)(row.get(name)) for name in columns), line)
+            rows.add(*((names_text if name in names else cell_text)(row.get(name)) for name in columns))
+            lines.append(line)
         frame = rows.frame()
         if frame.empty:
             raise Refusal("{path} has no rows", path=self.path)
-        lines = frame.pop("line").to_numpy()
-        return Table(self.path, frame, lambda place: int(lines[place]))
+        return Table(self.path, frame, lambda place: lines[place])
 
     def _sheet_header(self, rows: int = 0) -> Table:
         with _sheet_rows(self.path, self.sheet) as numbered:
@@ -168,15 +168,15 @@ class TableFile:
     def _from_sheet(self, columns: Sequence[str]) -> Table:
         header = self._sheet_header()
         places = [header.names.index(name) for name in columns]
-        table = Gathered({**dict.fromkeys(columns, TEXT), "line": pa.int64()})
+        table, lines = Gathered(dict.fromkeys(columns, TEXT)), array.array("q")
         with _sheet_rows(self.path, self.sheet) as rows:
             for number, row in itertools.islice(rows, len(header.above) + 1, None):
-                table.add(*(row[place] if place < len(row) else "" for place in places), number)
+                table.add(*(row[place] if place < len(row) else "" for place in places))
+                lines.append(number)
         frame = table.frame()
         if frame.empty:
             raise Refusal("{path} has a header but no rows", path=self.path)
-        lines = frame.pop("line").to_numpy()
-        return Table(self.path, frame, lambda place: int(lines[place]))
+        return Table(self.path, frame, lambda place: lines[place])
 
 
 def sheets_of(path: Path) -> list[str]:
