@@ -364,7 +364,7 @@ def with_zeros_restored(log: pd.DataFrame, listed: pd.DataFrame, journal: Journa
                 in_log=other,
             )
         )
-        listed = listed.assign(item_id=listed["item_id"].replace(of_list))
+        listed = listed.assign(item_id=listed["item_id"].map(of_list).fillna(listed["item_id"]))
     if of_log:
         item, other = next(iter(of_log.items()))
         journal.tell(
