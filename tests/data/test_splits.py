@@ -77,6 +77,11 @@ def test_given_refuses_an_empty_cell() -> None:
         splits.given(log, "split")
 
 
+def test_given_refuses_empty_cells_beside_other_words() -> None:
+    with pytest.raises(ValueError, match=r"column 'split' holds 'holdout', 'nan'; allowed are"):
+        splits.given(pd.DataFrame({"split": ["train", None, "holdout"]}), "split")
+
+
 def test_given_needs_its_column() -> None:
     log = pd.DataFrame({"user_id": ["a"], "item_id": ["x"]})
     message = r"dataset.split_column='fold' is not a column; columns are user_id, item_id"

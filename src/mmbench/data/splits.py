@@ -172,7 +172,7 @@ def given(log: pd.DataFrame, column: str) -> pd.Series:
     words = log[column].astype(str).str.strip().str.lower()
     parts = words.map(LABELS)
     if parts.isna().any():
-        bad = sorted(words[parts.isna()].unique())[:3]
+        bad = sorted(map(str, words[parts.isna()].unique()))[:3]
         raise Refusal(
             "column {column} holds {bad}; allowed are {allowed}",
             column=repr(column),
