@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmbench.data.regular_file import regular_file
-from mmbench.messages import Refusal
+from mmbench.messages import Refusal, Template
 
+NOT_UTF8 = Template("{path}: column {column} holds bytes that are not UTF-8; write its texts as UTF-8")
 #: Column in which pandas keeps an index without a name.
 _UNNAMED = re.compile(r"__index_level_\d+__")
 
@@ -32,7 +33,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None, rows: int | N
         rows: how many of the first rows; all by default.
 
     Raises:
-        ValueError: for what is no file, and for one that is no Parquet.
+        ValueError: for what is no file, for one that is no Parquet, and for texts that are not UTF-8.
     """
     regular_file(path)
     try:
@@ -42,11 +43,24 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None, rows: int | N
             else:
                 table = pa.Table.from_batches(itertools.islice(file.iter_batches(max(rows, 1)), 1), file.schema_arrow)
                 table = table.slice(0, rows)
+        _check_texts(table, path)
         return _by_position(table)
+    except Refusal:
+        raise
     except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
         raise Refusal(
             "{path} is not a readable parquet file: {error}", path=path, error=str(error).splitlines()[0]
         ) from error
+
+
+def _check_texts(table: pa.Table, path: Path) -> None:
+    """Arrow takes the bytes of a column of texts as they are, and fails much later, without its name."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid as error:
+                raise Refusal(NOT_UTF8, path=path, column=repr(name)) from error
 
 
 def _by_position(table: pa.Table) -> pd.DataFrame:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mmbench.data.readers.columns import Columns, mapped
@@ -273,6 +275,18 @@ def test_unneeded_columns_are_not_read_and_still_checked(tmp_path: Path) -> None
     frame = pd.DataFrame({"user": ["u"], "item": ["i"], "comment": ["x"]})
     frame.to_parquet(tmp_path / "a.parquet")
     assert list(TableFile(tmp_path / "a.parquet").read(["item"]).frame) == ["item"]
+
+
+def test_bytes_of_parquet_that_are_no_text_have_their_column(tmp_path: Path) -> None:
+    path, binary = tmp_path / "a.parquet", pa.array(["ア".encode("cp932"), b"x"], pa.binary())
+    as_text = pa.Array.from_buffers(pa.string(), 2, binary.buffers())
+    for column in (binary, as_text):
+        pq.write_table(pa.table({"user": ["u", "v"], "item": column}), path)
+        message = r"a.parquet: column 'item' holds bytes that are not UTF-8; write its texts as UTF-8"
+        with pytest.raises(ValueError, match=message):
+            TableFile(path).header(2)
+        with pytest.raises(ValueError, match=message):
+            TableFile(path).read(["user", "item"])
 
 
 def test_a_column_may_be_called_line(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from mmbench import extensions
 from mmbench.data.divisions import names_in
-from mmbench.data.parquet import read_parquet
+from mmbench.data.parquet import NOT_UTF8, read_parquet
 from mmbench.data.readers.columns import header_at
 from mmbench.data.readers.delimited import TITLE_ROWS, encoding_of, read_delimited, read_header
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines, refuse_pickle
@@ -66,7 +66,7 @@ class TableFile:
             names = [str(name) for name in self._own_frame]
             frame = self._own_frame.head(rows)
         elif kind in PARQUET:
-            frame = _as_texts(read_parquet(self.path, rows=rows))
+            frame = _as_texts(read_parquet(self.path, rows=rows), self.path)
             names = [str(name) for name in frame]
         else:
             sample = [row for _, row in itertools.islice(json_lines(self.path), max(_SAMPLE_ROWS, rows))]
@@ -120,7 +120,7 @@ class TableFile:
             )
         if given.empty:
             raise Refusal("{path} has no rows", path=self.path)
-        return _as_texts(given.reset_index(drop=True))
+        return _as_texts(given.reset_index(drop=True), self.path)
 
     def _from_parquet(self, columns: Sequence[str], names: Sequence[str], ids: Sequence[str]) -> Table:
         frame = read_parquet(self.path, columns)
@@ -129,7 +129,7 @@ class TableFile:
         for name in ids:
             Table(self.path, frame).require_ids(name)
         lists = {name: frame[name].map(names_text) for name in names if _holds_lists(frame[name])}
-        return Table(self.path, _as_texts(frame[list(columns)].assign(**lists)))
+        return Table(self.path, _as_texts(frame[list(columns)].assign(**lists), self.path))
 
     def _from_json(self, columns: Sequence[str], names: Sequence[str], ids: Sequence[str]) -> Table:
         rows, lines = Gathered(dict.fromkeys(columns, TEXT)), array.array("q")
@@ -223,8 +223,14 @@ def names_text(value: Any) -> str:
     return json.dumps(names, ensure_ascii=False) if names else ""
 
 
-def _as_texts(frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({str(name): as_text(frame[name]) for name in frame})
+def _as_texts(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
+    texts: dict[str, pd.Series] = {}
+    for name in frame:
+        try:
+            texts[str(name)] = as_text(frame[name])
+        except UnicodeDecodeError as error:
+            raise Refusal(NOT_UTF8, path=path, column=repr(str(name))) from error
+    return pd.DataFrame(texts)
 
 
 def as_text(values: pd.Series) -> pd.Series:
