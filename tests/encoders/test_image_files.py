@@ -6,10 +6,11 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from mmbench.encoders.encoding import image_content
 from mmbench.encoders.image_files import Problem, read_image
@@ -107,6 +108,14 @@ def test_conversion_reads_what_can_be_converted(kind: str, tmp_path: Path) -> No
 def test_conversion_does_not_invent(kind: str, tmp_path: Path) -> None:
     write, problem = ODD[kind]
     assert read_image(write(tmp_path), convert=True) is problem
+
+
+def test_no_program_is_started_to_read_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = Mock(side_effect=OSError)
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", started)
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 30 40\n%%EndComments\n%%EOF\n"
+    assert read_image(raw("a.jpg", script)(tmp_path)) is Problem.BROKEN
+    assert not started.called
 
 
 def test_what_is_not_there_or_empty_is_known_without_reading(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 #: Largest picture that is decoded, in millions of pixels: 64 take 256 MB of memory. Pillow refuses from 179 on.
 MAX_MEGAPIXELS = 64.0
 MOST_MEGAPIXELS = 170.0
+#: Formats that are opened at all: no program is started to read them, as Ghostscript is for EPS. JPEG opens MPO too.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 
 class Problem(StrEnum):
@@ -53,7 +55,7 @@ def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, convert: b
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow warns of is counted here
         try:
-            with PIL.Image.open(path) as image:
+            with PIL.Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > max_megapixels * 1e6:
                     return Problem.HUGE
                 odd = _odd(image)
