@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import zipfile
 from pathlib import Path
 
@@ -48,6 +49,19 @@ def test_an_entry_for_the_folder_itself(tmp_path: Path) -> None:
 def test_an_entry_that_is_a_file_and_a_folder(tmp_path: Path, names: list[str]) -> None:
     message = r"a.zip: the entry '[^']*' makes one name a file and a folder$"
     with pytest.raises(ValueError, match=message), unpacked(make(tmp_path / "a.zip", *names)):
+        pass
+
+
+def test_entries_that_share_their_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("0", bytes(1 << 24))
+        first = archive.infolist()[0]
+        for number in range(1, 4):
+            again = copy.copy(first)
+            again.filename = str(number)
+            archive.filelist.append(again)
+    with pytest.raises(ValueError, match=r"a.zip: its entries grow more than 1000-fold; unpack"), unpacked(path):
         pass
 
 

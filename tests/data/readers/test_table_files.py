@@ -6,6 +6,7 @@ import datetime
 import gzip
 import re
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,19 @@ def test_formulas_without_values_are_named_with_their_column(tmp_path: Path) -> 
         read_tabular(workbook(tmp_path / "a.xlsx", {"a": rows}))
     with pytest.raises(ValueError, match=r"a.csv: every row lacks product_id$"):
         read_tabular(write(tmp_path / "a.csv", "customer_id,product_id\nu,\n,\n"))
+
+
+def test_a_row_that_no_sheet_has_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmbench.data.readers.table_files._MOST_SHEET_ROWS", 3)
+    path = workbook(tmp_path / "a.xlsx", {"a": [["user", "item"], ["u", "i"], ["u", "j"]]})
+    assert len(read_tabular(path).log) == 2
+    with zipfile.ZipFile(path) as made:
+        parts = {name: made.read(name) for name in made.namelist()}
+    with zipfile.ZipFile(path, "w") as changed:
+        for name, content in parts.items():
+            changed.writestr(name, content.replace(b'r="3"', b'r="3000000000"'))
+    with pytest.raises(ValueError, match=r"^\S*a.xlsx: a sheet has at most 3 rows, and this one has more$"):
+        read_tabular(path)
 
 
 def test_rows_of_blanks_in_a_workbook_are_empty(tmp_path: Path) -> None:

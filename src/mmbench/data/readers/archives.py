@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from mmbench.messages import Refusal
 
-#: An entry that grows by more than this is made to fill a disk.
+#: What grows by more than this is made to fill a disk.
 MAX_RATIO = 1000
 _CHECKED_FROM = 1 << 24
 
@@ -32,6 +32,14 @@ def unpacked(path: Path) -> Iterator[Path]:
             with zipfile.ZipFile(path) as archive:
                 for entry in archive.infolist():
                     _check(path, entry)
+                # Entries may share their compressed bytes, so that each is small and all of them are not.
+                if sum(entry.file_size for entry in archive.infolist()) > _most(path.stat().st_size):
+                    raise Refusal(
+                        "{path}: its entries grow more than {ratio}-fold; unpack the archive yourself if it is to be "
+                        "trusted",
+                        path=path,
+                        ratio=MAX_RATIO,
+                    )
                 for entry in archive.infolist():
                     try:
                         _unpack(archive, entry, folder)
@@ -65,7 +73,7 @@ def _check(path: Path, entry: zipfile.ZipInfo) -> None:
         raise Refusal(
             "{path}: the entry {entry} is encrypted; unpack the archive first", path=path, entry=repr(entry.filename)
         )
-    if entry.file_size > max(_CHECKED_FROM, MAX_RATIO * entry.compress_size):
+    if entry.file_size > _most(entry.compress_size):
         raise Refusal(
             "{path}: the entry {entry} grows more than {ratio}-fold; unpack the archive yourself if it is to be "
             "trusted",
@@ -73,6 +81,11 @@ def _check(path: Path, entry: zipfile.ZipInfo) -> None:
             entry=repr(entry.filename),
             ratio=MAX_RATIO,
         )
+
+
+def _most(compressed: int) -> int:
+    """Bytes that so many compressed ones may grow to."""
+    return max(_CHECKED_FROM, MAX_RATIO * compressed)
 
 
 def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:

@@ -32,6 +32,8 @@ JSON_LINES = (".jsonl", ".ndjson", ".json")
 TABLES = (*DELIMITED, *PARQUET, *EXCEL, *JSON_LINES)
 #: Objects of a JSON lines file whose keys are its columns.
 _SAMPLE_ROWS = 1000
+#: Rows of a sheet. A cell that claims a place far below makes openpyxl count up to it.
+_MOST_SHEET_ROWS = 1 << 20
 #: A number format of zeros alone pads with zeros.
 _PADDED = re.compile(r"0{2,}")
 
@@ -303,9 +305,15 @@ def _numbered_rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
     sheet.reset_dimensions()  # what a file says of its size is often wrong
     try:
         for number, row in enumerate(sheet.iter_rows(), start=1):
+            if number > _MOST_SHEET_ROWS:
+                raise Refusal(
+                    "{path}: a sheet has at most {most} rows, and this one has more", path=path, most=_MOST_SHEET_ROWS
+                )
             cells = [_shown(cell) for cell in row]
             if any(cell.strip() for cell in cells):
                 yield number, cells
+    except Refusal:
+        raise
     except (ValueError, KeyError, SyntaxError, OSError) as error:
         raise Refusal(
             "{path} is not a readable workbook: {error}", path=path, error=str(error).splitlines()[0]
