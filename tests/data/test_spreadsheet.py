@@ -21,6 +21,12 @@ FORMULAS = [
     "\r=1",
     "'=1",
     "''@x",
+    "\n=1",
+    "\0=1",
+    "＝1+1",
+    "＋1+1",
+    "－2+3",
+    "＠SUM(1)",
 ]
 PLAIN = ["", "-", "+", "=", "-1.3", "+5", "1e3", "-0.5 0.25", "A=B", "a-b", "'sloane", "''", "山田", "−1.2", "-inf"]
 
@@ -46,6 +52,10 @@ def test_only_texts_of_a_table_are_quoted() -> None:
     assert text == "name,value,whole,5,mixed\n'=1,-1.3,-1,True,'-x\n\"a,b\",,0,True,-2\n,2.0,1,True,\n"
     read = pd.read_csv(io.StringIO(text))
     assert read["value"].tolist()[0] == -1.3
+
+
+def test_names_of_columns_are_quoted_too() -> None:
+    assert csv_text(pd.DataFrame({"=a": ["=b"], "-1": [2]})) == "'=a,-1\n'=b,2\n"
 
 
 def test_exported_lists_find_their_ids_again(tmp_path: object) -> None:

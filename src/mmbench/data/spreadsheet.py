@@ -8,15 +8,16 @@ from typing import Literal
 
 import pandas as pd
 
-#: How a formula begins, or a cell that was quoted already; a sign alone and a number are none.
-_FORMULA = re.compile(r"'*[=+@\t\r-]")
+#: How a formula begins, in full-width signs too, or a cell that was quoted already; a sign alone and a number are none.
+_FORMULA = re.compile(r"'*[=+@\t\r\n\0\uff1d\uff0b\uff20\uff0d-]")
 
 
 def csv_text(frame: pd.DataFrame, separator: str = ",", quoting: Literal[0, 1, 2, 3] = csv.QUOTE_MINIMAL) -> str:
-    """The table with a header, the same on every machine; texts that begin like a formula are quoted."""
+    """The table with a header, the same on every machine; texts and names that begin like a formula are quoted."""
     safe = frame.copy(deep=False)
     for name in frame.select_dtypes(exclude=["number", "bool"]):
         safe[name] = [quoted(cell) if isinstance(cell, str) else cell for cell in frame[name]]
+    safe = safe.rename(columns=lambda name: quoted(name) if isinstance(name, str) else name)
     return str(safe.to_csv(index=False, lineterminator="\n", sep=separator, quoting=quoting))
 
 
