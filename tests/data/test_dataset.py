@@ -197,6 +197,19 @@ def test_settings_out_of_range_are_refused(setting: str, value: object, message:
         DatasetConfig(**{"name": "shop", setting: value})  # type: ignore[arg-type]
 
 
+def test_rows_below_a_rating_are_counted_and_remembered(write: Write) -> None:
+    config = write([*ROWS[:6], ("bob", "i0", "train"), ("eve", "i0", "train"), ("bob", "i9", "train")], min_rating=3.0)
+    file = Path(str(config.path)) / "interactions.parquet"
+    pd.read_parquet(file).assign(rating=[5, 3, 3, 4, 5, 3, 2, 1, None]).to_parquet(file)
+    dataset = load_dataset(config)
+    assert dataset.notices == (
+        "dataset.min_rating=3 leaves out 2 of 9 rows, whose ratings are lower, and 1 without a rating",
+    )
+    (below,) = dataset.rated_below
+    assert (dataset.user_ids[below.users].tolist(), dataset.item_ids[below.items].tolist()) == (["bob"], ["i0"])
+    assert load_dataset(dataclasses.replace(config, min_rating=None)).rated_below == ()
+
+
 def test_the_seed_decides_a_random_split(write: Write) -> None:
     config = write(block(3, 5), protocol="paper")
     first, again = load_dataset(config), load_dataset(config)

@@ -19,7 +19,7 @@ from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
 from mmbench.data.parquet import read_parquet
-from mmbench.data.sources import Source, read_folder
+from mmbench.data.sources import Source, read_folder, read_log
 from mmbench.data.splits import PARTS, Split
 from mmbench.messages import Message, Refusal, Template
 
@@ -195,6 +195,20 @@ class Dataset:
         frame = read_parquet(file)
         return frame.set_index(frame["item_id"].astype(str)).loc[lambda f: ~f.index.duplicated()].reindex(index)
 
+    @functools.cached_property
+    def rated_below(self) -> tuple[Interactions, ...]:
+        """What ``min_rating`` left out, of its users and items; they have it all the same."""
+        if self.config is None or self.config.min_rating is None:
+            return ()
+        log = read_log(_folder(self.config))
+        log = log.drop(rating_at_least(log, self.config.min_rating).index)
+        users, items = (
+            pd.Index([str(one) for one in ids]).get_indexer(pd.Index(log[column])).astype(np.int64)
+            for column, ids in (("user_id", self.user_ids), ("item_id", self.item_ids))
+        )
+        known = (users >= 0) & (items >= 0)
+        return (Interactions(users[known], items[known], self.n_users, self.n_items),)
+
     @property
     def n_users(self) -> int:
         """Number of users with at least one training interaction."""
@@ -344,7 +358,20 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     notices = list(source.notices)
     if config.items_with:
         source = _with_content(source, config.items_with, notices)
-    log = _not_empty(deduplicated(rating_at_least(source.log, config.min_rating)), config)
+    rated = rating_at_least(source.log, config.min_rating)
+    if config.min_rating is not None:
+        without = int(source.log["rating"].isna().sum())
+        notices.append(
+            Message(
+                "dataset.min_rating={threshold} leaves out {below} of {rows} rows, whose ratings are lower, and "
+                "{without} without a rating",
+                threshold=f"{config.min_rating:g}",
+                below=len(source.log) - len(rated) - without,
+                rows=len(source.log),
+                without=without,
+            )
+        )
+    log = _not_empty(deduplicated(rated), config)
     protocol = config.protocol
     if protocol == "auto":
         protocol, why = splits.automatic(log, config.split_column)
