@@ -20,6 +20,7 @@ from mmbench import paths
 from mmbench.audit.recorded import Sources
 from mmbench.cli import main
 from mmbench.cli.compose import compose
+from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import make_recdata
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import interaction_matrix
@@ -88,6 +89,16 @@ def test_nobody_is_recommended_what_the_user_has(sweep: Path, model: str) -> Non
     assert has.isdisjoint(zip(lists["user"].astype(str), lists["item"].astype(str), strict=True))
     assert lists.groupby("user")["rank"].max().min() < 80
     assert (lists.groupby("user")["item"].nunique() == lists.groupby("user").size()).all()
+
+
+def test_what_a_user_rated_too_low_to_learn_from_is_left_out(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    winner = winner_of(sweep, "ease")
+    user = str(winner.dataset.user_ids[0])
+    first, second = recommend(winner, [user], Asked(2, [1]))["item"]
+    place = np.flatnonzero(winner.dataset.item_ids == first)
+    low = Interactions(np.zeros(1, np.int64), place, winner.dataset.n_users, winner.dataset.n_items)
+    monkeypatch.setitem(vars(winner.dataset), "rated_below", (low,))
+    assert recommend(winner, [user], Asked(1, [1]))["item"].tolist() == [second]
 
 
 def test_held_out_rows_that_no_target_ranks_are_known_too(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def recommend(winner: Winner, users: Sequence[str], asked: Asked) -> pd.DataFram
             "others, so leave the option out",
             target=split.target,
         )
-    seen = split.seen_at_test if asked.as_tested else split.whole
+    seen = split.seen_at_test if asked.as_tested else (*split.whole, *winner.dataset.rated_below)
     models = [winner.model(seed) for seed in asked.seeds]
     if asked.as_tested:  # the records rank all items by the scores as they are
         return _frame(winner, [(model, model) for model in models], rows, seen, asked, winner.dataset.user_ids)
