@@ -309,9 +309,10 @@ def test_a_missing_column_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("file, column", [("interactions.parquet", "user_id"), ("items.parquet", "item_id")])
-def test_a_row_without_an_id_is_named(folder: Path, file: str, column: str) -> None:
+@pytest.mark.parametrize("cell", [None, "", " \u3000"])
+def test_a_row_without_an_id_is_named(folder: Path, file: str, column: str, cell: str | None) -> None:
     table = pd.read_parquet(folder / file)
-    table.loc[2, column] = None
+    table.loc[2, column] = cell
     table.to_parquet(folder / file)
     with pytest.raises(ValueError, match=rf"1 row has no {column} \(row 2\)"):
         read_folder(folder)

@@ -357,7 +357,8 @@ def test_commands(sweep: Path, tmp_path: Path, command: Command) -> None:
     assert lists["user"].unique().tolist() == [str(ids[2]), str(ids[4])]
     assert lists.groupby("user").size().eq(7).all()
     new = tmp_path / "new.csv"
-    new.write_text(f"user,item\nstranger,{winner_of(sweep, 'hybridknn').dataset.item_ids[0]}\n", encoding="utf-8")
+    item = winner_of(sweep, "hybridknn").dataset.item_ids[0]
+    new.write_text(f"user,item\nstranger, {item} \n ,{item}\nstranger,\n", encoding="utf-8")
     assert "1 list, from final run 1, 2" in run("--new-users", str(new), "--seed", "mean").out
     users.write_text("nobody\n", encoding="utf-8")
     is_one_line(run("--users", str(users)), "1 of the user ids are not in the data, such as nobody")

@@ -67,7 +67,9 @@ def main(argv: Sequence[str]) -> None:
         table = TableFile(asked.new_users, encoding="auto")
         if missing := {"user", "item"} - {*table.header().frame}:
             raise Refusal("{file} has no column {column}; it needs user and item", file=table.path, column=min(missing))
-        histories = table.read(["user", "item"], ids=["user", "item"]).frame
+        cells = table.read(["user", "item"], ids=["user", "item"]).frame
+        histories = cells.assign(user=cells["user"].str.strip(), item=cells["item"].str.strip())
+        histories = histories[(histories != "").all(axis=1)]
     with reading(asked.sweep):
         winner = winner_of(asked)
         seeds = sorted(winner.finals) if seed is None else [seed]

@@ -169,6 +169,7 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.DataFrame:
+    texts: dict[str, pd.Series] = {}
     for column in columns:
         if column not in table:
             raise Refusal(
@@ -177,8 +178,9 @@ def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.Da
                 column=repr(column),
                 columns=", ".join(map(str, table)),
             )
-        if table[column].isna().any():
-            missing = table[column].isna().to_numpy()
+        texts[column] = table[column].astype(str)
+        missing = (table[column].isna() | (texts[column].str.strip() == "")).to_numpy(bool)
+        if missing.any():
             rows, first = int(missing.sum()), int(missing.argmax())
             raise Refusal.counted(
                 "{path}: {n} row has no {column} (row {first})",
@@ -189,7 +191,7 @@ def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.Da
                 first=first,
             )
         Table(path, table).require_ids(column)
-    return table.assign(**{column: table[column].astype(str) for column in columns})
+    return table.assign(**texts)
 
 
 def _with_times(log: pd.DataFrame, path: Path) -> pd.DataFrame:
