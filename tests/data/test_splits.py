@@ -154,6 +154,15 @@ def test_automatic_protocol(log: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) 
     )
     _, why = splits.automatic(timed([0, 0, 0, 1], [0, 1, 19, 18]), "fold")
     assert why == "protocol last_out: a split by time would leave 1 test user, fewer than 500"
+    assert splits.automatic(timed([0, 0, 0, 1, 1], [5, 5, 5, 7, 7]), "fold") == (
+        "paper",
+        "protocol paper (random per user, can leak the future): no user has interactions at two different times",
+    )
+    protocol, why = splits.automatic(timed([0, 0, 0, 0, 1, 1, 1], [1, 2, 2, 2, 1, 2, 3]), "fold")
+    assert protocol == "last_out"
+    assert why.endswith(
+        "for 1 of 2 users the last interaction has the time of one in train, so that the order of the log decides"
+    )
     monkeypatch.setattr(splits, "MIN_TEST_USERS", 7)
     assert splits.automatic(with_times, "fold")[0] == "time"
     monkeypatch.setattr(splits, "MIN_TEST_USERS", 8)

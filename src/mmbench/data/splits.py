@@ -20,6 +20,8 @@ PARTS = ("train", "valid", "test")
 PROTOCOLS = ("auto", "given", "paper", "time", "last_out", "cold")
 #: A split by time needs at least this many users who have both a training and a test interaction.
 MIN_TEST_USERS = 500
+#: Share of the users whose last interaction is no later than one in train, from which it is said.
+TIED_LIMIT = 0.05
 LABELS: Mapping[str, str] = {
     "train": "train", "0": "train",
     "valid": "valid", "val": "valid", "validation": "valid", "1": "valid",
@@ -272,8 +274,8 @@ def automatic(log: pd.DataFrame, column: str) -> tuple[str, Message]:
     """Choose a protocol for a log that comes without one.
 
     A log with a split column is split as given. A log with timestamps is split by time if at least
-    :data:`MIN_TEST_USERS` users can be tested, otherwise the last interactions are held out. Any other log is split at
-    random per user.
+    :data:`MIN_TEST_USERS` users can be tested, otherwise the last interactions are held out. Any other log, and one
+    whose users have one time each, is split at random per user.
 
     Returns:
         The protocol and one line that says why.
@@ -288,6 +290,24 @@ def automatic(log: pd.DataFrame, column: str) -> tuple[str, Message]:
     n = len(known.intersection(tested))
     if n >= MIN_TEST_USERS:
         return "time", Message("protocol time: {n} users of the last tenth also have earlier interactions", n)
+    if (log.groupby("user_id")["timestamp"].nunique() < 2).all():
+        return "paper", Message(
+            "protocol paper (random per user, can leak the future): no user has interactions at two different times"
+        )
+    parts = last_out(log)
+    last, trained = (log["timestamp"][parts == part].groupby(log["user_id"]).max() for part in ("test", "train"))
+    tied = int((last == trained.reindex(last.index)).sum())
+    if tied > TIED_LIMIT * len(last):
+        return "last_out", Message.counted(
+            "protocol last_out: a split by time would leave {n} test user, fewer than {least}; for {tied} of {tested} "
+            "users the last interaction has the time of one in train, so that the order of the log decides",
+            "protocol last_out: a split by time would leave {n} test users, fewer than {least}; for {tied} of {tested} "
+            "users the last interaction has the time of one in train, so that the order of the log decides",
+            n,
+            least=MIN_TEST_USERS,
+            tied=tied,
+            tested=len(last),
+        )
     return "last_out", Message.counted(
         "protocol last_out: a split by time would leave {n} test user, fewer than {least}",
         "protocol last_out: a split by time would leave {n} test users, fewer than {least}",
