@@ -83,6 +83,11 @@ def with_a_till(table: Frame) -> Frame:
     return pd.DataFrame({"user_id": users, "item_id": bought, "timestamp": 1_700_000_000 + np.arange(len(users))})
 
 
+def backwards(table: Frame) -> Frame:
+    """The last interactions of each user first."""
+    return table.sort_values(["user_id", "timestamp"], ascending=False, ignore_index=True)
+
+
 def zeros_lost(n: int) -> Spoil:
     """As prepare leaves a list that lost the zeros: the items of the log stand behind it, without a text."""
 
@@ -146,6 +151,10 @@ SPOILT: dict[str, tuple[Spoil, str, Severity, int | None]] = {
         log(lambda t: t.assign(timestamp=25_569 + t["timestamp"] // 86_400)), "past", Severity.BLOCKING, 480
     ),
     "one time for all": (log(lambda t: t.assign(timestamp=1_700_000_000)), "one_time", Severity.WARNING, None),
+    "a split that trains on the future": (
+        log(lambda t: backwards(t).assign(split=(["train"] * 6 + ["valid", "test"]) * (len(t) // 8))),
+        "later_train", Severity.WARNING, 60,
+    ),
     "no time": (log(lambda t: t.drop(columns="timestamp")), "no_time_column", Severity.WARNING, None),
     "a till": (log(with_a_till), "user_dominance", Severity.WARNING, 40),
     "a user in two spellings": (log(first_rows(1, user_id="U０")), "user_spellings", Severity.BLOCKING, 1),

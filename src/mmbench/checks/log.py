@@ -10,6 +10,7 @@ import pandas as pd
 
 from mmbench.checks import Finding, blocking, graded, warning
 from mmbench.checks.ids import respelled, shown
+from mmbench.data import splits
 from mmbench.data.interactions import MOST_SECONDS, seconds
 from mmbench.messages import Template
 
@@ -20,6 +21,8 @@ FUTURE_LIMIT = 0.01
 FIRST_TIME, PAST_LIMIT = 631_152_000, 0.01
 #: Share of the log from which one user, or one item, outweighs the rest; it must also be so many equal shares.
 USER_SHARE, ITEM_SHARE, TIMES_EQUAL = 0.05, 0.2, 10.0
+#: Share of the test users with later training rows, below which a given split may go by days.
+LATER_LIMIT = 0.01
 #: Share of the users, or of the items, that are a further spelling of another one.
 SPELLINGS_LIMIT = 0.01
 _USER_SPELLINGS = Template(
@@ -67,6 +70,8 @@ def findings(log: pd.DataFrame, now: datetime, split_column: str = "split") -> I
                 "--timestamp."
             ),
         )
+    if given and "timestamp" in log:
+        yield from _trained_on_later(log, split_column)
     yield from _dominance(log, "user_id", "user_dominance", _USER_DOMINANCE, USER_SHARE)
     yield from _dominance(log, "item_id", "item_dominance", _ITEM_DOMINANCE, ITEM_SHARE)
 
@@ -181,6 +186,30 @@ def _times(log: pd.DataFrame, now: datetime, *, given: bool) -> Iterator[Finding
                 "dataset.protocol=paper."
             ),
             example=f"{times[0]:.0f}",
+        )
+
+
+def _trained_on_later(log: pd.DataFrame, split_column: str) -> Iterator[Finding]:
+    try:
+        parts = splits.given(log, split_column)
+    except ValueError:  # which a sweep would refuse
+        return
+    times = pd.Series(seconds(log["timestamp"]), log.index)
+    first = times[parts == "test"].groupby(log["user_id"]).min()
+    last = times[parts == "train"].groupby(log["user_id"]).max().reindex(first.index)
+    later = last > first
+    if later.sum() > LATER_LIMIT * len(first):
+        yield warning(
+            "later_train",
+            Template(
+                "{n} user of the test part ({share}, {user}) has later interactions in the training part: the given "
+                "split trains on the future. dataset.protocol=time or last_out does not.",
+                "{n} users of the test part ({share}, for example {user}) have later interactions in the training "
+                "part: the given split trains on the future. dataset.protocol=time or last_out does not.",
+            ),
+            int(later.sum()),
+            share=float(later.mean()),
+            user=str(later.idxmax()),
         )
 
 
