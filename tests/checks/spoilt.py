@@ -182,6 +182,14 @@ SPOILT: dict[str, tuple[Spoil, str, Severity, int | None]] = {
         items(lambda t: t.assign(title=[f"{x}, I bought it in May" if n < 2 else x for n, x in enumerate(t["title"])])),
         "buyer_text", Severity.WARNING, 2,
     ),
+    "tags": (
+        items(lambda t: t.assign(title=[f"<p class='x'>{x}" if n < 2 else x for n, x in enumerate(t["title"])])),
+        "markup", Severity.WARNING, 2,
+    ),
+    "entities": (
+        items(lambda t: t.assign(title=[f"{x} &amp; more" if n < 2 else x for n, x in enumerate(t["title"])])),
+        "markup", Severity.WARNING, 2,
+    ),
     "japanese buyers": (
         items(lambda t: t.assign(title=[f"{x} 先日購入しました" if n < 2 else x for n, x in enumerate(t["title"])])),
         "buyer_text", Severity.WARNING, 2,

@@ -23,6 +23,8 @@ TWO_SPELLINGS_LIMIT = 0.01
 SAME_TEXT_LIMIT = 0.01
 #: Share of texts that must sound like a buyer's.
 BUYER_LIMIT = 0.01
+#: Share of texts that must hold HTML: a text may well speak of a tag.
+MARKUP_LIMIT = 0.01
 #: A shorter review may stand in a text by chance.
 REVIEW_CHARACTERS = 30
 #: Rows of the log whose reviews are looked for.
@@ -32,6 +34,11 @@ WRITTEN = frozenset(
     ("textdate", "texttime", "texttimestamp", "descriptiondate", "updated", "updatedat", "modified", "modifiedat",
      "writtenat", "reviewdate", "reviewtime", "更新日", "更新日時", "説明更新日")
 )  # fmt: skip
+_MARKUP = re.compile(
+    r"</?(?:a|b|br|div|em|font|h[1-6]|i|img|li|ol|p|span|strong|table|td|tr|u|ul)(?:\s[^<>]*)?/?>|"
+    r"&(?:amp|lt|gt|quot|apos|nbsp|#\d{2,6}|#x[0-9a-f]{2,6});",
+    re.IGNORECASE,
+)
 _BUYER = re.compile(
     r"\b(?:i|we) (?:have )?(?:just )?(?:bought|purchased|ordered|received)\b|\bafter (?:buying|using) (?:it|this)\b|"
     r"購入しました|買いました|届きました|使ってみました|リピート(?:購入|買い)"
@@ -48,6 +55,7 @@ def findings(log: pd.DataFrame, items: pd.DataFrame, texts: Sequence[str] | None
     """
     yield from _ids(log, items)
     if texts is not None:
+        yield from _markup(items, texts)
         clean = pd.Series([normalised(text) for text in texts])
         yield from _same_texts(items, clean)
         yield from _reviews(log, items, clean)
@@ -161,6 +169,26 @@ def _same_texts(items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
             one=ids.iloc[one],
             other=ids.iloc[other],
             example=repeated.iloc[0][:40],
+        )
+
+
+def _markup(items: pd.DataFrame, texts: Sequence[str]) -> Iterator[Finding]:
+    """Tags and entities of HTML, which an encoder takes for words of the item."""
+    found = [(row, match[0]) for row, text in enumerate(texts) if (match := _MARKUP.search(text))]
+    filled = sum(map(bool, texts))
+    if len(found) > MARKUP_LIMIT * filled:
+        row, example = found[0]
+        yield warning(
+            "markup",
+            Template(
+                "{n} text ({share}) holds HTML (item {item}: {example!r}), which encoders read as words: take it out.",
+                "{n} texts ({share}) hold HTML (for example item {item}: {example!r}), which encoders read as words: "
+                "take it out.",
+            ),
+            len(found),
+            share=len(found) / filled,
+            item=items["item_id"].iloc[row],
+            example=example[:40],
         )
 
 
