@@ -33,7 +33,7 @@ def rescored(folder: Path, sources: Sources, only: Iterable[CellName] | None = N
             finding
             for cell in cells
             if paths.cell_file(paths.cell_dir(folder, *cell.name)).exists()
-            for finding in levels._rescored(folder, sources, Path(graphs), cell)
+            for finding in levels._rescored(folder, manifest.data, sources, Path(graphs), cell)
         ]
 
 
@@ -42,8 +42,9 @@ def retrained(folder: Path, sources: Sources, wanted: Iterable[tuple[CellName, U
     wanted = list(wanted)
     places = [place for place in retraining.all_trainings(folder) if (place.planned.name, place.unit) in wanted]
     assert len(places) == len(wanted)
+    machines = retraining.machines_of(folder, places)
     with tempfile.TemporaryDirectory() as graphs:
-        results = [retraining.retrain(folder, place, sources, Path(graphs)) for place in places]
+        results = [retraining.retrain(folder, place, sources, Path(graphs), machines) for place in places]
     return [result.finding for result in results if result.finding is not None]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pandas as pd
@@ -641,7 +642,10 @@ def test_what_other_versions_trained_is_compared_loosely_and_counted_apart(
     sweep, versions = run(tmp_path, "s", "budget.trials=2", "budget.seeds=2", cells=ONE), records.versions
     monkeypatch.setattr(records, "versions", lambda *own: {**versions(*own), "torch": "another one"})
     said: list[str] = []
-    held = audit(sweep, Asked(99, 1, 1), SOURCES, lambda message: said.append(str(message)))
+    with monkeypatch.context() as once:
+        once.setattr(ledger, "read", read := Mock(wraps=ledger.read))
+        held = audit(sweep, Asked(99, 1, 1), SOURCES, lambda message: said.append(str(message)))
+    assert read.call_count == 2  # for the records, and for the machines of all trainings
     assert (held.level, held.retrained, held.loose, held.findings) == (Level.RETRAINED, 4, 4, [])
     assert said[-2:] == [
         "4 were trained on another machine or by other versions: their learning curves and scores on test were "

@@ -6,7 +6,7 @@ import functools
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from mmbench.messages.refused import reason
 from mmbench.scheduling import memory, pinned
 from mmbench.scheduling.pool import UNMEASURED
 from mmbench.store import ledger, records
-from mmbench.store.schema import Manifest, PlannedCell, Revision
+from mmbench.store.schema import DataPrint, Manifest, PlannedCell, Revision
 from mmbench.training import allocation
 from mmbench.training.settings import cores_here
 
@@ -84,7 +84,7 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
     again = unconfirmed = loose = 0
     say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
     with tempfile.TemporaryDirectory() as graphs:
-        rescored = functools.partial(_rescored, sweep_dir, sources, Path(graphs))
+        rescored = functools.partial(_rescored, sweep_dir, manifest.data, sources, Path(graphs))
         for more in _spread(rescored, _largest_first(manifest, places), workers):
             found += more
         say(_told(Level.RESCORED, found))
@@ -92,8 +92,9 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
         if not _wrong(found) and asked.retrain:
             drawn = retraining.draw(places, asked.retrain, root, asked.number)
             names = ", ".join(map(_named, drawn))
+            machines = retraining.machines_of(sweep_dir, drawn)
             say(Message("drawn with the number {number}: {places}", number=asked.number, places=names))
-            retrained = functools.partial(_retrained, sweep_dir, sources, Path(graphs))
+            retrained = functools.partial(_retrained, sweep_dir, sources, Path(graphs), machines)
             results = _spread(retrained, drawn, workers)
             found += [result.finding for result in results if result.finding is not None]
             again = sum(result.agrees for result in results)
@@ -194,15 +195,18 @@ def _shown(n: int, results: Sequence[Retrained]) -> Iterator[Message]:
             )
 
 
-def _rescored(sweep_dir: Path, sources: Sources, graph_dir: Path, planned: PlannedCell) -> list[Finding]:
+def _rescored(
+    sweep_dir: Path, data: Mapping[str, DataPrint], sources: Sources, graph_dir: Path, planned: PlannedCell
+) -> list[Finding]:
     """What ranking a cell again finds."""
-    manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
     recorded = Recorded.read(sweep_dir, planned, sources)
-    return findings(sweep_dir, planned.name, rescore(recorded, manifest.data[planned.dataset], graph_dir))
+    return findings(sweep_dir, planned.name, rescore(recorded, data[planned.dataset], graph_dir))
 
 
-def _retrained(sweep_dir: Path, sources: Sources, graph_dir: Path, place: Place) -> Retrained:
-    return retraining.retrain(sweep_dir, place, sources, graph_dir)
+def _retrained(
+    sweep_dir: Path, sources: Sources, graph_dir: Path, machines: Mapping[str, str | None], place: Place
+) -> Retrained:
+    return retraining.retrain(sweep_dir, place, sources, graph_dir, machines)
 
 
 def _spread(work: Callable[[T], R], over: Sequence[T], workers: int) -> list[R]:

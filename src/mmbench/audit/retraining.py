@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -94,7 +94,18 @@ def draw(places: Sequence[Place], n: int, root: str, number: int) -> list[Place]
     return [places[k] for k in sorted(chosen)]
 
 
-def retrain(sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path) -> Retrained:
+def machines_of(sweep_dir: Path, places: Sequence[Place]) -> dict[str, str | None]:
+    """Where trainings ran, by the hash of their record, as the ledger has it."""
+    wanted, found = {place.hash for place in places}, dict[str, str | None]()
+    for row in ledger.read(sweep_dir):
+        if row.hash in wanted:
+            found.setdefault(row.hash, row.cost.machine)
+    return found
+
+
+def retrain(
+    sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path, machines: Mapping[str, str | None]
+) -> Retrained:
     """Run one training again and compare it with its record.
 
     Args:
@@ -102,6 +113,7 @@ def retrain(sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path) ->
         place: which training.
         sources: what may be used besides the records.
         graph_dir: where large item graphs are kept; never in the sweep.
+        machines: what :func:`machines_of` found.
 
     Raises:
         ValueError: as :meth:`mmbench.audit.recorded.Recorded.read`, and if this machine cannot train what it did, for
@@ -121,7 +133,7 @@ def retrain(sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path) ->
         return Retrained(place, None, exact=False, confirmed=same)
     # The machine is the ledger's word, which no hash covers: whoever writes another one has the training counted as
     # loose, and the same bits are the same bits whatever it says.
-    here = again.versions_hash == training.versions_hash and machine(settings) == _machine(sweep_dir, training)
+    here = again.versions_hash == training.versions_hash and machine(settings) == machines.get(training.hash)
     exact = here or again.hash == training.hash
     file = recorded.store.training_file(place.unit, paths.RECORD)
     field = _differs(training, again) if exact else _strays(training, again)
@@ -139,11 +151,6 @@ def retrain(sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path) ->
 
 def _training(recorded: Recorded, place: Place) -> Training:
     return next(t for _, t in recorded.trainings() if t.hash == place.hash)
-
-
-def _machine(sweep_dir: Path, training: Training) -> str | None:
-    """Where it was trained, as the ledger has it."""
-    return next((row.cost.machine for row in ledger.read(sweep_dir) if row.hash == training.hash), None)
 
 
 def _differs(training: Training, again: Training) -> str | None:
