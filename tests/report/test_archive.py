@@ -428,6 +428,16 @@ def test_what_a_data_set_tells_is_not_checked_without_it(shop_sweep: Path, tmp_p
     assert found == {"contribution.md", "submission.md", "submission.tex"}
 
 
+def test_contributions_with_what_a_data_set_tells_are_compared_whole(tmp_path: Path) -> None:
+    """Also where the archive has another number of rows."""
+    packed, again = tmp_path / "packed.csv", tmp_path / "again.csv"
+    again.write_text("measure,value\nM1 value,1\nM4 price,2\nM4 price,3\n")
+    packed.write_text("measure,value\nM1 value,1\nM4 price,9\n")
+    assert archive_module._contribution(packed, again).same is False
+    again.write_text("measure,value\nM1 value,1\n")
+    assert archive_module._contribution(packed, again).same is True
+
+
 def read(archive: Path, name: str) -> str:
     """A file of the report in an archive."""
     with zipfile.ZipFile(archive) as opened:

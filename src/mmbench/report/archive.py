@@ -510,7 +510,7 @@ def _reports(packed: Path, again: Path, *, alike: bool) -> Iterator[Finding]:
 def _contribution(packed: Path, again: Path) -> Finding:
     """Rows that need no data set always, all rows where the data set is there."""
     lengths = {sum(1 for _ in _rows(file)) for file in (packed, again)}
-    if len(lengths) == 1:
+    if len(lengths) == 1 or (_with_data(packed) and _with_data(again)):
         return Finding(CONTRIBUTION, _same(packed, again), EVERY_NUMBER)
     same = _same(packed, again, kept=WITHOUT_DATA)
     return Finding(CONTRIBUTION, same, Message("numbers that need no data set, which is not here"))
