@@ -800,7 +800,8 @@ AnyRecord = Trial | FinalRun | Choice | Seal | Cell | CellFailure | Manifest | L
 
 #: What carries its own hash.
 Hashed = TypeVar("Hashed", Training, Choice, Seal, Cell, Revision, Manifest)
-#: Fields at any depth that no hash covers: the hash itself, times of day, and what machines are and where things lie.
+#: Fields of a record, of a revision and of a failure that no hash covers: the hash itself, times of day, and what
+#: machines are and where things lie. What else has such a name, such as a data set, is covered.
 NOT_HASHED = frozenset({"hash", "planned_at", "traceback", "device_sharing"})
 
 
@@ -814,14 +815,13 @@ def content_hash(record: Hashed) -> str:
     return fingerprint.of_json(_covered(msgspec.to_builtins(record)))
 
 
-def _covered(value: dict[str, Any] | list[Any]) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _covered(part) if isinstance(part, dict | list) else part
-            for name, part in value.items()
-            if name not in NOT_HASHED
-        }
-    return [_covered(part) if isinstance(part, dict | list) else part for part in value]
+def _covered(record: dict[str, Any]) -> dict[str, Any]:
+    covered = {name: part for name, part in record.items() if name not in NOT_HASHED}
+    if isinstance(revisions := covered.get("revisions"), list):
+        covered["revisions"] = list(map(_covered, revisions))
+    if isinstance(failure := covered.get("failure"), dict):
+        covered["failure"] = _covered(failure)
+    return covered
 
 
 def fixed(delta: float, contrasts: Sequence[str], primary: str, statistics: Mapping[str, Any]) -> str:
