@@ -378,6 +378,15 @@ def test_a_kept_plan_must_still_be_planned(tmp_path: Path) -> None:
         assert found.reason == f"{name} has fewer trainings than in the plan that was kept elsewhere"
 
 
+def test_a_search_of_a_setting_of_trainings_passes(tmp_path: Path) -> None:
+    words = ("budget.trials=2", "budget.seeds=1", "+search.training.batch_size={choices:[2048,64]}")
+    sweep = run(tmp_path, "s", *words, cells=ONE)
+    (cell,) = paths.cell_dirs(sweep)
+    trials = records.read_trainings(cell, Stage.TRIAL)
+    assert [trial.course.steps_per_epoch for trial in trials if trial.course] == [1, 5]
+    assert not consistency.check(sweep)
+
+
 def test_a_row_that_nothing_rests_on_is_named(honest: Path) -> None:
     with Forger(honest) as forger:
         forger.write_rows([*forger.rows(), forger.rows()[-1]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from mmbench.cli import habits
+from mmbench.messages import Refusal
 from mmbench.models.bpr import BPR
 from mmbench.scheduling.cell_key import key_of
 from mmbench.scheduling.configuration import JobConfig
@@ -183,6 +185,17 @@ def test_a_path_of_the_search_need_not_be_the_models() -> None:
     assert task.default["training.batch_size"] == 2048
     _, settings = task.recipe({**task.default, "training.batch_size": 64})
     assert settings.batch_size == 64
+
+
+@pytest.mark.parametrize("path", ["dataset.split_seed", "modality.seed", "tuning.target", "training.devices"])
+def test_what_no_training_reads_is_not_searched(path: str) -> None:
+    said = (
+        f"search.{path}: no training reads it; searched are keys of model and optimizer, and training.batch_size, "
+        "training.precision, training.neighbours, budget.patience_steps, budget.min_steps, budget.max_steps, "
+        "budget.least_epochs, budget.batches_per_epoch"
+    )
+    with pytest.raises(Refusal, match=re.escape(said)):
+        job("model=bpr", f"+search.{path}={{choices:[0,1,2]}}").task()
 
 
 def test_the_record_of_a_cell_says_what_its_results_rest_on() -> None:

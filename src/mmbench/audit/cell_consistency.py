@@ -22,7 +22,7 @@ from mmbench.data.held_out import CANDIDATES, target_in_name
 from mmbench.data.interactions import Interactions
 from mmbench.data.splits import PROTOCOLS, Split, sealed_fingerprint
 from mmbench.messages import Message
-from mmbench.scheduling.cell_key import default_of, key_of
+from mmbench.scheduling.cell_key import default_of, key_of, with_values
 from mmbench.store import bounds, records
 from mmbench.store.records import Look, table_fingerprint
 from mmbench.store.schema import (
@@ -233,6 +233,7 @@ class CellAudit:
         yield from hash_holds(file, training)
         expected = {
             **self._shared,
+            "precision": self._configured(training)["training"]["precision"],
             "seed": unit.seed + SEEDS_PER_DRAW * self.cell.draw,
             "configuration_hash": configuration_hash(training.configuration),
         }
@@ -265,7 +266,6 @@ class CellAudit:
         fields = {
             "split_hash": cell.split_hash,
             "metric": SELECTION_METRIC,
-            "precision": cell.config["training"]["precision"],
             "versions_hash": versions_hash(cell.versions),
         }
         kept = condition.kept(cell.features)
@@ -288,20 +288,27 @@ class CellAudit:
             return sampler.ask_tpe(self.space, others, training.index, key)
         return None
 
+    def _configured(self, training: Training) -> Mapping[str, Any]:
+        """The configuration of the cell with the values that a training tried."""
+        return with_values(
+            self.cell.config, {path: value for path, value in training.configuration.items() if path in self.space}
+        )
+
     def _course(self, file: Path, training: Training, course: Course, others: Mapping[Unit, Training]) -> Said:
         """The stopping rule on its own history."""
         if course.stop_reason == CLOSED_FORM:
             yield from same(file, "course", (course.epochs, course.best_epoch, course.losses), (1, 1, []))
             yield from same(file, "state_hash", training.state_hash, "")
             return
+        config = self._configured(training)
         if self._print is not None:
-            steps = -(-self._print.n_train // self.cell.config["training"]["batch_size"])
-            steps = min(steps, self.budget.get("batches_per_epoch") or steps)
+            steps = -(-self._print.n_train // config["training"]["batch_size"])
+            steps = min(steps, config["budget"].get("batches_per_epoch") or steps)
             yield from same(file, "course.steps_per_epoch", course.steps_per_epoch, steps)
         if len(course.losses) != course.epochs or course.steps_per_epoch < 1 or not course.epochs:
             yield file, "course", Message("history and losses do not go together")
             return
-        rule = StoppingRule(**{field.name: self.budget[field.name] for field in fields(StoppingRule)})
+        rule = StoppingRule(**{field.name: config["budget"][field.name] for field in fields(StoppingRule)})
         pilots = [others[unit] for slot in range(PILOTS) if (unit := Unit(Stage.TRIAL, slot)) in others]
         cut = training.stage == Stage.PROPOSAL or (training.stage == Stage.TRIAL and training.index >= PILOTS)
         rungs = dict(sampler.thresholds(self.budget.get("rungs") or (), pilots)) if cut else {}

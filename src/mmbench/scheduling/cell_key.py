@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from mmbench import fingerprint
 from mmbench.data.conditions import SLICE, ModalityCondition
-from mmbench.messages import Refusal
+from mmbench.messages import Refusal, conjoined
 from mmbench.scheduling.configuration import Section
 from mmbench.store.schema import Cell, Configuration, training_rule
+from mmbench.training.stopping import StoppingRule
 from mmbench.tuning.space import Space
 
 #: Version of what is computed, part of every cell's key: it changes when a configuration gives new numbers.
 RESULTS_VERSION = 4
 #: Training settings that choose the hardware; they change no result beyond rounding.
 WHERE_IT_TRAINS = ("accelerator", "devices")
+#: What a search may vary: whole sections, and keys of others.
+SECTIONS = ("model", "optimizer")
+KEYS = (
+    *(f"training.{name}" for name in ("batch_size", "precision", "neighbours")),
+    *(f"budget.{name}" for name in (*(field.name for field in fields(StoppingRule)), "batches_per_epoch")),
+)
 
 
 def key_of(cell: Cell) -> str:
@@ -60,6 +70,31 @@ def default_of(config: Section, space: Space) -> Configuration:
         ValueError: for a path that does not exist.
     """
     return {path: _at(config, path) for path in space}
+
+
+def check_searched(space: Space) -> None:
+    """Refuse to search what no training reads, or what chooses the hardware.
+
+    Raises:
+        ValueError: for such a path.
+    """
+    for path in space:
+        if path.partition(".")[0] not in SECTIONS and path not in KEYS:
+            raise Refusal(
+                "search.{path}: no training reads it; searched are keys of {sections}, and {keys}",
+                path=path,
+                sections=conjoined(SECTIONS),
+                keys=", ".join(KEYS),
+            )
+
+
+def with_values(config: Section, configuration: Configuration) -> dict[str, Any]:
+    """A configuration with other values at some of its paths."""
+    merged = copy.deepcopy(dict(config))
+    for path, value in configuration.items():
+        *sections, name = path.split(".")
+        functools.reduce(lambda node, part: node[part], sections, merged)[name] = value
+    return merged
 
 
 def _at(config: Section, path: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import json
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from mmbench.data.held_out import target_in_name, target_of
 from mmbench.data.readers.recommendations import read_recommendations
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.nn.recommender import Recommender
-from mmbench.scheduling.cell_key import default_of, key_of
+from mmbench.scheduling.cell_key import check_searched, default_of, key_of, with_values
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys, recorded_training
 from mmbench.scheduling.model_classes import class_of
 from mmbench.scheduling.own_code import own_files
@@ -140,7 +139,8 @@ class Job:
         """Input of tuning, without the test split.
 
         Raises:
-            ValueError: for a condition the dataset cannot serve or a search path that does not exist.
+            ValueError: for a condition the dataset cannot serve, or a search path that does not exist or that no
+                training reads.
         """
         dataset = self.dataset()
         condition = self.config.modality
@@ -149,6 +149,9 @@ class Job:
             self._check_states()
         inside = self._inside(dataset) if self.model_class.uses_content else None
         space = read_space(self.config.plain["search"])
+        default = default_of(self.config.plain, space)
+        if self.trust is None:  # records of earlier versions may say that they searched what nothing reads
+            check_searched(space)
         return CellTask(
             cell=self.cell,
             train=dataset.split.train,
@@ -156,7 +159,7 @@ class Job:
             features=dataset.features if self.model_class.uses_content else {},
             condition=condition,
             space=space,
-            default=default_of(self.config.plain, space),
+            default=default,
             budget=self.config.budget,
             recipe=functools.partial(_recipe, self.model_class, self.config.plain, self._recommendations(dataset)),
             split_fingerprint=dataset.split.tuning_fingerprint,
@@ -299,10 +302,7 @@ def _recipe(
     configuration: Configuration,
 ) -> tuple[ModelFactory, TrainingSettings]:
     """Build a model factory and training settings from the job's configuration with the values of one slot."""
-    merged: dict[str, Any] = copy.deepcopy(dict(plain))
-    for path, value in configuration.items():
-        *sections, name = path.split(".")
-        functools.reduce(lambda node, part: node[part], sections, merged)[name] = value
+    merged = with_values(plain, configuration)
     arguments = _arguments(merged["model"])
     if recommendations is not None:
         arguments["recommendations"] = torch.from_numpy(recommendations)
