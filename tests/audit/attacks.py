@@ -95,8 +95,12 @@ def for_all(forger: Forger, change: Callable[[Plain], Plain], *kinds: str) -> No
 #: Edits of a choice, which choosing again would undo.
 PICKED = ("a configuration picked by hand", "a choice by test: another trial's score raised, and that trial chosen")
 
-#: An edit of a sweep whose second revision adds a condition, and raises none.
-OF_ADDED = "what had been opened by then removed from a revision that adds a condition"
+#: Edits of a sweep whose second revision adds a condition, and raises none.
+OPENED = "what had been opened by then removed from a revision that adds a condition"
+RENAMED = "the folder of a control renamed, as one that was set aside"
+SHORT = "want of memory of a final run in the place of a control's result, the copy of its seal left"
+WITHOUT_COPY = "want of memory of a final run in the place of a control's result, nothing of its seal left"
+OF_ADDED = (OPENED, RENAMED, SHORT, WITHOUT_COPY)
 
 
 def unchosen(forger: Forger, folder: Path) -> Path:
@@ -268,17 +272,21 @@ def _(forger: Forger) -> None:
 def _(forger: Forger) -> None:
     folder = forger.cell("text")
     record = unchosen(forger, folder)
-    for ending in (paths.VALIDATION, paths.STATE, paths.RANKS):
-        forger.remove(forger.beside(record, ending))
-    failed = {"course": None, "n_parameters": None, "validation_hash": "", "state_hash": ""}
-    failure = {"reason": "RuntimeError: out of memory", "traceback": ""}
-    forger.write(record, {**forger.read(record), **failed, "failure": failure})
+    as_failed(forger, record, "RuntimeError: out of memory")
     for choice in folder.rglob(paths.choice_file(folder).name):
         if forger.read(choice)["n_trials"] > int(record.stem):
             forger.change(choice, ("n_failed",), lambda n: n + 1, keep=False)
     for seal in folder.rglob(paths.seal_file(folder).name):
         name = forger.beside(record, paths.RANKS).relative_to(folder).as_posix()
         forger.change(seal, ("files",), lambda files, name=name: {k: v for k, v in files.items() if k != name}, False)
+
+
+def as_failed(forger: Forger, record: Path, reason: str) -> None:
+    """Let the record of a training say that it failed."""
+    for ending in (paths.VALIDATION, paths.STATE, paths.RANKS, paths.LISTS):
+        forger.remove(forger.beside(record, ending))
+    failed = {"course": None, "n_parameters": None, "validation_hash": "", "state_hash": ""}
+    forger.write(record, {**forger.read(record), **failed, "failure": {"reason": reason, "traceback": ""}})
 
 
 @attack("a rival's trial given a weaker state, ranked honestly")
@@ -481,7 +489,7 @@ def _(forger: Forger) -> None:
     forger.change(forger.manifest, ("revisions", 1, "opened"), lambda _: [], keep=False)
 
 
-@attack(OF_ADDED)
+@attack(OPENED)
 def _(forger: Forger) -> None:
     ATTACKS["what had been opened by then removed from a revision"](forger)
 
@@ -750,10 +758,22 @@ def _(forger: Forger) -> None:
     forger.remove(paths.seal_copy(forger.cell("text_shuffled_image")))
 
 
+@attack("the choice of a control gone, all other files left")
+def _(forger: Forger) -> None:
+    forger.remove(paths.choice_file(forger.cell("text_shuffled_image")))
+
+
 @attack("the folder of a control gone, and its rows of the ledger")
 def _(forger: Forger) -> None:
     forger.remove(forger.cell("text_shuffled_image"))
     forger.write_rows([row for row in forger.rows() if row["modality"] != "text_shuffled_image"])
+
+
+@attack(RENAMED)
+def _(forger: Forger) -> None:
+    folder = forger.cell("text_shuffled_image")
+    forger.copy(folder, folder.with_name(f"{folder.name}{paths.STALE}12345678"))
+    forger.remove(folder)
 
 
 @attack("the record of a control's cell gone, all other files left")
@@ -1017,10 +1037,14 @@ def cut(forger: Forger, file: Path) -> None:
 
 @attack("a failure beside a result")
 def _(forger: Forger) -> None:
-    key = forger.read(paths.cell_file(forger.cell("fused")))["key"]
-    hidden = {"kind": "failure", "schema_version": forger.read(forger.manifest)["schema_version"], "key": key}
-    file = paths.failure_file(forger.cell("fused"))
-    forger.write(file, {**hidden, "reason": "RuntimeError: out of memory", "traceback": ""})
+    write_failure(forger, forger.cell("fused"), "RuntimeError: out of memory")
+
+
+def write_failure(forger: Forger, folder: Path, reason: str) -> None:
+    """Let a cell say that it failed."""
+    known = {"schema_version": forger.read(forger.manifest)["schema_version"]}
+    known["key"] = forger.read(paths.cell_file(folder))["key"]
+    forger.write(paths.failure_file(folder), {"kind": "failure", **known, "reason": reason, "traceback": ""})
 
 
 @attack("a failure in the place of a result")
@@ -1030,10 +1054,30 @@ def _(forger: Forger) -> None:
     forger.remove(paths.seal_file(folder), *forger.tables(paths.RANKS, folder), *forger.tables(paths.LISTS, folder))
 
 
+@attack("a failure in the place of a result and of the copy of its seal")
+def _(forger: Forger) -> None:
+    ATTACKS["a failure in the place of a result"](forger)
+    forger.remove(paths.seal_copy(forger.cell("fused")))
+
+
 @attack("a failure in the place of a result, one of its final runs gone")
 def _(forger: Forger) -> None:
     ATTACKS["a failure in the place of a result"](forger)
     without(forger, forger.finals(forger.cell("fused"))[-1])
+
+
+@attack(SHORT)
+def _(forger: Forger) -> None:
+    folder, reason = forger.cell("text_shuffled_image"), "out of memory: MemoryError: Unable to allocate 8.00 GiB"
+    as_failed(forger, forger.finals(folder)[0], reason)
+    write_failure(forger, folder, f"final run with seed 1 failed: {reason}")
+    forger.remove(paths.seal_file(folder), *forger.tables(paths.RANKS, folder), *forger.tables(paths.LISTS, folder))
+
+
+@attack(WITHOUT_COPY)
+def _(forger: Forger) -> None:
+    ATTACKS[SHORT](forger)
+    forger.remove(paths.seal_copy(forger.cell("text_shuffled_image")))
 
 
 @attack("records of other settings set aside by a stale folder")

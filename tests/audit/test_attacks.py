@@ -126,7 +126,7 @@ def test_an_edit_is_seen_at_no_lower_level(words: str, request: pytest.FixtureRe
 
 def check_edit(words: str, request: pytest.FixtureRequest, everything: bool) -> None:
     plain, rehashed = EDITS[words]
-    with Forger(request.getfixturevalue("added" if words == OF_ADDED else "honest")) as forger:
+    with Forger(request.getfixturevalue("added" if words in OF_ADDED else "honest")) as forger:
         plan = plan_of(forger.folder)
         ATTACKS[words](forger)
         assert seen_by(forger, plan, words, everything) == expected(plain, everything)

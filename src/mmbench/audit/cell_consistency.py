@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from mmbench import fingerprint, paths
 from mmbench.audit.condition_names import effect, meant_by
-from mmbench.audit.findings import CLOCKS_APART, Doubt, Said, hash_holds, moment, read_aside, same
+from mmbench.audit.findings import (
+    CLOCKS_APART,
+    OF_THE_MACHINE,
+    Doubt,
+    Said,
+    hash_holds,
+    moment,
+    read_aside,
+    same,
+)
 from mmbench.audit.opened import CellInSweep, missed_seals, without_result
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.dataset import DatasetConfig
@@ -96,7 +105,7 @@ class CellAudit:
         yield from self._numbers(by_unit)
         yield from self._ledger(by_unit)
         yield from self._failure(by_unit)
-        yield from without_result(self.in_sweep)
+        yield from without_result(self.in_sweep, failed_at_test=self._failed_at_test(by_unit))
         yield from missed_seals(self.in_sweep)
         if not paths.choice_file(self.folder).exists():
             return
@@ -132,28 +141,39 @@ class CellAudit:
             yield from same(file, "key", failure.key, self.cell.key)
             if paths.seal_file(self.folder).exists():
                 yield file, "file", Message("there is a result and a failure")
-            elif not self._follows(by_unit):
+                return
+            failed = self._failed(by_unit)
+            if failed is None:
                 why = Message("no training failed that it would follow from, and some are missing; it is not confirmed")
                 yield file, "reason", Doubt(why)
+                return
+            reasons = [training.failure.reason for training in failed if training.failure is not None]
+            if all(reason.startswith(OF_THE_MACHINE) for reason in reasons or [failure.reason]):
+                why = Message("it follows from want of memory or crashes of workers alone; it is not confirmed")
+                yield file, "reason", Doubt(why)
 
-    def _follows(self, by_unit: Mapping[Unit, Training]) -> bool:
-        """Whether the trainings give a failure: none has a result, a final run failed, or only test was left."""
+    def _failed_at_test(self, by_unit: Mapping[Unit, Training]) -> bool:
+        """Whether the cell failed when only test was left: ranking its final runs shows whether that follows."""
+        return paths.failure_file(self.folder).exists() and self._failed(by_unit) == []
+
+    def _failed(self, by_unit: Mapping[Unit, Training]) -> list[Training] | None:
+        """Trainings from which a failure follows: all that were tried, or final runs; None where one is missing."""
         effort = self.cell.effort
-        tried = [
-            *(by_unit.get(Unit(Stage.TRIAL, number)) for number in range(effort.trials)),
-            *(by_unit.get(Unit(Stage.PROPOSAL, number)) for number in range(effort.proposals)),
+        units = [
+            *(Unit(Stage.TRIAL, number) for number in range(effort.trials)),
+            *(Unit(Stage.PROPOSAL, number) for number in range(effort.proposals)),
         ]
-        if None in tried:
-            return False
-        if not any(training is not None and training.succeeded for training in tried):
-            return True
+        tried = [by_unit[unit] for unit in units if unit in by_unit]
+        if len(tried) < len(units):
+            return None
+        if not any(training.succeeded for training in tried):
+            return tried
         if not paths.choice_file(self.folder).exists():
-            return False
+            return None
         choice = records.read(paths.choice_file(self.folder), Choice)
-        finals = [t for unit, t in by_unit.items() if unit.stage == Stage.FINAL]
-        if any(not final.succeeded and final.configuration == choice.configuration for final in finals):
-            return True
-        return len(finals) >= effort.seeds  # ranking them shows whether it follows
+        finals = [training for unit, training in by_unit.items() if unit.stage == Stage.FINAL]
+        failed = [one for one in finals if not one.succeeded and one.configuration == choice.configuration]
+        return failed if failed or len(finals) >= effort.seeds else None
 
     def _states(self, by_unit: Mapping[Unit, Training]) -> Said:
         """No two trainings end in the same state, for each has a seed of its own."""

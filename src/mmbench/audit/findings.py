@@ -12,8 +12,9 @@ from typing import Any
 from mmbench import paths
 from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import told
-from mmbench.store import records
+from mmbench.store import crashes, records
 from mmbench.store.schema import (
+    SHORT_OF_MEMORY,
     CellName,
     PlannedCell,
     Stage,
@@ -32,6 +33,8 @@ class Doubt:
 Said = Iterator[tuple[Path, str, Message | Doubt]]
 #: How far the clocks of two machines of a sweep may lie apart.
 CLOCKS_APART = timedelta(minutes=5)
+#: Begins the reason of a failure that another machine, or the same one an hour later, need not have.
+OF_THE_MACHINE = (SHORT_OF_MEMORY, crashes.CRASHED)
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def _refuse_short_of_memory(error: Exception) -> None:
     from mmbench.training import allocation  # what it imports takes seconds, and a report needs none of it
 
     if allocation.is_out_of_memory(error):
-        raise Refusal(told(MemoryError(allocation.reason(error).removeprefix(allocation.SHORT)))) from error
+        raise Refusal(told(MemoryError(allocation.reason(error).removeprefix(SHORT_OF_MEMORY)))) from error
 
 
 def _place(sweep_dir: Path, cell: CellName | None) -> str:

@@ -47,8 +47,9 @@ def without_record(cell: CellInSweep) -> Said:
     """
     yield from missed_seals(cell)
     folder, planned = cell.folder, cell.planned
-    sealed = any(folder in seal.parents for seal in paths.seals_of(folder))
-    if str(planned.name) in cell.manifest.noted() or sealed or _ranked_test(folder):
+    places = [folder, *(aside for aside in paths.set_aside_dirs(folder) if _is_of(aside, planned.key))]
+    sealed = any(place in seal.parents for place in places for seal in paths.seals_of(folder))
+    if str(planned.name) in cell.manifest.noted() or sealed or any(map(_ranked_test, places)):
         yield paths.cell_file(folder), "file", Doubt(Message(RESULT_GONE))
         return
     known = {*cell.set_aside, *(training.hash for training in trainings_of_stale(folder))}
@@ -59,20 +60,36 @@ def without_record(cell: CellInSweep) -> Said:
             return  # so are all others where somebody took a folder away to run it again
 
 
-def without_result(cell: CellInSweep) -> Said:
+def _is_of(folder: Path, key: str) -> bool:
+    """Whether the folder of a cell holds records of a key."""
+    try:
+        return records.key_of(folder) == key
+    except ValueError:  # of another version
+        return False
+
+
+def without_result(cell: CellInSweep, *, failed_at_test: bool) -> Said:
     """A test split that was opened has a result; without it a contrast that went wrong could be kept back.
 
     A seal leaves a copy where it will be kept as an earlier look, ranks are written before it, and the next revision of
     the plan notes it. A sweep that was stopped in between, or lost files, has its seal once the command is run again.
+
+    Args:
+        cell: the cell.
+        failed_at_test: whether it failed when test was ranked, which leaves ranks and no seal.
     """
     folder = cell.folder
-    sealed = paths.seal_file(folder)
-    if sealed.exists() or paths.failure_file(folder).exists():
+    sealed, chosen = paths.seal_file(folder), paths.choice_file(folder)
+    if sealed.exists():
+        if not chosen.exists():
+            yield chosen, "file", Doubt(Message(RESULT_GONE))
         return
     of_looks = {name for look in records.read_looks(folder) for name in look.seal.files}
     seals = (*paths.seals_of(folder), *paths.damaged_seals(cell.sweep_dir, folder))
     noted = str(cell.planned.name) in cell.manifest.noted() and not seals
-    if noted or paths.seal_copy(folder).exists() or _ranked_test(folder) - of_looks:
+    ranked = not failed_at_test and _ranked_test(folder) - of_looks
+    kept = not chosen.exists() and of_looks
+    if noted or kept or ranked or paths.seal_copy(folder).exists():
         yield sealed, "file", Doubt(Message(RESULT_GONE))
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmbench import fingerprint, paths
-from mmbench.audit.findings import Finding, folder_of
+from mmbench.audit.findings import OF_THE_MACHINE, Finding, folder_of
 from mmbench.audit.recorded import Recorded, Sources
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.metrics import per_user
@@ -19,10 +19,9 @@ from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import told
 from mmbench.sealing.score_test import evaluator_of_test, ranked
-from mmbench.store import crashes, ledger, records
+from mmbench.store import ledger, records
 from mmbench.store.records import read_ranking
-from mmbench.store.schema import Manifest, PlannedCell, Stage, Training, Unit
-from mmbench.training import allocation
+from mmbench.store.schema import SHORT_OF_MEMORY, Manifest, PlannedCell, Stage, Training, Unit
 from mmbench.training.fit import machine, rebuild
 from mmbench.training.settings import check_machine
 from mmbench.training.stopping import SELECTION_METRIC
@@ -31,8 +30,6 @@ from mmbench.tuning.study import Trained, train
 #: Where the bits of a result are another machine's, validation scores may differ by this share of the best one: the
 #: mean over the epochs that both trainings ran, and the best score. So may the score on test.
 TOLERANCE = 0.05
-#: Begins the reason of a failure that another machine, or the same one an hour later, need not have.
-OF_THE_MACHINE = (allocation.SHORT, crashes.CRASHED)
 #: Share of altered trainings that the printed probability speaks of.
 ALTERED = 0.1
 
@@ -126,10 +123,10 @@ def retrain(
     check_machine(settings.accelerator, settings.precision, compiled=settings.compile)
     trained = train(recorded.task, recorded.store, place.unit, training.configuration, graph_dir)
     again = trained.record
-    if training.succeeded and again.failure is not None and again.failure.reason.startswith(allocation.SHORT):
-        raise Refusal(told(MemoryError(again.failure.reason.removeprefix(allocation.SHORT))))
+    if training.succeeded and again.failure is not None and again.failure.reason.startswith(SHORT_OF_MEMORY):
+        raise Refusal(told(MemoryError(again.failure.reason.removeprefix(SHORT_OF_MEMORY))))
     if training.failure is not None and training.failure.reason.startswith(OF_THE_MACHINE):
-        same = again.failure is not None and again.failure.reason.startswith(allocation.SHORT)
+        same = again.failure is not None and again.failure.reason.startswith(SHORT_OF_MEMORY)
         return Retrained(place, None, exact=False, confirmed=same)
     # The machine is the ledger's word, which no hash covers: whoever writes another one has the training counted as
     # loose, and the same bits are the same bits whatever it says.

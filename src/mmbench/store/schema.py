@@ -38,6 +38,8 @@ def training_rule(budget: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in budget.items() if name not in HOW_OFTEN}
 
 
+#: Begins the reason of a training that failed for want of memory.
+SHORT_OF_MEMORY = "out of memory: "
 #: Why a model that is computed stopped; it has no parameters to be kept, and is computed again.
 CLOSED_FORM = "closed_form"
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import torch
 
+from mmbench.store.schema import SHORT_OF_MEMORY
+
 #: Names of ``malloc.h`` and their values.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 TRIM_BYTES = 1 << 30
@@ -21,8 +23,6 @@ TRIM_BYTES = 1 << 30
 LARGE_BYTES = 1 << 30
 #: What torch says where its allocators or those of its libraries have no memory left; not all have their own exception.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "ALLOC_FAILED")
-#: Begins the reason of a training that failed for want of memory.
-SHORT = "out of memory: "
 
 
 def keep_freed_memory() -> bool:
@@ -79,7 +79,7 @@ def reason(error: BaseException) -> str:
     if wanting is None:
         return f"{type(error).__name__}: {error}"
     # What follows counts the bytes of other processes; it stays in the traceback, which no hash covers.
-    return f"{SHORT}{type(wanting).__name__}: {str(wanting).partition(' GPU ')[0]}"
+    return f"{SHORT_OF_MEMORY}{type(wanting).__name__}: {str(wanting).partition(' GPU ')[0]}"
 
 
 def release() -> None:
