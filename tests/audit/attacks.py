@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from mmbench.sealing.score_test import evaluator_of_test, stored_rankings
 from mmbench.store import records
 from mmbench.store.files import read_state, write_parquet
 from mmbench.store.records import ranking_frames
-from mmbench.store.schema import TRAININGS, Manifest, Stage
+from mmbench.store.schema import TRAININGS, FinalRun, Manifest, Stage, hashed
 from mmbench.training.fit import rebuild
 from mmbench.training.loop import validation_scores
 from mmbench.training.stopping import SELECTION_METRIC
@@ -514,6 +515,19 @@ def _(forger: Forger) -> None:
     for folder in forger.cells():
         for file in (folder / "looks").rglob(paths.seal_file(folder).name):
             forger.write(file, {**forger.read(file), "test_hash": "0" * 64, "finals": [1], "runs": ["x"], "files": {}})
+
+
+@attack("a final run of an earlier look exchanged, an empty file among the damaged ones")
+def _(forger: Forger) -> None:
+    record = next(
+        final for cell in forger.cells() for aside in paths.aside_dirs(cell) for final in forger.finals(aside)
+    )
+    exchanged = {**forger.read(record), "n_parameters": 1}
+    forger.write(record, msgspec.to_builtins(hashed(msgspec.convert(exchanged, FinalRun))))
+    lost = paths.damaged_dir(forger.folder) / record.relative_to(forger.folder)
+    forger.touch(lost)
+    lost.parent.mkdir(parents=True, exist_ok=True)
+    lost.write_bytes(b"")
 
 
 @attack("test ranks of an earlier look halved")

@@ -280,7 +280,11 @@ def test_what_was_lost_and_came_out_otherwise_passes(tmp_path: Path) -> None:
     with Forger(sweep) as forger:
         rows = forger.rows()
         (place,) = (n for n, row in enumerate(rows) if (row["stage"], row["index"]) == ("tune", 1))
-        rows[place] |= {"hash": "0" * 64, "score": rows[place]["score"] * 1.0001}
+        (lost,) = paths.damaged_records(sweep, cell, Stage.TRIAL, 1)
+        forger.change(lost, ("course", "validated"), lambda score: score * 1.0001)
+        before = hashed(records.read(lost, Trial))
+        records.write(lost, before)
+        rows[place] |= {"hash": before.hash, "score": before.score}
         forger.write_rows(rows)
         run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", cells=ONE)
         passes(sweep)

@@ -30,7 +30,7 @@ from mmbench.data.dataset import DatasetConfig
 from mmbench.data.held_out import CANDIDATES, target_in_name
 from mmbench.data.interactions import Interactions
 from mmbench.data.splits import PROTOCOLS, Split, sealed_fingerprint
-from mmbench.messages import Message
+from mmbench.messages import Message, Template
 from mmbench.scheduling.cell_key import default_of, key_of, with_values
 from mmbench.store import bounds, records
 from mmbench.store.records import Look, table_fingerprint
@@ -59,6 +59,9 @@ from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.cell import SEEDS_PER_DRAW, CellFailed, slots_of, versions_hash
 from mmbench.tuning.choice import choose
 from mmbench.tuning.space import configuration_hash, read_space
+
+#: What is said of a final run of an earlier look that was lost, and is another one since it was repeated.
+REPEATED = Template("final run {number} was repeated and is not the one that was sealed then")
 
 
 class CellAudit:
@@ -397,7 +400,7 @@ class CellAudit:
             {training.hash for training in by_unit.values()} | {t.hash for _, t in self._aside()} | {*self.set_aside}
         )
         for value, (_, row) in rows.items():
-            if value not in known and not self._was_lost(row.unit):
+            if value not in known and not self._was_lost(row.unit, value):
                 yield (
                     self.ledger_file,
                     f"{self.cell.name} {row.stage} {row.index}",
@@ -420,9 +423,21 @@ class CellAudit:
                 Message("a final run was finished before the last trial"),
             )
 
-    def _was_lost(self, unit: Unit) -> bool:
-        """Whether a record of a training lies among the damaged files, so that it was run once more."""
-        return bool(paths.damaged_records(self.manifest_file.parent, self.folder, *unit))
+    def _was_lost(self, unit: Unit, *hashes: str) -> bool:
+        """Whether a record of a training lies among the damaged files, so that it was run once more.
+
+        Args:
+            unit: the training.
+            hashes: that of its record, where it must be a certain one; of one that cannot be read nobody knows it.
+        """
+        for file in paths.damaged_records(self.manifest_file.parent, self.folder, *unit):
+            try:
+                record = records.read(file, TRAININGS[unit.stage])
+            except ValueError:
+                return True
+            if (record.cell_key, record.unit) == (self.cell.key, unit) and record.hash in (hashes or [record.hash]):
+                return True
+        return False
 
     def _aside(self) -> list[tuple[Path, Training]]:
         return read_aside(self.folder, self.cell.key)
@@ -458,9 +473,12 @@ class CellAudit:
         yield from same(file, "seal.finals", seal.finals, list(range(1, seeds + 1)))
         finals = [by_unit.get(Unit(Stage.FINAL, number)) for number in seal.finals]
         runs = [None if final is None else final.hash for final in finals]
-        if not now:  # what was lost and repeated since may have come out otherwise
-            places = zip(seal.finals, seal.runs, runs, strict=False)
-            runs = [old if self._was_lost(Unit(Stage.FINAL, number)) else run for number, old, run in places]
+        lost = set() if now else self._lost(seal)
+        for place, (number, old) in enumerate(zip(seal.finals, seal.runs, strict=False)):
+            if number in lost and runs[place] != old:  # what was repeated since may have come out otherwise
+                if runs[place] is not None:
+                    yield file, "runs", Doubt(Message(REPEATED, number=number))
+                runs[place] = old
         yield from same(file, "runs", seal.runs, runs)
         for final in finals:
             if final is not None:
@@ -512,23 +530,33 @@ class CellAudit:
             for file in sorted(there - sealed - expected):
                 yield file, "file", Message("the seal does not name it")
         read: dict[Path, dict[str, NDArray[Any]]] = {}  # ranks that were read with their lists
-        lost = [] if now else [number for number in finals if self._was_lost(Unit(Stage.FINAL, number))]
-        repeated = tuple(paths.final_file(look.folder, number, "").name for number in lost)
+        lost = set() if now else self._lost(seal)
+        repeated = {paths.final_file(look.folder, number, "").name: number for number in lost}
         for file in sorted(sealed & (expected | shuffled)):
-            stays = look.folder != self.folder and look.folder in file.parents and not file.name.startswith(repeated)
+            stays = look.folder != self.folder and look.folder in file.parents
             if not (now or stays):
                 continue  # it was written again when the test split was opened once more, whose seal has it
+            number = next((number for name, number in repeated.items() if file.name.startswith(name)), None)
             if not file.exists():
-                yield file, "file", Message("it is missing")
+                if number is None:
+                    yield file, "file", Message("it is missing")
                 continue
             columns = read.pop(file, None) or bounds.read_table(file)
-            yield from same(file, "file", table_fingerprint(columns), held[file])
+            if number is None:
+                yield from same(file, "file", table_fingerprint(columns), held[file])
+            elif table_fingerprint(columns) != held[file]:
+                yield file, "file", Doubt(Message(REPEATED, number=number))
             if file.name.endswith(paths.RANKS):
                 yield from self._ranks(file, columns, "" if file in among else seal.test_hash)
             else:
                 ranked = file.with_name(file.name.removesuffix(paths.LISTS) + paths.RANKS)
                 read[ranked] = bounds.read_table(ranked)
                 yield from _lists(file, columns, read[ranked])
+
+    def _lost(self, seal: Seal) -> set[int]:
+        """Final runs of an earlier look whose record was lost."""
+        runs = zip(seal.finals, seal.runs, strict=False)
+        return {number for number, run in runs if self._was_lost(Unit(Stage.FINAL, number), run)}
 
     def _without_ranks(self, seal: Seal, by_unit: Mapping[Unit, Training]) -> dict[str, Unit]:
         """Trials and proposals that rank nothing of test, by what the seal calls them."""
