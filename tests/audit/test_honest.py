@@ -570,12 +570,17 @@ def test_a_cell_whose_final_run_ranks_nothing_of_test_has_failed_and_passes(
     assert [finding.doubt for finding in held.findings] == [True]  # a failure that does not come again
 
 
-def test_a_cell_whose_final_run_failed_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("raised", [False, True])
+def test_a_cell_whose_final_run_failed_passes(raised: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of one that has a result of fewer final runs."""
+
     def broken(build: Any, data: Any, train: Any, valid: Any, settings: Any, seed: int, **named: Any) -> Fitted:
         if seed == 2:
             raise RuntimeError("cannot be built")
         return fit.fit(build, data, train, valid, settings, seed, **named)
 
+    if raised:
+        run(tmp_path, "s", "budget.trials=1", "budget.seeds=1", cells=ONE)
     monkeypatch.setattr(study, "fit", broken)
     sweep = run(tmp_path, "s", "budget.trials=1", "budget.seeds=2", cells=ONE)
     assert paths.failure_file(paths.cell_dirs(sweep)[0]).exists()

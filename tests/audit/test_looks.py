@@ -24,7 +24,8 @@ from mmbench.report.reading import read_sweep
 from mmbench.store import records
 from mmbench.store.mending import mend
 from mmbench.store.schema import Manifest, Seal, hashed
-from tests.audit.conftest import run
+from tests.audit import levels
+from tests.audit.conftest import SOURCES, run
 from tests.audit.forger import DROPPED, Forger
 from tests.audit.test_attacks import plan_of
 
@@ -76,6 +77,31 @@ def test_a_forced_command_appends_a_revision_with_the_seal_of_then(tmp_path: Pat
     assert not check_kept_elsewhere(sweep, plan, "")
     swept(tmp_path, 3)
     assert revisions(sweep)[2:] == [(3, [seal])]
+
+
+@pytest.mark.parametrize("words", [("budget.trials=2", "budget.seeds=3"), ("budget.trials=4", "budget.seeds=1")])
+def test_a_raise_that_was_killed_accuses_nobody(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is doubted until the folder is claimed: after that the table says that the cell is not finished."""
+    sweep = swept(tmp_path, 2)
+    why = "more trials or final runs are planned than it has; run the command of the sweep again"
+    planned = f"{cell_of(sweep).relative_to(sweep)}/cell.json: effort: {why}"
+    for point, expected in (("planned", [planned]), ("fitted", []), ("ledger", None), ("fitted", [])):
+
+        def killed(here: str, point: str = point) -> None:
+            if here == point:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as once:
+            once.setattr(faults, "reach", killed)
+            with pytest.raises(KeyboardInterrupt):
+                run(tmp_path, "s", *words, cells=ONE)
+        assert expected is None or found(sweep) == expected
+        assert all(finding.doubt for finding in consistency.check(sweep))
+    assert not levels.rescored(sweep, SOURCES)  # one training more, which ranks nothing of test yet
+    run(tmp_path, "s", *words, cells=ONE)
+    assert not found(sweep)
 
 
 def test_a_result_that_was_taken_away_is_doubted_in_an_archive_too(tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ from mmbench.store.schema import (
     Configuration,
     Course,
     DataPrint,
+    Effort,
     LedgerRow,
+    Revision,
     Seal,
     Stage,
     Training,
@@ -123,8 +125,9 @@ class CellAudit:
         """Every opening of the test split, the last one too, against its choice, its final runs and its files."""
         for look in records.read_looks(self.folder):
             kept = paths.look_dir(self.folder, look.number)
-            now = look.number > paths.looks_kept(self.folder)
-            file = paths.seal_file(self.folder if now else kept)
+            last = look.number > paths.looks_kept(self.folder)
+            file = paths.seal_file(self.folder if last else kept)
+            now = last and not self._outgrown
             of_look = {
                 **{unit: training for unit, training in by_unit.items() if _took_part(unit, look.trials)},
                 **{
@@ -142,7 +145,7 @@ class CellAudit:
         if file.exists():
             failure = records.read(file, CellFailure)
             yield from same(file, "key", failure.key, self.cell.key)
-            if paths.seal_file(self.folder).exists():
+            if paths.seal_file(self.folder).exists() and not self._outgrown:
                 yield file, "file", Message("there is a result and a failure")
                 return
             failed = self._failed(by_unit)
@@ -235,9 +238,13 @@ class CellAudit:
         ]
         own = versions_hash(cell.versions)  # a later revision has others where the cell was begun afresh
         yield from same(file, "versions", own, own if own in versions else next(iter(versions), None))
-        expected = {"trials": len(self._slots), "proposals": self.budget.get("tpe", 0), "seeds": planned.seeds}
-        yield from same(file, "effort", msgspec.to_builtins(cell.effort), expected)
-        yield from same(self.manifest_file, "trainings", planned.trainings, cell.effort.trainings)
+        expected = self._effort(planned.trials, planned.seeds)
+        if self.unclaimed:
+            why = Message("more trials or final runs are planned than it has; run the command of the sweep again")
+            yield file, "effort", Doubt(why)
+        else:
+            yield from same(file, "effort", *(msgspec.to_builtins(effort) for effort in (cell.effort, expected)))
+        yield from same(self.manifest_file, "trainings", planned.trainings, expected.trainings)
 
     def _seen(self, features: Mapping[str, str]) -> dict[str, str]:
         """Fingerprints of the modalities that the condition keeps; another one may have come later to the data."""
@@ -248,6 +255,33 @@ class CellAudit:
         """The configuration of each random slot of the plan."""
         default = default_of(self.cell.config, self.space)
         return slots_of(self.cell.name, self.space, default, self.planned.trials, self.cell.given)
+
+    def _effort(self, trials: int, seeds: int) -> Effort:
+        """How often the cell is trained under a plan of so many trials, no more than those of now, and final runs."""
+        return Effort(trials=len(self._slots[: max(trials, 1)]), proposals=self.budget.get("tpe", 0), seeds=seeds)
+
+    @functools.cached_property
+    def _revisions(self) -> list[Revision]:
+        """Those that planned the cell under its key."""
+        return [r for r in self.manifest.revisions if r.cells.get(str(self.cell.name)) == self.cell.key]
+
+    @functools.cached_property
+    def unclaimed(self) -> bool:
+        """Whether effort was raised in the plan and not yet in the record, as a kill between both leaves it."""
+        efforts = [self._effort(revision.trials, revision.seeds) for revision in self._revisions]
+        now = self._effort(self.planned.trials, self.planned.seeds)
+        return self.cell.effort in efforts[:-1] and self.cell.effort != now == efforts[-1]
+
+    @functools.cached_property
+    def _outgrown(self) -> bool:
+        """Whether more final runs were planned since the last seal, as a revision notes it: it is an earlier look."""
+        file, held = paths.seal_file(self.folder), set(self.manifest.seals_of(self.cell.name, self.cell.key).values())
+        if not held or not file.exists():
+            return False
+        seal = records.read(file, Seal)
+        looks = (paths.look_dir(self.folder, number) for number in range(1, paths.looks_kept(self.folder) + 1))
+        kept = {records.read(paths.seal_file(look), Seal).hash for look in looks}
+        return len(seal.finals) < self.cell.effort.seeds and seal.hash in held - kept
 
     def _training(self, training: Training, others: Mapping[Unit, Training], folder: Path) -> Said:
         """One training against what its place in the plan gives, and against its own arrays."""
@@ -407,8 +441,7 @@ class CellAudit:
                     Message("a training is listed whose record is not there"),
                 )
         # What was raised before a look was kept, and what was repeated because its record was lost, comes later.
-        own = [r.trials for r in self.manifest.revisions if r.cells.get(str(self.cell.name)) == self.cell.key]
-        planned = min(own, default=self.cell.effort.trials)
+        planned = min((revision.trials for revision in self._revisions), default=self.cell.effort.trials)
         listed = [
             (place, row.unit)
             for value, (place, row) in rows.items()
@@ -467,7 +500,7 @@ class CellAudit:
         yield from hash_holds(file, seal)
         yield from same(file, "cell_key", seal.cell_key, self.cell.key)
         yield from same(file, "choice_hash", seal.choice_hash, choice.hash)
-        planned = {r.seeds for r in self.manifest.revisions if r.cells.get(str(self.cell.name)) == self.cell.key}
+        planned = {revision.seeds for revision in self._revisions}
         seeds = self.cell.effort.seeds if now or look.seeds not in planned else look.seeds
         seeds = min(seeds, len(seal.finals) + 1)  # a list as long as a record says is not made for it
         yield from same(file, "seal.finals", seal.finals, list(range(1, seeds + 1)))

@@ -22,7 +22,7 @@ from mmbench.scheduling.planning import print_of
 from mmbench.sealing.score_test import evaluator_of_test, stored_rankings, views_of_test
 from mmbench.store import bounds
 from mmbench.store.files import State, read_state
-from mmbench.store.records import CellStore, frame_fingerprint, ranking_frames, table_fingerprint
+from mmbench.store.records import CellStore, frame_fingerprint, ranking_frames, read_looks, table_fingerprint
 from mmbench.store.schema import CLOSED_FORM, DataPrint, Seal, Stage, Training, unscored
 from mmbench.training.fit import baseline, evaluator_of_validation, offset_of, popularity_score, rebuild
 from mmbench.training.loop import validation_scores
@@ -66,6 +66,7 @@ class _Again:
 
     Attributes:
         ranks: whether every training so far has a result that ranks the test split.
+        sealed: files of test ranks that an opening of the test split has sealed.
     """
 
     def __init__(self, recorded: Recorded, graph_dir: Path) -> None:
@@ -74,6 +75,9 @@ class _Again:
         self.validation = evaluator_of_validation(task.valid, task.train, task.new_valid, task.target)
         self.test, self.views = evaluator_of_test(task, recorded.split), views_of_test(task, recorded.split)
         self.popularity = popularity_score(self.validation, make_recdata(self.task.train, {}))
+        folder = recorded.store.folder
+        looks = read_looks(folder) if paths.choice_file(folder).exists() else []
+        self.sealed = {file for look in looks for file in look.files()}
         self.ranks = True
 
     def training(self, store: CellStore, training: Training) -> Said:
@@ -131,7 +135,9 @@ class _Again:
             for name, frame in ranking_frames(ranking, ending).items()
         }
         for ending, frame in expected.items():
-            yield from _table(store, training, ending, frame)
+            ranked = store.training_file(unit, ending)
+            if ranked in self.sealed or ranked.exists():  # what was trained since waits for the next opening
+                yield from _table(store, training, ending, frame)
         for modality in paths.shuffled_modalities(store.folder, unit.number) if unit.stage == Stage.FINAL else ():
             if (ending := paths.shuffled_ranks(modality)) not in expected:
                 yield store.training_file(unit, ending), "file", Message("no such ranks belong to it")
