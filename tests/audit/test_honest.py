@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -485,6 +486,31 @@ def test_data_other_than_those_of_the_last_plan_are_found(honest: Path) -> None:
             forger.rehash()
             found = [finding.field for finding in consistency.check(honest)]
             assert found == (["revisions[2].data"] if place else [])
+
+
+def test_a_training_that_ends_while_a_report_reads_accuses_nobody(
+    honest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row comes after its record; between both a kill may come, too."""
+    with Forger(honest) as forger:
+        rows, original = forger.rows(), consistency.set_aside_trainings
+        last = next(record for cell in forger.cells() for record in forger.finals(cell)[-1:])
+        place = forger.row_of(last)
+
+        def meanwhile(sweep_dir: Path) -> set[str]:
+            forger.write_rows(rows)
+            return original(sweep_dir)
+
+        forger.write_rows([row for at, row in enumerate(rows) if at != place])
+        with monkeypatch.context() as once:
+            once.setattr(consistency, "set_aside_trainings", meanwhile)
+            assert not consistency.check(honest)
+        forger.write_rows([row for at, row in enumerate(rows) if at != place])
+        os.utime(forger.ledger, ns=(0, last.stat().st_mtime_ns))
+        said = [(str(finding.reason), finding.doubt) for finding in consistency.check(honest)]
+        assert said == [("it has no row with the hash of this record", True)]
+        forger.write_rows([row for at, row in enumerate(rows) if at != place])
+        assert [finding.doubt for finding in consistency.check(honest)] == [False]
 
 
 @pytest.mark.parametrize("failure", ["crashed", "short of memory"])

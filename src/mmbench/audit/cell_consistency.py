@@ -411,11 +411,14 @@ class CellAudit:
         rows: dict[str, tuple[int, LedgerRow]] = {}
         for place, row in self.rows:
             rows.setdefault(row.hash, (place, row))
+        unlisted = [training.unit for training in by_unit.values() if training.hash not in rows]
         planned_at = min((moment(r.planned_at) for r in self.manifest.revisions), default=None)
         for training in by_unit.values():
             name = self._record(training.unit).relative_to(self.ledger_file.parent).as_posix()
             if training.hash not in rows:
-                yield self.ledger_file, name, Message("it has no row with the hash of this record")
+                why = Message("it has no row with the hash of this record")
+                between = unlisted == [training.unit] and self._is_last(training.unit)
+                yield self.ledger_file, name, Doubt(why) if between else why
                 continue
             place, row = rows[training.hash]
             said = LedgerRow.of(
@@ -455,6 +458,11 @@ class CellAudit:
                 f"{self.cell.name}: order",
                 Message("a final run was finished before the last trial"),
             )
+
+    def _is_last(self, unit: Unit) -> bool:
+        """Whether a record is newer than the ledger: its row comes next, or a kill came between."""
+        record = self._record(unit)
+        return not self.ledger_file.exists() or record.stat().st_mtime_ns >= self.ledger_file.stat().st_mtime_ns
 
     def _was_lost(self, unit: Unit, *hashes: str) -> bool:
         """Whether a record of a training lies among the damaged files, so that it was run once more.

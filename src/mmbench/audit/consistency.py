@@ -50,6 +50,8 @@ SHARED = ("model", "search", "optimizer", "training", "dataset", "statistics")
 PLACES = {"dataset": ("path", "origin")}
 #: Settings of a data set that its name says, so that those of its repetitions are compared by that.
 NAMED = ("name", "encoder")
+#: How often a cell is read while workers write what it is judged by.
+READINGS = 3
 
 
 def check(sweep_dir: Path) -> list[Finding]:
@@ -59,30 +61,66 @@ def check(sweep_dir: Path) -> list[Finding]:
         ValueError: if the folder has no manifest that can be read.
     """
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
-    rows: dict[str, list[tuple[int, LedgerRow]]] = {}
-    for place, row in enumerate(ledger.read(sweep_dir)):
-        rows.setdefault(row.cell_key, []).append((place, row))
+    listed, rows = _state([paths.ledger_file(sweep_dir)]), _rows(sweep_dir)
     set_aside = set_aside_trainings(sweep_dir)
     found = findings(sweep_dir, None, _plan(sweep_dir, manifest))
     found += findings(sweep_dir, None, _times(paths.ledger_file(sweep_dir), rows.values()))
     cells: dict[tuple[str, str], list[tuple[Path, Cell]]] = {}
     for planned in manifest.cells:
-        cell = CellInSweep(sweep_dir, manifest, planned, rows.get(planned.key, []), set_aside)
-
-        def audited(cell: CellInSweep = cell) -> Said:
-            if not paths.cell_file(cell.folder).exists():
-                yield from without_record(cell)
-                return
-            audit = CellAudit(cell)
-            cells.setdefault((cell.planned.dataset, cell.planned.model), []).append((cell.folder, audit.cell))
-            yield from audit.findings()
-
-        found += findings(sweep_dir, planned.name, audited())
+        for _ in range(READINGS):
+            cell = CellInSweep(sweep_dir, manifest, planned, rows.get(planned.key, []), set_aside)
+            before, claimed = _state(_decisive(cell)), list[Cell]()
+            said = findings(sweep_dir, planned.name, _audited(cell, claimed))
+            now = _state([paths.ledger_file(sweep_dir)])
+            if not said or (listed, before) == (now, _state(_decisive(cell))):
+                break
+            listed, rows = now, _rows(sweep_dir)
+        found += said
+        for record in claimed:
+            cells.setdefault((planned.dataset, planned.model), []).append((cell.folder, record))
     repeated: dict[tuple[Shared, str], Cell] = {}
     for (dataset, model), family in cells.items():
         found += findings(sweep_dir, CellName(dataset, model, ""), _family(family))
         found += findings(sweep_dir, CellName(dataset, model, ""), _repetition(*family[0], repeated))
     return found
+
+
+def _rows(sweep_dir: Path) -> dict[str, list[tuple[int, LedgerRow]]]:
+    """Rows of the ledger with their places in it, by the key of their cell."""
+    rows: dict[str, list[tuple[int, LedgerRow]]] = {}
+    for place, row in enumerate(ledger.read(sweep_dir)):
+        rows.setdefault(row.cell_key, []).append((place, row))
+    return rows
+
+
+def _decisive(cell: CellInSweep) -> list[Path]:
+    """Files of a cell that are written when its trainings have ended, or when it is claimed."""
+    named = (paths.cell_file, paths.choice_file, paths.seal_file, paths.failure_file)
+    return [name(cell.folder) for name in named]
+
+
+def _state(files: Iterable[Path]) -> list[tuple[int, int] | None]:
+    """When some files were written, and how large they are; None for one that is not there."""
+    found: list[tuple[int, int] | None] = []
+    for file in files:
+        try:
+            stat = file.stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((stat.st_mtime_ns, stat.st_size))
+    return found
+
+
+def _audited(cell: CellInSweep, claimed: list[Cell]) -> Said:
+    """What is wrong with a cell; its record is added to ``claimed`` if it has the effort that is planned for it."""
+    if not paths.cell_file(cell.folder).exists():
+        yield from without_record(cell)
+        return
+    audit = CellAudit(cell)
+    if not audit.unclaimed:
+        claimed.append(audit.cell)
+    yield from audit.findings()
 
 
 def _plan(sweep_dir: Path, manifest: Manifest) -> Said:
