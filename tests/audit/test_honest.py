@@ -41,6 +41,8 @@ from mmbench.training import fit
 from mmbench.training.fit import Fitted
 from mmbench.tuning import study
 from mmbench.tuning.cell import CellTask
+from tests.audit import levels
+from tests.audit.attacks import ATTACKS
 from tests.audit.conftest import SOURCES, run
 from tests.audit.every_model import MODELS, WORLDS, audited, swept
 from tests.audit.forger import DROPPED, Forger
@@ -476,6 +478,22 @@ def test_a_folder_that_two_commands_name_in_two_ways_passes(
     on_folder(tmp_path, shop, "text")
     monkeypatch.chdir(shop.parent)
     passes(on_folder(tmp_path, "shop", "fused"), shop)
+
+
+def test_clocks_of_machines_that_differ_touch_no_verdict(honest: Path) -> None:
+    before = levels.verdicts(honest)
+    with Forger(honest) as forger:
+        ATTACKS["times of the ledger in reverse, hours apart"](forger)
+        rows = [{**row, "finished_at": "2020-01-01T00:00:00+00:00"} for row in forger.rows()[:1]]
+        forger.write_rows([*forger.rows()[1:], *rows])
+        found = consistency.check(honest)
+        assert {str(finding.reason) for finding in found} == {
+            "it is before that of an earlier row",
+            "it was finished before it was planned",
+        }
+        assert all(finding.doubt for finding in found)
+        assert not any(finding.touches(*subject) for finding in found for subject in read_tries(honest))
+        assert levels.verdicts(honest) == before
 
 
 def test_data_other_than_those_of_the_last_plan_are_found(honest: Path) -> None:

@@ -413,6 +413,7 @@ class CellAudit:
             rows.setdefault(row.hash, (place, row))
         unlisted = [training.unit for training in by_unit.values() if training.hash not in rows]
         planned_at = min((moment(r.planned_at) for r in self.manifest.revisions), default=None)
+        before_the_plan: list[str] = []
         for training in by_unit.values():
             name = self._record(training.unit).relative_to(self.ledger_file.parent).as_posix()
             if training.hash not in rows:
@@ -432,7 +433,10 @@ class CellAudit:
             for field in LedgerRow.__struct_fields__ if row != said else ():
                 yield from same(self.ledger_file, f"{name}: {field}", getattr(row, field), getattr(said, field))
             if planned_at is not None and moment(row.finished_at) < planned_at - CLOCKS_APART:
-                yield self.ledger_file, f"{name}: finished_at", Message("it was finished before it was planned")
+                before_the_plan.append(f"{name}: finished_at")
+        for field in before_the_plan[:1]:
+            why = Message("it was finished before it was planned")
+            yield self.ledger_file, field, Doubt(why, touches_verdicts=False)
         known = (
             {training.hash for training in by_unit.values()} | {t.hash for _, t in self._aside()} | {*self.set_aside}
         )

@@ -18,6 +18,7 @@ from mmbench import fingerprint, paths
 from mmbench.audit.cell_consistency import CellAudit
 from mmbench.audit.findings import (
     CLOCKS_APART,
+    Doubt,
     Finding,
     Said,
     findings,
@@ -180,7 +181,8 @@ def _times(file: Path, cells: Iterable[Sequence[tuple[int, LedgerRow]]]) -> Said
     for place, row in rows:
         finished = moment(row.finished_at)
         if finished < latest - CLOCKS_APART:
-            yield file, f"[{place + 1}].finished_at", Message("it is before that of an earlier row")
+            why = Message("it is before that of an earlier row")
+            yield file, f"[{place + 1}].finished_at", Doubt(why, touches_verdicts=False)
             return
         latest = max(latest, finished)
 

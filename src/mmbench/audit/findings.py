@@ -25,9 +25,15 @@ from mmbench.store.schema import (
 
 @dataclass(frozen=True)
 class Doubt:
-    """Why something cannot be confirmed, though no record contradicts it."""
+    """Why something cannot be confirmed, though no record contradicts it.
+
+    Args:
+        reason: why.
+        touches_verdicts: whether a verdict may rest on it.
+    """
 
     reason: Message
+    touches_verdicts: bool = True
 
 
 Said = Iterator[tuple[Path, str, Message | Doubt]]
@@ -47,6 +53,7 @@ class Finding:
         field: the field of its record, or what of the file.
         reason: what is wrong.
         doubt: whether it only cannot be confirmed: verdicts that it touches are not trusted, the other ones are.
+        touches_verdicts: whether it touches any; times, which no verdict reads, do not.
     """
 
     cell: CellName | None
@@ -54,9 +61,12 @@ class Finding:
     field: str
     reason: Message
     doubt: bool = False
+    touches_verdicts: bool = True
 
     def touches(self, dataset: str, model: str) -> bool:
         """Whether it touches the verdicts of a dataset and model."""
+        if not self.touches_verdicts:
+            return False
         return self.cell is None or (self.cell.dataset, self.cell.model) == (dataset, model)
 
     def __str__(self) -> str:
@@ -68,9 +78,12 @@ def findings(sweep_dir: Path, cell: CellName | None, said: Said) -> list[Finding
     found = []
     try:
         for file, field, reason in said:
-            doubt = isinstance(reason, Doubt)
-            why = reason.reason if isinstance(reason, Doubt) else reason
-            found.append(Finding(cell, file.relative_to(sweep_dir).as_posix(), field, why, doubt))
+            place = file.relative_to(sweep_dir).as_posix()
+            if isinstance(reason, Doubt):
+                touches = reason.touches_verdicts
+                found.append(Finding(cell, place, field, reason.reason, doubt=True, touches_verdicts=touches))
+            else:
+                found.append(Finding(cell, place, field, reason))
     except Refusal as error:
         _refuse_short_of_memory(error)
         found.append(Finding(cell, _place(sweep_dir, cell), "record", error.message))

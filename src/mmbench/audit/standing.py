@@ -124,6 +124,7 @@ def _kept(file: Path) -> Standing:
                 f["field"],
                 Message("found by an audit: {said}", said=f["reason"]),
                 f.get("doubt", False),
+                f.get("touches_verdicts", True),
             )
             for f in document["findings"]
         ],
