@@ -155,8 +155,9 @@ class CellAudit:
                 return
             reasons = [training.failure.reason for training in failed if training.failure is not None]
             if all(reason.startswith(OF_THE_MACHINE) for reason in reasons or [failure.reason]):
+                # It may hide a result, and as a rule does not: what other conditions came to is not in doubt.
                 why = Message("it follows from want of memory or crashes of workers alone; it is not confirmed")
-                yield file, "reason", Doubt(why)
+                yield file, "reason", Doubt(why, touches_verdicts=False)
 
     def _failed_at_test(self, by_unit: Mapping[Unit, Training]) -> bool:
         """Whether the cell failed when only test was left: ranking its final runs shows whether that follows."""
