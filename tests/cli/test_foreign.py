@@ -466,7 +466,7 @@ def test_a_number_in_a_plan_draws_no_configurations(honest: Files, tmp_path: Pat
     forged = edited(forged, f"{CELLS[0]}/choice.json", lambda record: record.update(n_trials=many))
     said = say(command, write_folder(forged, tmp_path / "s"))
     ends_in_one_line(said, 2)
-    assert "manifest.json is not a record: Expected `int` <= 10000" in said.err
+    assert "manifest.json is not a record: Expected `int` <= 9999" in said.err
 
 
 def test_an_array_is_as_large_as_its_header_says(tmp_path: Path) -> None:

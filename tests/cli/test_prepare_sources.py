@@ -176,7 +176,8 @@ def test_everything_is_said_in_japanese(shop: Path, capsys: pytest.CaptureFixtur
         f"ログ: 顧客コード+商品コード のいずれかが空の1行を除きました(最初: {shop / 'orders.csv'} の3行目)",
         f"ログ: 数量 が0以下(返品)の1行を除きました(最初: {shop / 'orders.csv'} の4行目)。"
         "--cancel-returns を付けると、返品された購入も除きます",
-        "protocol last_out(最後の1件で評価): 時間で分割すると評価用ユーザーが0人しか残らず、500人に足りません",
+        "protocol paper(ユーザーごとに無作為に分割。未来の情報が混ざり得ます): "
+        "異なる日時の履歴を2つ以上持つユーザーがいません",
         "",
         f"次のコマンド: python -m mmbench check {shop / 'out'} lang=ja",
     ]
