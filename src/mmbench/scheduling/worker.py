@@ -368,11 +368,13 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
         task = cell.planned()
         if len(crashed) >= MAX_CRASHES and step is not None:
             give_up(task, cell.store, step, crashes.why(crashed))
-        elif len(crashed) >= MAX_CRASHES:
-            cell.store.fail(crashes.why(crashed), "")
         elif step is not None:
             run_unit(task, cell.store, step)
-        elif not choose_if_due(task, cell.store):
+        elif choose_if_due(task, cell.store):
+            pass  # final runs come before the test split
+        elif len(crashed) >= MAX_CRASHES:
+            cell.store.fail(crashes.why(crashed), "")
+        else:
             score_test(task, cell.store, cell.split, cell.export)
             cell.mirror(cell.store)
     except ProcessKilled as error:
