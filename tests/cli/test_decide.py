@@ -55,6 +55,10 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
     files.write_document(sweep / "report" / "decision.json", {**record, "result": {"action": "GO!"}})
     with pytest.raises(ValueError, match="says GO!, but its inputs give"):
         decide.main([str(sweep / "report" / "decision.json")])
+    altered = {**record["result"], "breakeven": 2 * record["result"]["breakeven"]}
+    files.write_document(sweep / "report" / "decision.json", {**record, "result": altered})
+    with pytest.raises(ValueError, match="but its inputs give that with other numbers"):
+        decide.main([str(sweep / "report" / "decision.json")])
 
 
 def test_the_terminal_says_that_data_could_not_be_read(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,10 +134,11 @@ def _replayed(file: Path, translator: Translator) -> str:
     """The answer of a record, in the language that was asked for.
 
     Raises:
-        ValueError: if its inputs cannot be read or lead to another answer.
+        ValueError: if its inputs cannot be read, or lead to another answer or other numbers.
     """
     from mmbench.decision import replay
     from mmbench.decision.page.phrases import BADGES
+    from mmbench.decision.record import holds
     from mmbench.store.files import read_document
 
     record = read_document(file)
@@ -146,4 +147,6 @@ def _replayed(file: Path, translator: Translator) -> str:
     was = result.get("action") if isinstance(result, Mapping) else None
     if decision.action != was:
         raise Refusal("{file} says {was}, but its inputs give {action}", file=file, was=was, action=decision.action)
+    if not holds(record):
+        raise Refusal("{file} says {was}, but its inputs give that with other numbers", file=file, was=was)
     return translator(Message("{answer}, as in {file}", answer=BADGES[decision.action], file=file))

@@ -316,10 +316,11 @@ def _is_described(path: Path, feature: ItemFeature, described: Mapping[str, Any]
 
     ``has_<modality>`` may have been changed since; then the zero rows tell which items were missing.
     """
-    if described.get("sha256", feature.fingerprint()) == feature.fingerprint():
+    wanted = described.get("sha256")
+    if wanted is None or wanted == feature.fingerprint():
         return True
     values = read_matrix(path)
-    return described["sha256"] == with_missing_filled(values, nonzero_rows(values), in_place=True).fingerprint()
+    return bool(wanted == with_missing_filled(values, nonzero_rows(values), in_place=True).fingerprint())
 
 
 def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, notices: list[str]) -> ItemFeature:
