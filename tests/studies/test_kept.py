@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from mmbench import paths
@@ -22,8 +24,8 @@ from tests.report.constructed import write_sweep
 from tests.report.test_new_items import write_candidates
 from tests.studies import kept, sweeps
 
-#: A study is cloned with the repository; so much for each data set and split that it holds.
-MOST_BYTES = 5e6
+#: Studies are cloned with the repository: all of them, a rank of theirs, and a study's other files by data set and split.
+MOST_BYTES, MOST_BITS_A_RANK, MOST_BYTES_BESIDE = 60e6, 2, 1e6
 FOLDS = of_folds(180, 168, 174)
 PUBLISHED = sorted(file.parent for file in (sweeps.ROOT / "studies").glob(f"*/{kept.VERDICTS}"))
 
@@ -58,10 +60,22 @@ def test_every_published_verdict_is_computed_again_from_what_is_kept(folder: Pat
         assert share == pytest.approx(row.share_trials, rel=1e-6, nan_ok=True), name
 
 
+def bytes_of(folders: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for folder in folders for file in folder.iterdir())
+
+
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda folder: folder.name)
 def test_a_published_study_stays_small(folder: Path) -> None:
     held = {dataset for dataset, _ in kept.Kept(folder).conditions}
-    assert sum(file.stat().st_size for file in folder.iterdir()) < MOST_BYTES * len(held)
+    ranks = (folder / kept.RANKS).stat().st_size
+    groups = pq.ParquetFile(folder / kept.RANKS).metadata
+    columns = [groups.row_group(n).column(m) for n in range(groups.num_row_groups) for m in range(groups.num_columns)]
+    assert ranks * 8 < MOST_BITS_A_RANK * sum(column.num_values for column in columns)
+    assert bytes_of([folder]) - ranks < MOST_BYTES_BESIDE * len(held)
+
+
+def test_all_published_studies_together_stay_small() -> None:
+    assert 0 < bytes_of(PUBLISHED) < MOST_BYTES
 
 
 def test_what_is_kept_of_a_sweep_gives_its_verdicts(

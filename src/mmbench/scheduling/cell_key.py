@@ -88,7 +88,7 @@ def check_searched(space: Space) -> None:
             )
 
 
-def with_values(config: Section, configuration: Configuration) -> dict[str, Any]:
+def with_values(config: Section, configuration: Configuration) -> Section:
     """A configuration with other values at some of its paths."""
     merged = copy.deepcopy(dict(config))
     for path, value in configuration.items():
