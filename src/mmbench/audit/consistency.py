@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from mmbench import fingerprint, paths
-from mmbench.audit.cell_consistency import CellAudit
+from mmbench.audit import cell_consistency
+from mmbench.audit.audited_cell import AuditedCell
 from mmbench.audit.findings import (
     CLOCKS_APART,
     Doubt,
@@ -118,10 +119,10 @@ def _audited(cell: CellInSweep, claimed: list[Cell]) -> Said:
     if not paths.cell_file(cell.folder).exists():
         yield from without_record(cell)
         return
-    audit = CellAudit(cell)
-    if not audit.unclaimed:
-        claimed.append(audit.cell)
-    yield from audit.findings()
+    audited = AuditedCell(cell)
+    if not audited.unclaimed:
+        claimed.append(audited.cell)
+    yield from cell_consistency.findings(audited)
 
 
 def _plan(sweep_dir: Path, manifest: Manifest) -> Said:
