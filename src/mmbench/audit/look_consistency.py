@@ -114,20 +114,15 @@ class LookAudit:
         empty = Interactions(np.empty(0, np.int64), np.empty(0, np.int64), 0, 0)
         masked = Split(empty, empty, empty, seal.protocol).masks_valid_at_test
         yield from same(file, "valid_masked", seal.valid_masked, masked)
-        contents = {
-            r.data[self.audited.cell.dataset]
-            for r in self.audited.manifest.revisions
-            if self.audited.cell.dataset in r.data
-        }
+        dataset = self.audited.cell.dataset
+        contents = {r.data[dataset] for r in self.audited.manifest.revisions if dataset in r.data}
         if self.audited.data_print is not None and (now or len(contents) == 1):
             yield from same(file, "test_hash", seal.test_hash, self.audited.data_print.test_hash)
 
     def _files(self, sealed_in: Path, look: Look, by_unit: Mapping[Unit, Training], *, now: bool) -> Said:
         """Files of test ranks: those that were sealed, ranks of the whole test split, of nothing else."""
-        seal, tested = (
-            look.seal,
-            self.audited.data_print is not None and look.seal.test_hash == self.audited.data_print.test_hash,
-        )
+        seal, planned = look.seal, self.audited.data_print
+        tested = planned is not None and seal.test_hash == planned.test_hash
         if not (now or tested):
             return  # ranks of other data were there, and have been replaced
         without = self._without_ranks(seal, by_unit)
@@ -205,24 +200,22 @@ class LookAudit:
 
     def _ranks(self, file: Path, frame: Mapping[str, NDArray[Any]], test_hash: str) -> Said:
         """Ranks of the whole test split, or, without its hash, of what other candidates rank of it."""
-        if self.audited.data_print is None:
+        planned, ranks = self.audited.data_print, frame["rank"]
+        if planned is None:
             return
-        ranks = frame["rank"]
-        if len(ranks) and not (ranks.min() >= 1 and ranks.max() <= self.audited.data_print.n_items):
+        if len(ranks) and not (ranks.min() >= 1 and ranks.max() <= planned.n_items):
             yield file, "rank", Message("a rank lies outside 1 to the number of items")
         users, items = (frame[name].astype(np.int64) for name in ("user", "item"))
         known, test = self._pairs
         if not (known and np.array_equal(users, known[0]) and np.array_equal(items, known[1])):
             try:
-                test = Interactions(
-                    users, items, self.audited.data_print.n_users, self.audited.data_print.n_items
-                ).fingerprint()
+                test = Interactions(users, items, planned.n_users, planned.n_items).fingerprint()
             except ValueError as error:
                 yield file, "user", Message("it cannot be read: {error}", error=error)
                 return
             self._pairs = (users, items), test
         if test_hash:
-            yield from same(file, "user", sealed_fingerprint(test, self.audited.data_print.new_items), test_hash)
+            yield from same(file, "user", sealed_fingerprint(test, planned.new_items), test_hash)
 
 
 def _took_part(unit: Unit, trials: int) -> bool:
