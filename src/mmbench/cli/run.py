@@ -30,17 +30,12 @@ if TYPE_CHECKING:
 
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
 #: Flags that only show something; Hydra answers them alone.
-SHOWING_FLAGS = (
-    "--help",
-    "-h",
-    "--hydra-help",
-    "--cfg",
-    "-c",
-    "--info",
-    "-i",
-)
+SHOWING_FLAGS = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
 #: Flags whose words are no overrides: what a shell completes.
 COMPLETING_FLAGS = ("--shell-completion", "-sc")
+COMPLETING_WORDS, SHELLS = ("install", "uninstall", "query"), ("bash", "fish", "zsh")
+#: Flags of Hydra that would run what no command here has checked: another main file, an earlier job.
+UNCHECKED_FLAGS = ("--config-name", "-cn", "--config-path", "-cp", "--experimental-rerun")
 
 #: Overrides that say where or how a sweep runs and what its tables show, and not what is trained.
 PLACE_OR_MANNER = (
@@ -90,6 +85,13 @@ def main(argv: Sequence[str]) -> None:
         check_writable(sweep_dir, "paths.multirun=FOLDER")
         if (report := paths.report_dir(sweep_dir)).exists():  # it is written when everything has been trained
             check_writable(report)
+    elif not (len(overrides) == 1 and overrides[0] in {f"{w}={s}" for w in COMPLETING_WORDS for s in SHELLS}):
+        accepted = ", ".join(f"{word}=SHELL" for word in COMPLETING_WORDS)
+        raise Refusal(
+            "--shell-completion takes one of {accepted}, where SHELL is one of {shells}",
+            accepted=accepted,
+            shells=", ".join(SHELLS),
+        )
     sys.argv = [sys.argv[0], *flags, *overrides]
     start = hydra.main(version_base="1.3", config_path=str(paths.config_dir()), config_name=compose.CONFIG_NAME)
     if not shows:
@@ -133,11 +135,16 @@ def _check_flags(flags: Sequence[str]) -> None:
         flag, _, given = word.partition("=")
         if not flag.startswith("-"):
             continue
-        if not any(known.startswith(flag) for known in actions):
+        action = actions.get(flag)
+        if action is None:
             habits.check([flag.lstrip("-").replace("-", "_")])
             raise Refusal("{flag} is no flag of this command; settings are written key=value", flag=flag)
-        action = actions.get(flag)
-        if action is None or action.choices is None:
+        if flag in UNCHECKED_FLAGS:
+            raise Refusal(
+                "{flag} is not taken here; --config-dir=FOLDER adds presets of your own, and experiment=NAME runs one",
+                flag=flag,
+            )
+        if action.choices is None:
             continue
         value = given or ("" if following.startswith("-") else following)
         if value not in action.choices and (value or action.nargs != "?"):
