@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import signal
 import subprocess
@@ -14,11 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from mmbench.audit import processes
+from mmbench.audit.processes import Pace, spread
+
 #: Five pieces of work on two processes; each would take ten minutes, and holds a lock while its process lives.
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from mmbench.audit import levels
+from mmbench.audit.processes import spread
 from mmbench.cli.errors import one_line_errors
 from mmbench.cli.stops import stoppable
 from mmbench.store import files
@@ -31,8 +35,38 @@ def work(number):
 
 if __name__ == "__main__":
     with stoppable(), one_line_errors([], goes_on=False):
-        levels._spread(work, range(5), 2)
+        spread(work, range(5), 2, print)
 """
+
+
+class Clock:
+    """Tells the same time until it is moved on."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_an_audit_says_how_far_it_is_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, said = Clock(), list[str]()
+    monkeypatch.setattr(processes, "time", clock)
+    pace = Pace(lambda message: said.append(str(message)), [40, 20, 10, 5, 5])
+
+    def work(seconds: float) -> float:
+        clock.now += seconds
+        return -seconds
+
+    assert spread(work, [240.0, 30.0, 30.0, 10.0, 80.0], 1, pace) == [-240.0, -30.0, -30.0, -10.0, -80.0]
+    # 240 s for 40 trainings: another 40 to go; 300 s for 70: 10 to go; nothing at the end.
+    assert said == ["[40/80 trainings, 4 min left]", "[70/80 trainings, 43 s left]"]
+
+
+@pytest.mark.thorough
+def test_results_come_in_order_whatever_ends_first() -> None:
+    ended: list[int] = []
+    assert spread(math.sqrt, [4.0, 9.0, 16.0], 2, ended.append) == [2.0, 3.0, 4.0]
+    assert sorted(ended) == [0, 1, 2]
 
 
 def heard() -> None:

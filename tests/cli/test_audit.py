@@ -16,7 +16,7 @@ from typing import ClassVar
 import pytest
 
 from mmbench import cli, paths
-from mmbench.audit import levels
+from mmbench.audit import levels, processes
 from mmbench.audit.findings import Finding
 from mmbench.audit.recorded import needs_data
 from mmbench.audit.retraining import chance, needed
@@ -219,7 +219,7 @@ def test_a_process_that_is_killed_is_no_fault_of_the_records(
         def submit(self, *given: object) -> None:
             raise BrokenProcessPool
 
-    monkeypatch.setattr(levels, "ProcessPoolExecutor", Killed)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Killed)
     code, said = say("audit", sweep, *ALLOWED[:2], "--workers", "2")
     assert code == 2
     assert said.splitlines()[-1].startswith("error: one of the 2 processes of the audit was killed, as the system does")
@@ -230,13 +230,13 @@ def test_there_are_as_many_processes_as_the_memory_allows(
     left: int | None, workers: int, sweep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A training of the sweep has needed 3 GiB."""
-    monkeypatch.setattr(levels, "cores_here", lambda: 6)
-    monkeypatch.setattr(levels.memory, "available", lambda: left)
+    monkeypatch.setattr(processes, "cores_here", lambda: 6)
+    monkeypatch.setattr(processes.memory, "available", lambda: left)
     with Forger(sweep) as forger:
         rows = forger.rows()
         rows[0]["cost"]["peak_rss_mb"] = 3 * 1024.0
         forger.write_rows(rows)
-        assert levels.workers_here(sweep) == workers
+        assert processes.workers_here(sweep) == workers
 
 
 def test_want_of_memory_is_no_finding(sweep: Path, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import functools
-import signal
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
-
-import torch
 
 from mmbench import paths
 from mmbench.audit import consistency, retraining, standing
 from mmbench.audit.findings import Finding, findings
+from mmbench.audit.processes import Pace, Say, spread, workers_here
 from mmbench.audit.recorded import Recorded, Sources
 from mmbench.audit.rescoring import rescore
 from mmbench.audit.retraining import Place, Retrained
@@ -26,16 +20,8 @@ from mmbench.audit.root import root_of
 from mmbench.audit.standing import Level, Standing
 from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import reason
-from mmbench.scheduling import memory, pinned
-from mmbench.scheduling.pool import UNMEASURED
 from mmbench.store import ledger, records
 from mmbench.store.schema import DataPrint, Manifest, PlannedCell, Revision
-from mmbench.training import allocation
-from mmbench.training.settings import cores_here
-
-T = TypeVar("T")
-R = TypeVar("R")
-Say = Callable[[Message], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +31,7 @@ class Asked:
     Args:
         retrain: trainings to run again; 0 for none.
         number: the auditor's own number, which the sample is drawn with.
-        workers: processes; None for as many as :func:`workers_here` finds.
+        workers: processes; None for as many as :func:`mmbench.audit.processes.workers_here` finds.
     """
 
     retrain: int = 0
@@ -85,7 +71,10 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
     say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
     with tempfile.TemporaryDirectory() as graphs:
         rescored = functools.partial(_rescored, sweep_dir, manifest.data, sources, Path(graphs))
-        for more in _spread(rescored, _largest_first(manifest, places), workers):
+        trainings = Counter(place.planned.name for place in places)
+        # Those with most trainings first, so that processes end together.
+        cells = sorted((cell for cell in manifest.cells if trainings[cell.name]), key=lambda c: -trainings[c.name])
+        for more in spread(rescored, cells, workers, Pace(say, [trainings[cell.name] for cell in cells])):
             found += more
         say(_told(Level.RESCORED, found))
         level = Level.CONSISTENT if _wrong(found) else Level.RESCORED
@@ -95,7 +84,7 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
             machines = retraining.machines_of(sweep_dir, drawn)
             say(Message("drawn with the number {number}: {places}", number=asked.number, places=names))
             retrained = functools.partial(_retrained, sweep_dir, sources, Path(graphs), machines)
-            results = _spread(retrained, drawn, workers)
+            results = spread(retrained, drawn, workers, Pace(say, [1] * len(drawn)))
             found += [result.finding for result in results if result.finding is not None]
             again = sum(result.agrees for result in results)
             unconfirmed = sum(not result.confirmed for result in results)
@@ -120,12 +109,6 @@ def _kept(sweep_dir: Path, held: Standing, say: Say) -> Standing:
             )
         )
     return held
-
-
-def _largest_first(manifest: Manifest, places: Sequence[Place]) -> list[PlannedCell]:
-    """Cells with records, those with most trainings first, so that processes end together."""
-    n = Counter(place.planned.name for place in places)
-    return sorted((cell for cell in manifest.cells if n[cell.name]), key=lambda cell: -n[cell.name])
 
 
 def _named(place: Place) -> str:
@@ -207,55 +190,6 @@ def _retrained(
     sweep_dir: Path, sources: Sources, graph_dir: Path, machines: Mapping[str, str | None], place: Place
 ) -> Retrained:
     return retraining.retrain(sweep_dir, place, sources, graph_dir, machines)
-
-
-def _spread(work: Callable[[T], R], over: Sequence[T], workers: int) -> list[R]:
-    """The results of some work on several processes, in order.
-
-    The processes do not hear Ctrl-C, which is for this one to handle, and end at once however this one ends.
-    """
-    workers = min(workers, len(over))
-    if workers < 2:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as the sweep was trained: sums are then added in the same order
-        try:
-            return [work(one) for one in over]
-        finally:
-            torch.set_num_threads(threads)
-    try:
-        with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
-            try:
-                with pinned.deaf([signal.SIGINT]):
-                    # By hand, for map cancels what is left, and a process that ends then breaks what watches over it.
-                    futures = [pool.submit(work, one) for one in over]
-                return [future.result() for future in futures]
-            except BaseException:
-                for process in pool._processes.values():  # leaving waits for what is under way, hours of training
-                    process.kill()
-                raise
-    except BrokenProcessPool as error:  # which says nothing of the records
-        raise Refusal(
-            "one of the {n} processes of the audit was killed, as the system does for want of memory; name fewer with "
-            "--workers",
-            n=workers,
-        ) from error
-
-
-def workers_here(sweep_dir: Path) -> int:
-    """Processes for an audit of a sweep: one for every processor, as far as the free memory goes.
-
-    Each of them is reckoned with the most that a training of the sweep has needed, as the ledger has it.
-    """
-    each = max((2**20 * (row.cost.peak_rss_mb or 0.0) for row in ledger.read(sweep_dir)), default=0.0) or UNMEASURED
-    left, cores = memory.available(), cores_here()
-    return cores if left is None else int(max(1, min(cores, left // each)))
-
-
-def _begin() -> None:
-    """As a worker of a sweep begins."""
-    pinned.end_with_parent()
-    torch.set_num_threads(1)
-    allocation.keep_freed_memory()
 
 
 def check_kept_elsewhere(sweep_dir: Path, plan_hash: str, root: str) -> list[Finding]:
