@@ -24,7 +24,7 @@ from tests.report.constructed import write_sweep
 from tests.report.test_new_items import write_candidates
 from tests.studies import kept, sweeps
 
-#: Studies are cloned with the repository: all of them, a rank of theirs, and a study's other files by data set and split.
+#: What is cloned with the repository: all studies, a rank of theirs, and other files of a data set and split of one.
 MOST_BYTES, MOST_BITS_A_RANK, MOST_BYTES_BESIDE = 60e6, 2, 1e6
 FOLDS = of_folds(180, 168, 174)
 PUBLISHED = sorted(file.parent for file in (sweeps.ROOT / "studies").glob(f"*/{kept.VERDICTS}"))
