@@ -68,8 +68,8 @@ def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
 def gains(result: Mapping[str, Any]) -> str:
     """NDCG@20 of new items by condition, and gains over the folds."""
     by_name = {(one["model"], one["condition"]): one for one in result["new_items"]}
-    judged = {one["name"].split("/", 1)[1]: one for one in over_folds({"contrasts": result["contrasts"]})}
-    judged |= {one["name"].split("/", 1)[1]: one for one in over_folds({"contrasts": result["disposals"]})}
+    both = [*over_folds(result), *over_folds(result, "disposals")]
+    judged = {one["name"].split("/", 1)[1]: one for one in both}
     lines = [
         [model]
         + [f"{by_name[model, condition][f'new {NDCG}']:.4f}" for condition in CONDITIONS]

@@ -55,9 +55,9 @@ def study(world: str, seed: int) -> FoldedStudy:
 STUDIES = [study(world, seed) for seed in (0, 1) for world in ADDS]
 
 
-def over_folds(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The contrasts over all folds."""
-    return [judged for judged in result["contrasts"] if judged["name"].partition("/")[0].endswith("over 5 cold folds")]
+def over_folds(result: Mapping[str, Any], part: str = "contrasts") -> list[Mapping[str, Any]]:
+    """The contrasts over all folds, or the ``disposals``."""
+    return [judged for judged in result[part] if judged["name"].partition("/")[0].endswith("over 5 cold folds")]
 
 
 def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
