@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.benchmarks.against import HERE, compared
 
-MODELS = {"ease": "none", "addease": "text", "itemknn": "none", "contentknn": "text"}
+MODELS = {"popularity": "none", "ease": "none", "addease": "text", "itemknn": "none", "contentknn": "text"}
 
 
 def measured(name: str, dataset: str) -> dict[str, Any]:

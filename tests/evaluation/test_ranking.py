@@ -76,8 +76,10 @@ def test_all_ways_to_rank_agree(levels: int, masked: float, seed: int) -> None:
     rows, items = (~hidden).nonzero().T
     ranks = count_ranks(scores, rows, items, users).tolist()
     assert ranks == [expected[row].index(item) + 1 for row, item in zip(rows.tolist(), items.tolist(), strict=True)]
-    if ranks:
-        assert sorted_ranks(scores, rows, items, users).tolist() == ranks
+    for at_once in (17 * 2, counting.SHARED_SCORES):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(counting, "SHARED_SCORES", at_once)
+            assert not ranks or sorted_ranks(scores, rows, items, users).tolist() == ranks
 
 
 def test_equal_scores_are_not_ordered_alike_for_every_user() -> None:

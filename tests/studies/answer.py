@@ -3,7 +3,8 @@
 The table and the forest of its gains come from the published verdicts, the curves of these gains over the number of
 trials from what each study keeps (:mod:`tests.studies.kept`).
 
-Reads what ``studies/`` keeps and nothing else, so everyone can make table and figure again. A gain is pooled over the
+Reads what ``studies/`` keeps, of planted worlds ``results/``, and nothing else, so everyone can make table and figure
+again. A gain is pooled over the
 domains that have it: data sets of one domain hold the same items, and the first of them counts.
 """
 
@@ -21,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from mmbench import paths
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.pooling import PooledEffect, pooled_gain
 from mmbench.inference.tuned_gain import TunedGain
@@ -30,11 +32,12 @@ from mmbench.report import charts
 from mmbench.report.disposals import FREE
 from mmbench.report.pooled import NOT_POOLED
 from mmbench.report.sentences import percents
+from mmbench.report.table import LATE
 from mmbench.store import files
 from tests.benchmarks.performance import table, with_section
-from tests.studies import kept
+from tests.studies import kept, planted
 from tests.studies.data_sets import MODELS, title_of
-from tests.studies.sweeps import ROOT
+from tests.studies.sweeps import ROOT, finished
 
 STUDIES = ROOT / "studies"
 PAGE = ROOT / "docs" / "study.md"
@@ -356,6 +359,19 @@ def ahead_of_default() -> str:
     return table(["data", "model", "conditions", "better than the default", "of"], lines)
 
 
+def late() -> str:
+    """NDCG@20 of the averaged ranks of lists with one modality each, beside inputs that the model fuses."""
+    lines = []
+    for data in DOMAINS:
+        for folder in folders_of(data):
+            shown = pd.read_csv(folder / f"{paths.BENCHMARK}.csv", dtype=str)
+            if LATE in shown:
+                for _, row in shown[shown[LATE].str.contains("±")].iterrows():
+                    found = {name: row.get(name, "-") for name in (*MODALITIES, "fused", LATE)}
+                    lines.append([data, str(row.model), *found.values()])
+    return table(["data", "model", *MODALITIES, "fused in the model", "ranks averaged"], lines)
+
+
 def main() -> None:
     """Write tables and figure."""
     rows = judged()
@@ -363,6 +379,8 @@ def main() -> None:
     for section, endings in BESIDE.items():
         page = with_section(page, section, beside(endings))
     page = with_section(page, "defaults", ahead_of_default())
+    page = with_section(page, "late", late())
+    page = with_section(page, "planted words", planted.counted(planted.joined(finished(planted.STUDIES))))
     files.write_text(PAGE, with_section(page, "draws", drawn()))
     files.write_text(FIGURE, charts.forest(lines_of(rows), LABEL, MARGIN, REACH).svg)
     files.write_text(EFFORT, effort(rows).svg)

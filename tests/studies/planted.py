@@ -88,6 +88,15 @@ GAINS = {Verdict.BETTER, Verdict.BETTER_SMALL}
 LOSSES = {Verdict.WORSE, Verdict.WORSE_SMALL}
 #: Words that say what a gain is.
 SPOKEN = {*GAINS, *LOSSES, Verdict.EQUIVALENT, Verdict.UNDECIDED}
+#: What a reader of docs/study.md counts, and what anything else comes to.
+KINDS: Mapping[str, frozenset[str]] = {
+    "a gain": frozenset(GAINS),
+    "*equivalent*": frozenset({Verdict.EQUIVALENT}),
+    "a loss": frozenset(LOSSES),
+    "*undecided*": frozenset({Verdict.UNDECIDED}),
+}
+#: What is said of images, and in which words of the generator.
+ASKED = {"images beside text": "fused_vs_text", "free use of images": "free_disposal_of_image"}
 #: What the table of the page shows.
 SHOWN = ("text_vs_none", "fused_vs_text", "free_disposal_of_image")
 
@@ -244,6 +253,27 @@ def rows(results: Results, planted: Planted) -> str:
     for contrast in SHOWN:
         header += ["planted %"] * (not contrast.startswith("free")) + [contrast.replace("_", " ")]
     return table(header, lines)
+
+
+def counted(results: Results) -> str:
+    """The table of docs/study.md: how often which word was said of images, model by model, where they help or not."""
+    models = dict.fromkeys(one["name"].split("/")[1] for result in results.values() for one in result["contrasts"])
+    lines = []
+    for question, contrast in ASKED.items():
+        for helping in (True, False):
+            for model in models:
+                said = [
+                    judged["word"]
+                    for name, result in results.items()
+                    if TRUTH[place_of(name)[0]].image_helps == helping
+                    for judged in (*result["contrasts"], *result["disposals"])
+                    if judged["name"].split("/")[1:] == [model, contrast]
+                ]
+                counts = [sum(word in kind for word in said) for kind in KINDS.values()]
+                planted = "something" if helping else "nothing"
+                shown = map(str, (*counts, len(said) - sum(counts), len(said)))
+                lines.append([question, planted, model, *shown])
+    return table(["asked", "images add", "model", *KINDS, "no word on a gain", "worlds"], lines)
 
 
 def told(judged: Mapping[str, Any] | None) -> str:

@@ -24,7 +24,8 @@ from mmbench.scheduling.job import Job
 from mmbench.store import files
 from mmbench.training.fit import fit
 from tests.benchmarks.performance import machine, table, with_section
-from tests.studies.answer import DOMAINS, PAGE, STUDIES
+from tests.studies.answer import DOMAINS, PAGE, STUDIES, folders_of
+from tests.studies.data_sets import part_of
 
 PRICE = "price.json"
 RUNS = 3
@@ -68,9 +69,9 @@ def conditions_of(study: str) -> Iterator[tuple[str, str]]:
 
 
 def tuned_job(study: str, model: str, modality: str) -> Job:
-    """The job of one condition with its tuned configuration."""
-    asked = "none" if modality == "-" else modality
-    words = [f"experiment=study_{study}", f"given='{tuned_of(study)}'", f"model={model}", f"modality={asked}"]
+    """The job of one condition with its tuned configuration; a study of one model has the preset of its data set."""
+    asked, (preset, _) = "none" if modality == "-" else modality, part_of(study) or (study, "")
+    words = [f"experiment=study_{preset}", f"given='{tuned_of(study)}'", f"model={model}", f"modality={asked}"]
     return compose([*words, "tracking=none", "training.accelerator=cpu"]).job()
 
 
@@ -111,7 +112,7 @@ def measured(study: str) -> Iterator[Price]:
 def rows(prices: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """The table of docs/study.md: seconds and megabytes by condition, a row for each model of each data set."""
     lines = []
-    for study, found in prices.items():
+    for data, found in prices.items():
         by_model: dict[str, dict[str, Mapping[str, Any]]] = {}
         for price in found:
             by_model.setdefault(price["model"], {})[price["modality"]] = price
@@ -122,14 +123,18 @@ def rows(prices: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
             ]
             if "-" in own:
                 cells[0] = "{:.2g} s, {:,.0f} MB".format(own["-"]["seconds"], own["-"]["megabytes"])
-            lines.append([study, model, *cells])
+            lines.append([data, model, *cells])
     return table(["data", "model", *CONDITIONS], lines)
 
 
 def known() -> dict[str, list[dict[str, Any]]]:
-    """Prices that were measured, by study in the order of the answer."""
-    found = {name: STUDIES / name / PRICE for name in DOMAINS}
-    return {name: files.read_document(file)["prices"] for name, file in found.items() if file.exists()}
+    """Prices that were measured, by data set in the order of the answer."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name in DOMAINS:
+        for file in (folder / PRICE for folder in folders_of(name)):
+            if file.exists():
+                found.setdefault(name, []).extend(files.read_document(file)["prices"])
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> None:

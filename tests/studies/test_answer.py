@@ -15,8 +15,9 @@ from mmbench.inference.intervals import LogGain
 from mmbench.inference.pooling import pooled_gain
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest
-from tests.studies import answer
+from tests.studies import answer, planted
 from tests.studies.kept import PLAN, RANKS, TUNING, VERDICTS, Kept
+from tests.studies.sweeps import finished
 
 NOTHING = LogGain(0.0, 0.0, 0.0)
 GAINS = {"ml100k": 0.02, "ml1m": 0.03, "lfm2k": 0.05, "baby": 0.04}
@@ -287,6 +288,19 @@ def test_random_configurations_ahead_of_the_default_are_counted(kept: Path) -> N
     ]
 
 
+def test_ranks_are_averaged_where_a_model_has_a_result_for_each_modality(kept: Path) -> None:
+    (kept / "ml100k" / "benchmark.csv").write_text(
+        "model,none,text,image,fused,late\nease,.3 ±.1,=,=,=,=\naddease,.1 ±.1,.2 ±.1,.3 ±.1,.4 ±.1,.5 ±.1\n"
+    )
+    (kept / "ml1m" / "benchmark.csv").write_text("model,none\nease,.3 ±.1\n")
+    (kept / "lfm2k" / "benchmark.csv").write_text("model,text,audio,fused,late\nl3ae,.2 ±.1,.3 ±.1,.4 ±.1,.5 ±.1\n")
+    (kept / "baby" / "benchmark.csv").write_text("model,none,text,late\nl3ae,.2 ±.1,.3 ±.1,-\n")
+    assert answer.late().splitlines()[2:] == [
+        "| ml100k | addease | .2 ±.1 | .3 ±.1 | - | .4 ±.1 | .5 ±.1 |",
+        "| lfm2k | l3ae | .2 ±.1 | - | .3 ±.1 | .4 ±.1 | .5 ±.1 |",
+    ]
+
+
 def test_the_page_has_the_answers_that_are_kept() -> None:
     page = answer.PAGE.read_text(encoding="utf-8")
     assert answer.answers(answer.judged()) in page
@@ -294,4 +308,6 @@ def test_the_page_has_the_answers_that_are_kept() -> None:
         assert answer.beside(endings) in page
     assert answer.drawn() in page
     assert answer.ahead_of_default() in page
+    assert answer.late() in page
+    assert planted.counted(planted.joined(finished(planted.STUDIES))) in page
     assert "images/studies/effort.svg" in page

@@ -39,6 +39,10 @@ def test_a_row_has_a_place_for_every_condition() -> None:
     ]
 
 
+def test_a_study_of_one_model_has_the_configurations_of_its_data_set() -> None:
+    assert price.tuned_job("ml100k_vbpr", "vbpr", "text").cell == ("ml100k", "vbpr", "text")
+
+
 @pytest.mark.thorough
 def test_a_process_of_its_own_is_measured(shared_data: Path) -> None:
     command = [sys.executable, "-m", "tests.studies.price", "--one", "ml100k", "popularity", "-"]
@@ -49,7 +53,7 @@ def test_a_process_of_its_own_is_measured(shared_data: Path) -> None:
     assert 0 <= found["megabytes"] < 2000
 
 
-@pytest.mark.parametrize("study", ["ml100k", "uci_retail", "lfm2k", "tiktok", "baby_ids"])
+@pytest.mark.parametrize("study", ["ml100k", "ml100k_vbpr", "uci_retail", "lfm2k", "tiktok", "baby_ids"])
 def test_a_tuned_configuration_lies_where_it_is_looked_for(study: str) -> None:
     folder = ROOT / "conf" / "tuned" / price.tuned_of(study)
     assert {model for model, _ in price.conditions_of(study)} <= {file.name for file in folder.iterdir()}

@@ -217,6 +217,24 @@ def test_only_verdicts_count() -> None:
     ]
 
 
+def test_words_on_images_are_counted_where_they_help_and_where_not() -> None:
+    said = {"m": "better but small", "n": "measurement not trusted", "o": "worse"}
+    judged = [{"name": f"d/{model}/fused_vs_text", "word": word} for model, word in said.items()]
+    free = [{"name": f"d/{model}/free_disposal_of_image", "word": "undecided"} for model in ("m", "all models")]
+    worlds = {f"planted_{world}_0": {"contrasts": judged, "disposals": free} for world in ("redundant", "text_only")}
+    helped = {"planted_complementary_0": {"contrasts": judged[:1], "disposals": []}}
+    lines = planted.counted({**worlds, **helped}).splitlines()[2:]
+    assert lines[:6] == [
+        "| images beside text | something | m | 1 | 0 | 0 | 0 | 0 | 1 |",
+        "| images beside text | something | n | 0 | 0 | 0 | 0 | 0 | 0 |",
+        "| images beside text | something | o | 0 | 0 | 0 | 0 | 0 | 0 |",
+        "| images beside text | nothing | m | 2 | 0 | 0 | 0 | 0 | 2 |",
+        "| images beside text | nothing | n | 0 | 0 | 0 | 0 | 2 | 2 |",
+        "| images beside text | nothing | o | 0 | 0 | 2 | 0 | 0 | 2 |",
+    ]
+    assert lines[9] == "| free use of images | nothing | m | 0 | 0 | 0 | 2 | 0 | 2 |"
+
+
 def test_how_often_undecided_is_expected() -> None:
     bounds = {"log_ratio": 0.0, "se": 0.02, "df": 1e9}
     contrasts = [

@@ -14,6 +14,8 @@ BLOCK_COMPARISONS = 1 << 24
 CACHED_COMPARISONS = 1 << 17
 #: Pairs whose ties are ordered at once on a processor: the keys of all items stay in its cache.
 KEY_ROWS = 16
+#: Scores among which a processor looks at once for those that sorted pairs share.
+SHARED_SCORES = 1 << 19
 
 
 def at_once(n_items: int) -> int:
@@ -83,20 +85,23 @@ def sorted_ranks(scores: Tensor, rows: Tensor, items: Tensor, users: Tensor) -> 
     n_items, ordered, own = scores.shape[1], _in_order_of_size(scores), scores[rows, items]
     below, up_to = (_searched(ordered, rows, own, right=right) for right in (False, True))
     ranks = n_items - up_to + 1
-    # Pairs of a row with one score share the keys that they are ordered by, which are sorted once too.
+    # Pairs of a row with one score share the items that have it, whose keys are sorted once too.
     tied, shared = torch.nonzero(up_to - below > 1).squeeze(1), rows * (n_items + 1) + below
     tied = tied[shared[tied].argsort(stable=True)]
     groups, group = torch.unique_consecutive(shared[tied], return_inverse=True)
-    step = KEY_ROWS if scores.device.type == "cpu" else at_once(n_items)
+    step = max(1, SHARED_SCORES // n_items) if scores.device.type == "cpu" else at_once(n_items)
     for begin in range(0, len(groups), step):
         pairs = tied[(group >= begin) & (group < begin + step)]
         row, place = torch.unique_consecutive(shared[pairs], return_inverse=True)
         row = row // (n_items + 1)
         level = own.new_empty(len(row)).scatter_(0, place, own[pairs])
-        keys = tie_keys(users[row], n_items)
-        of_pairs = keys[place, items[pairs]]
-        keys.masked_fill_(scores.index_select(0, row) != level.unsqueeze(1), torch.iinfo(torch.int64).max)
-        ranks[pairs] += _searched(_in_order_of_size(keys), place, of_pairs)
+        shares, equal = torch.nonzero(scores.index_select(0, row) == level.unsqueeze(1), as_tuple=True)
+        sizes = torch.bincount(shares)
+        keys = equal.new_full((len(row), int(sizes.max())), torch.iinfo(torch.int64).max)
+        is_key = torch.arange(keys.shape[1], device=equal.device) < sizes.unsqueeze(1)
+        keys[is_key] = tie_key(users[row[shares]], equal)
+        own_keys = tie_key(users[row[place]], items[pairs])
+        ranks[pairs] += _searched(_in_order_of_size(keys), place, own_keys)
     return ranks
 
 
