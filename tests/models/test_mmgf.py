@@ -33,8 +33,9 @@ def content_graph(values: np.ndarray, present: np.ndarray) -> np.ndarray:
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_known_answer_against_numpy(block_world: BlockWorld, order: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also in blocks of columns, and with a column that is the same for all items."""
+    """Also in blocks of columns and of rows, and with a column that is the same for all items."""
     monkeypatch.setattr(mmgf, "QUANTILE_ENTRIES", 100)
+    monkeypatch.setattr(mmgf, "FILTERED_ENTRIES", 100)
     data = with_new_items(block_world, THREE)
     data.features["text"][:, 3] = 2.0
     f = {1: lambda x: x, 2: lambda x: 2 * x - x**2, 3: lambda x: x + 0.1 * (-(x**3) + 10 * x**2 - 29 * x)}[order]

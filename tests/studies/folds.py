@@ -83,7 +83,7 @@ def gains(result: Mapping[str, Any]) -> str:
 
 
 def measures(new_items: Sequence[Mapping[str, Any]]) -> str:
-    """More of each condition with real content, means over the folds."""
+    """More of each condition with real content, and of none, the floor of common lists; means over the folds."""
     header = ("NDCG@20", "Recall@20", "AUC", "over content popularity %", "other items: NDCG@20")
     names = (f"new {NDCG}", f"new {RECALL}", "new auc")
     lines = [
@@ -92,7 +92,7 @@ def measures(new_items: Sequence[Mapping[str, Any]]) -> str:
         + [_beyond(one)]
         + [f"{one[name]:.4f}" for name in (f"others {NDCG}", f"harmonic {NDCG}")]
         for one in new_items
-        if one["condition"] in ("text", "image", "fused")
+        if one["condition"] in ("none", "text", "image", "fused")
     ]
     return table(["model", "condition", *header, "common lists: harmonic mean"], lines)
 

@@ -66,8 +66,8 @@ def taken(line: str) -> float:
     return 1024e-9 * int(next(row.split()[1] for row in status.splitlines() if row.startswith(line)))
 
 
-def fitted(model: str, widths: dict[str, int], answers: SimpleQueue[float]) -> None:
-    """A fit of a closed form on random data of 3,000 items, a tenth of them new.
+def fitted(model: str, settings: dict[str, Any], widths: dict[str, int], answers: SimpleQueue[float]) -> None:
+    """A fit of a closed form with some settings on random data of 3,000 items, a tenth of them new.
 
     Answers the gigabytes of 10^9 bytes above the data, and 1 if they may be forbidden without a refusal. An array of
     all pairs takes .072.
@@ -84,13 +84,13 @@ def fitted(model: str, widths: dict[str, int], answers: SimpleQueue[float]) -> N
     features = {name: torch.randn(n, width, generator=generator) for name, width in widths.items()}
     data = RecData(2000, n, torch.unique(pairs, dim=1), features, {name: torch.ones(n).bool() for name in widths})
     model_class = compose([f"model={model}"]).job().model_class
-    made = model_class(data, max_memory_gb=100.0)  # type: ignore[call-arg]
+    made = model_class(data, **settings, max_memory_gb=100.0)  # type: ignore[call-arg]
     before = taken("VmRSS")
     made.fit(data)
     peak = taken("VmHWM") - before
     answers.put(peak)
     try:
-        model_class(data, max_memory_gb=peak - BLOCKS_GB)  # type: ignore[call-arg]
+        model_class(data, **settings, max_memory_gb=peak - BLOCKS_GB)  # type: ignore[call-arg]
     except Refusal:
         answers.put(0.0)
     else:
@@ -243,11 +243,16 @@ def test_all_pairs_of_fifty_thousand_items_are_refused(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("widths", [{"text": 64}, {"image": 1800, "text": 1800}], ids=["narrow", "wide"])
-@pytest.mark.parametrize("model", ["ease", "cease", "addease", "l3ae", "mmgf"])
-def test_a_closed_form_needs_no_more_than_it_says(model: str, widths: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [*((model, {}) for model in ("ease", "cease", "addease", "l3ae", "mmgf")), ("mmgf", {"order": 3})],
+)
+def test_a_closed_form_needs_no_more_than_it_says(
+    model: str, settings: dict[str, Any], widths: dict[str, int]
+) -> None:
     context = multiprocessing.get_context("spawn")
     answers: SimpleQueue[float] = context.SimpleQueue()
-    process = context.Process(target=fitted, args=(model, widths, answers))
+    process = context.Process(target=fitted, args=(model, settings, widths, answers))
     process.start()
     process.join()
     assert process.exitcode == 0

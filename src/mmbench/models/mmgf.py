@@ -18,6 +18,8 @@ from mmbench.nn.sparse import gram_matrix, sparse_matrix
 
 #: Numbers that torch takes quantiles of at once.
 QUANTILE_ENTRIES = 1 << 22
+#: Entries of a graph that are filtered at once: what a polynomial makes on the way takes no array of its own.
+FILTERED_ENTRIES = 1 << 20
 
 
 class MMGF(ItemWeightModel):
@@ -123,7 +125,8 @@ def normalised_content(features: Tensor, present: Tensor, alpha: float) -> Tenso
 
 
 def filtered(graph: Tensor, order: int) -> Tensor:
-    """The polynomial of a graph ``(n, n)``, by element; of first order it is the graph itself."""
-    if order == 1:
-        return graph
-    return 2.0 * graph - graph**2 if order == 2 else graph + 0.1 * (-(graph**3) + 10.0 * graph**2 - 29.0 * graph)
+    """The polynomial of a graph ``(n, n)``, by element and in place; of first order it is the graph itself."""
+    if order > 1:
+        for rows in graph.split(max(1, FILTERED_ENTRIES // len(graph))):
+            rows.copy_(2.0 * rows - rows**2 if order == 2 else rows + 0.1 * (-(rows**3) + 10.0 * rows**2 - 29.0 * rows))
+    return graph
