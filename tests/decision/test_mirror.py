@@ -48,6 +48,7 @@ def test_every_table_figure_gap_and_verdict_is_in_it(sweep: Path) -> None:
     assert gap.lo is not None
     assert gap.hi is not None
     assert gap.lo < gap.mean < gap.hi
+    assert (gap.level, gap.no_word) == (0.95, None)
     assert gap.verdict == next(r[4] for r in csv.reader((folder / "verdicts.csv").open()) if r[2] == "text_vs_none")
     assert summary.decision == {}
 

@@ -221,6 +221,8 @@ def test_more_search_on_one_side_gives_a_ratio_and_no_word() -> None:
     found = free_disposal(real, real[:1])
     assert found.refusal is NoWord.MORE_SEARCH
     assert (found.log_gain, found.interval) == (None, None)
+    assert np.isnan([found.curve.lo, found.curve.hi]).all(), "no chart may draw what has no bounds"
+    assert np.isfinite([found.a_curves.test.lo[2], found.b_curves.test.lo[2]]).all(), "each side has its own"
     assert math.isfinite(found.gain)
     moved = [replace(real[1], model="z", runs="z/image"), real[0]]  # as many cells, of other models
     assert free_disposal(real[:2], moved).refusal is NoWord.MORE_SEARCH

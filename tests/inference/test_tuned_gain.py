@@ -445,6 +445,8 @@ def test_what_has_no_bounds_says_why(refusal: NoWord | None, make: Callable[[], 
     assert (found.log_gain is not None) == (found.interval is not None) == (refusal in (None, NoWord.NO_VARIANCE))
     if refusal is not None:
         assert not found.depends_on_tuning
+    if refusal in (NoWord.FEW_SUCCESSES, NoWord.FEW_TRIALS):
+        assert np.isnan([found.curve.lo, found.curve.hi]).all()
 
 
 def test_every_reason_against_two_conditions_is_tested() -> None:

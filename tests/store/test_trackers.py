@@ -30,7 +30,10 @@ OPTIONS = {"mode": "offline", "project": "mmbench", "entity": None, "tags": []}
 WANDB = {"curves": "finals", "wandb": OPTIONS}
 
 
-GAPS = [Gap("vbpr/fused_vs_text", 0.03, -0.01, 0.07, "undecided"), Gap("vbpr/text_vs_none", 0.2, None, None, "no word")]
+GAPS = [
+    Gap("vbpr/fused_vs_text", 0.03, -0.01, 0.07, "undecided", 0.975),
+    Gap("vbpr/text_vs_none", 0.2, None, None, "no word", 0.95, "more search on one side"),
+]
 GRID = Grid(["model", "mean", "by_seed"], [["vbpr", 0.25, "0.2 0.3"], ["fusion", None, None]])
 DECIDED = {"badge": "HOLD", "sentence": "We cannot tell yet.", "probability": None}
 
@@ -236,9 +239,12 @@ def test_the_report_is_one_run_with_every_gap_and_its_bounds(runs: list[Begun], 
         "gap/vbpr/fused_vs_text": 0.03,
         "gap/vbpr/fused_vs_text/lo": -0.01,
         "gap/vbpr/fused_vs_text/hi": 0.07,
+        "gap/vbpr/fused_vs_text/level": 0.975,
         "gap/vbpr/fused_vs_text/verdict": "undecided",
         "gap/vbpr/text_vs_none": 0.2,
+        "gap/vbpr/text_vs_none/level": 0.95,
         "gap/vbpr/text_vs_none/verdict": "no word",
+        "gap/vbpr/text_vs_none/no_word": "more search on one side",
     }
 
 

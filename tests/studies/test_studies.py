@@ -26,7 +26,7 @@ from tests.report.constructed import write_sweep
 from tests.report.test_new_items import write_candidates
 from tests.studies import decisions, draws, folds, new_items, own_gain, planted, sweeps, touch
 from tests.studies.decisions import CHEAP, DEAR, FAIR, parts_of
-from tests.studies.planted import GAINS, LOSSES, SPOKEN, TRUTH, more_than, place_of, spoken, too_many, undecided
+from tests.studies.planted import GAINS, HELPS, LOSSES, SPOKEN, TRUTH, more_than, place_of, spoken, too_many, undecided
 from tests.studies.sweeps import finished
 
 RUN = finished(planted.STUDIES)
@@ -63,6 +63,17 @@ def test_no_word_contradicts_what_was_planted(name: str) -> None:
     assert said
     for judged in said:
         assert judged["word"] in {*TRUTH[place_of(name)[0]].words, None}, judged["name"]
+
+
+#: Free use of images called *equivalent* where they are planted: these models rank no new item high enough.
+FREE_USE_WRONG = {(f"planted_cold_image_{seed}", model) for seed in (0, 1) for model in ("vbpr", "addease")}
+
+
+@pytest.mark.skipif(len(RUN) < len(planted.STUDIES), reason="not all worlds have run: make study")
+def test_free_use_of_images_contradicts_what_was_planted_where_the_page_says_so() -> None:
+    said = spoken(PLANTED, contrast="free_disposal_of_image", helping=True)
+    wrong = {(name.split(":")[0], name.split("/")[1]) for name, word in said if word not in HELPS.words}
+    assert wrong == FREE_USE_WRONG
 
 
 @pytest.mark.skipif(len(OWN_GAINS) < len(own_gain.STUDIES), reason="not all worlds have run: make study")

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 
 from mmbench.decision.gates import IMAGE
-from mmbench.inference.tuned_gain import Gain, TunedGain
+from mmbench.inference.looks import level_after
+from mmbench.inference.tuned_gain import NoWord, TunedGain
 from mmbench.messages import Message, Translator, duration
-from mmbench.report.comparisons import read_contrasts
-from mmbench.report.disposals import States, by_name, control_of, control_states, read_disposals
+from mmbench.report.comparisons import Comparison, read_contrasts
+from mmbench.report.disposals import Disposal, States, by_name, control_of, control_states, read_disposals
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import Document, terminal, text_table
 from mmbench.report.table import SweepTable
@@ -25,13 +26,14 @@ ENDS = (Message("shortest"), Message("longest"))
 GAIN_COLUMNS = (
     Message("gain"),
     Message("after / of trials"),
-    Message("95 % range"),
+    Message("level"),
+    Message("range"),
     Message("gain seen in four of five studies"),
 )
 
 
 def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Message]:
-    """Which condition is the control of each condition with images; nothing for data without images.
+    """Which condition is the control of each condition with content; nothing where no condition has any.
 
     Args:
         planned: cells of the command.
@@ -46,46 +48,75 @@ def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Messa
         if not task.condition.thinned:
             states = {modality: task.condition.state(modality) for modality in task.features}
             conditions.setdefault(task.cell[:2], {})[by_name(states)] = task.cell.modality
-    run: dict[str, str] = {}
-    missing: dict[str, None] = {}
-    for by_states in conditions.values():
-        for key, condition in by_states.items():
-            if (wanted := control_states(dict(key), IMAGE)) is None:
-                continue
-            if wanted in by_states:
-                run[condition] = by_states[wanted]
-            else:
-                missing[control_of(dict(key), condition, IMAGE)] = None
+    modalities = {modality for by_states in conditions.values() for states in by_states for modality, _ in states}
     lines = []
-    if run:
-        pairs = ", ".join(f"{control} ({condition})" for condition, control in sorted(run.items()))
-        lines.append(Message("controls with shuffled images, and what each of them controls: {pairs}", pairs=pairs))
-    lines += [
-        Message("without one more control nothing can be decided about images; add {overrides}", overrides=overrides)
-        for overrides in missing
-    ]
+    for modality in sorted(modalities, key=lambda name: (name != IMAGE, name)):
+        run: dict[str, str] = {}
+        missing: dict[str, None] = {}
+        for by_states in conditions.values():
+            for key, condition in by_states.items():
+                if (wanted := control_states(dict(key), modality)) is None:
+                    continue
+                if wanted in by_states:
+                    run[condition] = by_states[wanted]
+                else:
+                    missing[control_of(dict(key), condition, modality)] = None
+        if run:
+            pairs = ", ".join(f"{control} ({condition})" for condition, control in sorted(run.items()))
+            lines.append(
+                Message("controls with shuffled images, and what each of them controls: {pairs}", pairs=pairs)
+                if modality == IMAGE
+                else Message(
+                    "controls with shuffled {modality}, and what each of them controls: {pairs}",
+                    modality=modality,
+                    pairs=pairs,
+                )
+            )
+        lines += [
+            Message(
+                "without one more control nothing can be decided about images; add {overrides}", overrides=overrides
+            )
+            if modality == IMAGE
+            else Message(
+                "without one more control free disposal of {modality} has no word; add {overrides}",
+                modality=modality,
+                overrides=overrides,
+            )
+            for overrides in missing
+        ]
     return lines
 
 
-def expected(table: SweepTable | None, translator: Translator) -> str:
+def expected(table: SweepTable | None, planned: Sequence[Planned], translator: Translator) -> str:
     """How wide the range of every tuned gain was so far, which is how wide it is expected to be.
+
+    A gain of more search on one side never has a range, however much is run. Where a finished cell is to have more
+    trials or final runs, ranges have the level of a further look at its model.
 
     Args:
         table: what earlier commands of the sweep have run; None where there is nothing.
+        planned: cells of the command.
         translator: language.
     """
-    gains: list[tuple[str, Gain | None]] = []
+    gains: list[Disposal | Comparison] = []
+    raised: set[tuple[str, str | None]] = set()
     if table is not None:
         groups = read_groups(table, table.folder)
-        gains += [(disposal.name, disposal.tuned) for disposal in read_disposals(table, groups)]
-        gains += [(comparison.name, comparison.tuned) for comparison in read_contrasts(table, groups)]
+        gains += [*read_disposals(table, groups), *read_contrasts(table, groups)]
+        done = {name for name, cell in table.cells.items() if cell.status == "done"}
+        for dataset, model, _ in done & {plan.task.cell for plan in planned if plan.left}:
+            raised |= {(dataset, model), (dataset, None)}
     rows = []
-    for name, tuned in gains:
+    for gain in gains:
+        tuned = gain.tuned
+        if isinstance(tuned, TunedGain) and tuned.refusal is NoWord.MORE_SEARCH:
+            continue
         log = tuned.estimate.log_gain if isinstance(tuned, TunedGain) else tuned and tuned.log_gain
         if tuned and log and math.isfinite(log.se):
-            width = (log.at(0.95).hi - log.at(0.95).lo) / 2
-            numbers = [f"± {translator.percent(width, 1)}", translator.percent(log.mde(), 1)]
-            rows.append([name, f"{tuned.n} / {tuned.trials}", *numbers])
+            level = level_after(tuned.level, (gain.dataset, gain.model) in raised)
+            width = (log.at(level).hi - log.at(level).lo) / 2
+            numbers = [f"± {translator.percent(width, 1)}", translator.percent(log.mde(1 - level), 1)]
+            rows.append([gain.name, f"{tuned.n} / {tuned.trials}", translator.percent(level, 1), *numbers])
     if not rows:
         unknown = Message(
             "range of the gains, and the gain that is seen in four of five studies: unknown before a pilot has run"

@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> None:
     table = read_sweep(sweep.folder, own_trust(sweep.jobs)) if known else None
     for line in controls(sweep.planned, table):
         print(translator(line))
-    print(expected(table, translator), end="")
+    print(expected(table, sweep.planned, translator), end="")
     if waiting:
         print("\n" + next_line(["-m", *flags, *words], translator))
 

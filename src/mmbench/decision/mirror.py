@@ -54,6 +54,8 @@ def _gaps(verdicts: pd.DataFrame) -> list[Gap]:
             row["lo"],
             row["hi"],
             str(row["verdict"]),
+            row.get("level"),
+            row.get("no_word"),
         )
         for row in rows
     ]

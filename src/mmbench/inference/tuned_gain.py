@@ -602,7 +602,7 @@ def _tuned_gain(
     said = pair.estimated(estimates, level)
     curves = [_curves(outcome, pair, numbers, level) for outcome in outcomes]
     ratio = np.exp(log_of_positive(curves[0].test.mean) - log_of_positive(curves[1].test.mean))
-    curve = _curve(ratio, numbers, list(estimates.values()), level)
+    curve = _curve(ratio, estimates if pair.refusal is None else {}, level)
     return TunedGain(
         n=n,
         trials=trials,
@@ -695,14 +695,24 @@ def _top_trial(pair: Sequence[tuple[int, _Outcome]], at: int) -> TopTrial | None
 def _curves(outcome: _Outcome, pair: _Pair, numbers: Sequence[int], level: float) -> SideCurves:
     side = outcome.side
     chances = side.chances(range(1, pair.trials + 1))
-    alone = ((_Outcome(side, numbers, test=False), chances @ side.validation), (outcome, chances @ side.test))
-    return SideCurves(*(_curve(mean, numbers, _estimates([(1, o)], numbers, pair.census), level) for o, mean in alone))
+    refused = _refusal(side.cells, side.trials, pair.trials) is not None
+    curves = []
+    for own, mean in ((_Outcome(side, numbers, test=False), chances @ side.validation), (outcome, chances @ side.test)):
+        estimates = {} if refused else dict(zip(numbers, _estimates([(1, own)], numbers, pair.census), strict=True))
+        curves.append(_curve(mean, estimates, level))
+    return SideCurves(*curves)
 
 
-def _curve(mean: Vector, numbers: Sequence[int], estimates: Sequence[Estimate], level: float) -> Band:
-    """A curve over 1 to T trials with bounds of exp(L), NaN beyond half of the trials and where there are none."""
+def _curve(mean: Vector, estimates: Mapping[int, Estimate], level: float) -> Band:
+    """A curve over 1 to T trials with bounds of exp(L), NaN beyond half of the trials and where there are none.
+
+    Args:
+        mean: the curve.
+        estimates: L by the number of trials; none where bounds are refused.
+        level: coverage of the bounds.
+    """
     lo, hi = np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    for n, estimate in zip(numbers, estimates, strict=True):
+    for n, estimate in estimates.items():
         if n <= len(mean) / 2 and estimate.no_word(level) in BOUNDED:
             interval = estimate.log_gain.at(level)
             lo[n - 1], hi[n - 1] = 1.0 + interval.lo, 1.0 + interval.hi

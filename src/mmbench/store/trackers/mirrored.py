@@ -24,6 +24,8 @@ class Gap:
         lo: its lower bound; None without bounds.
         hi: its upper bound.
         verdict: the word on it.
+        level: coverage of the bounds, less at a further look; None where the table does not say it.
+        no_word: why there are no bounds or no word; None where there are.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Gap:
     lo: float | None
     hi: float | None
     verdict: str
+    level: float | None = None
+    no_word: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,11 @@ class Summary:
 
     @property
     def results(self) -> dict[str, Value]:
-        """Every gap with its bounds and verdict, the decision, and the proof, by name."""
+        """Every gap with its bounds, their level and its verdict, the decision, and the proof, by name."""
         results: dict[str, Value] = {}
         for gap in self.gaps:
-            shown = {"": gap.mean, "/lo": gap.lo, "/hi": gap.hi, "/verdict": gap.verdict}
+            shown = {"": gap.mean, "/lo": gap.lo, "/hi": gap.hi, "/level": gap.level}
+            shown |= {"/verdict": gap.verdict, "/no_word": gap.no_word}
             results |= {f"gap/{gap.name}{name}": value for name, value in shown.items() if value is not None}
         results |= {f"decision/{name}": value for name, value in self.decision.items()}
         return results | {f"proof/{name}": value for name, value in self.proof.items()}
