@@ -247,9 +247,7 @@ def test_all_pairs_of_fifty_thousand_items_are_refused(
     ("model", "settings"),
     [*((model, {}) for model in ("ease", "cease", "addease", "l3ae", "mmgf")), ("mmgf", {"order": 3})],
 )
-def test_a_closed_form_needs_no_more_than_it_says(
-    model: str, settings: dict[str, Any], widths: dict[str, int]
-) -> None:
+def test_a_closed_form_needs_no_more_than_it_says(model: str, settings: dict[str, Any], widths: dict[str, int]) -> None:
     context = multiprocessing.get_context("spawn")
     answers: SimpleQueue[float] = context.SimpleQueue()
     process = context.Process(target=fitted, args=(model, settings, widths, answers))

@@ -68,8 +68,8 @@ class Summary:
         """Every gap with its bounds, their level and its verdict, the decision, and the proof, by name."""
         results: dict[str, Value] = {}
         for gap in self.gaps:
-            shown = {"": gap.mean, "/lo": gap.lo, "/hi": gap.hi, "/level": gap.level}
-            shown |= {"/verdict": gap.verdict, "/no_word": gap.no_word}
+            bounds = {"": gap.mean, "/lo": gap.lo, "/hi": gap.hi, "/level": gap.level}
+            shown = {**bounds, "/verdict": gap.verdict, "/no_word": gap.no_word}
             results |= {f"gap/{gap.name}{name}": value for name, value in shown.items() if value is not None}
         results |= {f"decision/{name}": value for name, value in self.decision.items()}
         return results | {f"proof/{name}": value for name, value in self.proof.items()}
