@@ -307,6 +307,7 @@ EDITS: dict[str, Change] = {
     "benchmark.tex": replaced("benchmark.tex", b"0.625", b"0.725"),
     "table.ja.md": replaced("table.ja.md", b"0.625", b"0.725"),
     "contribution.md": replaced("contribution.md", b"image", b"sound"),
+    "contribution.ja.md": replaced("contribution.ja.md", b"image", b"sound"),
     "submission.md": replaced("submission.md", b"| no |", b"| yes |"),
     "submission.tex": replaced("submission.tex", b"[no]", b"[yes]"),
     "report.html": replaced("report.html", b"standard", b"paper"),
@@ -412,7 +413,7 @@ def test_what_a_data_set_tells_is_not_checked_without_it(shop_sweep: Path, tmp_p
     with_data = verify(tmp_path / "s.zip", tmp_path / "with", holds, vouched(shop_sweep))
     assert [finding for finding in with_data if not finding.same] == []
     without = {finding.file: finding for finding in verify(tmp_path / "s.zip", tmp_path / "without", holds)}
-    unknown = {"contribution.md", "submission.md", "submission.ja.md", "submission.tex"}
+    unknown = {"contribution.md", "contribution.ja.md", "submission.md", "submission.ja.md", "submission.tex"}
     assert {name for name, finding in without.items() if not finding.same} == unknown
     assert {without[name].same for name in unknown} == {None}
     lines = read(tmp_path / "s.zip", "contribution.md").splitlines()

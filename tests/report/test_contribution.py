@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from mmbench.inference.contribution.guardrails import LEVEL, Rail, coverage_chan
 from mmbench.inference.intervals import MIN_USERS, Interval, relative_gain
 from mmbench.inference.repetitions import Repeated
 from mmbench.inference.verdicts import Judgement, Verdict
+from mmbench.messages import Translator
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import compare, read_contrasts
 from mmbench.report.contribution_facts import document, read_contributions, readings, with_redundancy, words_of
@@ -591,6 +593,9 @@ def test_files(ran: Path) -> None:
     text, csv = ((ran / "report" / f"contribution.{ending}").read_text() for ending in ("md", "csv"))
     facts = measured(table)
     assert text == markdown(proved(document(table, facts), table))
+    japanese = (ran / "report" / "contribution.ja.md").read_text()
+    assert japanese == markdown(proved(document(table, facts), table), Translator("ja"))
+    assert csv.isascii()
     assert csv == as_csv(document(table, facts))
     frame = pd.read_csv(io.StringIO(csv))
     assert len(frame) == len(facts[0].facts)
@@ -603,6 +608,62 @@ def test_files(ran: Path) -> None:
     assert "Nothing here is corrected" not in text
     assert not any("categories" in line for line in facts[0].unknown)
     assert str(ran.parent) not in text
+
+
+#: What is written in Latin letters in a Japanese document, beside the names of data, models, conditions and categories.
+LATIN = {"M1", "M2", "M3", "M6", "RBO", "Jaccard", "ARP", "APLT", "ACLT", "NDCG@20", "ndcg@20", "items.parquet"}
+LATIN |= {"pigeonhole", "n", "t", "verdicts.ja.md", "new_items.ja.md", "fairness.ja.md", "category", "categories"}
+LATIN |= {"genre", "genres"}
+NAMED = {*ENDS, "s", "d", "m", "shop", "vbpr", "Toys", "Books", "Games", "image+text", "standard"}
+
+
+def latin(text: str) -> set[str]:
+    """Words in Latin letters that are no names; names that a contrast or a row joins are taken apart."""
+    words = re.findall(r"[A-Za-z][A-Za-z0-9_.@+]*", text)
+    return {part for word in words for part in word.split("_vs_")} - LATIN - NAMED
+
+
+def test_the_japanese_document_has_no_english_word(ran: Path) -> None:
+    table = read_sweep(ran, Trust(places=(ran.parent,)))
+    english, japanese = (markdown(document(table, measured(table)), Translator(lang)) for lang in ("en", "ja"))
+    assert latin(japanese) == set()
+    assert len(latin(english)) > 100
+    assert "## shop、vbpr: M6 区分ごとの改善率\n" in japanese
+    assert "| fused_vs_text | 商品の学習用データでの件数: 0件(新商品) |" in japanese
+    assert "カテゴリー: Toys" in japanese
+    assert "| none | 0." in japanese
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"image": Made(missing=True)},
+        {"text": replace(cells()["d", "m", "text"], seal={"choice_hash": "another"})},
+        {"text": replace(cells()["d", "m", "text"], seal={"test_hash": "another"})},
+        {"fused": replace(cells()["d", "m", "fused"], shuffled={})},
+        {"none": Made(np.zeros((3, USERS), bool), cell={"states": STATES["none"]})},
+    ],
+)
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_what_is_said_under_the_tables_is_said_in_japanese(
+    changed: dict[str, Made], n_seeds: int, tmp_path: Path
+) -> None:
+    table = read_sweep(write_sweep(tmp_path / "s", cells(n_seeds, **changed)))
+    assert latin(markdown(document(table, measured(table)), Translator("ja"))) == set()
+
+
+def test_what_is_read_of_modalities_is_said_in_japanese() -> None:
+    none, more, less = Interval(0.0, -0.1, 0.1), Interval(0.2, 0.1, 0.3), Interval(-0.2, -0.3, -0.1)
+    said = set()
+    for rest, alone, together in ((more, more, more), (less, more, less), (none, more, less), (none, none, none)):
+        value = shapley.ModalityValue(rest, alone, rest, None)
+        pairs = {("image", "text"): shapley.PairValue(together, log_agrees=True)}
+        for modalities in ({"text": value}, {"image": value, "text": value}):
+            found = shapley.Contributions(none, none, modalities, pairs if len(modalities) > 1 else {})
+            said |= set(readings(found, {}))
+    assert len(said) > 8
+    assert latin("\n".join(map(Translator("ja"), said))) == set()
 
 
 def test_a_data_set_that_changed_is_not_used(ran: Path, tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ def test_a_page_links_what_is_in_its_language_and_names_what_is_not(sweep_dir: P
     assert "decision.en.html" in english.links
     assert "checklist.html (in Japanese)" in english.everything
     assert "fairness.html (" not in english.everything
-    assert {"decision.html", "fairness.ja.html", "verdicts.ja.md"} <= set(japanese.links)
-    assert "contribution.md (英語)" in japanese.everything
+    assert {"decision.html", "fairness.ja.html", "verdicts.ja.md", "contribution.ja.md"} <= set(japanese.links)
+    assert "submission.tex (英語)" in japanese.everything
     assert "verdicts.csv (" not in japanese.everything
 
 

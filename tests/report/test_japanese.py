@@ -18,7 +18,8 @@ from tests.report.pages import Text, english_sentences, visible
 from tests.report.shop import vouched
 
 PAGES = ("report", "fairness")
-TEXTS = ("table.{}md", "table.{}txt", "verdicts.{}md", "benchmark.{}md", "submission.{}md", "fairness.{}md")
+TEXTS = ("table.{}md", "table.{}txt", "verdicts.{}md", "benchmark.{}md", "contribution.{}md", "submission.{}md",
+         "fairness.{}md")  # fmt: skip
 #: Models and conditions, which have the same names in every language.
 NAMES = ("itemknn", "hybridknn", *CONDITIONS)
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")

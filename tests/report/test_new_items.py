@@ -427,13 +427,17 @@ def test_users_of_new_items_have_values(tmp_path: Path) -> None:
 
 def test_the_report_of_a_cold_sweep_is_written_in_both_languages(report: Path) -> None:
     names = ("contentpopularity", *CONDITIONS)
-    for name in (paths.NEW_ITEMS, paths.TABLE, paths.VERDICTS, paths.BENCHMARK, paths.SUBMISSION):
+    for name in (paths.NEW_ITEMS, paths.TABLE, paths.VERDICTS, paths.BENCHMARK, paths.CONTRIBUTION, paths.SUBMISSION):
         japanese, english = (visible((report / f"{name}.{ending}").read_text()) for ending in ("ja.md", "md"))
         assert english_sentences(japanese, *names) == [], name
         assert len(english_sentences(english, *names)) > 2, name
     new = (report / "new_items.ja.md").read_text()
     assert "候補は新商品40, 40, 40点。調整の目標: 新商品どうし" in new
     assert "| 正解に基づく人気順" in new
+    contributed = (report / "contribution.ja.md").read_text()
+    assert "m: M7 新商品\n" in contributed
+    assert "| 1,000件のうち見つかった件数 |" in contributed
+    assert "| 新商品どうしの NDCG@20 |" in contributed
     page = (report / "report.html").read_text()
     assert english_sentences(visible(page), *names) == []
     assert "new_items.ja.md" in page

@@ -16,9 +16,9 @@ from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import read_contributions
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import read_groups
-from mmbench.report.list_facts import GUARDRAILS
+from mmbench.report.list_facts import GUARDRAILS, RAILS
 from mmbench.report.reading import read_sweep
-from mmbench.report.submission import NO, OPEN, RAILS, YES, Answer, answers
+from mmbench.report.submission import NO, OPEN, YES, Answer, answers
 from mmbench.report.write import write_report
 from tests.report.constructed import Made, write_sweep
 from tests.report.test_contribution import USERS, cells

@@ -18,17 +18,18 @@ from numpy.typing import NDArray
 
 from mmbench.data.readers.columns import text_columns
 from mmbench.data.readers.lines import NOT_PARSED, literal
-from mmbench.messages import Refusal, listed
+from mmbench.messages import Message, Refusal, Template, listed
 
 #: Names of the divisions, and how the slices of each are called in ``contribution.md``.
 POPULARITY, CATEGORY, LENGTH = "popularity", "category", "text_length"
 DIVISIONS: Mapping[str, str] = {
-    POPULARITY: "item's training interactions",
-    CATEGORY: "category",
-    LENGTH: "text length",
+    POPULARITY: Message("item's training interactions"),
+    CATEGORY: Message("category"),
+    LENGTH: Message("text length"),
 }
-#: Slice of the items that nobody has bought yet.
-NEW_ITEMS = f"{POPULARITY}:cold"
+#: Label of the items that nobody has bought yet, and their slice.
+COLD = Message(Template("cold", context="slice"))
+NEW_ITEMS = f"{POPULARITY}:{COLD}"
 #: First count of each slice after the first one.
 POPULARITY_EDGES = (1, 6, 21, 101)
 #: Columns of items.parquet that may hold a category, the first that is there counts.
@@ -63,7 +64,7 @@ def by_count(counts: NDArray[np.int64], edges: Sequence[int], zero: str = "") ->
         zero: name of the first slice where it holds nothing but zeros, for example ``cold``.
     """
     starts = [0, *edges]
-    names = [_span(a, b - 1) for a, b in itertools.pairwise(starts)] + [f"{starts[-1]} and more"]
+    names = [_span(a, b - 1) for a, b in itertools.pairwise(starts)] + [Message("{n} and more", n=starts[-1])]
     if zero and edges[0] == 1:
         names[0] = zero
     return Slicing(np.searchsorted(edges, counts, side="right"), tuple(names))
@@ -75,7 +76,7 @@ def _span(first: int, last: int) -> str:
 
 def by_popularity(items: NDArray[np.int64], train_counts: NDArray[np.int64]) -> Slicing:
     """Slices by how often a pair's item ``(n_pairs,)`` occurs in train, ``train_counts`` ``(n_items,)``."""
-    return by_count(train_counts[items], POPULARITY_EDGES, "cold")
+    return by_count(train_counts[items], POPULARITY_EDGES, COLD)
 
 
 def by_category(items: NDArray[np.int64], categories: Sequence[str | None], most: int = 10) -> Slicing:
@@ -93,10 +94,10 @@ def by_category(items: NDArray[np.int64], categories: Sequence[str | None], most
     place = {name: i for i, name in enumerate(shown)}
     rest = len(shown)
     labels = np.array([-1 if name == "" else place.get(name, rest) for name in named], dtype=np.int64)
-    return Slicing(labels, (*shown, "other categories") if len(names) > rest else tuple(shown))
+    return Slicing(labels, (*shown, Message("other categories")) if len(names) > rest else tuple(shown))
 
 
-def by_length(items: NDArray[np.int64], lengths: NDArray[np.int64], what: str = "text") -> Slicing:
+def by_length(items: NDArray[np.int64], lengths: NDArray[np.int64]) -> Slicing:
     """Thirds of the catalogue by the length of an item's text, ``lengths`` ``(n_items,)``; no text is its own slice.
 
     The catalogue sets the borders, so that a slice holds the same items whichever pairs ``items`` are those of.
@@ -105,7 +106,7 @@ def by_length(items: NDArray[np.int64], lengths: NDArray[np.int64], what: str = 
     low, high = np.quantile(some, [1 / 3, 2 / 3]) if len(some) else (0.0, 0.0)
     of_pairs = lengths[items]
     labels = np.where(of_pairs == 0, 0, 1 + (of_pairs > low).astype(np.int64) + (of_pairs > high))
-    return Slicing(labels, (f"no {what}", f"short {what}", f"medium {what}", f"long {what}"))
+    return Slicing(labels, (Message("no text"), Message("short text"), Message("medium text"), Message("long text")))
 
 
 def categories(items: pd.DataFrame) -> list[list[str]] | None:

@@ -6,6 +6,7 @@ Records hold ranks and lists; popularity, history and categories are facts about
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +19,14 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.data import divisions
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
-from mmbench.messages import Message
+from mmbench.messages import Message, Template
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.scheduling.trust import Trust
 from mmbench.store import records
 from mmbench.store.schema import Cell
+
+#: Columns of which one would do.
+OR = Template("{first} or {rest}", context="columns")
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,10 @@ def read_catalogue(cell: CellResult, trust: Trust) -> Catalogue | str:
     lengths = divisions.text_lengths(items)
     unknown = []
     if categories is None:
-        unknown.append(f"categories: items.parquet has no column {' or '.join(divisions.CATEGORY_COLUMNS)}")
+        columns = functools.reduce(lambda first, rest: Message(OR, first=first, rest=rest), divisions.CATEGORY_COLUMNS)
+        unknown.append(Message("categories: items.parquet has no column {columns}", columns=columns))
     if lengths is None:
-        unknown.append("text length: no column of items.parquet looks like a text")
+        unknown.append(Message("text length: no column of items.parquet looks like a text"))
     first = None if categories is None else divisions.first_of(categories)
     members = None if categories is None else _members(categories)
     folder = None if options.get("world") is not None else _folder(options)

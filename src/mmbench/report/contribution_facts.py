@@ -27,6 +27,7 @@ from mmbench.inference.contribution.guardrails import MARGIN
 from mmbench.inference.contribution.shapley import EMPTY, Coalition
 from mmbench.inference.repetitions import Repeated, mean_over_folds
 from mmbench.inference.verdicts import Verdict
+from mmbench.messages import Message, Template, conjoined, message_of
 from mmbench.report import new_items
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import LEVELS, Comparison
@@ -41,11 +42,13 @@ from mmbench.report.together import Repetitions, draws_of_new_items, read_repeti
 from mmbench.store import records
 from mmbench.store.schema import ID_ONLY, Choice
 
-REDUNDANCY = "redundancy share"
-VALUES, HITS, EXCESS = "M1 value", "M2 hits", "M2 hits beyond the noise floor"
-OVERLAP, RELIANCE = "M3 overlap and headroom", "reliance"
-SLICES, DIFFERENCES = "M6 slices", "M6 slices, difference"
-NEW_ITEMS, FOUND_OF_1000, AMONG_NEW = "M7 new items", "found of 1,000", "NDCG@20 among new items"
+REDUNDANCY = Message("redundancy share")
+VALUES, HITS = Message("M1 value"), Message("M2 hits")
+EXCESS, OVERLAP = Message("M2 hits beyond the noise floor"), Message("M3 overlap and headroom")
+RELIANCE = Message("reliance")
+SLICES, DIFFERENCES = Message("M6 slices"), Message("M6 slices, difference")
+NEW_ITEMS, FOUND_OF_1000 = Message("M7 new items"), Message("found of 1,000")
+AMONG_NEW = Message("NDCG@20 among new items")
 
 
 def read_contributions(table: SweepTable, groups: Sequence[Group], comparisons: Sequence[Comparison]) -> list[Facts]:
@@ -155,7 +158,12 @@ def measure_model(
     """
     seeds, trials = len(cells[0].seeds), records.read(paths.choice_file(cells[0].folder), Choice).n_trials
     metric = metric_among(table.primary, cells[0].target)
-    about = f"the chosen configurations ({metric}, trials: {trials}, final seeds: {seeds})"
+    about = Message(
+        "the chosen configurations ({metric}, trials: {trials}, final seeds: {seeds})",
+        metric=metric,
+        trials=trials,
+        seeds=seeds,
+    )
     facts = Facts(cells[0].dataset, cells[0].model, seeds, level, about, one_draw)
     measure(facts, _in_order(table, cells), compared, data, table.primary, words or {})
     return facts
@@ -199,7 +207,7 @@ def measure(
         words: verdicts on its tuned gains.
     """
     if not all(comparable(cell, cells[0]) for cell in cells):
-        facts.unknown.append("everything: the conditions differ in final seeds, test split or effort")
+        facts.unknown.append(Message("everything: the conditions differ in final seeds, test split or effort"))
         return
     new_items_facts(facts, cells)
     game = coalitions(cells)
@@ -208,13 +216,13 @@ def measure(
     _hits(facts, game, lists_of)
     _reliance(facts, cells, metric)
     if isinstance(data, str):
-        facts.unknown.append(f"slices, list measures and guard-rails: {data}")
+        facts.unknown.append(Message("slices, list measures and guard-rails: {reason}", reason=data))
         return
     facts.unknown += data.unknown
     for c in compared:
         _slices(facts, c, data, metric)
     if cells[0].target == "cold":
-        facts.unknown.append("list measures and guard-rails: the lists of this target hold new items alone")
+        facts.unknown.append(Message("list measures and guard-rails: the lists of this target hold new items alone"))
         return
     beyond_facts(facts, cells, data, lists_of)
     guardrail_facts(facts, compared, data, lists_of)
@@ -281,36 +289,50 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult], metric: str, wor
     try:
         contributions = shapley.contributions({subset: cell.per_user(metric) for subset, cell in game.items()})
     except ValueError as error:
-        facts.unknown.append(f"M1, M2 and M3: {error}")
+        facts.unknown.append(Message("M1, M2 and M3: {reason}", reason=message_of(error)))
         return
     several = len(contributions.modalities) > 1
     for name, value in contributions.modalities.items():
-        facts.add(VALUES, name, "added to nothing", value.alone)
+        facts.add(VALUES, name, Message("added to nothing"), value.alone)
         if not several:
             continue
-        facts.add(VALUES, name, "added to the others", value.given_rest)
-        facts.add(VALUES, name, "Shapley value", value.shapley)
+        facts.add(VALUES, name, Message("added to the others"), value.given_rest)
+        facts.add(VALUES, name, Message("Shapley value"), value.shapley)
         if facts.one_draw:
             continue
         if value.redundancy is None:
-            facts.unknown.append(f"redundancy of {name}: what it adds to nothing is not shown to be above zero")
+            facts.unknown.append(
+                Message(
+                    "redundancy of {modality}: what it adds to nothing is not shown to be above zero", modality=name
+                )
+            )
         elif facts.inferred:
             facts.add(VALUES, name, REDUNDANCY, value.redundancy)
     for (a, b), pair in contributions.pairs.items():
-        agrees = LOG_SCALE[pair.log_agrees]
-        facts.add(VALUES, f"{a} and {b}", f"interaction (sign of the log scale {agrees})", pair.interaction)
+        facts.add(VALUES, conjoined([a, b]), INTERACTION[pair.log_agrees], pair.interaction)
     if facts.worded and facts.fairness != FAIL:
         facts.readings += readings(contributions, words)
 
 
-#: What the interaction of two modalities says of its sign on the logarithm of the metric.
-LOG_SCALE = {True: "agrees", False: "disagrees", None: "not defined"}
+#: The interaction of two modalities, by whether its sign is the same on the logarithm of the metric.
+INTERACTION = {
+    True: Message("interaction (sign of the log scale agrees)"),
+    False: Message("interaction (sign of the log scale disagrees)"),
+    None: Message("interaction (sign of the log scale not defined)"),
+}
 #: Words on a tuned gain that a reading of the chosen configurations may stand beside.
 GAINED, LOST = (Verdict.BETTER, Verdict.BETTER_SMALL), (Verdict.WORSE, Verdict.WORSE_SMALL)
 #: All other words, beside which a use may be said not to be shown.
 NOT_GAINED = tuple(word for word in Verdict if word not in GAINED)
 #: What a contrast is judged where its numbers are nothing to conclude from.
 SILENT = (None, Verdict.FAILED, Verdict.UNTRUSTED, Verdict.DEPENDS_ON_TUNING)
+
+
+#: What a modality does beside others, and where it is the only one.
+ADDS = Template("{modality} adds to the others")
+ADDS_ALONE = Template("{modality} adds to nothing but behaviour")
+TAKES = Template("{modality} takes away from the others")
+TAKES_ALONE = Template("{modality} takes away from nothing but behaviour")
 
 
 def readings(contributions: shapley.Contributions, words: Words) -> Iterator[str]:
@@ -333,29 +355,30 @@ def readings(contributions: shapley.Contributions, words: Words) -> Iterator[str
     everything = frozenset(contributions.modalities)
     several = len(everything) > 1
     for name, value in contributions.modalities.items():
-        rest = "the others" if several else "nothing but behaviour"
         given_rest, alone = (everything, everything - {name}), (frozenset({name}), EMPTY)
         if value.given_rest.lo > 0:
             if agrees(given_rest, GAINED):
-                yield f"{name} adds to {rest}"
+                yield Message(ADDS if several else ADDS_ALONE, modality=name)
         elif value.given_rest.hi < 0:
             if agrees(given_rest, LOST):
-                yield f"{name} takes away from {rest}"
+                yield Message(TAKES if several else TAKES_ALONE, modality=name)
         elif not agrees(given_rest, NOT_GAINED):
             continue
         elif several and value.alone.lo > 0:
             if agrees(alone, GAINED):
-                yield f"{name} adds to nothing but behaviour, and is not shown to add to the others"
+                yield Message(
+                    "{modality} adds to nothing but behaviour, and is not shown to add to the others", modality=name
+                )
         elif agrees(alone, NOT_GAINED):
-            yield f"no use of {name} is shown with this encoder and model"
+            yield Message("no use of {modality} is shown with this encoder and model", modality=name)
     for (a, b), pair in contributions.pairs.items():
         values = [contributions.modalities[name] for name in (a, b)]
         if any(word in SILENT for word in words.values()):
             continue
         if pair.interaction.lo > 0 and all(value.given_rest.lo > 0 for value in values):
-            yield f"{a} and {b} help each other"
+            yield Message("{a} and {b} help each other", a=a, b=b)
         elif pair.interaction.hi < 0 and all(value.alone.lo > 0 for value in values):
-            yield f"{a} and {b} replace each other in part"
+            yield Message("{a} and {b} replace each other in part", a=a, b=b)
 
 
 def _hits(facts: Facts, game: Mapping[Coalition, CellResult], lists_of: Lists) -> None:
@@ -363,7 +386,7 @@ def _hits(facts: Facts, game: Mapping[Coalition, CellResult], lists_of: Lists) -
     names = sorted(frozenset().union(*game))
     if len(names) != 2 or len(game) != 4:
         if len(game) > 1 and len(names) != 2:
-            facts.unknown.append(f"M2 and M3: they compare two modalities, here are {len(names)}")
+            facts.unknown.append(Message("M2 and M3: they compare two modalities, here are {count}", count=len(names)))
         return
     a, b = names
     none, both = game[EMPTY], game[frozenset(names)]
@@ -372,25 +395,48 @@ def _hits(facts: Facts, game: Mapping[Coalition, CellResult], lists_of: Lists) -
     alone = {name: hits_of[cell.modality] for name, cell in single.items()}
     users = none.rankings[0].users
     for tested, other in ((a, b), (b, a)):
+        subject = Message("testing {modality}", modality=tested)
         for part, share in hits.hit_attribution(
             hits_of[none.modality], alone, hits_of[both.modality], tested, users
         ).items():
-            facts.add(HITS, f"testing {tested}", part, share.share, baseline=share.floor)
+            facts.add(HITS, subject, _hit_class(part), share.share, baseline=share.floor)
             if share.excess is not None and part not in (f"only_{other}", f"missed_{other}"):
-                facts.add(EXCESS, f"testing {tested}", part, share.excess)
+                facts.add(EXCESS, subject, _hit_class(part), share.excess)
         if not facts.inferred:
             continue
         overlap = hits.hit_overlap(alone[other], alone[tested], hits_of[both.modality], users)
-        pair = f"{tested} beside {other}"
-        facts.add(OVERLAP, pair, "hits in common (Jaccard)", overlap.jaccard, baseline=overlap.jaccard_seeds)
+        pair = Message("{modality} beside {other}", modality=tested, other=other)
+        facts.add(OVERLAP, pair, Message("hits in common (Jaccard)"), overlap.jaccard, baseline=overlap.jaccard_seeds)
         beside, own = (lists_of(single[name]) for name in (other, tested))
         baseline = rankings.list_overlap(beside, beside)
-        facts.add(OVERLAP, pair, "lists in common (RBO)", rankings.list_overlap(beside, own), baseline=baseline)
-        facts.add(OVERLAP, pair, "net headroom", overlap.headroom)
+        lists = rankings.list_overlap(beside, own)
+        facts.add(OVERLAP, pair, Message("lists in common (RBO)"), lists, baseline=baseline)
+        facts.add(OVERLAP, pair, Message("net headroom"), overlap.headroom)
         if overlap.realised is not None:
-            facts.add(OVERLAP, pair, "realised share of it", overlap.realised)
+            facts.add(OVERLAP, pair, Message("realised share of it"), overlap.realised)
     if not facts.inferred:
-        facts.unknown.append("noise floor, overlap and headroom: one seed does not tell flicker from an effect")
+        facts.unknown.append(
+            Message("noise floor, overlap and headroom: one seed does not tell flicker from an effect")
+        )
+
+
+#: Classes of hits that no modality names.
+HIT_CLASSES = {
+    "kept": Message(Template("kept", context="hits")),
+    "redundant": Message(Template("redundant", context="hits")),
+    "synergy": Message(Template("synergy", context="hits")),
+    "lost": Message(Template("lost", context="hits")),
+    "missed_several": Message(Template("missed_several", context="hits")),
+    "net": Message(Template("net", context="hits")),
+}
+
+
+def _hit_class(name: str) -> Message:
+    """A class of hits, see :func:`~mmbench.inference.contribution.hits.hit_classes`, as it is printed."""
+    if name in HIT_CLASSES:
+        return HIT_CLASSES[name]
+    kind, _, modality = name.partition("_")
+    return Message(Template("only_{modality}") if kind == "only" else Template("missed_{modality}"), modality=modality)
 
 
 def _reliance(facts: Facts, cells: Sequence[CellResult], metric: str) -> None:
@@ -401,9 +447,10 @@ def _reliance(facts: Facts, cells: Sequence[CellResult], metric: str) -> None:
             if all(file.exists() for file in files) and cell.mean(metric) > 0:
                 by_seed = [metrics.per_user(records.read_ranking(file), metric) for file in files]
                 change = intervals.bounded_gain(np.stack(by_seed, axis=1), cell.per_user(metric))
-                facts.add(RELIANCE, cell.modality, f"{name} shuffled at inference", change)
+                part = Message("{modality} shuffled at inference", modality=name)
+                facts.add(RELIANCE, cell.modality, part, change)
     if not any(fact.measure == RELIANCE for fact in facts.facts):
-        facts.unknown.append("reliance: no final run was scored with a modality shuffled at inference")
+        facts.unknown.append(Message("reliance: no final run was scored with a modality shuffled at inference"))
 
 
 def _slices(facts: Facts, comparison: Comparison, data: Catalogue, metric: str) -> None:
@@ -412,7 +459,9 @@ def _slices(facts: Facts, comparison: Comparison, data: Catalogue, metric: str) 
     A harmonic mean has none: it is no mean over test pairs.
     """
     if comparison.a.target == "harmonic":
-        facts.unknown.append(f"slices of {comparison.contrast}: a harmonic mean is no sum over items or users")
+        facts.unknown.append(
+            Message("slices of {contrast}: a harmonic mean is no sum over items or users", contrast=comparison.contrast)
+        )
         return
     tested = comparison.a.tested[0]
     users = tested.pairs.users
@@ -425,7 +474,7 @@ def _slices(facts: Facts, comparison: Comparison, data: Catalogue, metric: str) 
             continue
         for name, slice_gain in slices.slice_gains(a, b, users, slicing).items():
             value = slice_gain.gain or float("nan")
-            part = f"{division}: {name}"
+            part = Message("{division}: {slice}", division=division, slice=name)
             facts.add(SLICES, comparison.contrast, part, value, share=slice_gain.share, n=slice_gain.n_pairs)
             facts.add(DIFFERENCES, comparison.contrast, part, slice_gain.difference, n=slice_gain.n_pairs)
 
@@ -435,10 +484,10 @@ def divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:
     items, users = tested.items, tested.users[tested.pairs.users]
     slicings = {
         DIVISIONS[POPULARITY]: by_popularity(items, data.item_counts),
-        "user's training interactions": slices.by_history(users, data.user_counts),
+        Message("user's training interactions"): slices.by_history(users, data.user_counts),
     }
     for name, feature in sorted(data.dataset.features.items()):
-        slicings[f"{name} present"] = slices.by_presence(items, feature.present, name)
+        slicings[Message("{modality} present", modality=name)] = slices.by_presence(items, feature.present, name)
     if data.categories is not None:
         slicings[DIVISIONS[CATEGORY]] = by_category(items, data.categories)
     if data.lengths is not None:
@@ -446,27 +495,42 @@ def divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:
     return slicings
 
 
-LEGEND = (
+#: What the numbers are of.
+ABOUT = Template(
     "Of the chosen configurations, not of the method, whose verdicts are in verdicts.md; what these do not say too is "
     "not said here, nor how two modalities work together where one of them has no word, is not trusted or depends on "
-    "tuning: values in {metric}, hits and lists at {K}; intervals over users "
-    "and seeds: crossed, for slices at once for all of one division; for hits and headroom pigeonhole bootstrap.",
-    "What a modality adds to the others decides; the Shapley value credits an image for what text already tells.",
-    "baseline: the same between two seeds of one condition, which differ too; for hits, the tested modality replaced "
-    "by another seed. share: part of the slice in the whole difference. n: test pairs.",
-    "A slice in which a side finds nothing has no relative gain; its difference per test pair tells whether it gained.",
-    f"Guard-rails: holds if the lower bound is above -{100 * MARGIN:.0f} %, broken if the upper one is below it. "
-    "Reliance is what a trained model leans on, not what the modality is worth.",
-    "New items: of 1,000 interactions with new items of users who hold out others too, those in the first 20 places of "
-    "lists of both; the baseline is that of the condition without content, whose new items stand at random. NDCG@20 "
-    "among new items: baseline is its exact floor, n the pool (new_items.md). Over folds: mean and 95 % interval over "
-    "the folds alone, t with one degree of freedom less than there are folds. One draw of new items is not read in "
-    "words.",
-    "Beyond the slices of one division nothing here is corrected for multiplicity; slices are exploratory.",
+    "tuning: values in {metric}, hits and lists at {k}; intervals over users "
+    "and seeds: crossed, for slices at once for all of one division; for hits and headroom pigeonhole bootstrap."
+)
+LEGEND = (
+    Message(
+        "What a modality adds to the others decides; the Shapley value credits an image for what text already tells."
+    ),
+    Message(
+        "baseline: the same between two seeds of one condition, which differ too; for hits, the tested modality "
+        "replaced by another seed. share: part of the slice in the whole difference. n: test pairs."
+    ),
+    Message(
+        "A slice in which a side finds nothing has no relative gain; its difference per test pair tells whether it "
+        "gained."
+    ),
+    Message(
+        "Guard-rails: holds if the lower bound is above -{margin} %, broken if the upper one is below it. "
+        "Reliance is what a trained model leans on, not what the modality is worth.",
+        margin=f"{100 * MARGIN:.0f}",
+    ),
+    Message(
+        "New items: of 1,000 interactions with new items of users who hold out others too, those in the first 20 "
+        "places of lists of both; the baseline is that of the condition without content, whose new items stand at "
+        "random. NDCG@20 among new items: baseline is its exact floor, n the pool (new_items.md). Over folds: mean and "
+        "95 % interval over the folds alone, t with one degree of freedom less than there are folds. One draw of new "
+        "items is not read in words."
+    ),
+    Message("Beyond the slices of one division nothing here is corrected for multiplicity; slices are exploratory."),
 )
 
 
 def document(table: SweepTable, measured: Sequence[Facts]) -> Document:
     """All measures as tables."""
-    legend = (LEGEND[0].format(metric=table.primary, K=K), *LEGEND[1:])
-    return facts_document(f"{table.title}, contribution", measured, legend)
+    legend = (Message(ABOUT, metric=table.primary, k=K), *LEGEND)
+    return facts_document(Message("{sweep}, contribution", sweep=table.title), measured, legend)

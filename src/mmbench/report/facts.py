@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from mmbench.inference.intervals import UNCHANGED, Interval
 from mmbench.inference.verdicts import MIN_SEEDS
+from mmbench.messages import Message
 from mmbench.report.layout import NOTHING, Column, Document, Table
 
 #: Cut-off of hits and lists.
@@ -116,6 +117,10 @@ def document(title: str, measured: Sequence[Facts], legend: Sequence[str]) -> Do
     return Document(title, printed, [*legend, *notes(measured)], [exported])
 
 
+#: Headers of what a number is and of the number.
+MEASURED, VALUE = Message("measured"), Message("value")
+
+
 def columns_of(level: float = 0.95) -> Sequence[Column[MeasuredFact]]:
     """Every column; ``level`` is the coverage that the printed bounds have."""
     return (
@@ -125,14 +130,24 @@ def columns_of(level: float = 0.95) -> Sequence[Column[MeasuredFact]]:
         Column("seeds", None, lambda m: m.of.seeds),
         Column("measure", None, lambda m: m.fact.measure),
         Column("subject", "", lambda m: m.fact.subject, names=True),
-        Column("part", "measured", lambda m: m.fact.part, names=True),
-        Column("value", "value", lambda m: m.fact.value, number),
-        Column(None, f"{100 * level:.0f} %", lambda m: m.fact.interval, lambda i: f"[{number(i.lo)}, {number(i.hi)}]"),
+        Column("part", MEASURED, lambda m: m.fact.part, names=True),
+        Column("value", VALUE, lambda m: m.fact.value, number),
+        Column(
+            None,
+            Message("{level} %", level=f"{100 * level:.0f}"),
+            lambda m: m.fact.interval,
+            lambda i: f"[{number(i.lo)}, {number(i.hi)}]",
+        ),
         Column("lo", None, lambda m: m.fact.interval.lo if m.fact.interval else None),
         Column("hi", None, lambda m: m.fact.interval.hi if m.fact.interval else None),
         Column("level", None, lambda m: m.fact.interval.level if m.fact.interval else 0.95),
-        Column("baseline", "baseline", lambda m: m.fact.baseline, number),
-        Column("share", "share", lambda m: m.fact.share, lambda share: f"{100 * share:.0f} %"),
+        Column("baseline", Message("baseline"), lambda m: m.fact.baseline, number),
+        Column(
+            "share",
+            Message("share"),
+            lambda m: m.fact.share,
+            lambda share: Message("{share} %", share=f"{100 * share:.0f}"),
+        ),
         Column("n", "n", lambda m: m.fact.n),
         Column("word", "", lambda m: m.fact.word, lambda word: word or NOTHING),
     )
@@ -143,14 +158,14 @@ def tables(facts: Facts) -> list[Table[Any]]:
     made: list[Table[Any]] = []
     for measure in dict.fromkeys(fact.measure for fact in facts.facts):
         rows = [MeasuredFact(facts, fact) for fact in facts.facts if fact.measure == measure]
-        title = f"{facts.dataset}, {facts.model}: {measure}"
+        title = Message("{dataset}, {model}: {measure}", dataset=facts.dataset, model=facts.model, measure=measure)
         level = next((m.fact.interval.level for m in rows if m.fact.interval), 0.95)
         columns = [
             column
             for column in columns_of(level)
             if column.label is not None and any(column.get(row) not in (None, "") for row in rows)
         ]
-        plain = [column.label for column in columns] == ["", "measured", "value"]
+        plain = [column.label for column in columns] == ["", MEASURED, VALUE]
         made.append(_matrix(title, [m.fact for m in rows]) if plain else Table(title, columns, rows))
     return made
 
@@ -171,7 +186,7 @@ def _matrix(title: str, members: Sequence[Fact]) -> Table[str]:
 def number(value: float) -> str:
     """Four significant figures, enough to see an effect and its bounds; rounding noise is zero."""
     if math.isnan(value):
-        return "not defined"
+        return Message("not defined")
     return "0" if abs(value) < UNCHANGED else f"{value:.4g}"
 
 
@@ -180,12 +195,15 @@ def notes(measured: Sequence[Facts]) -> Iterable[str]:
     for facts in measured:
         name = f"{facts.dataset}/{facts.model}"
         if facts.fairness == "FAIL":
-            yield f"{name}: measurement not trusted, see fairness.md"
+            yield Message("{name}: measurement not trusted, see fairness.md", name=name)
         if not facts.inferred and facts.over_folds:
-            yield f"{name}: one seed in a fold, bounds are over the folds alone, no conclusions"
+            yield Message("{name}: one seed in a fold, bounds are over the folds alone, no conclusions", name=name)
         elif not facts.inferred:
-            yield f"{name}: one seed, training noise not measured, no bounds and no conclusions"
+            yield Message("{name}: one seed, training noise not measured, no bounds and no conclusions", name=name)
         if facts.one_draw:
-            yield f"{name}: one draw of new items, bounds are over its users and seeds alone, no conclusions"
-        yield from (f"{name}, {facts.about}: {line}" for line in facts.readings)
-        yield from (f"{name}: not measured: {line}" for line in facts.unknown)
+            yield Message(
+                "{name}: one draw of new items, bounds are over its users and seeds alone, no conclusions", name=name
+            )
+        for line in facts.readings:
+            yield Message("{name}, {about}: {line}", name=name, about=facts.about, line=line)
+        yield from (Message("{name}: not measured: {line}", name=name, line=line) for line in facts.unknown)

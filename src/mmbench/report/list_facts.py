@@ -11,15 +11,44 @@ from mmbench import paths
 from mmbench.evaluation import list_measures
 from mmbench.evaluation.metrics import Ranking
 from mmbench.inference import intervals
-from mmbench.inference.contribution.guardrails import LEVEL, coverage_change, rail
+from mmbench.inference.contribution.guardrails import LEVEL, Rail, coverage_change, rail
 from mmbench.inference.intervals import MIN_USERS, Interval
+from mmbench.messages import Message, Template
 from mmbench.report.catalogue import Catalogue
 from mmbench.report.comparisons import Comparison
 from mmbench.report.facts import Facts, K
 from mmbench.report.table import CellResult
 from mmbench.store import records
 
-BEYOND, GUARDRAILS = "beyond accuracy", "guard-rails"
+BEYOND, GUARDRAILS = Message("beyond accuracy"), Message("guard-rails")
+#: Measures of lists as they are printed.
+LIST_MEASURES = {
+    str(name): name
+    for name in (
+        Message("coverage@{k}", k=K),
+        Message("gini@{k}", k=K),
+        Message("effective_catalogue@{k}", k=K),
+        Message("novelty@{k}", k=K),
+        Message("arp@{k}", k=K),
+        Message("aplt@{k}", k=K),
+        Message("aclt@{k}", k=K),
+        Message("poplift@{k}", k=K),
+        Message("cold recall@{k}", k=K),
+        Message("category diversity@{k}", k=K),
+        Message("miscalibration@{k}", k=K),
+    )
+}
+RAIL_NAMES = {
+    "coverage": Message("coverage"),
+    "tail share": Message("tail share"),
+    "cold recall": Message("cold recall"),
+}
+#: What became of a guard-rail.
+RAILS = {
+    Rail.HOLDS: Message("holds"),
+    Rail.BROKEN: Message(Template("broken", context="guard-rail")),
+    Rail.OPEN: Message("not shown"),
+}
 
 
 def read_lists(cell: CellResult) -> NDArray[np.int32]:
@@ -37,7 +66,9 @@ def beyond_facts(facts: Facts, cells: Sequence[CellResult], data: Catalogue, lis
     for cell in cells:
         by_seed = [_measures(lists, tested, data) for lists, tested in zip(lists_of(cell), cell.tested, strict=True)]
         for name in by_seed[0]:
-            facts.add(BEYOND, cell.modality, name, float(np.mean([measures[name] for measures in by_seed])))
+            facts.add(
+                BEYOND, cell.modality, LIST_MEASURES[name], float(np.mean([measures[name] for measures in by_seed]))
+            )
 
 
 def _measures(lists: NDArray[np.int32], tested: Ranking, data: Catalogue) -> dict[str, float]:
@@ -63,7 +94,7 @@ def guardrail_facts(
     Does the gain cost what it must not cost? For one draw of new items no word says so.
     """
     if not facts.inferred:
-        facts.unknown.append("guard-rails: one seed does not measure training noise")
+        facts.unknown.append(Message("guard-rails: one seed does not measure training noise"))
         return
     tail = list_measures.long_tail(data.item_counts).astype(np.float64)
     cold = False
@@ -85,20 +116,42 @@ def guardrail_facts(
         if lists[0].shape[1] >= MIN_USERS:
             changes["coverage"] = coverage_change(lists[0], lists[1], data.dataset.n_items)
         else:
-            facts.unknown.append(f"guard-rail coverage of {c.contrast}: fewer than {MIN_USERS} test users")
+            facts.unknown.append(_few("coverage", c.contrast))
         for name, (a, b) in tables.items():
             if len(b) < MIN_USERS:
-                what = "test users" if name == "tail share" else "users hold one out"
-                facts.unknown.append(f"guard-rail {name} of {c.contrast}: fewer than {MIN_USERS} {what}")
+                facts.unknown.append(_few(name, c.contrast))
             elif not b.any():
-                facts.unknown.append(f"guard-rail {name} of {c.contrast}: {c.b.modality} has none to lose")
+                facts.unknown.append(
+                    Message(
+                        "guard-rail {rail} of {contrast}: {condition} has none to lose",
+                        rail=rail_name(name),
+                        contrast=c.contrast,
+                        condition=c.b.modality,
+                    )
+                )
             else:
                 changes[name] = intervals.bounded_gain(a, b, LEVEL, same=same)
         for name, change in changes.items():
-            word = rail(change) if facts.worded else ""
-            facts.add(GUARDRAILS, c.contrast, f"relative change of {name}", change, word=word)
+            word = RAILS[rail(change)] if facts.worded else ""
+            facts.add(
+                GUARDRAILS, c.contrast, Message("relative change of {rail}", rail=rail_name(name)), change, word=word
+            )
     if compared and not cold:
-        facts.unknown.append("cold recall: no held-out item is without training interactions")
+        facts.unknown.append(Message("cold recall: no held-out item is without training interactions"))
+
+
+def rail_name(name: str) -> str:
+    """A guard-rail as it is printed."""
+    _, without, modality = name.partition("recall of items without ")
+    return Message("recall of items without {modality}", modality=modality) if without else RAIL_NAMES.get(name, name)
+
+
+def _few(name: str, contrast: str) -> Message:
+    """Too few users tell a guard-rail: of all, or of those who hold out an item that it is about."""
+    given = {"rail": rail_name(name), "contrast": contrast, "least": MIN_USERS}
+    if name in ("coverage", "tail share"):
+        return Message("guard-rail {rail} of {contrast}: fewer than {least} test users", **given)
+    return Message("guard-rail {rail} of {contrast}: fewer than {least} users hold one out", **given)
 
 
 def _tail_by_user(lists: NDArray[np.int32], tail: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,12 +14,12 @@ from pathlib import Path
 from mmbench import paths
 from mmbench.data.dataset import recorded_sizes
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
-from mmbench.messages import Message, Template, Translator, clauses, listed, series
+from mmbench.messages import Message, Translator, clauses, listed, series
 from mmbench.report.comparisons import Comparison, is_spoken_of
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, tex
-from mmbench.report.list_facts import GUARDRAILS
+from mmbench.report.list_facts import GUARDRAILS, RAILS, rail_name
 from mmbench.report.sentences import metric_of_all
 from mmbench.report.spent import SEEDS, TRIALS, counted, span, spent_by
 from mmbench.report.table import SIMPLE, SweepTable, origins_of
@@ -519,7 +519,7 @@ def _guardrails(measured: Sequence[Facts]) -> Answer:
     broken = [
         Message(
             "{rail} of {cell}",
-            rail=_rail(fact.part.removeprefix("relative change of ")),
+            rail=rail_name(fact.part.removeprefix("relative change of ")),
             cell=f"{facts.dataset}/{facts.model} {fact.subject}",
         )
         for facts, fact in by_word[Rail.BROKEN]
@@ -536,25 +536,6 @@ def _guardrails(measured: Sequence[Facts]) -> Answer:
         reason = Message("{reason} Broken: {rails}.", reason=reason, rails=clauses(broken))
     answer = YES if len(by_word[Rail.HOLDS]) == len(rails) else NO
     return Answer(RECSYS, PRICE, answer, reason, (f"{paths.CONTRIBUTION}.md",))
-
-
-def _rail(name: str) -> str:
-    """A guard-rail by its name among the facts."""
-    _, without, modality = name.partition("recall of items without ")
-    return Message("recall of items without {modality}", modality=modality) if without else RAIL_NAMES.get(name, name)
-
-
-RAIL_NAMES = {
-    "coverage": Message("coverage"),
-    "tail share": Message("tail share"),
-    "cold recall": Message("cold recall"),
-}
-#: What became of a guard-rail.
-RAILS = {
-    Rail.HOLDS: Message("holds"),
-    Rail.BROKEN: Message(Template("broken", context="guard-rail")),
-    Rail.OPEN: Message("not shown"),
-}
 
 
 COLUMNS: Sequence[Column[Answer]] = (

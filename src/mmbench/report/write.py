@@ -18,8 +18,8 @@ from mmbench.report.templating import language_of
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import files
 
-#: Documents that are written in every language; what only researchers read is in English.
-TRANSLATED = (paths.TABLE, paths.VERDICTS, paths.BENCHMARK, paths.NEW_ITEMS)
+#: Documents that are written in every language; published tables stand as they were published.
+TRANSLATED = (paths.TABLE, paths.VERDICTS, paths.BENCHMARK, paths.NEW_ITEMS, paths.CONTRIBUTION)
 
 
 def proved(document: Document, table: SweepTable) -> Document:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmbench.inference.intervals import UNCHANGED, Interval, Matrix, bounded_gain, bounded_interval, crossed_interval
+from mmbench.messages import Refusal
 
 Coalition = frozenset[str]
 #: Weight of each subset's value in a measure.
@@ -38,10 +39,13 @@ def modalities_of(game: Mapping[Coalition, object]) -> Coalition:
     """
     everyone = frozenset().union(*game)
     if not everyone:
-        raise ValueError("a game needs at least one modality")
+        raise Refusal("a game needs at least one modality")
     if missing := [subset for subset in coalitions(everyone) if subset not in game]:
-        names = ", ".join("+".join(sorted(subset)) or "none" for subset in missing)
-        raise ValueError(f"no value for {names}; every subset of {', '.join(sorted(everyone))} needs one")
+        raise Refusal(
+            "no value for {conditions}; every subset of {modalities} needs one",
+            conditions=", ".join("+".join(sorted(subset)) or "none" for subset in missing),
+            modalities=", ".join(sorted(everyone)),
+        )
     return everyone
 
 

@@ -25,6 +25,7 @@ from mmbench.inference.intervals import (
     crossed_interval,
     scaled_differences,
 )
+from mmbench.messages import Message
 
 #: First count of each slice after the first one.
 HISTORY_EDGES = (5, 10, 20, 50)
@@ -37,7 +38,10 @@ def by_history(users: NDArray[np.int64], train_counts: NDArray[np.int64]) -> Sli
 
 def by_presence(items: NDArray[np.int64], present: NDArray[np.bool_], modality: str) -> Slicing:
     """Slices by whether a pair's item has content, ``present`` ``(n_items,)``."""
-    return Slicing(1 - present[items].astype(np.int64), (f"has {modality}", f"no {modality}"))
+    return Slicing(
+        1 - present[items].astype(np.int64),
+        (Message("has {modality}", modality=modality), Message("no {modality}", modality=modality)),
+    )
 
 
 def pair_values(pairs: RankedPairs, metric: str) -> Vector:
