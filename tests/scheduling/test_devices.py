@@ -7,11 +7,14 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mmbench.cli.compose import compose
+from mmbench.scheduling import devices
+from mmbench.scheduling import sweep as sweep_module
 from mmbench.scheduling.configuration import SweepConfig
 from mmbench.scheduling.devices import NONE, Layout, Machine, visible
 from mmbench.scheduling.placement import Ray, Slurm
@@ -23,6 +26,7 @@ from tests.pretended import noted, noting, pretend
 from tests.tiny import TINY
 
 SWEEP = SweepConfig(name="s", dir="d", workers=None, grace=20.0)
+SMALL = [word for word in TINY if not word.startswith("training.accelerator")]
 
 
 def training(accelerator: str = "auto", devices: int = 1) -> dict[str, Any]:
@@ -196,13 +200,12 @@ def test_a_plan_says_how_many_workers_on_which_devices(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     from mmbench.cli import plan
-    from mmbench.scheduling import devices, pilot
+    from mmbench.scheduling import pilot
 
     monkeypatch.setattr(devices, "cores_here", lambda: 2)
     monkeypatch.setattr(pilot, "measure", lambda task, **_: pilot.Pilot(1.0, 2.0, 0.1, 1.0, True, 10))
     monkeypatch.setattr(devices, "visible", lambda: [str(number) for number in range(there)])
-    said_words = [word for word in TINY if not word.startswith("training.accelerator")]
-    plan.main([*said_words, f"paths.multirun={tmp_path}", "model=bpr", "modality=none", *words])
+    plan.main([*SMALL, f"paths.multirun={tmp_path}", "model=bpr", "modality=none", *words])
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("here: "))
     assert line.startswith(f"here: {told}; from ")
 
@@ -223,8 +226,7 @@ def test_a_plan_says_how_many_workers_on_which_devices(
 def test_dry_runs_say_the_same_of_slurm_and_ray(
     gpus: int, words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shared = [word for word in TINY if not word.startswith("training.accelerator")]
-    job = compose([*shared, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr", *words]).job()
+    job = compose([*SMALL, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr", *words]).job()
     options = {"cpus_per_task": 16, "gpus_per_node": gpus}
     for place in (Slurm(2, "slurm", True, 1, options), Ray(2, "auto", 16, gpus, True)):
         assert run_sweep([job], ["model=bpr"], lambda folder: "", place) == 0
@@ -244,10 +246,51 @@ def test_gpus_that_other_options_ask_for_are_left_to_the_allocation(
         run_sweep([job], ["model=bpr"], lambda folder: "", Slurm(1, "slurm", True, 1, {"slurm_partition": "gpu"}))
 
 
+@pytest.mark.parametrize(
+    ("place", "given", "seats"),
+    [
+        (Ray(1, None, 3, 0, False), None, {NONE: 3}),
+        (Ray(1, None, 3, 0.5, False), "1", {"1": 1}),
+        (Ray(1, None, 3, 2, False), "0,1", {"0": 1, "1": 1}),
+        (Slurm(1, "debug", False, 1, {"gpus_per_node": 0}), None, {NONE: 3}),
+        (Slurm(1, "debug", False, 1, {"gpus_per_node": None}), None, {NONE: 3}),
+        (Slurm(1, "debug", False, 1, {"gpus_per_node": 1}), "1", {"1": 1}),
+        (Slurm(1, "debug", False, 1, {"gpus_per_node": None, "slurm_gres": "gpu:1"}), "1", {"1": 1}),
+    ],
+)
+def test_a_pool_takes_what_its_launcher_was_asked_for(
+    place: Ray | Slurm, given: str | None, seats: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two GPUs are there, and neither Ray nor SLURM hides them from a pool that asked for none."""
+    took: list[Layout] = []
+
+    def pool(jobs: object, layout: Layout, progress: object) -> SimpleNamespace:
+        took.append(layout)
+        return SimpleNamespace(run=lambda: 0)
+
+    ray = SimpleNamespace(
+        init=lambda **_: None,
+        nodes=lambda: [{"Alive": True, "Resources": {"CPU": 8, "GPU": 2}}],
+        remote=lambda **_: lambda call: SimpleNamespace(remote=call),
+        get=lambda codes: codes,
+        shutdown=lambda: None,
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(devices, "cores_here", lambda: 3)
+    monkeypatch.setattr(sweep_module, "Pool", pool)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    words = [*SMALL, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr", "modality=none"]
+    asked = [] if NONE in seats else ["sweep.workers_per_device=1"]
+    with pretend(2):
+        assert run_sweep([compose([*words, *asked]).job()], [], lambda folder: "", place) == 0
+    assert [layout.seats for layout in took] == [seats]
+
+
 # Whole sweeps on devices that are not there
 
 
-SMALL = [word for word in TINY if not word.startswith("training.accelerator")]
 FEW = ("-m", "sweep.name=s", "model=bpr", "modality=none", *SMALL, "budget.trials=6", "budget.seeds=2")
 
 
@@ -301,6 +344,7 @@ def test_no_two_of_eight_workers_see_the_same_device(words: list[str], tmp_path:
     ("there", "words", "seen"),
     [
         (0, [], {"": 1}),
+        (2, ["hydra.launcher.pools=2"], {"": 2}),  # Ray hides no GPU from those that ask for none
         (1, ["hydra.launcher.num_gpus=1", "training.accelerator=cpu"], {"": 1}),
         (1, ["hydra.launcher.num_gpus=0.5", "hydra.launcher.pools=2"], {"0": 2}),  # one worker in each half
         (2, ["hydra.launcher.num_gpus=1", "hydra.launcher.pools=2", "sweep.workers_per_device=2"], {"0": 2, "1": 2}),

@@ -1,7 +1,7 @@
 """Which devices the workers of a machine are pinned to, and how many share one.
 
 One rule for every launcher: a pool takes the devices that it sees, which are those that SLURM, Ray or the user named in
-``CUDA_VISIBLE_DEVICES``, and divides them among its workers.
+``CUDA_VISIBLE_DEVICES``, and divides them among its workers. Of a launcher that was asked for none it takes none.
 """
 
 from __future__ import annotations
@@ -136,19 +136,20 @@ class Machine:
         return Machine(cores, tuple(",".join(names[one : one + each]) for one in starts), each, whole)
 
     @staticmethod
-    def here(training: Section, cores: int | None = None, *, whole: bool = True) -> Machine:
+    def here(training: Section, cores: int | None = None, gpus: float | None = None) -> Machine:
         """What a pool of this process may use.
 
         Args:
             training: section of the configuration.
             cores: processors that it was given; None for all that the process may run on.
-            whole: as above.
+            gpus: GPUs, or the part of one, that it was given; None for all that the process sees.
 
         Raises:
             ValueError: as :meth:`of` and :func:`visible`.
         """
-        names = [] if training["accelerator"] == "cpu" else visible()
-        return Machine.of(training, names, cores or cores_here(), whole=whole)
+        # Neither Ray nor SLURM hides the GPUs of a machine from what asked for none of them.
+        names = [] if training["accelerator"] == "cpu" or gpus == 0 else visible()
+        return Machine.of(training, names, cores or cores_here(), whole=gpus is None or gpus == int(gpus))
 
     @property
     def most_per_device(self) -> int:

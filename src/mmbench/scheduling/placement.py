@@ -43,14 +43,16 @@ class PoolTask:
     Args:
         jobs: the requested jobs.
         overrides: the command line.
+        given: what the launcher gives to the pool; None for all that it sees.
     """
 
     jobs: Sequence[Job]
     overrides: Sequence[str]
+    given: Given | None = None
 
     def __call__(self) -> int:
         """Work until nothing is left to start."""
-        return join_sweep(self.jobs, self.overrides)
+        return join_sweep(self.jobs, self.overrides, self.given)
 
     def checkpoint(self) -> Any:
         """Queue the same pool again."""
@@ -59,9 +61,9 @@ class PoolTask:
         return submitit.helpers.DelayedSubmission(self)
 
 
-def _task(sweep: Sweep) -> PoolTask:
+def _task(sweep: Sweep, given: Given) -> PoolTask:
     """Pool task of a sweep that resumes, so that no allocation moves records aside again."""
-    return PoolTask([replace(job, config=job.config.resuming()) for job in sweep.jobs], list(sweep.overrides))
+    return PoolTask([replace(job, config=job.config.resuming()) for job in sweep.jobs], list(sweep.overrides), given)
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,18 @@ class Slurm:
         Raises:
             ValueError: if the allocation has fewer GPUs than the trainings need.
         """
-        gpus, cores = _count(self.options.get("gpus_per_node")), int(self.options.get("cpus_per_task") or 1)
-        others = [f"{name}={value}" for name, value in self.options.items() if name not in NO_REQUEST and value]
-        if not gpus and any(word in other for other in others for word in ("gpu", "gres")):
+        gpus, cores = self._gpus, int(self.options.get("cpus_per_task") or 1)
+        if gpus is None:
             return None
         _check_asked(training, gpus, "hydra.launcher.options.gpus_per_node")
         return Machine.of(training, [str(number) for number in range(gpus)], cores)
+
+    @property
+    def _gpus(self) -> int | None:
+        """GPUs of an allocation; None where other options than ``gpus_per_node`` ask for them."""
+        gpus = _count(self.options.get("gpus_per_node"))
+        others = [f"{name}={value}" for name, value in self.options.items() if name not in NO_REQUEST and value]
+        return None if not gpus and any(word in other for other in others for word in ("gpu", "gres")) else gpus
 
     def check(self, sweep: Sweep) -> None:
         """Refuse allocations that cannot train what is planned."""
@@ -126,7 +134,7 @@ class Slurm:
             executor.update_parameters(**{k: v for k, v in self.options.items() if v is not None})
         except (RuntimeError, TypeError, ValueError, NameError) as error:
             raise Refusal("hydra/launcher=slurm: {error}", error=error) from error
-        task = _task(sweep)
+        task = _task(sweep, Given(gpus=self._gpus))
         with executor.batch():
             submitted = [executor.submit(task) for _ in range(n)]
         names = series([job.job_id for job in submitted])
@@ -203,11 +211,7 @@ class Ray:
             )
         gpus = math.ceil(self.num_gpus)
         _check_asked(training, gpus, "hydra.launcher.num_gpus")
-        return Machine.of(training, [str(number) for number in range(gpus)], self.num_cpus, whole=self._whole)
-
-    @property
-    def _whole(self) -> bool:
-        return self.num_gpus == int(self.num_gpus)
+        return Machine.of(training, [str(number) for number in range(gpus)], self.num_cpus, whole=self.num_gpus == gpus)
 
     def check(self, sweep: Sweep) -> None:
         """Refuse pools that cannot train what is planned."""
@@ -247,8 +251,8 @@ class Ray:
         try:
             self._check_room(sweep, [node["Resources"] for node in ray.nodes() if node["Alive"]])
             remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=3)(_join)
-            task, given = _task(sweep), Given(self.num_cpus, self._whole)
-            return _together(ray.get([remote.remote(task, given) for _ in range(n)]))
+            task = _task(sweep, Given(self.num_cpus, self.num_gpus))
+            return _together(ray.get([remote.remote(task) for _ in range(n)]))
         finally:
             ray.shutdown()
 
@@ -273,9 +277,9 @@ class Ray:
         )
 
 
-def _join(task: PoolTask, given: Given) -> int:
+def _join(task: PoolTask) -> int:
     """Run a pool inside a Ray task, which is no main thread and so takes no signal handlers."""
-    return join_sweep(task.jobs, task.overrides, given)
+    return task()
 
 
 def _count(gpus: object) -> int:

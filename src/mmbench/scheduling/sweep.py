@@ -50,11 +50,12 @@ class Given:
 
     Args:
         cores: processors; None for all that the process of the pool may run on.
-        whole: whether the GPUs that it sees are its own; Ray can give it a part of one.
+        gpus: number of GPUs, which ones the variable says, or a part of one that pools share; None for all that the
+            process of the pool sees.
     """
 
     cores: int | None = None
-    whole: bool = True
+    gpus: float | None = None
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,11 @@ class Sweep:
         recorded = paths.cell_file(store.folder).exists()
         return recorded and (self.config.study.resume == "force" or not store.is_current())
 
-    def check_machine(self) -> None:
+    def check_machine(self, given: Given | None = None) -> None:
         """Refuse what this machine cannot train with; another one that the cells are sent to may.
+
+        Args:
+            given: as in :meth:`machine`.
 
         Raises:
             ValueError: as :func:`mmbench.training.settings.check_machine`, as
@@ -185,7 +189,7 @@ class Sweep:
         asked = ((one["accelerator"], one["precision"], one["compile"]) for one in sections)
         for accelerator, precision, compiled in dict.fromkeys(asked):
             check_machine(accelerator, precision, compiled=compiled)
-        self.machine()
+        self.machine(given)
 
     def machine(self, given: Given | None = None) -> Machine:
         """What a pool of this process may use.
@@ -197,7 +201,7 @@ class Sweep:
             ValueError: as :meth:`mmbench.scheduling.devices.Machine.here`.
         """
         given = given or Given()
-        return Machine.here(self.config.plain["training"], given.cores, whole=given.whole)
+        return Machine.here(self.config.plain["training"], given.cores, given.gpus)
 
     def open(self) -> None:
         """Write the manifest, and claim the folders of the cells that will run."""
@@ -409,7 +413,7 @@ def join_sweep(jobs: Sequence[Job], overrides: Sequence[str], given: Given | Non
     for line in mend(jobs[0].sweep_dir):
         print(translator(line), flush=True)
     sweep = Sweep.plan(jobs, overrides)
-    sweep.check_machine()
+    sweep.check_machine(given)
     with contextlib.closing(sweep.leases()) as leases, present(leases):
         return sweep.run_pool(given)
 
