@@ -89,13 +89,17 @@ def found(named: str | None, there: int) -> int:
 
 
 def pretend(there: int) -> mock._patch[Any]:
-    """Let torch find so many GPUs in this process, as ``CUDA_VISIBLE_DEVICES`` selects them, until the patch stops."""
+    """Let torch find so many GPUs in this process, as ``CUDA_VISIBLE_DEVICES`` selects them, until the patch stops.
+
+    The driver has all of them, whatever the variable says.
+    """
     import torch
 
     def count() -> int:
         return found(os.environ.get("CUDA_VISIBLE_DEVICES"), there)
 
-    return mock.patch.multiple(torch.cuda, is_available=lambda: count() > 0, device_count=count)
+    answers = {"is_available": lambda: count() > 0, "device_count": count, "_raw_device_count_nvml": lambda: there}
+    return mock.patch.multiple(torch.cuda, **answers)
 
 
 def keep_pretending() -> None:

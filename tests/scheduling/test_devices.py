@@ -44,6 +44,7 @@ def training(accelerator: str = "auto", devices: int = 1) -> dict[str, Any]:
         (8, "3,-1,4", ["3"]),
         (8, "", []),
         (8, "-1", []),
+        (8, "NoDevFiles", []),  # of SLURM, to a job that asked for none
         (2, "MIG-5c89,MIG-7d01/3/0", ["MIG-5c89", "MIG-7d01/3/0"]),
         (0, "0", []),  # set for another machine; training.accelerator=auto trains on processors
     ],
@@ -62,6 +63,27 @@ def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,5")
     with pretend(2), pytest.raises(ValueError, match=r"^CUDA_VISIBLE_DEVICES=0,1,5 names 3 GPUs, but torch finds 2 of"):
         visible()
+
+
+@pytest.mark.parametrize("given", ["8", "9,0", "0,0", "abc"])
+def test_devices_of_which_torch_finds_none_are_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA reads the names up to the first that is not there; the driver is asked whether there are GPUs at all."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    told = f"^CUDA_VISIBLE_DEVICES={given}: torch finds none of these GPUs, but the driver has 8; name each of "
+    with pretend(8), pytest.raises(ValueError, match=told):
+        visible()
+
+
+def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> int:
+        raise OSError("libnvidia-ml.so.1: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pretend(0):
+        monkeypatch.setattr("torch.cuda._raw_device_count_nvml", absent)
+        assert visible() == []
+        monkeypatch.setattr("torch.cuda._raw_device_count_nvml", lambda: -1)  # a driver that does not answer
+        assert visible() == []
 
 
 @pytest.mark.parametrize(

@@ -23,25 +23,36 @@ from mmbench.training.settings import cores_here
 SLICE = "MIG-"
 #: What a worker on processors is shown.
 NONE = ""
+#: What versions of SLURM show to a job that asked for no GPU.
+UNASKED = "NoDevFiles"
 
 
 def visible() -> list[str]:
     """Names of the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` takes them.
 
     Returns:
-        Numbers, UUIDs or names of MIG slices, as they were given; empty where torch finds no GPU.
+        Numbers, UUIDs or names of MIG slices, as they were given; empty where the variable names none, and where the
+        machine has no GPU, whatever it names.
 
     Raises:
         ValueError: if the variable names a device that is not there.
     """
-    if not torch.cuda.is_available():
-        return []
-    given, found = os.environ.get(VISIBLE), torch.cuda.device_count()
+    given, found = os.environ.get(VISIBLE), torch.cuda.device_count() if torch.cuda.is_available() else 0
     if given is None:
         return [str(number) for number in range(found)]
     words = (word.strip() for word in given.split(","))
     # CUDA reads up to the first number below zero, which many scripts end the list with.
-    names = list(itertools.takewhile(lambda word: word and not word.startswith("-"), words))
+    names = list(itertools.takewhile(lambda word: word not in ("", UNASKED) and not word.startswith("-"), words))
+    if names and not found:
+        if there := _of_driver():
+            raise Refusal(
+                "{variable}={given}: torch finds none of these GPUs, but the driver has {there}; name each of them "
+                "once, by its number or UUID, or train on processors with training.accelerator=cpu",
+                variable=VISIBLE,
+                given=given,
+                there=there,
+            )
+        return []
     slices = any(name.startswith(SLICE) for name in names)  # of which torch counts one
     if len(set(names)) < len(names) or (found < len(names) and not slices):
         raise Refusal(
@@ -52,6 +63,14 @@ def visible() -> list[str]:
             found=found,
         )
     return names
+
+
+def _of_driver() -> int:
+    """Number of GPUs that the driver has, whatever the variable names; 0 where there is no driver."""
+    try:
+        return max(0, torch.cuda._raw_device_count_nvml())  # CUDA itself would read the variable
+    except OSError:  # the library that comes with the driver is not there
+        return 0
 
 
 @dataclass(frozen=True)
