@@ -195,6 +195,28 @@ def test_a_pilot_is_asked_where_only_it_can_tell(
             "training.accelerator=gpu training.devices=1, but hydra.launcher.num_gpus=0",
         ),
         (["hydra/launcher=ray", "hydra.launcher.num_gpus=1.5"], "hydra.launcher.num_gpus=1.5 must be a whole number"),
+        *(
+            (
+                ["hydra/launcher=ray", f"hydra.launcher.num_gpus={given}"],
+                f"hydra.launcher.num_gpus={told} must be a whole number of at least 0, or a part of one GPU",
+            )
+            for given, told in (("x", "x"), ("null", "None"), ("-1", "-1"), ("true", "True"), ("inf", "inf"))
+        ),
+        *(
+            ([f"hydra/launcher={launcher}", f"{setting}={given}"], f"{setting}={told} must be a whole number of at lea")
+            for launcher, setting in (
+                ("ray", "hydra.launcher.pools"),
+                ("ray", "hydra.launcher.num_cpus"),
+                ("slurm", "hydra.launcher.allocations"),
+                ("slurm", "hydra.launcher.options.cpus_per_task"),
+            )
+            for given, told in (("x", "x"), ("0", "0"), ("-1", "-1"), ("1.5", "1.5"))
+        ),
+        (["hydra/launcher=ray", "hydra.launcher.pools=null"], "hydra.launcher.pools=None must be a whole number of at"),
+        (
+            ["hydra/launcher=slurm", "hydra.launcher.max_timeouts=x"],
+            "hydra.launcher.max_timeouts=x must be a whole number of at least 0",
+        ),
     ],
 )  # fmt: skip
 def test_one_line_before_the_first_cell(words: list[str], message: str, command: Command, tmp_path: Path) -> None:

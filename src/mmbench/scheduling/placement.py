@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mmbench import paths
+from mmbench.data.readers.text_table import shortened
 from mmbench.messages import Message, Refusal, series
 from mmbench.messages.commands import command_line
 from mmbench.scheduling.configuration import Section
@@ -84,6 +85,12 @@ class Slurm:
     max_timeouts: int
     options: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        _check_whole("allocations", self.allocations)
+        _check_whole("max_timeouts", self.max_timeouts, least=0)
+        if self.options.get("cpus_per_task") is not None:
+            _check_whole("options.cpus_per_task", self.options["cpus_per_task"])
+
     def machine(self, training: Section) -> Machine | None:
         """What a pool may use of its allocation, as it is asked for.
 
@@ -93,7 +100,7 @@ class Slurm:
         Raises:
             ValueError: if the allocation has fewer GPUs than the trainings need.
         """
-        gpus, cores = self._gpus, int(self.options.get("cpus_per_task") or 1)
+        gpus, cores = self._gpus, self.options.get("cpus_per_task") or 1
         if gpus is None:
             return None
         _check_asked(training, gpus, "hydra.launcher.options.gpus_per_node")
@@ -199,16 +206,23 @@ class Ray:
     num_gpus: float
     dry_run: bool
 
+    def __post_init__(self) -> None:
+        _check_whole("pools", self.pools)
+        _check_whole("num_cpus", self.num_cpus)
+        gpus = self.num_gpus
+        number = isinstance(gpus, int | float) and not isinstance(gpus, bool) and 0 <= gpus < math.inf
+        if not number or (gpus > 1 and gpus != int(gpus)):
+            raise Refusal(
+                "hydra.launcher.num_gpus={gpus} must be a whole number of at least 0, or a part of one GPU",
+                gpus=shortened(f"{gpus}"),
+            )
+
     def machine(self, training: Section) -> Machine:
         """What a pool may use, as it is asked for; less than a GPU is a part of one.
 
         Raises:
-            ValueError: for fewer GPUs than the trainings need, or a number that Ray does not give.
+            ValueError: for fewer GPUs than the trainings need.
         """
-        if self.num_gpus < 0 or (self.num_gpus > 1 and self.num_gpus != int(self.num_gpus)):
-            raise Refusal(
-                "hydra.launcher.num_gpus={gpus} must be a whole number, or a part of one GPU", gpus=self.num_gpus
-            )
         gpus = math.ceil(self.num_gpus)
         _check_asked(training, gpus, "hydra.launcher.num_gpus")
         return Machine.of(training, [str(number) for number in range(gpus)], self.num_cpus, whole=self.num_gpus == gpus)
@@ -280,6 +294,19 @@ class Ray:
 def _join(task: PoolTask) -> int:
     """Run a pool inside a Ray task, which is no main thread and so takes no signal handlers."""
     return task()
+
+
+def _check_whole(setting: str, value: object, *, least: int = 1) -> None:
+    """Refuse a setting of the launcher that is no whole number, or a smaller one than it can be.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    if type(value) is not int or value < least:
+        key, told = f"hydra.launcher.{setting}", shortened(f"{value}")
+        if least:
+            raise Refusal("{key}={value} must be a whole number of at least 1", key=key, value=told)
+        raise Refusal("{key}={value} must be a whole number of at least 0", key=key, value=told)
 
 
 def _count(gpus: object) -> int:
