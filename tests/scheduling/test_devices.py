@@ -160,6 +160,7 @@ def test_a_pilot_is_asked_where_only_it_can_tell(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["sweep.workers=true"], "sweep.workers=True must be a whole number of at least 1, or null for one per core"),
         (["sweep.workers_per_device=0"], "sweep.workers_per_device=0 must be auto or a whole number of at least 1"),
         (["sweep.workers_per_device=-2"], "sweep.workers_per_device=-2 must be auto or a whole number of at least 1"),
         (["sweep.workers_per_device=1.5"], "sweep.workers_per_device=1.5 must be auto or a whole number of at least"),

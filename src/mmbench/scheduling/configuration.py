@@ -75,7 +75,7 @@ class SweepConfig:
             raise Refusal("{setting} is empty", setting="sweep.name")
         if not self.dir.strip():
             raise Refusal("{setting} is empty", setting="sweep.dir")
-        if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
+        if self.workers is not None and (type(self.workers) is not int or self.workers < 1):
             raise Refusal(
                 "sweep.workers={workers} must be a whole number of at least 1, or null for one per core",
                 workers=self.workers,
