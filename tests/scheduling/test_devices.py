@@ -231,17 +231,19 @@ def test_one_line_before_the_first_cell(words: list[str], message: str, command:
 
 
 @pytest.mark.parametrize(
-    ("there", "words", "told"),
+    ("there", "words", "told", "shared"),
     [
-        (0, [], "2 workers on processors, as far as the memory goes"),
-        (1, ["sweep.workers_per_device=2"], "2 workers, 2 on each of GPU 0"),
-        (2, ["sweep.workers_per_device=3"], "6 workers, 3 on each of GPU 0, 1"),
-        (8, ["sweep.workers=8"], "8 workers, 1 on each of GPU 0, 1, 2, 3, 4, 5, 6, 7"),
-        (8, [], "8 workers, 1 on each of GPU 0, 1, 2, 3, 4, 5, 6, 7"),  # two processors: nothing to measure
+        (0, [], "2 workers on processors, as far as the memory goes", False),
+        (0, ["sweep.workers=3"], "3 workers on processors", True),
+        (1, ["sweep.workers_per_device=1"], "1 worker on GPU 0", False),
+        (1, ["sweep.workers_per_device=2"], "2 workers, 2 on each of GPU 0", True),
+        (2, ["sweep.workers_per_device=3"], "6 workers, 3 on each of GPU 0, 1", True),
+        (8, ["sweep.workers=8"], "8 workers, 1 on each of GPU 0, 1, 2, 3, 4, 5, 6, 7", False),
+        (8, [], "8 workers, 1 on each of GPU 0, 1, 2, 3, 4, 5, 6, 7", False),  # two processors: nothing to measure
     ],
 )
 def test_a_plan_says_how_many_workers_on_which_devices(
-    there: int, words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    there: int, words: list[str], told: str, shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     from mmbench.cli import plan
@@ -253,6 +255,8 @@ def test_a_plan_says_how_many_workers_on_which_devices(
     plan.main([*SMALL, f"paths.multirun={tmp_path}", "model=bpr", "modality=none", *words])
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("here: "))
     assert line.startswith(f"here: {told}; from ")
+    # Nothing has measured what workers on one card, or on one processor, take from each other.
+    assert line.endswith(", if they do not slow each other down") == shared
 
 
 @pytest.mark.parametrize(

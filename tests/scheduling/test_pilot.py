@@ -73,6 +73,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, i
             return rates[count]
 
         monkeypatch.setattr(pilot, "alone", alone)
+        monkeypatch.setattr(pilot, "cards", lambda groups: dict.fromkeys(groups, "Card 9"))
         monkeypatch.setattr(pilot, "together", together)
         monkeypatch.setattr(pilot, "SHORT", 0.0)
         return ran
@@ -82,7 +83,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, i
 
 def test_the_heaviest_model_decides(tmp_path: Path, measured: Callable[..., Any]) -> None:
     ran = measured(40 * GIB, {"bpr": GIB, "vbpr": 10 * GIB, "fusion": None}, {1: 2.0, 2: 3.5, 3: 4.5})
-    found = pilot.sharing(sweep_of(tmp_path, "bpr", "vbpr", "fusion").planned, Machine(16, CARDS))
+    found = pilot.sharing(sweep_of(tmp_path, "bpr", "vbpr", "fusion").planned, Machine(16, CARDS), "0")
     assert found.workers == 3  # four fifths of 40 GiB hold three of 10
     assert ran == [("vbpr", 1), ("vbpr", 2), ("vbpr", 3)]
     assert found.heaviest.split("/")[1] == "vbpr"
@@ -94,11 +95,11 @@ def test_no_more_than_processors_and_trainings(tmp_path: Path, measured: Callabl
     rates = {count: float(count) for count in range(1, 20)}
     ran = measured(80 * GIB, {"bpr": GIB}, rates)
     planned = sweep_of(tmp_path, "bpr").planned
-    assert pilot.sharing(planned, Machine(4, CARDS)).workers == 2  # four processors, two cards
-    assert pilot.sharing(planned, Machine(64, CARDS)).workers == 5  # nine trainings on two cards
+    assert pilot.sharing(planned, Machine(4, CARDS), "0").workers == 2  # four processors, two cards
+    assert pilot.sharing(planned, Machine(64, CARDS), "0").workers == 5  # nine trainings on two cards
     measured(GIB // 2, {"bpr": GIB}, rates)
     ran = measured(GIB // 2, {"bpr": GIB}, rates)
-    assert pilot.sharing(planned, Machine(64, CARDS)).workers == 1  # it may fit or not, but one is tried
+    assert pilot.sharing(planned, Machine(64, CARDS), "0").workers == 1  # it may fit or not, but one is tried
     assert ran == []
 
 
@@ -107,13 +108,13 @@ def test_a_short_sweep_is_not_worth_more_pilots(
 ) -> None:
     ran = measured(80 * GIB, {"bpr": GIB}, {})
     monkeypatch.setattr(pilot, "SHORT", 1e9)
-    assert pilot.sharing(sweep_of(tmp_path, "bpr").planned, Machine(64, CARDS)).workers == 1
+    assert pilot.sharing(sweep_of(tmp_path, "bpr").planned, Machine(64, CARDS), "0").workers == 1
     assert ran == []
 
 
 def test_one_worker_where_nothing_trains(tmp_path: Path, measured: Callable[..., Any]) -> None:
     measured(80 * GIB, {"bpr": None}, {})
-    found = pilot.sharing(sweep_of(tmp_path, "bpr").planned, Machine(64, CARDS))
+    found = pilot.sharing(sweep_of(tmp_path, "bpr").planned, Machine(64, CARDS), "0")
     assert (found.workers, found.heaviest, found.speedup) == (1, "", 1.0)
     assert "no model could be trained" in pilot.described(found)
 
@@ -147,20 +148,52 @@ def test_a_command_that_resumes_does_not_measure_again(
     tmp_path: Path, measured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran = measured(80 * GIB, {"bpr": GIB}, {1: 2.0, 2: 3.5, 4: 4.5, 5: 5.5})
-    monkeypatch.setattr(pilot, "card", lambda devices: "Card 9")
     sweep = sweep_of(tmp_path, "bpr")
     sweep.open()
     machine = Machine(64, CARDS)
-    assert sweep._sharing(machine) == 5
+    assert sweep._sharing(machine) == {"0": 5, "1": 5}
     assert "pilot on Card 9: " in capsys.readouterr().out
     ran.clear()
-    assert sweep._sharing(machine) == 5
+    assert sweep._sharing(machine) == {"0": 5, "1": 5}
     assert ran == []
     assert sweep._sharing(Machine(64)) is None
     assert sweep_of(tmp_path, "bpr", workers_per_device=7)._sharing(machine) is None
-    monkeypatch.setattr(pilot, "card", lambda devices: "Card 10")
-    assert sweep._sharing(machine) == 5
+    monkeypatch.setattr(pilot, "cards", lambda groups: dict.fromkeys(groups, "Card 10"))
+    assert sweep._sharing(machine) == {"0": 5, "1": 5}
     assert ran != []  # another card
+
+
+def test_each_kind_of_card_is_measured_once_and_has_its_own_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"0": "Large", "1": "Small", "2": "Large"}
+    ran: list[str] = []
+
+    def alone(jobs: Sequence[Job], on: str) -> tuple[str, int, list[Pilot | None]]:
+        ran.append(on)
+        return names[on], {"Large": 40, "Small": 10}[names[on]] * GIB, [Pilot(1.0, 0.5, 1.0, 1.0, True, 10, 8 * GIB)]
+
+    monkeypatch.setattr(pilot, "alone", alone)
+    monkeypatch.setattr(pilot, "cards", lambda groups: {devices: names[devices] for devices in groups})
+    monkeypatch.setattr(pilot, "together", lambda job, on, count, epochs: float(count))
+    monkeypatch.setattr(pilot, "SHORT", 0.0)
+    sweep, machine = sweep_of(tmp_path, "bpr"), Machine(64, tuple(names))
+    sweep.open()
+    measured = sweep._sharing(machine)
+    # Nine trainings are three for each of three cards; the small one has no room for a second worker.
+    assert measured == {"0": 3, "1": 1, "2": 3}
+    assert machine.layout(sweep.config.sweep, measured).seats == measured
+    assert "7 workers, 1-3 on each of GPU 0, 1, 2" in machine.described(sweep.config.sweep, measured)
+    said = capsys.readouterr().out
+    assert (said.count("pilot on Large: "), said.count("pilot on Small: ")) == (1, 1)
+    assert ran == ["0", "1"]
+    assert sweep._sharing(machine) == measured
+    assert ran == ["0", "1"]
+
+
+@pytest.mark.slow
+def test_devices_are_asked_for_their_names_side_by_side() -> None:
+    assert pilot.cards(["7", "8"]) == {"7": "CPU", "8": "CPU"}
 
 
 def test_a_plan_asks_a_pilot_and_says_how_long_it_takes(

@@ -193,16 +193,22 @@ def here(
         translator: language.
     """
     machine, asked = sweep.machine(), sweep.config.sweep
-    found = pilot.sharing(waiting, machine) if machine.needs_pilot(asked) else None
-    layout = machine.layout(asked, None if found is None else found.workers)
+    found = pilot.sharings(waiting, machine) if machine.needs_pilot(asked) else {}
+    measured = {devices: one.workers for devices, one in found.items()} or None
+    layout = machine.layout(asked, measured)
     workers, left = layout.size, memory.available()
     if left is not None and not layout.fixed:
         workers = max(1, min(workers, int(left / (2**20 * peak))))
-    speedup = workers if found is None else len(machine.groups) * found.speedup
-    told = Message(
-        "here: {workers}; from {shortest} to {longest}",
-        workers=machine.described(asked, None if found is None else found.workers),
-        shortest=duration(low / speedup),
-        longest=duration(high / speedup),
-    )
-    return [*([] if found is None else [translator(pilot.described(found))]), translator(told)]
+    speedup = sum(one.speedup for one in found.values()) if found else workers
+    named = {
+        "workers": machine.described(asked, measured),
+        "shortest": duration(low / speedup),
+        "longest": duration(high / speedup),
+    }
+    # What workers that share a card or a processor get done together is known where a pilot measured it.
+    if not found and workers > (len(machine.groups) or machine.cores // machine.per_training):
+        told = Message("here: {workers}; from {shortest} to {longest}, if they do not slow each other down", **named)
+    else:
+        told = Message("here: {workers}; from {shortest} to {longest}", **named)
+    pilots = {one.card: pilot.described(one) for one in found.values()}
+    return [*map(translator, pilots.values()), translator(told)]

@@ -180,12 +180,12 @@ class Machine:
         asked = sweep.workers is None and sweep.workers_per_device == AUTO
         return asked and bool(self.groups) and self.whole and self.most_per_device > 1
 
-    def layout(self, sweep: SweepConfig, measured: int | None = None) -> Layout:
+    def layout(self, sweep: SweepConfig, measured: Mapping[str, int] | None = None) -> Layout:
         """The workers of a pool.
 
         Args:
             sweep: what the user asks for.
-            measured: workers per device that a pilot found useful; None for one.
+            measured: workers that a pilot found useful, by device; None for one on each.
         """
         if not self.groups:
             return Layout({NONE: sweep.workers or max(1, self.cores // self.per_training)}, sweep.workers is not None)
@@ -195,9 +195,9 @@ class Machine:
             return Layout({group: count for group, count in zip(self.groups, counts, strict=True) if count}, True)
         if sweep.workers_per_device != AUTO:
             return Layout(dict.fromkeys(self.groups, int(sweep.workers_per_device)), True)
-        return Layout(dict.fromkeys(self.groups, measured or 1))
+        return Layout(measured or dict.fromkeys(self.groups, 1))
 
-    def described(self, sweep: SweepConfig, measured: int | None = None) -> Message:
+    def described(self, sweep: SweepConfig, measured: Mapping[str, int] | None = None) -> Message:
         """How many workers on which devices."""
         layout = self.layout(sweep, measured)
         if not self.groups:

@@ -141,8 +141,28 @@ def heaviest(waiting: Sequence[Planned]) -> dict[tuple[str, str], list[Planned]]
     return groups
 
 
-def sharing(waiting: Sequence[Planned], machine: Machine) -> Sharing:
-    """How many workers a device has room and use for, measured on the first device of a machine.
+def sharings(waiting: Sequence[Planned], machine: Machine, known: Sequence[Sharing] = ()) -> dict[str, Sharing]:
+    """How many workers each device of a machine has room and use for, measured once for each kind of card.
+
+    Args:
+        waiting: cells that are not finished.
+        machine: what the pool may use; it has devices.
+        known: what earlier pilots found.
+
+    Returns:
+        What was found, new or known, by devices as ``machine.groups`` names them.
+    """
+    alike = len(machine.groups) == 1 and not known  # nothing to compare the only card with
+    names = dict.fromkeys(machine.groups, "") if alike else cards(machine.groups)
+    found = {one.card: one for one in known}
+    for devices, name in names.items():
+        if name not in found:
+            found[name] = sharing(waiting, machine, devices)
+    return {devices: found[name] for devices, name in names.items()}
+
+
+def sharing(waiting: Sequence[Planned], machine: Machine, devices: str) -> Sharing:
+    """How many workers a device has room and use for.
 
     Every model is trained for two epochs, in one process and with its heaviest condition. The one that takes the most
     memory is then trained by 1, 2, 4, ... processes at once, as long as they fit and together get on faster. A model
@@ -150,12 +170,12 @@ def sharing(waiting: Sequence[Planned], machine: Machine) -> Sharing:
 
     Args:
         waiting: cells that are not finished.
-        machine: what the pool may use; it has devices.
+        machine: what the pool may use.
+        devices: that of them which is measured, or those of one training.
     """
     groups = heaviest(waiting)
     jobs = {name: group[0].job for name, group in groups.items()}
     left = {name: sum(plan.left for plan in group) for name, group in groups.items()}
-    devices = machine.groups[0]
     name_of_card, free, pilots = alone(list(jobs.values()), devices)
     measured = {name: pilot for name, pilot in zip(jobs, pilots, strict=True) if pilot is not None}
     models = sorted(map("/".join, jobs))
@@ -234,9 +254,11 @@ def alone(jobs: Sequence[Job], devices: str) -> tuple[str, int, list[Pilot | Non
     return name, free, pilots
 
 
-def card(devices: str) -> str:
-    """Name of a device, asked for in a process that sees no other one."""
-    return alone([], devices)[0]
+def cards(groups: Sequence[str]) -> dict[str, str]:
+    """Name of each device, asked for in a process that sees no other one."""
+    with contextlib.ExitStack() as stack:  # all at once: each of them imports torch
+        asked = {devices: stack.enter_context(_started(devices, [(_alone, ([],), ())])) for devices in groups}
+        return {devices: (_received(one) or ("", 0))[0] for devices, (one,) in asked.items()}
 
 
 def together(job: Job, devices: str, count: int, epochs: int) -> float | None:

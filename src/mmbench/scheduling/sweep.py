@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -266,8 +266,8 @@ class Sweep:
         layout = machine.layout(self.config.sweep, measured)
         return Pool(self.waiting, layout, progress).run() if self.waiting else 0
 
-    def _sharing(self, machine: Machine) -> int | None:
-        """Workers per device that a pilot finds useful; None where it is not to be asked.
+    def _sharing(self, machine: Machine) -> Mapping[str, int] | None:
+        """Workers that a pilot finds useful, by device; None where it is not to be asked.
 
         What it finds stands in the manifest, so that a command that resumes the sweep need not ask again.
         """
@@ -275,13 +275,12 @@ class Sweep:
         if not machine.needs_pilot(self.config.sweep) or sum(plan.left for plan in waiting) <= len(machine.groups):
             return None
         models = ["/".join(plan.task.cell[:2]) for plan in waiting]
-        for known in planning.read_sharing(self.folder, models, machine.cores):
-            if known.card == pilot.card(machine.groups[0]):
-                return known.workers
-        found = pilot.sharing(waiting, machine)
-        planning.write_sharing(self.folder, found)
-        self.tell(pilot.described(found))
-        return found.workers
+        known = planning.read_sharing(self.folder, models, machine.cores)
+        found = pilot.sharings(waiting, machine, known)
+        for one in {one.card: one for one in found.values() if one not in known}.values():
+            planning.write_sharing(self.folder, one)
+            self.tell(pilot.described(one))
+        return {devices: one.workers for devices, one in found.items()}
 
     def conclude(self, code: int) -> int:
         """Print which cells failed and how to resume; return the exit code of the sweep."""
