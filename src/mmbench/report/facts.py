@@ -173,7 +173,7 @@ def tables(facts: Facts) -> list[Table[Any]]:
 def _matrix(title: str, members: Sequence[Fact]) -> Table[str]:
     """A row for each subject, a column for each part."""
     values = {(fact.subject, fact.part): fact.value for fact in members}
-    columns: list[Column[str]] = [Column(None, "", str, names=True)]
+    columns: list[Column[str]] = [Column(None, "", lambda subject: subject, names=True)]
     for part in dict.fromkeys(fact.part for fact in members):
 
         def value(subject: str, part: str = part) -> float | None:
