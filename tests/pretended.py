@@ -98,8 +98,9 @@ def pretend(there: int) -> mock._patch[Any]:
     def count() -> int:
         return found(os.environ.get("CUDA_VISIBLE_DEVICES"), there)
 
-    answers = {"is_available": lambda: count() > 0, "device_count": count, "_raw_device_count_nvml": lambda: there}
-    return mock.patch.multiple(torch.cuda, **answers)
+    return mock.patch.multiple(
+        torch.cuda, is_available=lambda: count() > 0, device_count=count, _raw_device_count_nvml=lambda: there
+    )
 
 
 def keep_pretending() -> None:
