@@ -99,7 +99,11 @@ def pretend(there: int) -> mock._patch[Any]:
         return found(os.environ.get("CUDA_VISIBLE_DEVICES"), there)
 
     return mock.patch.multiple(
-        torch.cuda, is_available=lambda: count() > 0, device_count=count, _raw_device_count_nvml=lambda: there
+        torch.cuda,
+        is_available=lambda: count() > 0,
+        device_count=count,
+        _raw_device_count_nvml=lambda: there,
+        _is_compiled=lambda: True,
     )
 
 

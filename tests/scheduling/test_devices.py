@@ -86,6 +86,14 @@ def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) 
         assert visible() == []
 
 
+def test_a_build_of_torch_for_processors_asks_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pretend(0):
+        monkeypatch.setattr("torch.cuda._raw_device_count_nvml", lambda: 8)
+        monkeypatch.setattr("torch.cuda._is_compiled", lambda: False)
+        assert visible() == []
+
+
 @pytest.mark.parametrize(
     ("names", "asked", "seats"),
     [

@@ -66,7 +66,9 @@ def visible() -> list[str]:
 
 
 def _of_driver() -> int:
-    """Number of GPUs that the driver has, whatever the variable names; 0 where there is no driver."""
+    """Number of GPUs that the driver has, whatever the variable names; 0 where torch was not built to use them."""
+    if not torch.cuda._is_compiled():
+        return 0
     try:
         return max(0, torch.cuda._raw_device_count_nvml())  # CUDA itself would read the variable
     except OSError:  # the library that comes with the driver is not there
