@@ -629,7 +629,7 @@ def test_the_japanese_document_has_no_english_word(ran: Path) -> None:
     assert latin(japanese) == set()
     assert len(latin(english)) > 100
     assert "## shop、vbpr: M6 区分ごとの改善率\n" in japanese
-    assert "| fused_vs_text | 商品の学習用データでの件数: 0件(新商品) |" in japanese
+    assert "| fused_vs_text | 商品の購買数(学習用データ): 0件(新商品) |" in japanese
     assert "カテゴリー: Toys" in japanese
     assert "| カタログ網羅率@20 | ジニ係数@20 |" in japanese
 

@@ -16,6 +16,7 @@ import pytest
 from mmbench import paths
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference.intervals import LogGain
+from mmbench.messages import Translator
 from mmbench.report import benchmark, contribution_facts, new_items, verdict_table
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import (
@@ -298,6 +299,7 @@ def test_the_mean_over_folds_of_one_seed_has_the_bounds_that_are_told(one_seed: 
     told = {facts.dataset: list(notes([facts])) for facts in found.values()}
     name = "a over 2 of 5 cold folds/m"
     assert told[joined.dataset] == [f"{name}: one seed in a fold, bounds are over the folds alone, no conclusions"]
+    assert Translator("ja")(told[joined.dataset][0]).startswith("a(新商品の全5グループ中2グループ)/m: ")
     assert "a-fold0/m: one seed, training noise not measured, no bounds and no conclusions" in told["a-fold0"]
     assert not any(fact.interval for fact in found["a-fold0", "m"].facts)
 

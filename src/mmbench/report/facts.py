@@ -193,7 +193,7 @@ def number(value: float) -> str:
 def notes(measured: Sequence[Facts]) -> Iterable[str]:
     """What could not be measured, and what the measures say in words."""
     for facts in measured:
-        name = f"{facts.dataset}/{facts.model}"
+        name = Message("{dataset}/{model}", dataset=facts.dataset, model=facts.model)
         if facts.fairness == "FAIL":
             yield Message("{name}: measurement not trusted, see fairness.md", name=name)
         if not facts.inferred and facts.over_folds:
