@@ -371,7 +371,7 @@ def is_one_line(said: object, message: str) -> None:
         (["model.embedding_dim=-4"], "model.embedding_dim=-4 must be a whole number of at least 1"),
         (["model=fusion", "model.hidden_dim=-1"], "model.hidden_dim=-1 must be a whole number of at least 0"),
         (["export.top_k=true"], "export.top_k=True: Expected `int`, got `bool`"),
-        (["sweep.workers=true"], "sweep.workers=True: Expected `int | null`, got `bool`"),
+        (["sweep.workers=true"], "sweep.workers=True must be a whole number of at least 1, or null"),
         (["sweep.workers=1e300"], "sweep.workers=1e+300 must be a whole number of at least 1, or null"),
         (["tiers=5"], "tiers=5: Expected `array`, got `int`"),
         (["tiers=[5]"], "tiers=[5]: Expected `str`, got `int`"),
