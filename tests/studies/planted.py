@@ -88,14 +88,14 @@ GAINS = {Verdict.BETTER, Verdict.BETTER_SMALL}
 LOSSES = {Verdict.WORSE, Verdict.WORSE_SMALL}
 #: Words that say what a gain is.
 SPOKEN = {*GAINS, *LOSSES, Verdict.EQUIVALENT, Verdict.UNDECIDED}
-#: What a reader of docs/study.md counts, and what anything else comes to.
+#: Words on a gain, as docs/study.md counts them.
 KINDS: Mapping[str, frozenset[str]] = {
     "a gain": frozenset(GAINS),
     "*equivalent*": frozenset({Verdict.EQUIVALENT}),
     "a loss": frozenset(LOSSES),
     "*undecided*": frozenset({Verdict.UNDECIDED}),
 }
-#: What is said of images, and in which words of the generator.
+#: What is asked of images, and the verdict that answers it.
 ASKED = {"images beside text": "fused_vs_text", "free use of images": "free_disposal_of_image"}
 #: What the table of the page shows.
 SHOWN = ("text_vs_none", "fused_vs_text", "free_disposal_of_image")

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from mmbench.decision.gates import IMAGE
 from mmbench.inference.looks import level_after
 from mmbench.inference.tuned_gain import NoWord, TunedGain
-from mmbench.messages import Message, Translator, duration
+from mmbench.messages import Message, Template, Translator, duration
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.disposals import Disposal, States, by_name, control_of, control_states, read_disposals
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import Document, terminal, text_table
+from mmbench.report.sentences import MODALITIES
 from mmbench.report.table import SweepTable
 from mmbench.scheduling import memory, pilot
 from mmbench.scheduling.planning import Planned
@@ -30,6 +31,9 @@ GAIN_COLUMNS = (
     Message("range"),
     Message("gain seen in four of five studies"),
 )
+#: What follows where a control is missing; something is decided about images alone.
+UNDECIDABLE = Template("without one more control nothing can be decided about {modality}; add {overrides}")
+WITHOUT_A_WORD = Template("without one more control free disposal of {modality} has no word; add {overrides}")
 
 
 def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Message]:
@@ -61,29 +65,18 @@ def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Messa
                     run[condition] = by_states[wanted]
                 else:
                     missing[control_of(dict(key), condition, modality)] = None
+        named = MODALITIES.get(modality, modality)
         if run:
             pairs = ", ".join(f"{control} ({condition})" for condition, control in sorted(run.items()))
             lines.append(
-                Message("controls with shuffled images, and what each of them controls: {pairs}", pairs=pairs)
-                if modality == IMAGE
-                else Message(
+                Message(
                     "controls with shuffled {modality}, and what each of them controls: {pairs}",
-                    modality=modality,
+                    modality=named,
                     pairs=pairs,
                 )
             )
-        lines += [
-            Message(
-                "without one more control nothing can be decided about images; add {overrides}", overrides=overrides
-            )
-            if modality == IMAGE
-            else Message(
-                "without one more control free disposal of {modality} has no word; add {overrides}",
-                modality=modality,
-                overrides=overrides,
-            )
-            for overrides in missing
-        ]
+        lacking = UNDECIDABLE if modality == IMAGE else WITHOUT_A_WORD
+        lines += [Message(lacking, modality=named, overrides=overrides) for overrides in missing]
     return lines
 
 

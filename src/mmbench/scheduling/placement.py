@@ -303,10 +303,12 @@ def _check_whole(setting: str, value: object, *, least: int = 1) -> None:
         ValueError: naming the setting.
     """
     if type(value) is not int or value < least:
-        key, told = f"hydra.launcher.{setting}", shortened(f"{value}")
-        if least:
-            raise Refusal("{key}={value} must be a whole number of at least 1", key=key, value=told)
-        raise Refusal("{key}={value} must be a whole number of at least 0", key=key, value=told)
+        raise Refusal(
+            "{key}={value} must be a whole number of at least {least}",
+            key=f"hydra.launcher.{setting}",
+            value=shortened(f"{value}"),
+            least=least,
+        )
 
 
 def _count(gpus: object) -> int:
