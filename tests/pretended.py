@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 #: File to which every process adds a line when it imports torch, and a worker when it begins.
@@ -88,8 +88,8 @@ def found(named: str | None, there: int) -> int:
     return (good.index(False) if False in good else len(good)) if len(set(names)) == len(names) else 0
 
 
-def pretend(there: int) -> mock._patch[Any]:
-    """Let torch find so many GPUs in this process, as ``CUDA_VISIBLE_DEVICES`` selects them, until the patch stops.
+def pretend(there: int) -> ExitStack:
+    """Let torch find so many GPUs in this process, as ``CUDA_VISIBLE_DEVICES`` selects them, until the stack is closed.
 
     The driver has all of them, whatever the variable says.
     """
@@ -98,18 +98,16 @@ def pretend(there: int) -> mock._patch[Any]:
     def count() -> int:
         return found(os.environ.get("CUDA_VISIBLE_DEVICES"), there)
 
-    return mock.patch.multiple(
-        torch.cuda,
-        is_available=lambda: count() > 0,
-        device_count=count,
-        _raw_device_count_nvml=lambda: there,
-        _is_compiled=lambda: True,
-    )
+    pretended = ExitStack()
+    pretended.enter_context(mock.patch.multiple(torch.cuda, is_available=lambda: count() > 0, device_count=count))
+    # Its answer and none of torch's own about how it was built: from those torch concludes what it can import.
+    pretended.enter_context(mock.patch("mmbench.scheduling.devices.installed", return_value=there))
+    return pretended
 
 
 def keep_pretending() -> None:
     """Let torch find the GPUs that a Ray cluster pretends to have, in a process that Ray starts for its tasks."""
-    pretend(int(os.environ[THERE])).start()
+    pretend(int(os.environ[THERE]))
 
 
 def start_ray(there: int) -> None:

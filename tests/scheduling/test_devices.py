@@ -74,24 +74,32 @@ def test_devices_of_which_torch_finds_none_are_refused(given: str, monkeypatch: 
         visible()
 
 
+@pytest.fixture
+def none_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that names a GPU to a build of torch that could use it and finds none."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.cuda.is_built", lambda: True)
+
+
+@pytest.mark.usefixtures("none_found")
 def test_a_machine_without_a_driver_has_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent() -> int:
         raise OSError("libnvidia-ml.so.1: cannot open shared object file: No such file or directory")
 
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with pretend(0):
-        monkeypatch.setattr("torch.cuda._raw_device_count_nvml", absent)
-        assert visible() == []
-        monkeypatch.setattr("torch.cuda._raw_device_count_nvml", lambda: -1)  # a driver that does not answer
-        assert visible() == []
+    monkeypatch.setattr("torch.cuda._raw_device_count_nvml", absent)
+    assert visible() == []
+    monkeypatch.setattr("torch.cuda._raw_device_count_nvml", lambda: -1)  # a driver that does not answer
+    assert visible() == []
 
 
+@pytest.mark.usefixtures("none_found")
 def test_a_build_of_torch_for_processors_asks_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with pretend(0):
-        monkeypatch.setattr("torch.cuda._raw_device_count_nvml", lambda: 8)
-        monkeypatch.setattr("torch.cuda._is_compiled", lambda: False)
-        assert visible() == []
+    monkeypatch.setattr("torch.cuda._raw_device_count_nvml", lambda: 8)
+    with pytest.raises(ValueError, match="torch finds none of these GPUs, but the driver has 8"):
+        visible()
+    monkeypatch.setattr("torch.backends.cuda.is_built", lambda: False)
+    assert visible() == []
 
 
 @pytest.mark.parametrize(

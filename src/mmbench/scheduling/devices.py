@@ -44,7 +44,7 @@ def visible() -> list[str]:
     # CUDA reads up to the first number below zero, which many scripts end the list with.
     names = list(itertools.takewhile(lambda word: word not in ("", UNASKED) and not word.startswith("-"), words))
     if names and not found:
-        if there := _of_driver():
+        if there := installed():
             raise Refusal(
                 "{variable}={given}: torch finds none of these GPUs, but the driver has {there}; name each of them "
                 "once, by its number or UUID, or train on processors with training.accelerator=cpu",
@@ -65,9 +65,9 @@ def visible() -> list[str]:
     return names
 
 
-def _of_driver() -> int:
+def installed() -> int:
     """Number of GPUs that the driver has, whatever the variable names; 0 where torch was not built to use them."""
-    if not torch.cuda._is_compiled():
+    if not torch.backends.cuda.is_built():
         return 0
     try:
         return max(0, torch.cuda._raw_device_count_nvml())  # CUDA itself would read the variable
