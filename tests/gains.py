@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from mmbench.inference.gains import Estimate, NoWord, SideCurves, TunedGain, TunedSide
 from mmbench.inference.intervals import LogGain
-from mmbench.inference.tuned_gain import Estimate, NoWord, SideCurves, TunedGain, TunedSide
 from mmbench.inference.tuning_curves import Band
 
 #: Quantile of the normal distribution at which a 95 % interval ends.

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmbench.inference.best_of_n import SeedNoise, TunedCell, Tuning
-from mmbench.inference.tuned_gain import TunedGain, free_disposal, tuned_gain
+from mmbench.inference.gains import TunedGain
+from mmbench.inference.tuned_gain import free_disposal, tuned_gain
 
 CONTRASTS, USERS, TRIALS = 200, 20_000, 30
 CONDITIONS = 5

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from mmbench.inference.tuned_gain import BOUNDED, Estimated
+from mmbench.inference.gains import BOUNDED, Estimated
 from tests.benchmarks.performance import table, with_section
 from tests.calibration.simulation import CHUNK, PLAIN, Regime, Surface, Truth, disposal, disposals, estimates, truth
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmbench.inference.best_of_n import SeedNoise, TunedCell, Tuning
-from mmbench.inference.tuned_gain import Estimated, estimate
+from mmbench.inference.gains import Estimated
+from mmbench.inference.tuned_gain import estimate
 
 Array = NDArray[np.float64]
 #: Metric of a configuration at the optimum of the surface.

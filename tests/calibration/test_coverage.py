@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from mmbench.inference.best_of_n import TunedCell, Tuning
-from mmbench.inference.tuned_gain import Estimate, NoWord, estimate, free_disposal, tuned_gain
+from mmbench.inference.gains import Estimate, NoWord
+from mmbench.inference.tuned_gain import estimate, free_disposal, tuned_gain
 from tests.calibration import coverage, simulation
 from tests.calibration.coverage import DISPOSALS, FEW, MANY, PAGE, PAIRS, REGIMES, SECTIONS, Errors, Result, Tally
 from tests.calibration.simulation import (

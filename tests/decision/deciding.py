@@ -13,7 +13,7 @@ from mmbench.decision.page.sections import write_decision
 from mmbench.decision.serving import Serving
 from mmbench.decision.steps import ONE_SEED
 from mmbench.decision.sweep_evidence import Read, read_evidence
-from mmbench.inference.tuned_gain import NoWord
+from mmbench.inference.gains import NoWord
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
 from tests.decision.cases import assuming, evidence, in_part, promising, without_gain

@@ -16,7 +16,7 @@ from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.steps import ALL_ITEMS, OF_NEW_ITEMS_ALONE
 from mmbench.decision.sweep_evidence import Read, read_evidence
-from mmbench.inference.tuned_gain import NoWord
+from mmbench.inference.gains import NoWord
 from mmbench.report.reading import read_sweep
 from tests.decision.cases import economics, evidence
 from tests.decision.test_page import controlled, itemknn

@@ -17,8 +17,8 @@ from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.steps import RUNGS, SILENT, WAITING
 from mmbench.decision.sweep_evidence import Read, configuration_gain, read_evidence
 from mmbench.inference import intervals
+from mmbench.inference.gains import NoWord
 from mmbench.inference.repetitions import Repeated, over_repetitions
-from mmbench.inference.tuned_gain import NoWord
 from mmbench.messages import Refusal
 from mmbench.report.reading import read_sweep
 from tests.decision.cases import economics, evidence

@@ -27,8 +27,9 @@ from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.evaluation import metrics
 from mmbench.inference.best_of_n import SeedNoise, Tuning
 from mmbench.inference.contribution.guardrails import Rail, rail
+from mmbench.inference.gains import NoWord
 from mmbench.inference.intervals import CrossedInterval, Interval
-from mmbench.inference.tuned_gain import NoWord, tuned_gain
+from mmbench.inference.tuned_gain import tuned_gain
 from mmbench.messages import Message, Translator
 from mmbench.report.catalogue import Catalogue
 from mmbench.report.contribution_facts import FOUND_OF_1000, NEW_ITEMS

@@ -43,8 +43,8 @@ from mmbench.decision.value import (
     triangular,
     uniforms,
 )
+from mmbench.inference.gains import WIDEST, NoWord
 from mmbench.inference.intervals import Interval, LogGain
-from mmbench.inference.tuned_gain import WIDEST, NoWord
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS
 from tests.decision.cases import (
     BREAKEVEN,

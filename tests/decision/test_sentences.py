@@ -28,8 +28,8 @@ from mmbench.decision.rule import Confidence, Why
 from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, SILENT
 from mmbench.decision.value import breakeven, likely_npv, of_part
 from mmbench.inference.contribution.guardrails import Rail
+from mmbench.inference.gains import NoWord
 from mmbench.inference.intervals import MIN_USERS, Interval, LogGain
-from mmbench.inference.tuned_gain import NoWord
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS
 from mmbench.messages import MINUS
 from tests.decision.cases import (

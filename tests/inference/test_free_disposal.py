@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbench.inference.best_of_n import SeedNoise, TunedCell, Tuning
-from mmbench.inference.tuned_gain import NoWord, TunedGain, free_disposal, tuned_gain
+from mmbench.inference.gains import NoWord, TunedGain
+from mmbench.inference.tuned_gain import free_disposal, tuned_gain
 from tests.inference import subsets
 from tests.inference.test_tuned_gain import CLOSE, NO_SEED_NOISE, realistic, tuning
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats as distributions
 
+from mmbench.inference.gains import Estimate, NoWord, SeedTerm, TrialTerm, TunedGain
 from mmbench.inference.intervals import CrossedInterval, LogGain
 from mmbench.inference.repetitions import Repeated, over_folds, over_repetitions, over_splits, repeated_gain
-from mmbench.inference.tuned_gain import Estimate, NoWord, SeedTerm, TrialTerm, TunedGain
 from mmbench.inference.verdicts import Verdict, verdict
 from tests.gains import tuned
 

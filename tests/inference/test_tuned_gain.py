@@ -16,8 +16,9 @@ from opda.nonparametric import EmpiricalDistribution
 from scipy import stats as distributions
 
 from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
+from mmbench.inference.gains import NoWord, TunedGain, depends
 from mmbench.inference.intervals import LogGain
-from mmbench.inference.tuned_gain import NoWord, TunedGain, depends, estimate, tuned_gain
+from mmbench.inference.tuned_gain import estimate, tuned_gain
 from tests.inference import subsets
 from tests.inference.test_intervals import known_answers
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from mmbench.inference.tuned_gain import NoWord, TunedGain
+from mmbench.inference.gains import NoWord, TunedGain
 from mmbench.inference.verdicts import NO_WORD, Verdict, holds, verdict
 from tests.gains import tuned
 

@@ -12,9 +12,9 @@ import pytest
 
 from mmbench import paths
 from mmbench.inference import tuned_gain
+from mmbench.inference.gains import NoWord
 from mmbench.inference.intervals import LogGain, holm, smallest_equivalence_margin
 from mmbench.inference.pooling import pooled_gain
-from mmbench.inference.tuned_gain import NoWord
 from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals
 from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from mmbench.inference import intervals
+from mmbench.inference.gains import NoWord, TunedGain
 from mmbench.inference.pooling import pooled_gain
 from mmbench.inference.repetitions import Repeated, RepeatedGain, over_folds, over_splits
-from mmbench.inference.tuned_gain import NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, Verdict, verdict
 from mmbench.report import figures, submission
 from mmbench.report.comparisons import Comparison, read_contrasts, significant

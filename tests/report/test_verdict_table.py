@@ -15,7 +15,7 @@ import pytest
 from scipy import stats as distributions
 
 from mmbench.inference import intervals
-from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.gains import TunedGain
 from mmbench.inference.verdicts import Verdict
 from mmbench.report.comparisons import Comparison, is_significant, read_contrasts, significant
 from mmbench.report.disposals import read_disposals

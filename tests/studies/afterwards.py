@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmbench.inference.tuned_gain import Gain, estimate, free_disposal
+from mmbench.inference.gains import Gain
+from mmbench.inference.tuned_gain import estimate, free_disposal
 from mmbench.inference.verdicts import Verdict
 from mmbench.messages import points
 from mmbench.report.disposals import FREE

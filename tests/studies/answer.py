@@ -23,9 +23,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from mmbench import paths
+from mmbench.inference.gains import TunedGain
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.pooling import PooledEffect, pooled_gain
-from mmbench.inference.tuned_gain import TunedGain
 from mmbench.inference.verdicts import Verdict
 from mmbench.messages import points
 from mmbench.report import charts

@@ -27,8 +27,9 @@ from mmbench import paths
 from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs
 from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
+from mmbench.inference.gains import Gain, NoWord, TunedGain
 from mmbench.inference.repetitions import Repeated
-from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain, free_disposal
+from mmbench.inference.tuned_gain import free_disposal
 from mmbench.inference.verdicts import Judgement, verdict
 from mmbench.messages import clauses, points
 from mmbench.report.cell_effort import CellEffort, soundness

@@ -18,7 +18,7 @@ from typing import Any
 
 from mmbench import paths
 from mmbench.audit.root import root_of
-from mmbench.inference.tuned_gain import Gain, TunedGain
+from mmbench.inference.gains import Gain, TunedGain
 from mmbench.inference.verdicts import Judgement
 from mmbench.report.cell_effort import cut_off, stalled
 from mmbench.report.comparisons import Comparison, read_contrasts

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmbench import paths
-from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.gains import TunedGain
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep

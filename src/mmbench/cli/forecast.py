@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from mmbench.decision.gates import IMAGE
+from mmbench.inference.gains import NoWord, TunedGain
 from mmbench.inference.looks import level_after
-from mmbench.inference.tuned_gain import NoWord, TunedGain
 from mmbench.messages import Message, Template, Translator, duration
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.disposals import Disposal, States, by_name, control_of, control_states, read_disposals

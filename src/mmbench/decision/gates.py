@@ -15,8 +15,8 @@ from mmbench.data.encoded import DEFAULT
 from mmbench.decision.evidence import Gate, Status
 from mmbench.inference.contribution.guardrails import Rail, shown_by
 from mmbench.inference.contribution.pretest import EPSILON, pretest
+from mmbench.inference.gains import Gain
 from mmbench.inference.intervals import CrossedInterval, LogGain
-from mmbench.inference.tuned_gain import Gain
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.messages import Message, message_of
 from mmbench.report.catalogue import Catalogue, read_catalogue

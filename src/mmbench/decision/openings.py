@@ -11,8 +11,8 @@ from scipy import special
 
 from mmbench.decision.evidence import Evidence, Gate, Status
 from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, USERS
+from mmbench.inference.gains import NoWord
 from mmbench.inference.intervals import MIN_USERS, LogGain
-from mmbench.inference.tuned_gain import NoWord
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS
 
 #: Reasons for silence that a second final run mends.

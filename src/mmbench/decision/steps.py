@@ -10,8 +10,8 @@ from mmbench.decision.economics import Economics
 from mmbench.decision.evidence import GATES, Evidence, Gate, Status
 from mmbench.decision.formulas import evsi, preposterior_sd
 from mmbench.decision.value import Draws
+from mmbench.inference.gains import NoWord
 from mmbench.inference.intervals import LogGain
-from mmbench.inference.tuned_gain import NoWord
 
 #: Steps that narrow what is known about the gain, so that their value can be computed. More trials hardly do beyond
 #: about 30: the gain is told for a third of them, and the best of more depends on the draw as much.

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from mmbench.decision import formulas
 from mmbench.decision.economics import INPUTS, Economics, Range, Source, base_value, costs, lacking, scaled, totals
 from mmbench.decision.evidence import Part
+from mmbench.inference.gains import WIDEST
 from mmbench.inference.intervals import LogGain
-from mmbench.inference.tuned_gain import WIDEST
 
 Vector = NDArray[np.float64]
 DRAWS = 20_000

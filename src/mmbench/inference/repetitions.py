@@ -14,9 +14,9 @@ from statistics import fmean
 import numpy as np
 from scipy import special
 
+from mmbench.inference.gains import BOUNDED, WIDEST, Estimate, Gain, NoWord, TunedGain, depends, unvaried
 from mmbench.inference.intervals import UNCHANGED, CrossedInterval, Interval, LogGain, Vector
 from mmbench.inference.looks import level_after
-from mmbench.inference.tuned_gain import BOUNDED, WIDEST, Estimate, Gain, NoWord, TunedGain, depends, unvaried
 from mmbench.inference.tuning_curves import Band
 
 #: Reasons against bounds that say nothing against a fold: its ratio is all that counts.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mmbench.inference.gains import REFUSALS, Gain, early_trials
 from mmbench.inference.intervals import LogGain
-from mmbench.inference.tuned_gain import REFUSALS, Gain, early_trials
 from mmbench.messages import Message, Template, digits_apart, level_name, points
 
 #: With fewer final seeds training noise is not measured, with fewer trials tuning is not: no word about a difference.

@@ -16,7 +16,8 @@ from mmbench import paths
 from mmbench.evaluation import metrics
 from mmbench.inference import tuned_gain, tuning_curves
 from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
-from mmbench.inference.tuned_gain import Alone, TunedSide
+from mmbench.inference.gains import TunedSide
+from mmbench.inference.tuned_gain import Alone
 from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Message, Refusal, conjoined, series
 from mmbench.report.table import exhausts, is_exact

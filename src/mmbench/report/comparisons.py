@@ -10,9 +10,9 @@ import numpy as np
 
 from mmbench.inference import intervals, tuned_gain
 from mmbench.inference.contrast import Contrast
+from mmbench.inference.gains import Gain, NoWord, TunedGain
 from mmbench.inference.intervals import CrossedInterval, LogGain, UserEffects
 from mmbench.inference.looks import level_of_look
-from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, Judgement, Verdict, equivalence_level, verdict
 from mmbench.messages import Message, Template, clauses, conjoined, message_of, series
 from mmbench.report.additions import Part, effort_of

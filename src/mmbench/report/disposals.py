@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mmbench import paths
 from mmbench.audit.condition_names import meant_by
 from mmbench.data.conditions import SLICE, ModalityCondition
-from mmbench.inference.tuned_gain import Gain, NoWord, TunedGain
+from mmbench.inference.gains import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, verdict
 from mmbench.messages import Message, clauses, conjoined
 from mmbench.report.additions import Part, effort_of, later_looks

@@ -12,9 +12,9 @@ from scipy import special
 
 from mmbench import fingerprint, paths
 from mmbench.inference import intervals
+from mmbench.inference.gains import Gain, TunedGain, TunedSide
 from mmbench.inference.intervals import CrossedInterval, LogGain
 from mmbench.inference.repetitions import RepeatedGain
-from mmbench.inference.tuned_gain import Gain, TunedGain, TunedSide
 from mmbench.inference.verdicts import MIN_SEEDS, Judgement, Verdict, equivalence_level, holds
 from mmbench.report.cell_effort import CellEffort, cut_off, stalled
 from mmbench.report.comparisons import Comparison, family_of, is_counted, p_counted, read_contrasts

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.inference import tuning_curves
-from mmbench.inference.tuned_gain import Gain, TunedGain
+from mmbench.inference.gains import Gain, TunedGain
 from mmbench.messages import Message, Template, Translator, clauses, points, series
 from mmbench.report import charts
 from mmbench.report.cell_effort import CellEffort, cut_off, edges, stalled

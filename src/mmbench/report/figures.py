@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmbench import paths
-from mmbench.inference.tuned_gain import Gain
+from mmbench.inference.gains import Gain
 from mmbench.inference.verdicts import WORDS
 from mmbench.messages import LANGUAGES, Message, Translator, points
 from mmbench.report import charts

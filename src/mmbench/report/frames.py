@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import pandas as pd
 
 from mmbench import paths
-from mmbench.inference.tuned_gain import TunedGain
+from mmbench.inference.gains import TunedGain
 from mmbench.messages import Refusal
 from mmbench.messages.hints import did_you_mean
 from mmbench.messages.refused import reading, refusing

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from mmbench.inference.gains import Gain
 from mmbench.inference.intervals import Interval
-from mmbench.inference.tuned_gain import Gain
 from mmbench.inference.verdicts import WORDS, Judgement
 from mmbench.messages import Message, Template, clauses, conjoined, level_name, points, series
 from mmbench.report.comparisons import Comparison, EarlierLook

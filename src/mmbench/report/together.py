@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from mmbench.audit.repetitions import SETTINGS, Shared, repetition_of, without_number
 from mmbench.data.splits import FOLDS
+from mmbench.inference.gains import Gain, TunedGain
 from mmbench.inference.repetitions import Repeated, RepeatedGain, repeated_gain
-from mmbench.inference.tuned_gain import Gain, TunedGain
 from mmbench.inference.verdicts import Judgement, Verdict, verdict
 from mmbench.messages import Message, Template, clauses, message_of
 from mmbench.report.additions import Part, later_looks

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mmbench.inference.gains import Gain, TopTrial, TunedGain
 from mmbench.inference.intervals import CrossedInterval, Interval, LogGain, UserEffects
-from mmbench.inference.tuned_gain import Gain, TopTrial, TunedGain
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, equivalence_level
 from mmbench.messages import Message, points, series
 from mmbench.report.comparisons import Comparison, Inference, is_significant, significant

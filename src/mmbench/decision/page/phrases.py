@@ -8,7 +8,7 @@ from mmbench.decision.economics import Source
 from mmbench.decision.evidence import Bars, Status
 from mmbench.decision.rule import Confidence, Why
 from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS, WAITING
-from mmbench.inference.tuned_gain import NoWord
+from mmbench.inference.gains import NoWord
 from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Template
 
