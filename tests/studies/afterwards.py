@@ -7,8 +7,9 @@ also need to know which items were held out, and with that the data.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,13 +65,16 @@ def shown(tuned: Gain, word: str) -> str:
     return f"{bare(tuned)} *{word}*"
 
 
-def studies() -> Iterator[tuple[str, kept.Kept, str]]:
+@functools.cache
+def studies() -> Sequence[tuple[str, kept.Kept, str]]:
     """Every data set that was published, what is kept of it, and the name that it has there."""
+    found = []
     for name in answer.DOMAINS:
         if folders := answer.folders_of(name):
             study = kept.Kept(*folders)
             (dataset,) = {dataset for dataset, _ in study.conditions}
-            yield name, study, dataset
+            found.append((name, study, dataset))
+    return found
 
 
 def conditions_of(study: kept.Kept, model: str) -> set[str]:
@@ -153,7 +157,8 @@ def by_metric(rows: pd.DataFrame) -> tuple[str, str]:
     for name, study, _ in studies():
         own = exact(study, rows[(rows.study == name) & rows.gain.notna()])
         total += len(own)
-        by_name = {metric: kept.Kept(*study.folders, metric=metric) for metric in METRICS}
+        others = {metric: kept.Kept(*study.folders, metric=metric) for metric in METRICS if metric != study.judged_by}
+        by_name = {metric: others.get(metric, study) for metric in METRICS}
         for row in own.itertuples():
             found = {metric: each.judge(row) for metric, each in by_name.items()}
             changed.update(metric for metric in METRICS if str(found[metric].judgement) != row.verdict)
@@ -175,10 +180,8 @@ def by_margin(rows: pd.DataFrame) -> str:
     for margin in MARGINS:
         said: Counter[str] = Counter()
         for name, study, _ in studies():
-            own = kept.Kept(*study.folders, delta=margin)
-            said.update(
-                str(own.judge(row).judgement) for row in rows[(rows.study == name) & (rows.se > 0)].itertuples()
-            )
+            judged = (study.judge(row, margin) for row in rows[(rows.study == name) & (rows.se > 0)].itertuples())
+            said.update(str(each.judgement) for each in judged)
         lines.append([f"{100 * margin:g} %", *(str(said[word]) for word in words)])
     return table(["margin", *words], lines)
 

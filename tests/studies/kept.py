@@ -191,20 +191,19 @@ class Kept:
     Args:
         folders: of the studies.
         metric: another metric of the same ranks, at most as deep; trials are chosen by the same validation scores.
-        delta: another equivalence margin.
 
     Raises:
         ValueError: if they are not alike in data, effort, metric or margin.
     """
 
-    def __init__(self, *folders: Path, metric: str | None = None, delta: float | None = None) -> None:
+    def __init__(self, *folders: Path, metric: str | None = None) -> None:
         self.folders = folders
         parts = {folder: msgspec.convert(files.read_document(folder / TUNING), Scores) for folder in folders}
         first = parts[folders[0]]
         for folder, scores in list(parts.items())[1:]:
             if (scores.metric, scores.delta, *_terms(folder)) != (first.metric, first.delta, *_terms(folders[0])):
                 raise ValueError(f"{folder.name} and {folders[0].name} differ in data, effort, metric or margin")
-        self.judged_by, self.delta = first.metric, first.delta if delta is None else delta
+        self.judged_by, self.delta = first.metric, first.delta
         self.metric = self.judged_by if metric is None else metric
         self.doubts = {name: said for scores in parts.values() for name, said in scores.doubts.items()}
         self.conditions = {(kept.dataset, kept.name): kept for scores in parts.values() for kept in scores.conditions}
@@ -214,8 +213,8 @@ class Kept:
         self.repeated = [
             Repetitions(r.kind, r.data, tuple(r.datasets)) for scores in parts.values() for r in scores.repeating
         ]
-        self._ranks = functools.cache(lambda folder: pq.read_table(folder / RANKS))
         self._cells: dict[tuple[str, str], KeptCell] = {}
+        self._gains: dict[tuple[str, tuple[tuple[str, ...], ...], float], TunedGain] = {}
 
     @property
     def verdicts(self) -> pd.DataFrame:
@@ -228,37 +227,49 @@ class Kept:
         for row in rows[rows.gain.notna()].itertuples():
             yield self.judge(row)
 
-    def judge(self, row: Any) -> Judged:
+    def judge(self, row: Any, delta: float | None = None) -> Judged:
         """One row of the verdicts, computed again; what repetitions say together is computed from each of them.
+
+        Args:
+            row: of the verdicts.
+            delta: another equivalence margin than the study's.
 
         Raises:
             KeyError: for a data set that is not kept.
         """
+        delta = self.delta if delta is None else delta
         if row.contrast.startswith(FREE):
-            sides = [row.real.split(), row.control.split()]
+            sides = tuple(row.real.split()), tuple(row.control.split())
         else:
-            sides = [[f"{row.model}/{condition}"] for condition in row.contrast.split("_vs_")]
+            first, second = row.contrast.split("_vs_")
+            sides = (f"{row.model}/{first}",), (f"{row.model}/{second}",)
         asked = {name for side in sides for name in side}
         for over in self.repeated:
             own = over.of([name for name in over.datasets if all((name, cell) in self.conditions for cell in asked)])
             if not own.several:
                 continue
             if row.dataset == own.name:
-                said = {name: self._said(name, sides, row.level) for name in own.datasets}
-                return Judged(row, *judge_together(own, said, self.delta))
+                said = {name: self._said(name, sides, row.level, delta) for name in own.datasets}
+                return Judged(row, *judge_together(own, said, delta))
             if row.dataset in own.datasets:
-                tuned, judgement = self._said(row.dataset, sides, row.level)
+                tuned, judgement = self._said(row.dataset, sides, row.level, delta)
                 return Judged(row, tuned, without_word(own, judgement))
-        return Judged(row, *self._said(row.dataset, sides, row.level))
+        return Judged(row, *self._said(row.dataset, sides, row.level, delta))
 
-    def _said(self, dataset: str, sides: Sequence[Sequence[str]], level: float) -> tuple[TunedGain, Judgement]:
+    def _said(
+        self, dataset: str, sides: tuple[tuple[str, ...], tuple[str, ...]], level: float, delta: float
+    ) -> tuple[TunedGain, Judgement]:
         """Gain and word of one data set, of two sides with the names of their conditions."""
         real, control = ([self.cell(dataset, name) for name in names] for names in sides)
-        tuned = free_disposal([c.tuned_cell for c in real], [c.tuned_cell for c in control], level=level)
-        return tuned, self._word(dataset, tuned, {cell.condition.name: cell for cell in real + control})
+        asked = dataset, sides, level
+        if asked not in self._gains:  # which no margin changes
+            self._gains[asked] = free_disposal(
+                [c.tuned_cell for c in real], [c.tuned_cell for c in control], level=level
+            )
+        tuned = self._gains[asked]
+        return tuned, self._word(dataset, tuned, {cell.condition.name: cell for cell in real + control}, delta)
 
-    def _word(self, dataset: str, tuned: TunedGain, cells: dict[str, KeptCell]) -> Judgement:
-        delta = self.delta
+    def _word(self, dataset: str, tuned: TunedGain, cells: dict[str, KeptCell], delta: float) -> Judgement:
         if tuned.refusal is NoWord.MORE_SEARCH:  # there never is a word, whatever else speaks against one
             return verdict(tuned, delta)
         models = {cell.condition.model for cell in cells.values()}
@@ -301,8 +312,10 @@ class Kept:
         metric = self.metric
         if metric != self.judged_by and not condition.exact:
             raise ValueError(f"final runs of {name} are kept by {self.judged_by} alone")
-        ranks = self._ranks(self._homes[dataset, name])
-        rows = ranks.filter(pc.equal(ranks["dataset"].cast(pa.string()), dataset))
+        file = self._homes[dataset, name] / RANKS
+        present = set(pq.read_schema(file).names)
+        kept = pq.read_table(file, columns=[each for each in ("dataset", "user", "new", name) if each in present])
+        rows = kept.filter(pc.equal(kept["dataset"].cast(pa.string()), dataset))
         users, positions = np.unique(rows["user"].to_numpy(), return_inverse=True)
         new = rows["new"].to_numpy() if "new" in rows.column_names else None
         below = metrics.check_name(self.judged_by)[1] + 1

@@ -65,10 +65,9 @@ def test_parts_add_up_and_the_whole_is_the_published_gain() -> None:
 def test_the_margin_of_the_study_gives_its_words() -> None:
     rows = answer.judged()
     shop = rows[rows.study == "uci_retail"]
-    study = kept.Kept(*answer.folders_of("uci_retail"), delta=0.02)
-    assert [str(study.judge(row).judgement) for row in shop.itertuples()] == shop.verdict.tolist()
-    wide = kept.Kept(*answer.folders_of("uci_retail"), delta=0.5)
-    assert "equivalent" in {str(wide.judge(row).judgement) for row in shop.itertuples()} - set(shop.verdict)
+    study = kept.Kept(*answer.folders_of("uci_retail"))
+    assert [str(study.judge(row, 0.02).judgement) for row in shop.itertuples()] == shop.verdict.tolist()
+    assert "equivalent" in {str(study.judge(row, 0.5).judgement) for row in shop.itertuples()} - set(shop.verdict)
 
 
 @pytest.mark.thorough
