@@ -117,7 +117,9 @@ def start_ray(there: int) -> None:
     variables = {THERE: str(there)}
     hook = keep_pretending.__module__ + "." + keep_pretending.__name__
     environment = {"env_vars": variables, "worker_process_setup_hook": hook.replace("__main__", "tests.pretended")}
-    ray.init(num_cpus=8, num_gpus=there, include_dashboard=False, runtime_env=environment)
+    # Workers are as urgent as the tests beside them, and none starts, with torch, before it has a task.
+    settings = {"worker_niceness": 0, "prestart_worker_first_driver": False}
+    ray.init(num_cpus=8, num_gpus=there, include_dashboard=False, runtime_env=environment, _system_config=settings)
 
 
 if __name__ == "__main__":
