@@ -234,6 +234,15 @@ def test_a_pilot_is_asked_where_only_it_can_tell(
             ["hydra/launcher=slurm", "hydra.launcher.max_timeouts=x"],
             "hydra.launcher.max_timeouts=x must be a whole number of at least 0",
         ),
+        (
+            ["hydra/launcher=slurm", "hydra.launcher.cluster=pbs"],
+            "hydra.launcher.cluster='pbs' must be one of slurm, local, debug",
+        ),
+        *(
+            ([f"hydra/launcher={launcher}", f"hydra.launcher.dry_run={given}"], f"hydra.launcher.dry_run={told} must")
+            for launcher in ("slurm", "ray")
+            for given, told in (("maybe", "maybe"), ("1", "1"), ("null", "None"))
+        ),
     ],
 )  # fmt: skip
 def test_one_line_before_the_first_cell(words: list[str], message: str, command: Command, tmp_path: Path) -> None:

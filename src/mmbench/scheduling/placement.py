@@ -33,6 +33,8 @@ NO_REQUEST = (
     "slurm_constraint",
     "slurm_setup",
 )
+#: Where submitit can start a pool: a cluster, processes of this machine, or this process.
+CLUSTERS = ("slurm", "local", "debug")
 #: An exit code above it names a signal.
 SIGNALLED = 128
 
@@ -73,7 +75,7 @@ class Slurm:
 
     Args:
         allocations: number of pools.
-        cluster: ``slurm``, or ``local`` for a trial without SLURM.
+        cluster: ``slurm``; for a trial without SLURM ``local``, processes of this machine, or ``debug``, this process.
         dry_run: print the submission without submitting it.
         max_timeouts: number of times that a timed-out allocation is queued again.
         options: options of submitit's executor (``timeout_min``, ``slurm_partition``, ...).
@@ -88,6 +90,14 @@ class Slurm:
     def __post_init__(self) -> None:
         _check_whole("allocations", self.allocations)
         _check_whole("max_timeouts", self.max_timeouts, least=0)
+        _check_switch("dry_run", self.dry_run)
+        if self.cluster not in CLUSTERS:
+            raise Refusal(
+                "{name}={value!r} must be one of {allowed}",
+                name="hydra.launcher.cluster",
+                value=shortened(f"{self.cluster}"),
+                allowed=", ".join(CLUSTERS),
+            )
         if self.options.get("cpus_per_task") is not None:
             _check_whole("options.cpus_per_task", self.options["cpus_per_task"])
 
@@ -209,6 +219,7 @@ class Ray:
     def __post_init__(self) -> None:
         _check_whole("pools", self.pools)
         _check_whole("num_cpus", self.num_cpus)
+        _check_switch("dry_run", self.dry_run)
         gpus = self.num_gpus
         number = isinstance(gpus, int | float) and not isinstance(gpus, bool) and 0 <= gpus < math.inf
         if not number or (gpus > 1 and gpus != int(gpus)):
@@ -309,6 +320,17 @@ def _check_whole(setting: str, value: object, *, least: int = 1) -> None:
             value=shortened(f"{value}"),
             least=least,
         )
+
+
+def _check_switch(setting: str, value: object) -> None:
+    """Refuse a setting of the launcher that is neither true nor false.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    if not isinstance(value, bool):
+        key = f"hydra.launcher.{setting}"
+        raise Refusal("{key}={value} must be true or false", key=key, value=shortened(f"{value}"))
 
 
 def _count(gpus: object) -> int:
