@@ -113,6 +113,7 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sweep
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", EDITS)
 def test_an_edit_is_seen_at_its_level(words: str, request: pytest.FixtureRequest) -> None:
     check_edit(words, request, everything=False)
@@ -161,6 +162,7 @@ def check_fields(kind: str, honest: Path, ways: tuple[str, ...], everything: boo
     assert found == told
 
 
+@pytest.mark.thorough
 def test_what_no_verdict_reads_changes_none(honest: Path) -> None:
     """All such edits at once."""
     before = levels.verdicts(honest)

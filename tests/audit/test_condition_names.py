@@ -46,6 +46,7 @@ def asked() -> dict[tuple[str, tuple[str, ...]], Job]:
     return {one: job.job() for one, job in zip(each, composed, strict=True)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("words", FURTHER)
 def test_what_a_command_asks_for_has_its_name(name: str, words: tuple[str, ...]) -> None:
@@ -142,6 +143,7 @@ def test_content_that_was_taken_away_under_a_name_of_ones_own_is_said_and_warned
     assert "fused against words (text with 60 % of its items without content) is " in sentence(compared, table.primary)
 
 
+@pytest.mark.thorough
 def test_the_page_says_which_names_are_the_users_own(tmp_path: Path) -> None:
     folder = tmp_path / "conf" / "modality"
     folder.mkdir(parents=True)

@@ -70,6 +70,7 @@ def test_a_sweep_with_rungs_and_proposals_passes(tmp_path: Path) -> None:
     passes(run(tmp_path, "s", *words, cells=ONE))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("target", ["cold", "harmonic"])
 def test_a_sweep_of_new_items_passes(target: str, tmp_path: Path) -> None:
     """Its ranks among new, other and all items, and the offset that validation chose, come from the stored states."""
@@ -84,6 +85,7 @@ def test_a_sweep_of_new_items_passes(target: str, tmp_path: Path) -> None:
         assert found == ["config.tuning"]
 
 
+@pytest.mark.thorough
 def test_a_sweep_whose_protocol_was_found_out_passes(tmp_path: Path) -> None:
     passes(run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", "dataset.protocol=auto", cells=ONE))
 
@@ -162,6 +164,7 @@ def test_a_sweep_that_lost_files_in_a_power_cut_passes_and_has_its_root(mode: st
     assert said.startswith("the ledger has 3 trainings of ")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("lost", ["a trial", "a final run", "a trial and the seal", "every line", "the file"])
 def test_a_sweep_that_lost_lines_of_its_ledger_passes_after_the_next_command(
     lost: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -531,6 +534,7 @@ def test_a_training_that_ends_while_a_report_reads_accuses_nobody(
         assert [finding.doubt for finding in consistency.check(honest)] == [False]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("failure", ["crashed", "short of memory"])
 def test_a_failure_of_the_machine_that_does_not_come_again_is_not_confirmed(
     failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

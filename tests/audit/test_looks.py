@@ -79,6 +79,7 @@ def test_a_forced_command_appends_a_revision_with_the_seal_of_then(tmp_path: Pat
     assert revisions(sweep)[2:] == [(3, [seal])]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", [("budget.trials=2", "budget.seeds=3"), ("budget.trials=4", "budget.seeds=1")])
 def test_a_raise_that_was_killed_accuses_nobody(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -104,6 +105,7 @@ def test_a_raise_that_was_killed_accuses_nobody(
     assert not found(sweep)
 
 
+@pytest.mark.thorough
 def test_a_result_that_was_taken_away_is_doubted_in_an_archive_too(tmp_path: Path) -> None:
     """The copy of its seal says that the test split was opened."""
     sweep = swept(tmp_path / "runs", 2)
@@ -297,6 +299,7 @@ def test_a_seal_whose_file_lost_what_it_stands_for_is_a_look(tmp_path: Path, mon
         assert not found(sweep)
 
 
+@pytest.mark.thorough
 def test_a_forced_run_of_an_earlier_version_accuses_nobody(tmp_path: Path) -> None:
     """Its plan has neither a revision nor a seal of it, whether what was set aside is there or not."""
     swept(tmp_path, 2)

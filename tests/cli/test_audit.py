@@ -115,6 +115,7 @@ def test_the_sample_depends_on_root_and_number(sweep: Path) -> None:
     assert len(levels.retraining.draw(places, 99, "a", 1)) == len(places)
 
 
+@pytest.mark.thorough
 def test_copies_of_a_cell_in_the_plan_are_no_places_to_draw_from(sweep: Path) -> None:
     places, root = levels.retraining.all_trainings(sweep), root_of(sweep)
     with Forger(sweep) as forger:
@@ -261,6 +262,7 @@ def test_want_of_memory_is_no_finding(sweep: Path, say: Say, monkeypatch: pytest
     )
 
 
+@pytest.mark.thorough
 def test_what_was_trained_on_files_is_trained_again_with_their_folder_only(
     shop_sweep: Path, honest: Path, say: Say, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ def data(tmp_path: Path) -> str:
     return f"paths.data={tmp_path / 'data'}"
 
 
+@pytest.mark.thorough
 def test_order_lines_become_a_table_and_are_prepared_once(command: Command, tmp_path: Path, data: str) -> None:
     first = command("demo", *TOUCHED, data)
     assert (first.code, first.err) == (0, "")

@@ -54,6 +54,7 @@ def test_what_was_written_is_told_in_both_languages(
     assert "  1点の商品に文章がありません(例: i3)" in capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.thorough
 def test_two_image_encoders_without_a_download(
     shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

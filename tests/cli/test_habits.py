@@ -39,6 +39,7 @@ def test_there_are_many_words_and_none_twice() -> None:
     assert len(WORDS) == len(set(WORDS))
 
 
+@pytest.mark.thorough
 def test_no_word_of_ours_is_taken_for_a_foreign_one() -> None:
     for model in sorted(file.stem for file in (paths.config_dir() / "model").glob("*.yaml")):
         given = ["model.recommendations=lists.csv"] if model == "external" else []
@@ -145,6 +146,7 @@ def test_names_are_found_by_pattern_in_further_folders_too(tmp_path: Path) -> No
     check_overrides(["model=glob(popular_m*)"], [tmp_path])
 
 
+@pytest.mark.thorough
 def test_a_pattern_and_a_range_sweep(command: Command, tmp_path: Path) -> None:
     words = ["model=glob(i*)", "modality=none", "dataset.protocol=paper", "dataset.split_seed=range(0,2)"]
     said = command("run", "-m", *TINY, *words, f"paths.multirun={tmp_path}", "sweep.name=s")

@@ -83,6 +83,7 @@ def test_nobody_has_anything() -> None:
     assert not solve(empty, torch.randn(4, D), ALPHA, REG).any()
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("float64")
 def test_known_answer_converges_to_both_normal_equations(interactions: np.ndarray, data: RecData) -> None:
     """At the end each side solves its dense normal equations given the other, so the objective is stationary."""

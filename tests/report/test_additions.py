@@ -71,6 +71,7 @@ def said(looks: Sequence[EarlierLook]) -> list[str]:
     return [str(earlier_verdict(look)) for look in looks]
 
 
+@pytest.mark.thorough
 def test_a_split_that_was_added_after_results_is_a_look_at_all_splits(tmp_path: Path) -> None:
     at_once = of_splits(tmp_path / "once", [SPLITS], [[]])
     assert (level(at_once), at_once.enlarged, at_once.earlier) == (0.95, (), ())

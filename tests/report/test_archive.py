@@ -141,6 +141,7 @@ def test_titles_and_pictures_stay_at_home_unless_asked_for(tmp_path: Path) -> No
         assert not_same == {"decision.html": None}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("ends", [Refusal, OSError, KeyboardInterrupt])
 def test_what_an_audit_has_shown_stays_on_the_pages_however_packing_ends(
     ends: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -166,6 +167,7 @@ def test_what_an_audit_has_shown_stays_on_the_pages_however_packing_ends(
     assert not (tmp_path / "s.zip").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("when", ["write_report", "_save"])
 def test_a_sweep_that_is_written_meanwhile_is_not_packed(
     when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -212,6 +214,7 @@ def test_the_same_sweep_gives_the_same_bytes(drawn: Path, tmp_path: Path) -> Non
     assert (tmp_path / "s.zip").read_bytes() == drawn.read_bytes()
 
 
+@pytest.mark.thorough
 def test_an_archive_holds_what_tells_of_records_that_are_gone(archive: Path, tmp_path: Path) -> None:
     """Copies of seals and damaged records, which an audit reads; no other copy, no leftover, no damaged array."""
     sweep = Path(shutil.copytree(archive.parent / "s", tmp_path / "s"))
@@ -379,6 +382,7 @@ def test_sweeps_beside_it_are_named_at_home_and_in_the_read_me_alone(tmp_path: P
         assert all(finding.same for finding in verify(tmp_path / "s.zip", folder, holds))
 
 
+@pytest.mark.thorough
 def test_pages_in_the_language_that_was_asked_for(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "s", cells(), contrasts=["fused_vs_text"])
     paths.ledger_file(sweep).write_text("")
@@ -406,6 +410,7 @@ def test_what_no_command_writes_is_left_out_and_counted(tmp_path: Path, capsys: 
     assert "DIFFERS" not in said
 
 
+@pytest.mark.thorough
 def test_what_a_data_set_tells_is_not_checked_without_it(shop_sweep: Path, tmp_path: Path) -> None:
     """Neither an honest archive nor an edit of what the records tell is taken for what the data set told."""
     sweep = Path(shutil.copytree(shop_sweep, tmp_path / "home" / shop_sweep.name))
@@ -429,6 +434,7 @@ def test_what_a_data_set_tells_is_not_checked_without_it(shop_sweep: Path, tmp_p
     assert found == {"contribution.md", "submission.md", "submission.tex"}
 
 
+@pytest.mark.thorough
 def test_contributions_with_what_a_data_set_tells_are_compared_whole(tmp_path: Path) -> None:
     """Also where the archive has another number of rows."""
     packed, again = tmp_path / "packed.csv", tmp_path / "again.csv"
@@ -474,6 +480,7 @@ def test_a_name_that_leads_out_of_the_folder(archive: Path, tmp_path: Path, name
     assert not list(tmp_path.rglob("out.txt"))
 
 
+@pytest.mark.thorough
 def test_the_commands(
     archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
