@@ -326,7 +326,10 @@ def test_gpus_that_other_options_ask_for_are_left_to_the_allocation(
         (Ray(1, None, 3, 0, False), None, {NONE: 3}),
         (Ray(1, None, 3, 0.5, False), "1", {"1": 1}),
         (Ray(1, None, 3, 2, False), "0,1", {"0": 1, "1": 1}),
+        (Ray(1, None, 5, 0, False), None, {NONE: 3}),
         (Slurm(1, "debug", False, 1, {"gpus_per_node": 0}), None, {NONE: 3}),
+        (Slurm(1, "debug", False, 1, {"gpus_per_node": 0, "cpus_per_task": 2}), None, {NONE: 2}),
+        (Slurm(1, "debug", False, 1, {"gpus_per_node": 0, "cpus_per_task": 8}), None, {NONE: 3}),
         (Slurm(1, "debug", False, 1, {"gpus_per_node": None}), None, {NONE: 3}),
         (Slurm(1, "debug", False, 1, {"gpus_per_node": 1}), "1", {"1": 1}),
         (Slurm(1, "debug", False, 1, {"gpus_per_node": None, "slurm_gres": "gpu:1"}), "1", {"1": 1}),
@@ -335,7 +338,10 @@ def test_gpus_that_other_options_ask_for_are_left_to_the_allocation(
 def test_a_pool_takes_what_its_launcher_was_asked_for(
     place: Ray | Slurm, given: str | None, seats: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two GPUs are there, and neither Ray nor SLURM hides them from a pool that asked for none."""
+    """Two GPUs are there, and neither Ray nor SLURM hides them from a pool that asked for none.
+
+    The process may run on three processors, whatever was asked for, and SLURM has not kept it to fewer.
+    """
     took: list[Layout] = []
 
     def pool(jobs: object, layout: Layout, progress: object) -> SimpleNamespace:

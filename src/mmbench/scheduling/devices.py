@@ -162,7 +162,7 @@ class Machine:
 
         Args:
             training: section of the configuration.
-            cores: processors that it was given; None for all that the process may run on.
+            cores: processors that it was given, if the process may run on so many; None for all that it may run on.
             gpus: GPUs, or the part of one, that it was given; None for all that the process sees.
 
         Raises:
@@ -170,7 +170,9 @@ class Machine:
         """
         # Neither Ray nor SLURM hides the GPUs of a machine from what asked for none of them.
         names = [] if training["accelerator"] == "cpu" or gpus == 0 else visible()
-        return Machine.of(training, names, cores or cores_here(), whole=gpus is None or gpus == int(gpus))
+        # SLURM keeps a process to its processors only where the cluster is set up so.
+        allowed = min(cores or cores_here(), cores_here())
+        return Machine.of(training, names, allowed, whole=gpus is None or gpus == int(gpus))
 
     @property
     def most_per_device(self) -> int:

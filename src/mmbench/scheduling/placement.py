@@ -151,7 +151,7 @@ class Slurm:
             executor.update_parameters(**{k: v for k, v in self.options.items() if v is not None})
         except (RuntimeError, TypeError, ValueError, NameError) as error:
             raise Refusal("hydra/launcher=slurm: {error}", error=error) from error
-        task = _task(sweep, Given(gpus=self._gpus))
+        task = _task(sweep, Given(self.options.get("cpus_per_task"), self._gpus))
         with executor.batch():
             submitted = [executor.submit(task) for _ in range(n)]
         names = series([job.job_id for job in submitted])

@@ -49,7 +49,7 @@ class Given:
     """What a launcher gives to a pool.
 
     Args:
-        cores: processors; None for all that the process of the pool may run on.
+        cores: processors, if the process of the pool may run on so many; None for all that it may run on.
         gpus: number of GPUs, which ones the variable says, or a part of one that pools share; None for all that the
             process of the pool sees.
     """
