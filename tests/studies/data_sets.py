@@ -114,6 +114,10 @@ DATA_SETS = {
             "image": f"photo of the product by {LITE0}, then 512 principal components",
         },
         "Sparse: eight products in the median history.",
+        {
+            "text=ngram": "name, type, group, colour, pattern, department and section as character n-grams (TF-IDF, "
+            "then 256 principal components)"
+        },
     ),
     "tiktok": DataSet(
         "TikTok",
