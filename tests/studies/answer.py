@@ -331,7 +331,7 @@ def beside(endings: Sequence[str]) -> str:
     lines = []
     for name, rows in found.items():
         for (data, contrast), asked in rows.groupby(["dataset", "contrast"], sort=False):
-            cells = {row.model: cell(row) for _, row in asked.iterrows() if row.verdict != kept.NO_WORD}
+            cells = {row.model: cell(row) for _, row in asked.iterrows() if pd.notna(row.gain)}
             if cells:
                 page = f"[{name}](studies/{name}.md)"
                 lines.append(
