@@ -13,7 +13,7 @@ import pytest
 from mmbench import paths
 from mmbench.scheduling.progress import Progress
 from mmbench.store import ledger
-from mmbench.store.schema import CellName, Stage
+from mmbench.store.schema import CellName, Cost, Stage
 from tests import records
 
 PLANNED = {"a" * 8: CellName("data", "vbpr", "text"), "b" * 8: CellName("data", "vbpr", "image")}
@@ -25,10 +25,16 @@ class Terminal(io.StringIO):
 
 
 def ended(
-    sweep: Path, key: str, index: int, score: float | None = 0.5, stage: Stage = Stage.TRIAL, **changes: Any
+    sweep: Path,
+    key: str,
+    index: int,
+    score: float | None = 0.5,
+    stage: Stage = Stage.TRIAL,
+    cost: Cost | None = None,
+    **changes: Any,
 ) -> None:
     make = records.final if stage == Stage.FINAL else functools.partial(records.trial, stage=stage)
-    ledger.append(sweep, records.row(make(index, score=score, cell_key=key * 8, **changes)))
+    ledger.append(sweep, records.row(make(index, score=score, cell_key=key * 8, **changes), cost))
 
 
 def progress(sweep: Path, out: io.StringIO, line_every: float = 0.0) -> Progress:
@@ -124,6 +130,28 @@ def test_what_was_done_before_says_nothing_about_the_pace(tmp_path: Path) -> Non
     shown.update()
     shown.began = time.monotonic() - 10
     assert shown.time_left() == "20 s"
+
+
+def test_each_model_takes_what_its_trainings_took(tmp_path: Path) -> None:
+    """Six seconds of trainings in three: two at a time. What nobody timed, or nobody has run, is not made up."""
+    planned = {
+        key * 8: CellName("data", model, "text") for key, model in {"a": "ease", "b": "vbpr", "c": "bm3"}.items()
+    }
+    shown = Progress(tmp_path, planned, dict.fromkeys(planned, 4), io.StringIO())
+    shown.start(finished=["c" * 8])
+
+    def after(seconds: float) -> str:
+        shown.update()
+        shown.began = time.monotonic() - seconds
+        return str(shown.time_left())
+
+    ended(tmp_path, "a", 0, cost=Cost(seconds=1.0))
+    assert after(1) == "more than 3 s"
+    ended(tmp_path, "b", 0, cost=Cost(seconds=3.0, total_seconds=5.0))  # with a try that failed
+    assert after(3) == "9 s"  # 3 of 1 s and 3 of 5 s
+    ended(tmp_path, "b", 1, None, cost=Cost())
+    ended(tmp_path, "b", 2, None, cost=Cost())
+    assert after(3) == "2 s"  # 3 of 1 s and 1 of 5/3 s
 
 
 def test_a_log_is_not_flooded_but_hears_of_every_cell(tmp_path: Path) -> None:

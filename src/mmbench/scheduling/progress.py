@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -24,6 +25,8 @@ STAGES = {
     Stage.PROPOSAL: Template("proposal {number}"),
     Stage.FINAL: Template("final seed {number}"),
 }
+#: Seconds that stand for those of a training that nobody timed, so that one among others counts for nothing.
+UNTIMED = 1e-9
 
 
 class _Console(Console):
@@ -77,6 +80,11 @@ class Progress:
         self.peak_bytes = 0
         self.began = self.last_line = 0.0
         self.before = 0
+        # By data set and model: trainings that ended and are left, and what those that ended took, since the start too.
+        self.ended: Counter[tuple[str, str]] = Counter()
+        self.left: Counter[tuple[str, str]] = Counter()
+        self.seconds: dict[tuple[str, str], float] = {}
+        self.seconds_since = 0.0
         self.sizes = dict(trainings)
         self.again: dict[str, int] = dict.fromkeys(planned, 0)
         # Counted as rows come, for a sum over all cells at every row would grow with the square of the sweep.
@@ -93,6 +101,7 @@ class Progress:
         self.began = time.monotonic()
         for _ in self._read(self.has_record):
             pass
+        self.seconds_since = 0.0
         for key in finished:
             self._tally(key, -1)
             self.skipped[key] = self.sizes[key] - len(self.done[key])
@@ -133,6 +142,7 @@ class Progress:
         self.n_done += sign * done
         self.total += sign * size
         self.n_whole += sign * (done >= size)
+        self.left[self.planned[key][:2]] += sign * (size - done)
 
     def _n_done(self, key: str) -> int:
         return len(self.done[key]) + self.again[key] + self.skipped[key]
@@ -156,11 +166,16 @@ class Progress:
         )
 
     def time_left(self) -> Message:
-        """Time left at the pace so far, as text."""
-        ran = self.n_done - self.before
-        if not ran:
+        """Time left, as text: each model takes what its trainings took so far, as many at a time as so far.
+
+        What a model takes of which no training has ended is not known, and comes on top.
+        """
+        if self.n_done == self.before:
             return Message("unknown time")
-        return duration((time.monotonic() - self.began) / ran * (self.total - self.n_done))
+        waiting = {model: left for model, left in self.left.items() if left}
+        known = [left * self.seconds[model] / self.ended[model] for model, left in waiting.items() if self.ended[model]]
+        left = duration(sum(known) / self.seconds_since * (time.monotonic() - self.began))
+        return left if len(known) == len(waiting) else Message("more than {time}", time=left)
 
     def _read(self, has_record: Callable[[str, Unit], bool] | None = None) -> Iterator[LedgerRow]:
         """Yield the rows added since the last read; each is counted before it is yielded."""
@@ -175,6 +190,11 @@ class Progress:
             if has_record is None and known is not None:  # the final run of another choice, after trials were raised
                 self.again[key] += 1
             self.done[key][row.unit] = row.configuration_hash
+            spent = row.cost.spent or UNTIMED
+            model = self.planned[key][:2]
+            self.ended[model] += 1
+            self.seconds[model] = self.seconds.get(model, 0.0) + spent
+            self.seconds_since += spent
             self.peak_bytes = max(self.peak_bytes, int(2**20 * (row.cost.peak_rss_mb or 0.0)))
             self.sizes[key] = max(self.sizes[key], self._n_done(key))
             self._tally(key, 1)
