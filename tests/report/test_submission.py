@@ -53,10 +53,11 @@ def test_a_sweep_that_ran(sweep_dir: Path) -> None:
 def test_files_and_their_evidence(sweep_dir: Path) -> None:
     write_report(sweep_dir)
     report = sweep_dir / "report"
-    text, latex = ((report / f"submission.{ending}").read_text() for ending in ("md", "tex"))
-    links = re.findall(r"\]\(([^)]+)\)", text)
-    assert links
-    assert all((report / link).exists() for link in links)
+    text, japanese, latex = ((report / f"submission.{ending}").read_text() for ending in ("md", "ja.md", "tex"))
+    links, in_japanese = (re.findall(r"\]\(([^)]+)\)", page) for page in (text, japanese))
+    assert {"verdicts.md", "fairness.md", "table.md", "../manifest.json"} <= {*links}
+    assert in_japanese == [re.sub(r"(?<!\.ja)\.md$", ".ja.md", link) for link in links]
+    assert all((report / link).exists() for link in links + in_japanese)
     assert latex.count(r"\begin{itemize}") == latex.count(r"\end{itemize}") == 4
     assert latex.count("{") == latex.count("}")
     assert not re.search(r"(?<!\\)[%&_#]", latex)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmbench import paths
@@ -560,9 +560,16 @@ def as_markdown(table: SweepTable, answered: Sequence[Answer], say: Translator =
         say(Message("{proof}.", proof=table.proof)),
     ]
     for checklist in dict.fromkeys(a.checklist for a in answered):
-        rows = [a for a in answered if a.checklist == checklist]
+        rows = [_in_language(a, say.lang) for a in answered if a.checklist == checklist]
         pieces += [f"## {say(checklist)}", markdown_table(Table(checklist, COLUMNS, rows), say)]
     return "\n\n".join(pieces) + "\n"
+
+
+def _in_language(answer: Answer, lang: str) -> Answer:
+    """An answer whose evidence is the documents in a language; records have none."""
+    named = (file.rpartition(".") for file in answer.evidence)
+    shown = (paths.document(stem, ending, lang if ending == "md" else "en") for stem, _, ending in named)
+    return replace(answer, evidence=tuple(shown))
 
 
 def as_latex(answered: Sequence[Answer]) -> str:
