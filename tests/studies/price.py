@@ -109,20 +109,28 @@ def measured(study: str) -> Iterator[Price]:
         yield price
 
 
+def seconds(number: float) -> str:
+    """Seconds with two digits, or all of them before the point.
+
+    >>> seconds(0.489), seconds(27.2), seconds(154.08)
+    ('0.49 s', '27 s', '154 s')
+    """
+    return f"{number:.0f} s" if number >= 100 else f"{number:.2g} s"
+
+
 def rows(prices: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """The table of docs/study.md: seconds and megabytes by condition, a row for each model of each data set."""
     lines = []
     for data, found in prices.items():
         by_model: dict[str, dict[str, Mapping[str, Any]]] = {}
         for price in found:
-            by_model.setdefault(price["model"], {})[price["modality"]] = price
+            modality = "none" if price["modality"] == "-" else price["modality"]
+            by_model.setdefault(price["model"], {})[modality] = price
         for model, own in by_model.items():
             cells = [
-                "{:.2g} s, {:,.0f} MB".format(one["seconds"], one["megabytes"]) if one else "-"
+                f"{seconds(one['seconds'])}, {one['megabytes']:,.0f} MB" if one else "-"
                 for one in (own.get(condition) for condition in CONDITIONS)
             ]
-            if "-" in own:
-                cells[0] = "{:.2g} s, {:,.0f} MB".format(own["-"]["seconds"], own["-"]["megabytes"])
             lines.append([data, model, *cells])
     return table(["data", "model", *CONDITIONS], lines)
 
