@@ -154,6 +154,15 @@ def test_each_model_takes_what_its_trainings_took(tmp_path: Path) -> None:
     assert after(3) == "2 s"  # 3 of 1 s and 1 of 5/3 s
 
 
+def test_nothing_is_known_where_all_that_is_left_has_not_begun(tmp_path: Path) -> None:
+    planned = {"a" * 8: CellName("data", "ease", "-"), "b" * 8: CellName("data", "vbpr", "text")}
+    shown = Progress(tmp_path, planned, dict.fromkeys(planned, 1), io.StringIO())
+    shown.start(finished=[])
+    ended(tmp_path, "a", 0, cost=Cost(seconds=1.0))
+    shown.update()
+    assert shown.time_left() == "unknown time"
+
+
 def test_a_log_is_not_flooded_but_hears_of_every_cell(tmp_path: Path) -> None:
     out = io.StringIO()
     shown = progress(tmp_path, out, line_every=3600.0)

@@ -16,6 +16,7 @@ from mmbench import paths
 from mmbench.data.readers.text_table import shortened
 from mmbench.messages import Message, Refusal, series
 from mmbench.messages.commands import command_line
+from mmbench.nn.hyperparameters import one_of
 from mmbench.scheduling.configuration import Section
 from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
@@ -91,13 +92,7 @@ class Slurm:
         _check_whole("allocations", self.allocations)
         _check_whole("max_timeouts", self.max_timeouts, least=0)
         _check_switch("dry_run", self.dry_run)
-        if self.cluster not in CLUSTERS:
-            raise Refusal(
-                "{name}={value!r} must be one of {allowed}",
-                name="hydra.launcher.cluster",
-                value=shortened(f"{self.cluster}"),
-                allowed=", ".join(CLUSTERS),
-            )
+        one_of("hydra.launcher.cluster", self.cluster, CLUSTERS)
         if self.options.get("cpus_per_task") is not None:
             _check_whole("options.cpus_per_task", self.options["cpus_per_task"])
 

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -83,7 +83,7 @@ class Progress:
         # By data set and model: trainings that ended and are left, and what those that ended took, since the start too.
         self.ended: Counter[tuple[str, str]] = Counter()
         self.left: Counter[tuple[str, str]] = Counter()
-        self.seconds: dict[tuple[str, str], float] = {}
+        self.seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
         self.seconds_since = 0.0
         self.sizes = dict(trainings)
         self.again: dict[str, int] = dict.fromkeys(planned, 0)
@@ -170,12 +170,12 @@ class Progress:
 
         What a model takes of which no training has ended is not known, and comes on top.
         """
-        if self.n_done == self.before:
-            return Message("unknown time")
         waiting = {model: left for model, left in self.left.items() if left}
         known = [left * self.seconds[model] / self.ended[model] for model, left in waiting.items() if self.ended[model]]
-        left = duration(sum(known) / self.seconds_since * (time.monotonic() - self.began))
-        return left if len(known) == len(waiting) else Message("more than {time}", time=left)
+        if self.n_done == self.before or (waiting and not known):
+            return Message("unknown time")
+        time_left = duration(sum(known) / self.seconds_since * (time.monotonic() - self.began))
+        return time_left if len(known) == len(waiting) else Message("more than {time}", time=time_left)
 
     def _read(self, has_record: Callable[[str, Unit], bool] | None = None) -> Iterator[LedgerRow]:
         """Yield the rows added since the last read; each is counted before it is yielded."""
@@ -193,7 +193,7 @@ class Progress:
             spent = row.cost.spent or UNTIMED
             model = self.planned[key][:2]
             self.ended[model] += 1
-            self.seconds[model] = self.seconds.get(model, 0.0) + spent
+            self.seconds[model] += spent
             self.seconds_since += spent
             self.peak_bytes = max(self.peak_bytes, int(2**20 * (row.cost.peak_rss_mb or 0.0)))
             self.sizes[key] = max(self.sizes[key], self._n_done(key))
