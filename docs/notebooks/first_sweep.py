@@ -22,7 +22,7 @@
 # %% [markdown]
 # ## What would it cost?
 #
-# `mmbench plan` takes the same words as the sweep, trains each model for two epochs and extrapolates.
+# `mmbench plan` takes the same words as the sweep, trains each model for some epochs and extrapolates.
 
 # %% language="bash"
 # python -m mmbench plan dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 \

@@ -15,9 +15,11 @@ from mmbench.messages import Refusal, Translator
 from mmbench.report.disposals import read_disposals
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
+from mmbench.scheduling import pilot
 from mmbench.scheduling.pilot import Pilot
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
+from mmbench.tuning.cell import CellTask
 from tests.tiny import TINY
 
 
@@ -28,7 +30,8 @@ def test_every_cell_is_counted_and_nothing_is_written(tmp_path: Path, capsys: py
     assert "4 cells, 0 of them finished" in said
     # Popularity has nothing to choose: one trial; three models-and-conditions have three; two seeds each.
     assert f"{1 + 3 * 3 + 4 * 2} trainings to run" in said
-    assert "planted-complementary/fusion (text)" in said
+    assert "planted-complementary/fusion (none, text)" in said
+    assert "planted-complementary/bpr (-)" in said  # it reads no content: one pilot
     assert "the gain that is seen in four of five studies: unknown before a pilot has run" in said
     assert "without one more control free disposal of text has no word; add modality=shuffled_text\n" in said
     assert "about images" not in said
@@ -41,7 +44,7 @@ def test_the_plan_in_japanese(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     plan.main([*TINY, f"paths.multirun={tmp_path}", "model=bpr", "lang=ja"])
     said = capsys.readouterr().out
     assert "\nセル1個、うち0個は終了\nこれから行う学習は2回です(1回につき1スレッド)\n" in said
-    assert "モデル(最も重い条件)" in said
+    assert "モデル(試し運転の条件)" in said
     assert "planted-complementary/bpr (-)" in said
 
 
@@ -117,6 +120,28 @@ def test_the_expected_range_is_that_of_the_records(shop_sweep: Path) -> None:
     assert [line.partition(" has no word")[0] for line in others] == [
         "without one more control free disposal of text"
     ] * 2
+
+
+def test_costs_are_those_of_each_condition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Between the least and the most content by how many numbers a condition reads; first trainings once a cell."""
+
+    def cost(task: CellTask) -> pilot.CellCost:
+        seconds = {"none": 1.0, "fused": 5.0}[task.cell.modality]
+        each = Pilot(seconds, 0.0, 0.0, peak_mb=1.0, trained=False, steps_per_epoch=1, extra=100.0)
+        return pilot.CellCost(each, once=10 * seconds)
+
+    monkeypatch.setattr(pilot, "measure_cell", cost)
+    words = [*TINY, f"paths.multirun={tmp_path}", "budget.trials=3", "budget.seeds=2"]
+    plan.main([*words, "model=addease", "modality=none,text,fused"])
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if "addease (" in line)
+    features = compose([*TINY, "model=addease", "modality=fused"]).job().task().features
+    share = features["text"].values.size / sum(feature.values.size for feature in features.values())
+    seconds = sum(once * 10 + once * 5 + 2 * 100 for once in (1, 1 + 4 * share, 5))
+    assert row.split()[:2] == ["planted-complementary/addease", "(none,"]
+    assert row.split()[2:5] == ["fused)", "1.0,", "5.0"]
+    assert row.split()[-4:-2] == [str(round(seconds / 60)), "min"]
 
 
 def test_a_flag_is_refused() -> None:

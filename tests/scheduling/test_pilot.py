@@ -21,6 +21,7 @@ from mmbench.scheduling.planning import read_sharing, write_sharing
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
 from mmbench.store.schema import Manifest, Sharing, content_hash
+from mmbench.tuning.cell import CellTask
 from tests.scheduling import dying
 from tests.tiny import make_job
 
@@ -257,6 +258,36 @@ def test_a_final_run_is_told_with_its_shuffled_modalities(
     assert measured.extra == pytest.approx(shuffled * measured.tested)
     assert measured.seconds(1) > measured.setup + measured.tested
     assert pilot.measure(make_job(tmp_path, *words).task()).tested == 0
+
+
+@pytest.mark.parametrize("words", [("model=vbpr",), ("model=ease",)])
+def test_what_only_the_first_training_takes_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    counted = []
+
+    def measure(task: CellTask, epochs: int = pilot.EPOCHS, *, tests: bool = False) -> pilot.Pilot:
+        counted.append((epochs, tests))
+        found = real(task, epochs, tests=tests)
+        return replace(found, setup=9.0 if len(counted) == 1 else 2.0, epoch=0.25)
+
+    real = pilot.measure
+    monkeypatch.setattr(pilot, "measure", measure)
+    cost = pilot.measure_cell(make_job(tmp_path, *words).task())
+    assert cost.once == pytest.approx(7.0)
+    assert cost.training.tested > 0
+    assert counted == [(1, False), (8, True)]  # two seconds of epochs of .25 s
+
+
+def test_costs_lie_between_those_of_the_least_and_the_most_content() -> None:
+    least, most = (
+        pilot.CellCost(pilot.Pilot(n, 2 * n, 3 * n, 4 * n, True, 7, tested=5 * n, extra=6 * n), 8 * n)
+        for n in (1.0, 3.0)
+    )
+    assert pilot.between(least, most, 0.0) == replace(least, training=replace(least.training, peak_mb=12.0))
+    assert pilot.between(least, most, 1.0) == most
+    middle = pilot.Pilot(1.5, 3.0, 4.5, 12.0, True, 7, tested=7.5, extra=9.0)
+    assert pilot.between(least, most, 0.25) == pilot.CellCost(middle, 12.0)
 
 
 def test_a_final_run_is_told_with_the_lists_of_new_items(tmp_path: Path) -> None:

@@ -22,7 +22,12 @@ from mmbench.training import allocation
 from mmbench.training.settings import cores_here
 
 WORKERS = (1, 2, 4, 8, 16, 64)
-MODEL_COLUMNS = (Message("model (heaviest condition)"), Message("set-up s"), Message("epoch s"), Message("trainings"))
+MODEL_COLUMNS = (
+    Message("model (conditions of the pilots)"),
+    Message("set-up s"),
+    Message("epoch s"),
+    Message("trainings"),
+)
 ENDS = (Message("shortest"), Message("longest"))
 GAIN_COLUMNS = (
     Message("gain"),
@@ -129,25 +134,33 @@ def described(sweep: Sweep, translator: Translator) -> str:
     low = high = disk = peak = 0.0
     waiting = [plan for plan in sweep.planned if not plan.finished]
     for (dataset, model), cells in pilot.heaviest(waiting).items():
-        heaviest = cells[0]
-        measured = pilot.measure(heaviest.task, tests=True)
-        trainings, rule = sum(plan.left for plan in cells), heaviest.task.budget.stopping
-        finals = sum(min(plan.left, plan.task.effort.seeds) for plan in cells) * measured.extra
-        shortest = finals + trainings * measured.seconds(rule.fewest_epochs(measured.steps_per_epoch))
-        longest = finals + trainings * measured.seconds(rule.most_epochs(measured.steps_per_epoch))
-        low, high = low + shortest, high + longest
-        disk, peak = disk + trainings * measured.state_mb, max(peak, measured.peak_mb)
-        name = f"{dataset}/{model} ({heaviest.task.cell.modality})"
-        costs = [translator.number(measured.setup, 1), translator.number(measured.epoch, 2)]
-        rows.append(
-            [name, *costs, translator.number(trainings), translator(duration(shortest)), translator(duration(longest))]
-        )
+        first, last = cells[0], cells[-1]
+        sizes = [pilot.content(plan) for plan in cells]
+        most = pilot.measure_cell(first.task)
+        least = pilot.measure_cell(last.task) if sizes[-1] < sizes[0] else most
+        shortest = longest = 0.0
+        for plan, size in zip(cells, sizes, strict=True):
+            cost = pilot.between(least, most, (size - sizes[-1]) / max(sizes[0] - sizes[-1], 1))
+            each, rule = cost.training, plan.task.budget.stopping
+            fixed = cost.once + min(plan.left, plan.task.effort.seeds) * each.extra
+            shortest += fixed + plan.left * each.seconds(rule.fewest_epochs(each.steps_per_epoch))
+            longest += fixed + plan.left * each.seconds(rule.most_epochs(each.steps_per_epoch))
+            disk += plan.left * each.state_mb
+        low, high, peak = low + shortest, high + longest, max(peak, least.training.peak_mb, most.training.peak_mb)
+        ends = {plan.task.cell.modality: cost.training for plan, cost in ((last, least), (first, most))}
+        costs = [
+            ", ".join(translator.number(getattr(one, name), digits) for one in ends.values())
+            for name, digits in (("setup", 1), ("epoch", 2))
+        ]
+        trainings = translator.number(sum(plan.left for plan in cells))
+        name = f"{dataset}/{model} ({', '.join(ends)})"
+        rows.append([name, *costs, trainings, translator(duration(shortest)), translator(duration(longest))])
     allocation.release()  # what pilots side by side are to have for themselves
     header = [translator(name) for name in (*MODEL_COLUMNS, *ENDS)]
     spread = [[str(n), translator(duration(low / n)), translator(duration(high / n))] for n in WORKERS]
     tables = [
         text_table(
-            translator(Message("A pilot of two epochs for every model, with its heaviest condition")), header, rows
+            translator(Message("Pilots of every model, with the least and with the most content")), header, rows
         ),
         text_table(
             translator(

@@ -18,9 +18,9 @@ HELP = Message(
 python -m mmbench plan OVERRIDE ... [lang=en|ja]
 
 What would a sweep cost? Takes the overrides of the sweep, for example dataset=ml100k model=lattice,freedom
-modality=none,fused budget=standard, and tells cells, trainings, time, disk and memory, measured by a pilot of two
-epochs for every model, which controls are run, and how wide the range of each gain is expected to be, from what the
-sweep has run so far. Nothing is written.
+modality=none,fused budget=standard, and tells cells, trainings, time, disk and memory, measured by short pilots of
+every model, which controls are run, and how wide the range of each gain is expected to be, from what the sweep has run
+so far. Nothing is written.
 """
 )
 

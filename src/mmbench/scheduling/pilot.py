@@ -28,16 +28,20 @@ from mmbench.training.loop import validation_scores
 from mmbench.training.stopping import StoppingRule
 from mmbench.tuning.cell import CellTask
 
-#: Epochs of a pilot: the first one warms up, the second one is counted.
+#: Epochs of a pilot, at least.
 EPOCHS = 2
+#: Seconds of the epochs that a forecast counts: what happens once per training is to be small beside them.
+COUNTED = 2.0
 #: Bytes of a GPU that a process takes besides its tensors: the context of CUDA and its libraries.
 CONTEXT = 700 * 2**20
 #: Share of a device's memory that pilots plan with; configurations differ from the default one, and so do their needs.
 USED = 0.8
 #: A number of workers is taken if it trains at least so many times as much as any smaller one.
 WORTH = 1.1
-#: Seconds that trainings side by side are timed for, and the most epochs that are run for it.
-TIMED, MOST_EPOCHS = 5.0, 200
+#: Seconds that trainings side by side are timed for.
+TIMED = 5.0
+#: The most epochs that are run for such a time.
+MOST_EPOCHS = 200
 #: Seconds after which processes that do not begin together are given up; imports and set-up come before.
 PATIENCE = 1800.0
 #: Seconds of a whole sweep below which trying more workers would cost more than it gains.
@@ -131,13 +135,71 @@ def measure(task: CellTask, epochs: int = EPOCHS, *, tests: bool = False) -> Pil
     )
 
 
+def epochs_of(seconds: float, epoch: float) -> int:
+    """Epochs that take about so many seconds, from :data:`EPOCHS` to :data:`MOST_EPOCHS`.
+
+    >>> epochs_of(2.0, 0.25), epochs_of(2.0, 40.0)
+    (8, 2)
+    """
+    return min(max(EPOCHS, round(seconds / max(epoch, 1e-3))), MOST_EPOCHS)
+
+
+@dataclass(frozen=True)
+class CellCost:
+    """What the trainings of a cell cost.
+
+    Args:
+        training: each of them.
+        once: seconds that the first one takes besides, for graphs and solutions that the others find in a cache.
+    """
+
+    training: Pilot
+    once: float
+
+
+def measure_cell(task: CellTask) -> CellCost:
+    """Train the default configuration twice: what only the first training takes is the difference."""
+    first = measure(task, epochs=1)
+    again = measure(task, epochs_of(COUNTED, first.epoch), tests=True)
+    return CellCost(again, max(0.0, first.seconds(1) - again.setup - again.epoch))
+
+
+def between(least: CellCost, most: CellCost, share: float) -> CellCost:
+    """Costs of a cell whose content lies between two others; seconds are taken to grow in step with its numbers.
+
+    Args:
+        least: costs with the least content.
+        most: costs with the most content.
+        share: 0 for the least content and 1 for the most.
+    """
+
+    def mean(low: float, high: float) -> float:
+        return low + share * (high - low)
+
+    low, high = least.training, most.training
+    training = replace(
+        high,
+        setup=mean(low.setup, high.setup),
+        epoch=mean(low.epoch, high.epoch),
+        state_mb=mean(low.state_mb, high.state_mb),
+        tested=mean(low.tested, high.tested),
+        extra=mean(low.extra, high.extra),
+    )
+    return CellCost(training, mean(least.once, most.once))
+
+
+def content(plan: Planned) -> int:
+    """How many numbers the content of a cell's condition has."""
+    return sum(feature.values.size for feature in plan.task.inputs(1).values())
+
+
 def heaviest(waiting: Sequence[Planned]) -> dict[tuple[str, str], list[Planned]]:
     """The waiting cells by dataset and model, the condition with the most content first."""
     groups: dict[tuple[str, str], list[Planned]] = {}
     for plan in waiting:
         groups.setdefault((plan.task.cell.dataset, plan.task.cell.model), []).append(plan)
     for group in groups.values():
-        group.sort(key=lambda plan: -sum(feature.values.size for feature in plan.task.inputs(1).values()))
+        group.sort(key=content, reverse=True)
     return groups
 
 
@@ -191,7 +253,7 @@ def sharing(waiting: Sequence[Planned], machine: Machine, devices: str) -> Shari
     most = min(room, machine.most_per_device, -(-sum(left.values()) // len(machine.groups)))
     rates = {}
     if most > 1 and total / len(machine.groups) > SHORT:
-        epochs = min(max(EPOCHS, round(TIMED / max(pilot.epoch, 1e-3))), MOST_EPOCHS)
+        epochs = epochs_of(TIMED, pilot.epoch)
         rates = useful(most, lambda count: together(jobs[name], devices, count, epochs))
     return Sharing(
         card=name_of_card,
