@@ -34,6 +34,8 @@ def test_a_value_with_a_probability_of_its_own_is_no_edge() -> None:
     assert tuning_curves.edge_share(values, validation, 1.0, 10.0, log=True, atoms=(0.0,)) == 0.5
     assert tuning_curves.edge_share(values, validation, 1.0, 10.0, log=False, atoms=(0.0, 1.0, 10.0)) == 0.0
     assert tuning_curves.edge_share([0.0] * 20, validation, 1.0, 10.0, log=True, atoms=(0.0,)) == 0.0
+    # What is as good as the last of the best counts too: here every value is.
+    assert tuning_curves.edge_share([1.0, 1, 5, 5, 5, 5, 5, 9], np.full(8, 0.1), 1.0, 9.0, log=False) == 3 / 8
     # Beside a bound that has a probability of its own there is nothing to search either.
     near = [0.02, 0.01, 2.99, 2.98, *[1.0] * 16]
     shares = [

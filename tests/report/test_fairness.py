@@ -22,7 +22,7 @@ from mmbench.report.fairness import as_markdown, budget_table, by_trials, write_
 from mmbench.report.fairness_checks import check, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.store import records
-from mmbench.store.schema import Control, Cost, Effort, Failure, Stage, Trial
+from mmbench.store.schema import ID_ONLY, Control, Cost, Effort, Failure, Stage, Trial
 from mmbench.tuning.space import configuration_hash
 from tests import records as valid
 from tests.report.constructed import hit_users, write_sweep
@@ -208,6 +208,24 @@ def test_trials_that_failed_in_one_condition_only() -> None:
     test = text.test.copy()
     test[worst] = np.nan
     assert raised([none, with_test(replace(text, trials=trials), test)]) == {"failed trials": "FAIL"}
+
+
+def test_what_is_said_of_a_model_that_reads_no_content_names_no_condition() -> None:
+    alone = replace_keeping(fair()[0], modality=ID_ONLY)
+    trials, test, (first, second) = list(alone.trials), alone.test.copy(), np.argsort(alone.validation)[:2]
+    for slot in (first, second):
+        trials[slot] = msgspec.structs.replace(trials[slot], course=None, failure=Failure(reason="why"))
+        test[slot] = np.nan
+    failed = with_test(replace(alone, trials=trials), test)
+    (check_,) = (c for c in check([failed]) if c.name == "failed trials")
+    assert (check_.level, check_.reason) == ("WARN", f"trials failed ({200 / len(trials):.0f} %)")
+    order = np.argsort(-alone.validation)
+    values = [t.configuration["model.reg_weight"] for t in alone.trials]
+    for place, slot in enumerate(order[:2]):
+        values[slot] = 0.99 - 0.01 * place
+    at_the_edge = replace_keeping(cell("none", alone.validation, alone.test, values), modality=ID_ONLY)
+    (check_,) = (c for c in check([at_the_edge]) if c.name == "ranges")
+    assert check_.reason == "the best trials lie at the edge of model.reg_weight; widen the range"
 
 
 def test_a_control_that_is_the_real_thing() -> None:

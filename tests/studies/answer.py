@@ -4,12 +4,13 @@ The table and the forest of its gains come from the published verdicts, the curv
 trials from what each study keeps (:mod:`tests.studies.kept`).
 
 Reads what ``studies/`` keeps, of planted worlds ``results/``, and nothing else, so everyone can make table and figure
-again. A gain is pooled over the
-domains that have it: data sets of one domain hold the same items, and the first of them counts.
+again. A gain is pooled over the domains that have it: data sets of one domain hold the same items, and the first of
+them counts.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,9 @@ LEVELS = (-30, -10, -2, 0, 2, 10, 30, 100)
 DRAWN = ("ml100k_draws",)
 #: How the names of studies beside the main ones end, by their section of the page.
 BESIDE = {"encoders": ("_encoders",), "splits": ("_last_out", "_splits")}
+#: How a fairness report names what an audit has shown, and a row of its verdicts that is no PASS.
+PROOF = re.compile(r"^records: re-trained (?P<again>\d+) of (?P<of>\d+) \((?P<day>[^T]*)T.*; root (?P<root>\w+);", re.M)
+DOUBT = re.compile(r"^\| (?P<data>\S+) \| (?P<model>\S+) \| (?P<level>WARN|FAIL) \| (?P<why>.*) \|$", re.M)
 LABEL = "tuned gain in NDCG@20, %"
 MARGIN = 2.0
 #: Largest gain that the figure has room for, in percent.
@@ -372,6 +376,20 @@ def late() -> str:
     return table(["data", "model", *MODALITIES, "fused in the model", "ranks averaged"], lines)
 
 
+def proofs() -> str:
+    """What an audit has shown of each study, and which of its models did not pass every check of fairness."""
+    lines = []
+    for folder in sorted(STUDIES.iterdir()):
+        report = (folder / f"{paths.FAIRNESS}.md").read_text(encoding="utf-8")
+        proof = PROOF.search(report)
+        assert proof is not None, folder
+        doubts = [f"{found['level']} {found['model']}: {found['why']}" for found in DOUBT.finditer(report)]
+        again = f"re-trained {proof['again']} of {int(proof['of']):,}"
+        page = f"[{folder.name}](studies/{folder.name}.md)"
+        lines.append([page, again, proof["day"], f"`{proof['root'][:12]}`", "; ".join(doubts) or "PASS"])
+    return table(["study", "proof", "day", "root", "fairness"], lines)
+
+
 def main() -> None:
     """Write tables and figure."""
     rows = judged()
@@ -379,6 +397,7 @@ def main() -> None:
     for section, endings in BESIDE.items():
         page = with_section(page, section, beside(endings))
     page = with_section(page, "defaults", ahead_of_default())
+    page = with_section(page, "proofs", proofs())
     page = with_section(page, "late", late())
     page = with_section(page, "planted words", planted.counted(planted.joined(finished(planted.STUDIES))))
     files.write_text(PAGE, with_section(page, "draws", drawn()))

@@ -305,6 +305,21 @@ def test_ranks_are_averaged_where_a_model_has_a_result_for_each_modality(kept: P
     ]
 
 
+def test_what_audits_have_shown_and_fairness_reports_doubt(kept: Path) -> None:
+    for folder in list(kept.iterdir()):
+        if folder.name != "ml1m":
+            shutil.rmtree(folder)
+    (kept / "ml1m" / "fairness.md").write_text(
+        "| dataset | model | verdict | why |\n| --- | --- | --- | --- |\n| ml1m | ease | PASS | every check passed |\n"
+        "| ml1m | ials | WARN | trials failed (3 %) |\n| ml1m | vbpr | FAIL | other seeds |\n\n"
+        "records: re-trained 10 of 1511 (2026-11-30T07:28:15+00:00); root d19e8a795af5fb2e; plan 15d2\n"
+    )
+    assert answer.proofs().splitlines()[2:] == [
+        "| [ml1m](studies/ml1m.md) | re-trained 10 of 1,511 | 2026-11-30 | `d19e8a795af5` "
+        "| WARN ials: trials failed (3 %); FAIL vbpr: other seeds |"
+    ]
+
+
 def test_the_page_has_the_answers_that_are_kept() -> None:
     page = answer.PAGE.read_text(encoding="utf-8")
     assert answer.answers(answer.judged()) in page
@@ -313,5 +328,6 @@ def test_the_page_has_the_answers_that_are_kept() -> None:
     assert answer.drawn() in page
     assert answer.ahead_of_default() in page
     assert answer.late() in page
+    assert answer.proofs() in page
     assert planted.counted(planted.joined(finished(planted.STUDIES))) in page
     assert "images/studies/effort.svg" in page

@@ -35,7 +35,8 @@ def edge_share(
 ) -> float:
     """Share of the best 20 % of the trials whose value lies within 5 % of a bound of its range.
 
-    Above :data:`EDGE_WARNING` the optimum is at the edge, and the range should be wider. A bound that has a probability
+    Trials that are as good as the last of them count too: a value that makes no difference is at no edge. Above
+    :data:`EDGE_WARNING` the optimum is at the edge, and the range should be wider. A bound that has a probability
     of its own, such as a weight of 0, is no edge, nor is any other such value: beyond it there is nothing to search.
 
     Args:
@@ -51,9 +52,9 @@ def edge_share(
     """
     if not low < high:
         raise ValueError(f"the range from {low} to {high} is empty")
-    best = np.argsort(-validation, kind="stable")[: math.ceil(TOP_SHARE * len(validation))]
-    chosen = np.asarray(values, np.float64)[best]
-    chosen = chosen[~np.isin(chosen, atoms)]
+    last = np.sort(validation)[-math.ceil(TOP_SHARE * len(validation))]
+    best = np.asarray(values, np.float64)[validation >= last]
+    chosen = best[~np.isin(best, atoms)]
     bounds = np.array([low, high], np.float64)
     if log:
         chosen, bounds = np.log(chosen), np.log(bounds)

@@ -22,7 +22,7 @@ from mmbench.report.cell_effort import CellEffort, edges, marks_of, read_cell, r
 from mmbench.report.draws import Draws, read_draws, subject
 from mmbench.report.table import DELTA, SweepTable, given_from, not_tuned_here
 from mmbench.store import ledger, records
-from mmbench.store.schema import Cell, LedgerRow, Manifest, Stage, Unit, training_rule
+from mmbench.store.schema import ID_ONLY, Cell, LedgerRow, Manifest, Stage, Unit, training_rule
 from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.space import configuration_hash
 
@@ -388,13 +388,20 @@ def _place(unit: Unit) -> Message:
 
 def _crashes(cells: Sequence[CellEffort]) -> Check:
     shares = [c.failed_share for c in cells]
-    lost = ", ".join(f"{c.modality} {100 * c.failed_share:.0f} %" for c in cells)
+    lost = series([_of(c, f"{100 * c.failed_share:.0f} %") for c in cells])
     if max(shares) - min(shares) > CRASH_BALANCE:
         reason = Message("some conditions lost more trials than others ({lost})", lost=lost)
         return Check(Message("failed trials"), FAIL, reason)
     if max(shares) > 0:
-        return Check(Message("failed trials"), WARN, lost)
+        return Check(Message("failed trials"), WARN, Message("trials failed ({lost})", lost=lost))
     return Check(Message("failed trials"), PASS, Message("none failed"))
+
+
+def _of(cell: CellEffort, said: str) -> str:
+    """What is said of a condition, with its name; a model that reads no content has one without a name."""
+    if cell.modality == ID_ONLY:
+        return said
+    return Message("{name} {said}", name=cell.modality, said=said)
 
 
 def _controls(cells: Sequence[CellEffort]) -> Check:
@@ -413,12 +420,10 @@ def _controls(cells: Sequence[CellEffort]) -> Check:
 
 def _ends(cells: Sequence[CellEffort], delta: float) -> Check:
     """Did trainings come to their end, those that decide first?"""
-    marked = {c.modality: c.marks(delta) for c in cells}
-    if any(marked.values()):
-        named = [
-            Message("{name} {marks}", name=name, marks=conjoined(marks)) for name, marks in marked.items() if marks
-        ]
-        values = [value for mark, value in remedies(cells).items() if any(mark in m for m in marked.values())]
+    marked = [(c, marks) for c in cells if (marks := c.marks(delta))]
+    if marked:
+        named = [_of(cell, conjoined(marks)) for cell, marks in marked]
+        values = [value for mark, value in remedies(cells).items() if any(mark in marks for _, marks in marked)]
         reason = Message(
             "more than {share} % of what decides did not train to its end ({conditions}): raise {settings}",
             share=f"{100 * UNTRAINED_WEIGHT:.0f}",
@@ -427,7 +432,7 @@ def _ends(cells: Sequence[CellEffort], delta: float) -> Check:
         )
         return Check(Message("ends of trainings"), WARN, reason)
     counts = [
-        Message("{condition} {n} {mark}", condition=c.modality, n=int(marks.sum()), mark=name)
+        _of(c, Message("{n} {mark}", n=int(marks.sum()), mark=name))
         for c in cells
         for name, marks in marks_of([*c.trials, *c.finals], delta).items()
         if marks.any()
@@ -442,7 +447,7 @@ def _ends(cells: Sequence[CellEffort], delta: float) -> Check:
 
 def _edges(cells: Sequence[CellEffort]) -> Check:
     hits = [
-        f"{path} ({c.modality})"
+        path if c.modality == ID_ONLY else f"{path} ({c.modality})"
         for c in cells
         for path, share in edges(c).items()
         if share > tuning_curves.EDGE_WARNING
