@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
+from mmbench.evaluation import metrics
 from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference.intervals import LogGain
 from mmbench.messages import Translator
@@ -368,6 +369,28 @@ def test_titles_and_sentences_of_verdicts_say_the_target(tmp_path: Path, target:
     assert f"## a-{target}, free disposal on {among}\n" in text
     titles = [str(one.title) for one in benchmark.document(table, compared, groups).tables]
     assert titles == [f"a-{target}, benchmark on {among}"]
+
+
+def test_other_items_among_themselves_have_their_number_and_floor(tmp_path: Path) -> None:
+    table = read_sweep(time_sweep(tmp_path / "s", "warm"))
+    (cell, *_) = table.cells.values()
+    pairs = cell.tested[0].pairs
+    assert pairs.candidates is not None
+    (line,) = new_items.floor_lines(table, ["ndcg@20"])
+    floor = metrics.floor(pairs, "ndcg@20").mean()
+    assert line == (
+        f"a-warm: lists of {pairs.candidates.mean():.0f} items of the training log on average; floor, where nothing "
+        f"tells them apart: ndcg@20 {floor:.4f}."
+    )
+    assert line in verdict_table.notes(table, read_contrasts(table, read_groups(table, table.folder)), [])
+
+
+def test_the_printed_table_says_how_many_other_items_a_list_holds(rows: list[Row]) -> None:
+    (listed,) = (column for column in new_items.COLUMNS if column.label == "items in a list")
+    found = line(rows, "a-fold0", "m")
+    assert found.listed == 100.0
+    assert listed.format(found.listed) == "100"
+    assert line(rows, "a-fold0", str(new_items.ORACLE), "-").listed is None
 
 
 def test_all_items_are_named_as_ever(tmp_path: Path) -> None:

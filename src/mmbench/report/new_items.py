@@ -111,6 +111,12 @@ class Row:
         return float(np.mean(found)), float(np.std(found, ddof=1)) if len(found) > 1 else None
 
     @property
+    def listed(self) -> float | None:
+        """Mean number of other items in a list, over the folds; None where they were not ranked."""
+        mean = float(np.mean([fold.others for fold in self.folds]))
+        return None if math.isnan(mean) else mean
+
+    @property
     def beyond(self) -> tuple[float, LogGain | None] | None:
         """Gain over content popularity in NDCG@20 of new items, and its law over the folds."""
         pairs = list(zip(self.folds, self.against, strict=True)) if self.against else []
@@ -154,7 +160,7 @@ def target_lines(groups: Sequence[Group]) -> list[str]:
 
 
 def floor_lines(table: SweepTable, names: Sequence[str]) -> list[str]:
-    """Pool of new items of each data set that was tuned for them, and what metrics are where nothing tells them apart.
+    """Pool of each data set that was tuned for one kind of items, and what metrics are where nothing tells them apart.
 
     Args:
         table: the sweep.
@@ -164,8 +170,9 @@ def floor_lines(table: SweepTable, names: Sequence[str]) -> list[str]:
     lines: list[str] = []
     for dataset in table.datasets:
         done = (cell for cell in table.cells.values() if (cell.dataset, cell.status) == (dataset, "done"))
-        cell = next((cell for cell in done if not cell.parts and cell.target in OF_NEW_ITEMS), None)
-        ranked = views_of(cell).get("cold") if cell is not None else None
+        cell = next((cell for cell in done if not cell.parts and cell.target), None)
+        kind = "warm" if cell is not None and cell.target not in OF_NEW_ITEMS else "cold"
+        ranked = views_of(cell).get(kind) if cell is not None else None
         if cell is None or ranked is None or ranked[0].pairs.candidates is None:
             continue
         pairs = ranked[0].pairs
@@ -181,13 +188,24 @@ def floor_lines(table: SweepTable, names: Sequence[str]) -> list[str]:
             continue
         known = [name for name in names if metrics.check_name(name)[0] in metrics.FLOORS]
         floors = series([f"{name} {metrics.floor(pairs, name).mean():.4f}" for name in known]) if known else NOTHING
-        lines.append(
-            Message(
-                "{dataset}: pool of {pool} new items; floor, where nothing tells them apart: {floors}.",
-                floors=floors,
-                **given,
+        if kind == "cold":
+            lines.append(
+                Message(
+                    "{dataset}: pool of {pool} new items; floor, where nothing tells them apart: {floors}.",
+                    floors=floors,
+                    **given,
+                )
             )
-        )
+        else:
+            lines.append(
+                Message(
+                    "{dataset}: lists of {listed} items of the training log on average; floor, where nothing tells "
+                    "them apart: {floors}.",
+                    dataset=dataset,
+                    listed=f"{pairs.candidates.mean():.0f}",
+                    floors=floors,
+                )
+            )
     return lines
 
 
@@ -374,7 +392,10 @@ COLUMNS: Sequence[Column[Row]] = (
     Column(None, Message("over content popularity %"), lambda row: row.beyond, _beyond),
     _measure_column(f"others {NDCG}", Message("others: NDCG@20"), 2),
     _measure_column(f"others floor of {NDCG}", Message("floor"), 2),
+    _measure_column(f"others {RECALL}", "Recall@20", 2),
+    _measure_column(f"others floor of {RECALL}", Message("floor"), 2),
     _measure_column("others auc", "AUC", 2),
+    Column(None, Message("items in a list"), lambda row: row.listed, lambda n: f"{n:.0f}", part=2),
     _measure_column(f"harmonic {NDCG}", Message("common lists: harmonic NDCG@20"), 3),
     _measure_column(FOUND, Message("new items found"), 3),
     _measure_column(f"common new {NDCG}", Message("of new items"), 3),

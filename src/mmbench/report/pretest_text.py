@@ -128,7 +128,13 @@ def subsets(pretest: Pretest, translator: Translator) -> Table:
     ]
     header = [Message("modalities"), Message("predicts"), Message("finds")]
     if pretest.reach is not None:
-        header.append(Message("new items, NDCG@20 (chance {floor})", floor=f"{pretest.reach.floor:.3f}"))
+        header.append(
+            Message(
+                "new items, NDCG@20 (pools of {pool}, chance {floor})",
+                pool=f"{pretest.reach.pool:.0f}",
+                floor=f"{pretest.reach.floor:.3f}",
+            )
+        )
     return [translator(name) for name in header], rows
 
 
