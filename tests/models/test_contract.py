@@ -291,9 +291,13 @@ def permuted(state: dict[str, Tensor], order: Tensor, n_users: int) -> dict[str,
 @every_cell
 @pytest.mark.usefixtures("float64")
 def test_permuted_items_get_permuted_scores(model_class: Model, condition: str, block_world: BlockWorld) -> None:
-    """New item ``i`` is old item ``order[i]``, in the data and in the parameters."""
     data = block_world.data(CONDITIONS[condition])
     order = torch.from_numpy(np.random.default_rng(3).permutation(data.n_items))
+    check_permuted(model_class, data, order)
+
+
+def check_permuted(model_class: Model, data: RecData, order: Tensor) -> None:
+    """New item ``i`` is old item ``order[i]``, in the data and in the parameters."""
     users, items = data.edge_index
     moved = RecData(
         data.n_users,

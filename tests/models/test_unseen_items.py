@@ -29,7 +29,16 @@ from mmbench.models.smore import SMORE
 from mmbench.nn.recommender import ClosedForm, FactorModel, UnseenItems
 from mmbench.training.fit import made
 from tests.conftest import BlockWorld
-from tests.models.test_contract import CONDITIONS, MODELS, TRAINED, Model, every_cell, every_trained_cell, train
+from tests.models.test_contract import (
+    CONDITIONS,
+    MODELS,
+    TRAINED,
+    Model,
+    check_permuted,
+    every_cell,
+    every_trained_cell,
+    train,
+)
 
 N_USERS, N_ITEMS = 44, 36
 #: Two of each block; the world's blocks are the remainders of 4.
@@ -79,7 +88,7 @@ def test_without_content_all_unseen_items_score_the_same(model_class: Model, blo
     torch.testing.assert_close(unseen, unseen[:, :1].expand_as(unseen), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("condition", ["text", "fused"])
+@pytest.mark.parametrize("condition", ["text", "image", "fused"])
 @pytest.mark.parametrize("model_class", WITH_CONTENT, ids=lambda model: model.__name__)
 def test_features_of_unseen_items_move_no_other(model_class: Model, condition: str, block_world: BlockWorld) -> None:
     """Unseen items are in no graph, no contrast and no negative of training: dealing out their features anew gives
@@ -91,6 +100,26 @@ def test_features_of_unseen_items_move_no_other(model_class: Model, condition: s
     seen = np.setdiff1d(np.arange(N_ITEMS), UNSEEN)
     torch.testing.assert_close(after[:, seen], before[:, seen], rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(after[:, UNSEEN], before[:, UNSEEN[order]], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("model_class", WITH_CONTENT, ids=lambda model: model.__name__)
+def test_it_makes_no_difference_that_unseen_items_come_last(model_class: Model, block_world: BlockWorld) -> None:
+    seen = np.setdiff1d(np.arange(N_ITEMS), UNSEEN)
+    order = torch.from_numpy(np.concatenate([seen, UNSEEN]))
+    check_permuted(model_class, data_of(block_world, "fused"), order)
+
+
+@pytest.mark.parametrize("model_class", WITH_CONTENT, ids=lambda model: model.__name__)
+def test_unseen_items_without_content_tie(model_class: Model, block_world: BlockWorld) -> None:
+    """Nothing stands in for what is not known of them, popularity least of all."""
+    known = block_world.train.select(~np.isin(block_world.train.items, UNSEEN))
+    bare = UNSEEN[[0, 3, 5]]
+    features = {
+        name: with_missing_filled(block_world.features[name].values.copy(), ~np.isin(np.arange(N_ITEMS), bare))
+        for name in CONDITIONS["fused"]
+    }
+    scores = scores_of(trained_on(model_class, make_recdata(known, features)))[:, bare]
+    torch.testing.assert_close(scores, scores[:, :1].expand_as(scores), rtol=1e-9, atol=1e-12)
 
 
 #: Models whose reference has items without interactions in its item graphs or among what a contrast is averaged over.
@@ -122,6 +151,23 @@ def test_content_tells_unseen_items_apart(model_class: Model, block_world: Block
     own = torch.from_numpy(np.arange(N_USERS)[:, None] % 4 == UNSEEN % 4)
     above = [(row[mine].unsqueeze(1) > row[~mine]).double().mean() for row, mine in zip(scores, own, strict=True)]
     assert float(torch.stack(above).mean()) > 0.7
+
+
+@pytest.mark.parametrize(
+    "model_class", [model for model in TRAINED if model.uses_content], ids=lambda model: model.__name__
+)
+def test_id_vectors_of_seen_items_reach_an_unseen_one_where_the_model_says_so(
+    model_class: Model, block_world: BlockWorld
+) -> None:
+    model = trained_on(model_class, data_of(block_world, "fused"))
+    seen = np.setdiff1d(np.arange(N_ITEMS), UNSEEN)
+    with torch.no_grad():
+        before = model()[1][UNSEEN].clone()
+        for table in model.item_tables():
+            table[seen] += torch.randn(len(seen), *table.shape[1:])
+        after = model.train().eval()()[1][UNSEEN]
+    by_ids = model_class.unseen_items_by in (UnseenItems.NEIGHBOURS, UnseenItems.CONTENT_AND_IDS)
+    assert torch.allclose(after, before) is not by_ids
 
 
 @every_trained_cell

@@ -62,7 +62,7 @@ class COHESION(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
-    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_VECTORS
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_AND_IDS
     block_weights: Tensor
 
     def __init__(

@@ -66,7 +66,7 @@ class LGMRec(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
-    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_PART
+    unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_AND_IDS
     adjacency: Tensor
     seen: Tensor
     unseen_nodes: Tensor

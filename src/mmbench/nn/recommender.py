@@ -92,6 +92,7 @@ class UnseenItems(StrEnum):
     CONTENT_PART = "the content part of the score alone"
     NEIGHBOURS = "ID vectors of its seen neighbours"
     CONTENT_VECTORS = "vectors from content, as any item"
+    CONTENT_AND_IDS = "its content, and ID vectors of seen items that a graph brings to it"
     HISTORY = "similarity of its content to the history"
     CONTENT_WEIGHTS = "item weights that content alone gives"
     PREDICTED_VECTOR = "the vector that its content predicts"
