@@ -119,13 +119,13 @@ def test_neighbours(benchmark: Any, log: Log, width: int) -> None:
 
 
 class Vectors:
-    """Scores of fixed vectors."""
+    """Scores of fixed vectors, items as columns, as a model has them."""
 
     def __init__(self, n_users: int, n_items: int) -> None:
-        self.users, self.items = torch.randn(n_users, DIM), torch.randn(n_items, DIM)
+        self.users, self.items = torch.randn(n_users, DIM), torch.randn(n_items, DIM).T.contiguous()
 
     def score(self, users: Tensor) -> Tensor:
-        return self.users[users] @ self.items.T
+        return self.users[users] @ self.items
 
 
 @pytest.mark.parametrize("n_items", [7_050, 25_000])
@@ -135,7 +135,7 @@ def test_rank_counting(benchmark: Any, log: Log, n_items: int) -> None:
     users = len(np.unique(valid.users))
     counted = Work(score_flops=2.0 * users * n_items * DIM, traffic=work.FLOAT * len(valid) * n_items)
     name = f"ranking of a split, {n_items:,} items"
-    timed(benchmark, lambda: evaluator.rank(model), 3, kernel=name, work=vars(counted), goal=1.6)
+    timed(benchmark, lambda: evaluator.rank(model), 3, kernel=name, work=vars(counted), goal=1.4)
 
 
 def test_lightning(benchmark: Any) -> None:
