@@ -98,8 +98,8 @@ class Unstopped(loop.LitRecommender):
             self.tested.append((course.epochs, float(per_user.mean())))
 
 
-def record(subject: Subject) -> dict[str, Any]:
-    """Run one training to the cap."""
+def record(subject: Subject, cap: int = CAP_STEPS) -> dict[str, Any]:
+    """Run one training to a cap of so many steps, two epochs at least."""
     began = time.process_time()
     job = compose(subject.overrides).job()
     task, split = job.task(), job.dataset().split
@@ -112,7 +112,7 @@ def record(subject: Subject) -> dict[str, Any]:
     assert isinstance(model, FactorModel)
     validation = Evaluator(task.valid, task.train)
     # Patience as long as the cap ends nothing.
-    rule = StoppingRule(CAP_STEPS + 1, min_steps=0, max_steps=CAP_STEPS, least_epochs=CAP_EPOCHS)
+    rule = StoppingRule(CAP_STEPS + 1, min_steps=0, max_steps=cap, least_epochs=CAP_EPOCHS if cap == CAP_STEPS else 2)
     settings = replace(settings, stopping=rule)
     seen = (task.train, task.valid) if split.masks_valid_at_test else (task.train,)
     module = Unstopped(model, data, settings, validation, seed, test=Evaluator(split.test, *seen))

@@ -18,15 +18,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from scipy import stats
 
+from mmbench.report import charts
 from mmbench.report.layout import Column, Table, markdown_table
+from mmbench.store import files
 from mmbench.store.schema import Course
 from mmbench.training.stopping import LEAST_RANKINGS, StoppingRule
 from tests.calibration.curves import CAP_EPOCHS, CAP_STEPS, gathered, packed, subjects
+from tests.studies.sweeps import ROOT
 
 DELTA = 0.02
+#: Steps before which no training ends, by the rule that was chosen; the figure marks it.
+LEAST_STEPS = 2500
+FIGURE = ROOT / "docs" / "images" / "training-rule.svg"
 
 
 @dataclass(frozen=True)
@@ -176,8 +183,6 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     for rule, group in results.groupby("rule", sort=False):
         verdict = judged(group)
         worst = max(verdict["regret"], key=lambda estimate: estimate.mean)
-        differences = [difference for difference in verdict["difference"] if difference is not None]
-        widest = max(differences, key=lambda estimate: abs(estimate.mean))
         validation = judged(group, "validation")
         rows.append(
             {
@@ -186,12 +191,19 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
                 "steps": f"{group['steps'].mean():,.0f}",
                 "mean regret": f"{100 * group['test'].mean():+.2f}",
                 "worst mean": str(worst),
-                "worst difference": str(widest),
+                "worst difference": str(_widest(verdict)),
                 "worst mean on validation": str(max(validation["regret"], key=lambda estimate: estimate.mean)),
+                "worst difference on validation": str(_widest(validation)),
                 "passes": f"{verdict['passes'].sum()} of {len(verdict)}",
             }
         )
     return pd.DataFrame(rows)
+
+
+def _widest(verdict: pd.DataFrame) -> Estimate:
+    """The difference between conditions that is furthest from zero."""
+    found = [difference for difference in verdict["difference"] if difference is not None]
+    return max(found, key=lambda estimate: abs(estimate.mean))
 
 
 def cheapest(results: pd.DataFrame) -> str:
@@ -228,6 +240,32 @@ def ends(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def learning(frame: pd.DataFrame) -> charts.Drawing:
+    """How far trainings have come after so many steps, on average: planted worlds, then MovieLens."""
+    steps = np.arange(50, CAP_STEPS + 1, 50)
+    real = frame["dataset"] == "ml100k"
+    panels = {"planted worlds": frame[~real], "MovieLens 100K": frame[real]}
+    models = sorted(set(frame["model"]))
+
+    def paint(axes: Sequence[Axes]) -> None:
+        for axis, (title, rows) in zip(axes, panels.items(), strict=True):
+            for place, model in enumerate(models):
+                come = [_come_to(curve_of(row), steps) for _, row in rows[rows["model"] == model].iterrows()]
+                axis.plot(steps, 100 * np.mean(come, axis=0), color=charts.look_of(place)["color"], label=model)
+            axis.axvline(LEAST_STEPS, color="#888888", linestyle=":", linewidth=1)
+            axis.set(xlabel="optimizer steps", ylabel="best validation, % of the cap's", ylim=(0, 102))
+            axis.set_title(title, fontsize=9, loc="left")
+        axes[0].legend(frameon=False, fontsize=7, loc="lower center")
+
+    return charts.Drawing(paint, panels=len(panels), height=2.7)
+
+
+def _come_to(curve: Curve, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Share of the best validation score that a training has reached after so many steps, 0 before its first epoch."""
+    best = np.concatenate([[0.0], np.maximum.accumulate(curve.validation)])
+    return best[np.minimum(steps // curve.steps_per_epoch, len(curve.validation))] / best[-1]
+
+
 def printed(frame: pd.DataFrame) -> str:
     """A table in Markdown."""
     columns = [Column(None, name, lambda row, name=name: row[name], str) for name in frame]
@@ -235,7 +273,7 @@ def printed(frame: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    """Print the summary, then what each rule that is asked for does on every data set and model."""
+    """Print the summary, then what each rule does where it does not pass, and draw the curves."""
     frame = gathered(Path(sys.argv[1])) if len(sys.argv) > 1 else packed()
     planned = pd.DataFrame(subjects())
     whole = whole_pairs(frame)
@@ -250,6 +288,7 @@ def main() -> None:
     failing = judged(results)
     failing = failing[~failing["passes"]].drop(columns="passes")
     print("\nWhat does not pass\n\n" + printed(failing))
+    files.write_text(FIGURE, learning(whole).svg)
 
 
 if __name__ == "__main__":

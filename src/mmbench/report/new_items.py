@@ -173,7 +173,7 @@ def floor_lines(table: SweepTable, names: Sequence[str]) -> list[str]:
         cell = next((cell for cell in done if not cell.parts and cell.target), None)
         kind = "warm" if cell is not None and cell.target not in OF_NEW_ITEMS else "cold"
         ranked = views_of(cell).get(kind) if cell is not None else None
-        if cell is None or ranked is None or ranked[0].pairs.candidates is None:
+        if cell is None or ranked is None or (candidates := ranked[0].pairs.candidates) is None:
             continue
         pairs = ranked[0].pairs
         given = {"dataset": dataset, "pool": _pool(pairs)}
@@ -202,7 +202,7 @@ def floor_lines(table: SweepTable, names: Sequence[str]) -> list[str]:
                     "{dataset}: lists of {listed} items of the training log on average; floor, where nothing tells "
                     "them apart: {floors}.",
                     dataset=dataset,
-                    listed=f"{pairs.candidates.mean():.0f}",
+                    listed=f"{candidates.mean():.0f}",
                     floors=floors,
                 )
             )
