@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from mmbench.store import files
 from mmbench.training import allocation
 from mmbench.tuning.study import choose_if_due, run_unit, waiting
 from tests.benchmarks.counts import COUNTS
@@ -67,11 +68,24 @@ def measured(words: Sequence[str]) -> dict[str, float]:
 def section(results: Mapping[str, Any]) -> str:
     """The card and a row for each model."""
     rows = [
-        [name, f"{1e3 * m['step']:.2f}", f"{m['epoch']:.3f}", f"{m['evaluation']:.3f}", f"{m['peak_mb']:,.0f}"]
+        [name, f"not measured: {m['failed']}", *[""] * 3]
+        if "failed" in m
+        else [name, f"{1e3 * m['step']:.2f}", f"{m['epoch']:.3f}", f"{m['evaluation']:.3f}", f"{m['peak_mb']:,.0f}"]
         for name, m in results["models"].items()
     ]
     said = f"{results['card']}; torch {results['torch']}; one training at a time."
     return f"{said}\n\n{table(['model', 'step ms', 'epoch s', 'evaluation s', 'peak memory MB'], rows)}"
+
+
+def apart(model: str) -> dict[str, Any]:
+    """What a process of its own measures of a model, or the last line that it said where it failed."""
+    command = [sys.executable, "-m", "tests.benchmarks.gpu", "--one", model]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        return {"failed": said[-1] if said else f"ended with {done.returncode}"}
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def main() -> None:
@@ -87,14 +101,13 @@ def main() -> None:
         allocation.keep_freed_memory()
         print(json.dumps(measured(on(baby_words(sys.argv[2]), "gpu"))))
         return
-    models = {}
+    models: dict[str, dict[str, Any]] = {}
     for model in COUNTS:
-        command = [sys.executable, "-m", "tests.benchmarks.gpu", "--one", model]
-        models[model] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+        models[model] = apart(model)
         print(model, models[model], flush=True)
-    results = {"card": torch.cuda.get_device_name(), "torch": torch.__version__, "models": models}
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(with_section(PAGE.read_text(encoding="utf-8"), "gpu", section(results)), encoding="utf-8")
+        results = {"card": torch.cuda.get_device_name(), "torch": torch.__version__, "models": models}
+        files.write_text(RESULTS, json.dumps(results, indent=1) + "\n")
+        files.write_text(PAGE, with_section(PAGE.read_text(encoding="utf-8"), "gpu", section(results)))
 
 
 if __name__ == "__main__":

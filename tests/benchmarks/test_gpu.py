@@ -44,6 +44,20 @@ def test_the_page_names_the_card() -> None:
         assert gpu.section(json.loads(gpu.RESULTS.read_text(encoding="utf-8"))) in page
 
 
+def test_a_model_that_fails_loses_no_other_row() -> None:
+    failed = {"failed": "torch.OutOfMemoryError: 2 GB"}
+    text = gpu.section({"card": "NVIDIA A1", "torch": "2.13.0", "models": {"mmgcn": failed, "bpr": MODEL}})
+    assert "| mmgcn | not measured: torch.OutOfMemoryError: 2 GB |  |  |  |" in text
+    assert "| bpr | 1.25 | 0.072 | 0.030 | 1,234 |" in text
+
+
+@pytest.mark.thorough
+def test_a_process_that_fails_says_why() -> None:
+    found = gpu.apart("nothing")
+    assert set(found) == {"failed"}
+    assert found["failed"]
+
+
 @pytest.mark.thorough
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_nothing_is_timed() -> None:
