@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ import torch
 from mmbench.store import files
 from mmbench.training import allocation
 from mmbench.tuning.study import choose_if_due, run_unit, waiting
+from tests.benchmarks.apart import apart
 from tests.benchmarks.counts import COUNTS
 from tests.benchmarks.performance import PAGE, table, with_section
 from tests.benchmarks.subjects import baby_words, opened
@@ -77,17 +77,6 @@ def section(results: Mapping[str, Any]) -> str:
     return f"{said}\n\n{table(['model', 'step ms', 'epoch s', 'evaluation s', 'peak memory MB'], rows)}"
 
 
-def apart(model: str) -> dict[str, Any]:
-    """What a process of its own measures of a model, or the last line that it said where it failed."""
-    command = [sys.executable, "-m", "tests.benchmarks.gpu", "--one", model]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        return {"failed": said[-1] if said else f"ended with {done.returncode}"}
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 def main() -> None:
     """Measure every timed model, or with ``--one MODEL`` that one in this process.
 
@@ -103,7 +92,7 @@ def main() -> None:
         return
     models: dict[str, dict[str, Any]] = {}
     for model in COUNTS:
-        models[model] = apart(model)
+        models[model] = apart("tests.benchmarks.gpu", model)
         print(model, models[model], flush=True)
         results = {"card": torch.cuda.get_device_name(), "torch": torch.__version__, "models": models}
         files.write_text(RESULTS, json.dumps(results, indent=1) + "\n")

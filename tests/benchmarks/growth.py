@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -35,23 +34,22 @@ from mmbench.data.splits import Split
 from mmbench.evaluation.ranking import Evaluator
 from mmbench.training import allocation, loop
 from mmbench.training.fit import fit
+from tests.benchmarks.apart import apart
 from tests.benchmarks.performance import PAGE, table, with_section
 from tests.benchmarks.subjects import BABY_ITEMS, baby_words
 from tests.benchmarks.trial import Clock, forget_peak, now, parts, peak_mb
 
 MODELS = ("lightgcn", "vbpr")
-SCALES = (1, 10)
+SCALES = (1, 10, 100)
 BABY_USERS, BABY_INTERACTIONS = 19_445, 160_792
 WIDTHS = {"image": 128, "text": 64}
 #: Steps of an epoch that are run, where it has more; two epochs are run.
 STEPS = 51
 #: Words of a cell on Baby's planted world that are others here.
 OTHERWISE = ("dataset", "dataset.world_options.n_items", "budget.batches_per_epoch")
-#: Largest scale at which validation is ranked for everybody; above it a training ranks the sample alone.
-MOST_RANKED = 10
 #: Users of the sample of validation.
 SAMPLE = 20_000
-MOST_BYTES = 8 << 30
+MOST_BYTES = 16 << 30
 
 
 def log_of(scale: int) -> Split:
@@ -95,9 +93,7 @@ def measured(model: str, scale: int) -> dict[str, Any]:
     split.tuning_fingerprint  # noqa: B018 -- asked for by every sweep
     drawn = now() - began
     features = features_of() if task.features else {}
-    sampled = split.sampled(SAMPLE).ranked_valid
-    valid = split.valid if scale <= MOST_RANKED else sampled
-    task = replace(task, train=split.train, valid=valid, features=features)
+    task = replace(task, train=split.train, valid=split.valid, features=features)
     n_batches = -(-len(task.train) // settings.batch_size)
     forget_peak()
     loaded = peak_mb()
@@ -107,11 +103,9 @@ def measured(model: str, scale: int) -> dict[str, Any]:
     fitted = fit(build, make_recdata(task.train, features), task.train, task.valid, settings, seed=1)
     timed = parts(clock.epochs, called, now(), n_batches)
     peak = peak_mb()
-    evaluator = Evaluator(sampled, task.train)
+    evaluator = Evaluator(split.sampled(SAMPLE).ranked_valid, task.train)
     began = now()
     loop.validation_scores(evaluator, fitted.model)
-    if scale > MOST_RANKED:
-        del timed["evaluation"]
     return {
         **timed,
         "model": model,
@@ -125,17 +119,6 @@ def measured(model: str, scale: int) -> dict[str, Any]:
         "loaded_mb": loaded,
         "peak_mb": peak,
     }
-
-
-def apart(model: str, scale: int) -> dict[str, Any]:
-    """The same in a process of its own; what it says of itself where it ended without a result."""
-    command = [sys.executable, "-m", "tests.benchmarks.growth", "--one", model, str(scale)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        return {"model": model, "scale": scale, "failed": said[-1][:120] if said else f"ended with {done.returncode}"}
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
 def rows_of(results: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -201,7 +184,7 @@ def main(words: Sequence[str]) -> None:
     for model in MODELS:
         for scale in map(int, words or SCALES):
             began = time.monotonic()
-            results.append(apart(model, scale))
+            results.append({"model": model, "scale": scale, **apart("tests.benchmarks.growth", model, str(scale))})
             print(f"{model} {scale}x: {time.monotonic() - began:.0f} s on the wall, {results[-1]}", flush=True)
     page = with_section(PAGE.read_text(encoding="utf-8"), "growth", table(HEADER, rows_of(results)))
     PAGE.write_text(page, encoding="utf-8")

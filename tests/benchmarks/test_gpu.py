@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.benchmarks import gpu
+from tests.benchmarks.apart import apart
 from tests.benchmarks.performance import PAGE, with_section
 from tests.benchmarks.subjects import baby_words
 from tests.tiny import WORLD
@@ -53,7 +54,7 @@ def test_a_model_that_fails_loses_no_other_row() -> None:
 
 @pytest.mark.thorough
 def test_a_process_that_fails_says_why() -> None:
-    found = gpu.apart("nothing")
+    found = apart("tests.benchmarks.growth", "nothing", "1")
     assert set(found) == {"failed"}
     assert found["failed"]
 
