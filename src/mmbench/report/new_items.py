@@ -57,7 +57,8 @@ LEGEND = (
     ),
     Message(
         "over folds: mean ± standard deviation of the folds, each of which holds out other items; gains over content "
-        "popularity with a 95 % interval over the folds, t with one degree of freedom less than there are folds."
+        "popularity are those of the chosen configurations, not of the tuning, with a 95 % interval over the folds, t "
+        "with one degree of freedom less than there are folds."
     ),
 )
 
