@@ -8,7 +8,6 @@ matrices of graphs are sparse CSR and constant unless a class says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -542,32 +541,28 @@ class ProjectedRows(Function):
 
     .. math:: \frac{\partial L}{\partial W} = \sum_k g_k f_{r_k}^\top, \quad \frac{\partial L}{\partial b} = \sum_k g_k
 
-    The rows are gathered block by block, and again in the backward pass: that is cheaper than keeping a copy of all of
-    them in memory. Where ``rows`` is None, all of them are mapped as they lie, in the same blocks: products with so few
-    columns are up to a fifth sooner while a block stays in a cache.
+    The rows are gathered block by block and kept for the backward pass. Where ``rows`` is None, all of them are mapped
+    as they lie, in the same blocks: products with so few columns are up to a fifth sooner while a block stays in a
+    cache.
     """
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor | None, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(table, rows)
         ctx.step, ctx.dtype = max(1, GATHERED_ENTRIES // table.shape[1]), weight.dtype
-        blocks = _blocks_of_rows(table, rows, ctx.step)
+        blocks = (
+            table.split(ctx.step) if rows is None else [table.index_select(0, part) for part in rows.split(ctx.step)]
+        )
+        ctx.save_for_backward(*blocks)
         return torch.cat([functional.linear(block, weight, bias) for block in blocks])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor, Tensor]:
-        table, rows = ctx.saved_tensors
-        (grad,) = grads
-        of_weight = grad.new_zeros(grad.shape[1], table.shape[1])
-        for block, of_block in zip(_blocks_of_rows(table, rows, ctx.step), grad.split(ctx.step), strict=True):
+        blocks, (grad,) = ctx.saved_tensors, grads
+        of_weight = grad.new_zeros(grad.shape[1], blocks[0].shape[1])
+        for block, of_block in zip(blocks, grad.split(ctx.step), strict=True):
             torch.addmm(of_weight, of_block.T, block.to(grad.dtype), out=of_weight)
         # In mixed precision g is narrower than the parameters, which want gradients of their own type.
         return None, None, of_weight.to(ctx.dtype), grad.sum(0).to(ctx.dtype)
-
-
-def _blocks_of_rows(table: Tensor, rows: Tensor | None, step: int) -> Iterable[Tensor]:
-    """Chosen rows of a table, or all of them, in blocks of at most ``step`` rows."""
-    return table.split(step) if rows is None else (table.index_select(0, block) for block in rows.split(step))
 
 
 class GatheredRows(Function):
