@@ -28,6 +28,7 @@ def test_a_curve_has_come_to_its_best_score_so_far() -> None:
     assert rules._come_to(curve, np.array([50, 100, 250, 300, 900])).tolist() == [0.0, 0.5, 0.5, 1.0, 1.0]
 
 
+@pytest.mark.charts
 @pytest.mark.thorough
 def test_the_figure_has_the_packed_curves() -> None:
     assert rules.learning(rules.whole_pairs(packed())).svg == rules.FIGURE.read_text(encoding="utf-8")
