@@ -69,7 +69,7 @@ chaos: $(STAMP) ## kills, stops, wrong clocks and torn files against tiny sweeps
 # Not collected by the tests: no file of theirs begins with test_. Processor time, as another process may be running.
 BENCH := $(BIN)/python -m pytest tests/benchmarks/bench_kernels.py tests/benchmarks/bench_models.py -q --benchmark-timer=time.process_time --benchmark-columns=min,median,rounds
 
-bench: $(STAMP) ## timings into tests/benchmarks/results.json and docs/performance.md, about 12 minutes; computed models need data/baby under MMBENCH_DATA
+bench: $(STAMP) ## timings into tests/benchmarks/results.json and docs/performance.md, about 18 minutes; computed models need data/baby under MMBENCH_DATA
 	rm -rf build/bench
 	$(BENCH) -m "not full"
 	$(BIN)/python -m tests.benchmarks.performance
