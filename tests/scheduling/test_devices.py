@@ -275,7 +275,7 @@ def test_a_plan_says_how_many_workers_on_which_devices(
     from mmbench.scheduling import pilot
 
     monkeypatch.setattr(devices, "cores_here", lambda: 2)
-    monkeypatch.setattr(pilot, "measure", lambda task, **_: pilot.Pilot(1.0, 2.0, 0.1, 1.0, True, 10))
+    monkeypatch.setattr(pilot, "measure", lambda task, *_, **__: pilot.Pilot(1.0, 2.0, 0.1, 1.0, True, 10))
     monkeypatch.setattr(devices, "visible", lambda: [str(number) for number in range(there)])
     plan.main([*SMALL, f"paths.multirun={tmp_path}", "model=bpr", "modality=none", *words])
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("here: "))
