@@ -384,10 +384,10 @@ def proofs() -> str:
         proof = PROOF.search(report)
         assert proof is not None, folder
         doubts = [f"{found['level']} {found['model']}: {found['why']}" for found in DOUBT.finditer(report)]
-        again = f"re-trained {proof['again']} of {int(proof['of']):,}"
+        again = f"{proof['again']} of {int(proof['of']):,}"
         page = f"[{folder.name}](studies/{folder.name}.md)"
         lines.append([page, again, proof["day"], f"`{proof['root'][:12]}`", "; ".join(doubts) or "PASS"])
-    return table(["study", "proof", "day", "root", "fairness"], lines)
+    return table(["study", "re-trained", "day", "root", "fairness"], lines)
 
 
 def main() -> None:

@@ -315,7 +315,7 @@ def test_what_audits_have_shown_and_fairness_reports_doubt(kept: Path) -> None:
         "records: re-trained 10 of 1511 (2026-11-30T07:28:15+00:00); root d19e8a795af5fb2e; plan 15d2\n"
     )
     assert answer.proofs().splitlines()[2:] == [
-        "| [ml1m](studies/ml1m.md) | re-trained 10 of 1,511 | 2026-11-30 | `d19e8a795af5` "
+        "| [ml1m](studies/ml1m.md) | 10 of 1,511 | 2026-11-30 | `d19e8a795af5` "
         "| WARN ials: trials failed (3 %); FAIL vbpr: other seeds |"
     ]
 
