@@ -31,6 +31,7 @@ from mmbench.inference.verdicts import Verdict
 from mmbench.messages import points
 from mmbench.report import charts
 from mmbench.report.disposals import FREE
+from mmbench.report.fairness_checks import PASS
 from mmbench.report.pooled import NOT_POOLED
 from mmbench.report.sentences import percents
 from mmbench.report.table import LATE
@@ -87,9 +88,9 @@ LEVELS = (-30, -10, -2, 0, 2, 10, 30, 100)
 DRAWN = ("ml100k_draws",)
 #: How the names of studies beside the main ones end, by their section of the page.
 BESIDE = {"encoders": ("_encoders",), "splits": ("_last_out", "_splits")}
-#: How a fairness report names what an audit has shown, and a row of its verdicts that is no PASS.
+#: How a fairness report names what an audit has shown, and a row of its verdicts.
 PROOF = re.compile(r"^records: re-trained (?P<again>\d+) of (?P<of>\d+) \((?P<day>[^T]*)T.*; root (?P<root>\w+);", re.M)
-DOUBT = re.compile(r"^\| (?P<data>\S+) \| (?P<model>\S+) \| (?P<level>WARN|FAIL) \| (?P<why>.*) \|$", re.M)
+CHECKED = re.compile(r"^\| \S+ \| (?P<model>\S+) \| (?P<level>PASS|WARN|FAIL) \| (?P<why>.*) \|$", re.M)
 LABEL = "tuned gain in NDCG@20, %"
 MARGIN = 2.0
 #: Largest gain that the figure has room for, in percent.
@@ -381,12 +382,13 @@ def proofs() -> str:
     lines = []
     for folder in sorted(STUDIES.iterdir()):
         report = (folder / f"{paths.FAIRNESS}.md").read_text(encoding="utf-8")
-        proof = PROOF.search(report)
+        proof, checked = PROOF.search(report), [*CHECKED.finditer(report)]
         assert proof is not None, folder
-        doubts = [f"{found['level']} {found['model']}: {found['why']}" for found in DOUBT.finditer(report)]
+        assert checked, folder
+        doubts = [f"{row['level']} {row['model']}: {row['why']}" for row in checked if row["level"] != PASS]
         again = f"{proof['again']} of {int(proof['of']):,}"
         page = f"[{folder.name}](studies/{folder.name}.md)"
-        lines.append([page, again, proof["day"], f"`{proof['root'][:12]}`", "; ".join(doubts) or "PASS"])
+        lines.append([page, again, proof["day"], f"`{proof['root'][:12]}`", "; ".join(doubts) or PASS])
     return table(["study", "re-trained", "day", "root", "fairness"], lines)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from mmbench.data.recdata import make_recdata
 from mmbench.scheduling.job import Job
 from mmbench.store import files
 from mmbench.training.fit import fit
+from tests.benchmarks.apart import apart
 from tests.benchmarks.performance import machine, table, with_section
 from tests.studies.answer import DOMAINS, PAGE, STUDIES, folders_of
 from tests.studies.data_sets import part_of
@@ -94,11 +94,9 @@ def measure(study: str, model: str, modality: str) -> dict[str, float]:
 def measured(study: str) -> Iterator[Price]:
     """The price of every condition of a study, each in fresh processes."""
     for model, modality in conditions_of(study):
-        command = [sys.executable, "-m", __spec__.name, "--one", study, model, modality]
-        found = [
-            json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-            for _ in range(RUNS)
-        ]
+        found = [apart(__spec__.name, study, model, modality) for _ in range(RUNS)]
+        if failed := [one["failed"] for one in found if "failed" in one]:
+            raise RuntimeError(f"{study}, {model}, {modality}: {failed[0]}")
         price = Price(
             model,
             modality,

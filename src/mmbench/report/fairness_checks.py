@@ -388,7 +388,7 @@ def _place(unit: Unit) -> Message:
 
 def _crashes(cells: Sequence[CellEffort]) -> Check:
     shares = [c.failed_share for c in cells]
-    lost = series([_of(c, f"{100 * c.failed_share:.0f} %") for c in cells])
+    lost = series([_said_of(c, f"{100 * c.failed_share:.0f} %") for c in cells])
     if max(shares) - min(shares) > CRASH_BALANCE:
         reason = Message("some conditions lost more trials than others ({lost})", lost=lost)
         return Check(Message("failed trials"), FAIL, reason)
@@ -397,7 +397,7 @@ def _crashes(cells: Sequence[CellEffort]) -> Check:
     return Check(Message("failed trials"), PASS, Message("none failed"))
 
 
-def _of(cell: CellEffort, said: str) -> str:
+def _said_of(cell: CellEffort, said: str) -> str:
     """What is said of a condition, with its name; a model that reads no content has one without a name."""
     if cell.modality == ID_ONLY:
         return said
@@ -422,7 +422,7 @@ def _ends(cells: Sequence[CellEffort], delta: float) -> Check:
     """Did trainings come to their end, those that decide first?"""
     marked = [(c, marks) for c in cells if (marks := c.marks(delta))]
     if marked:
-        named = [_of(cell, conjoined(marks)) for cell, marks in marked]
+        named = [_said_of(cell, conjoined(marks)) for cell, marks in marked]
         values = [value for mark, value in remedies(cells).items() if any(mark in marks for _, marks in marked)]
         reason = Message(
             "more than {share} % of what decides did not train to its end ({conditions}): raise {settings}",
@@ -432,7 +432,7 @@ def _ends(cells: Sequence[CellEffort], delta: float) -> Check:
         )
         return Check(Message("ends of trainings"), WARN, reason)
     counts = [
-        _of(c, Message("{n} {mark}", n=int(marks.sum()), mark=name))
+        _said_of(c, Message("{n} {mark}", n=int(marks.sum()), mark=name))
         for c in cells
         for name, marks in marks_of([*c.trials, *c.finals], delta).items()
         if marks.any()

@@ -190,7 +190,7 @@ def between(least: CellCost, most: CellCost, share: float) -> CellCost:
 
 def content(plan: Planned) -> int:
     """How many numbers the content of a cell's condition has."""
-    return sum(feature.values.size for feature in plan.task.inputs(1).values())
+    return sum(plan.task.features[name].values.size for name in plan.task.condition.kept(plan.task.features))
 
 
 def heaviest(waiting: Sequence[Planned]) -> dict[tuple[str, str], list[Planned]]:
