@@ -137,8 +137,8 @@ def test_gates_of_lists_of_new_items_are_not_known(folds: Read) -> None:
     ("lang", "says"),
     [
         ("en", "0 without content, 600 with text, 550 with images, and 870 with everything. Chance alone would find "
-               "500. Mean over 3 groups of new items."),
-        ("ja", "新商品のグループ3組の平均です。"),
+               "500. Mean over 3 groups of new items, 120 items in all."),
+        ("ja", "新商品のグループ3組（合計120点）の平均です。"),
     ],
 )  # fmt: skip
 def test_new_items_found_are_those_of_all_folds(folds: Read, lang: str, says: str) -> None:
@@ -154,7 +154,7 @@ def test_one_fold_is_no_mean(tmp_path: Path) -> None:
     read = read_of(tmp_path / "s", of_folds(FUSED[0]))
     told = _new(Speaker.of("en", read.evidence, economics(), decide(read.evidence, economics())), read)
     assert "900 with everything" in told
-    assert told.endswith("One draw of new items: others may differ, so this is no proof.")
+    assert told.endswith("One draw of 40 new items: others may differ, so this is no proof.")
 
 
 def test_the_page_is_written(folds: Read) -> None:

@@ -32,7 +32,7 @@ from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.tuned_gain import tuned_gain
 from mmbench.messages import Message, Translator
 from mmbench.report.catalogue import Catalogue
-from mmbench.report.contribution_facts import FOUND_OF_1000, NEW_ITEMS
+from mmbench.report.contribution_facts import AMONG_NEW, FOUND_OF_1000, NEW_ITEMS
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.reading import read_sweep
@@ -733,17 +733,18 @@ def test_unused_signal_is_asked_of_every_encoder(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("lang", "says", "one_draw"),
     [
-        ("en", "0 without content, 120 with text and 85 with images.", "One draw of new items"),
-        ("ja", "購買履歴だけでは0点、", "1回だけ選んだ新商品"),
+        ("en", "0 without content, 120 with text and 85 with images.", "One draw of 1,350 new items"),
+        ("ja", "購買履歴だけでは0点、", "1回だけ選んだ新商品1,350点"),
     ],
 )
 def test_new_items_have_a_part_of_their_own(shop: tuple[SweepTable, Read], lang: str, says: str, one_draw: str) -> None:
-    """Found of 1,000, with what chance would find; without new items the part is not there."""
+    """Found of 1,000, with what chance would find and of how many items; without new items the part is not there."""
     table, read = shop
     assert 'id="new"' not in write_answer(table, read, "hold", lang).file.read_text()
     facts = replace(read.facts, facts=list(read.facts.facts))
     for condition, found in (("none", 31.0), ("text", 120.0), ("image", 85.0)):
         facts.add(NEW_ITEMS, condition, FOUND_OF_1000, found, baseline=31.0)
+        facts.add(NEW_ITEMS, condition, AMONG_NEW, found / 400, n=1350)
     page = Text(write_answer(table, replace(read, facts=facts), "hold", lang).file.read_text())
     part = page.by_id["new"]
     assert says in part

@@ -26,7 +26,7 @@ from mmbench.decision.value import DRAWS
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Message, Template, digits_shown, level_name
-from mmbench.report.contribution_facts import FOUND_OF_1000, HITS, NEW_ITEMS, REDUNDANCY, SLICES, VALUES
+from mmbench.report.contribution_facts import AMONG_NEW, FOUND_OF_1000, HITS, NEW_ITEMS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
@@ -444,7 +444,7 @@ def _new(speaker: Speaker, read: Read) -> str:
     """How many new items each condition finds, of 1,000 that customers took, over all folds; empty where none is new.
 
     A shop without content has nothing to place a new item by: it finds none, and what chance alone would find stands
-    behind.
+    behind, with the number of new items that the lists could show.
     """
     facts = {f.subject: f for f in read.facts.facts if (f.measure, f.part) == (NEW_ITEMS, FOUND_OF_1000)}
     found = [
@@ -464,11 +464,14 @@ def _new(speaker: Speaker, read: Read) -> str:
     ]
     if luck is not None:
         lines.append(Message("Chance alone would find {n}.", n=speaker.translator.number(luck)))
+    size = next(f.n or 0 for f in read.facts.facts if (f.measure, f.part) == (NEW_ITEMS, AMONG_NEW))
+    pool = speaker.translator.number(size)
     folds = len(read.disposal.datasets) if read.evidence.folds else 1
     if folds > 1:
-        lines.append(Message("Mean over {n} groups of new items.", n=speaker.translator.number(folds)))
+        n = speaker.translator.number(folds)
+        lines.append(Message("Mean over {n} groups of new items, {pool} items in all.", n=n, pool=pool))
     else:
-        lines.append(Message("One draw of new items: others may differ, so this is no proof."))
+        lines.append(Message("One draw of {pool} new items: others may differ, so this is no proof.", pool=pool))
     return speaker.joined(map(speaker, lines))
 
 
