@@ -157,6 +157,13 @@ def absent_gpu() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def waits_allowed() -> Iterator[None]:
+    """Let the host wait for the device, as it may before the steps of a training begin."""
+    with mock.patch(f"{__name__}.WAITING", frozenset()), mock.patch(f"{__name__}.INDEXING", frozenset()):
+        yield
+
+
 def moved(model: nn.Module) -> nn.Module:
     """The model with its parameters and buffers on the device."""
     place: Callable[[Tensor], Tensor] = OnDevice

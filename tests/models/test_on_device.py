@@ -16,7 +16,7 @@ from mmbench.models.gume import GUME
 from mmbench.nn.negatives import NegativeSampler
 from mmbench.nn.noise import Noise
 from mmbench.nn.recommender import FactorModel, Triplets
-from tests.absent_gpu import OnDevice, Waits, absent_gpu, inner, moved
+from tests.absent_gpu import OnDevice, Waits, absent_gpu, inner, moved, waits_allowed
 from tests.conftest import BlockWorld
 from tests.models.test_contract import CONDITIONS, TRAINED, batch_of, total
 
@@ -104,6 +104,17 @@ def test_who_is_in_a_batch_twice_has_one_draw(
         same = value(noise)
         assert value(torch.where(first, noise, 1.0 - noise)) == same
         assert value(torch.where(first, 1.0 - noise, noise)) != same
+
+
+def test_a_sampler_made_on_a_device_is_the_one_of_a_processor(block_world: BlockWorld) -> None:
+    """A training makes it of interactions that lie there, where :func:`distinct` keeps what is given again."""
+    data = block_world.data(())
+    expected = NegativeSampler(data.edge_index, data.n_users, data.n_items)
+    with absent_gpu(), waits_allowed():
+        made = NegativeSampler(OnDevice(data.edge_index), data.n_users, data.n_items)
+    for name, values in expected.named_buffers():
+        assert torch.equal(inner(made.get_buffer(name)), values), name
+    assert len(expected.items) < data.edge_index.shape[1]
 
 
 def test_negatives_wait_for_nothing(block_world: BlockWorld) -> None:
