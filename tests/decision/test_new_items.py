@@ -138,7 +138,7 @@ def test_gates_of_lists_of_new_items_are_not_known(folds: Read) -> None:
     [
         ("en", "0 without content, 600 with text, 550 with images, and 870 with everything. Chance alone would find "
                "500. Mean over 3 groups of new items, 120 items in all."),
-        ("ja", "新商品のグループ3組（合計120点）の平均です。"),
+        ("ja", "新商品のグループ3組(合計120点)の平均です。"),
     ],
 )  # fmt: skip
 def test_new_items_found_are_those_of_all_folds(folds: Read, lang: str, says: str) -> None:

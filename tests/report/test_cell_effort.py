@@ -136,6 +136,16 @@ def test_marks_weigh_what_is_chosen(tmp_path: Path) -> None:
     assert effort(tmp_path / "final", final={"popularity": 0.9}).marks(0.02) == ["stalled"]
 
 
+def test_marks_count_together(tmp_path: Path) -> None:
+    """Weights of 2/21 and 1/21 are a tenth together, and neither is one alone."""
+    both = [{}] * 8
+    rising = {"history": [0.1, 0.2, 0.3, 0.3, 0.32], "best_epoch": 5, "stop_reason": "max_steps"}
+    both[3], both[2] = {"popularity": 0.9}, rising
+    assert effort(tmp_path / "both", courses=both).marks(0.02) == ["stalled", "cut off"]
+    both[3] = {}
+    assert effort(tmp_path / "one", courses=both).marks(0.02) == []
+
+
 def test_a_condition_at_an_earlier_look(tmp_path: Path) -> None:
     made = effort(tmp_path)
     assert [look.number for look in made.openings] == [1]

@@ -320,7 +320,7 @@ def test_one_seed_has_no_bounds(tmp_path: Path) -> None:
     assert not any(f.interval is not None or f.baseline is not None for f in facts.facts)
     assert facts.readings == []
     text = markdown(document(table, [facts]))
-    assert "d/m: one seed, training noise not measured, no bounds and no conclusions" in text
+    assert "d/m: one final run does not tell how far runs differ, no bounds and no conclusions" in text
     assert "noise floor, overlap and headroom: one seed does not tell flicker from an effect" in text
 
 

@@ -123,6 +123,18 @@ def test_without_any_control_there_is_a_ratio_and_no_word(tmp_path: Path) -> Non
     table = write_report(folder)
     assert "no word: more search on one side" in table.text
     assert "control not run: dataset=d model=m modality=text_shuffled_image" in table.text
+    explained = explainable(folder)[found.name]()
+    assert "control not run, its cell is on side A alone: model=m modality=text_shuffled_image" in explained
+
+
+def test_free_disposals_without_a_contrast_have_their_notes(tmp_path: Path) -> None:
+    folder = write_sweep(
+        tmp_path / "s", cells(conditions=("image", "image_states.image=shuffle")), contrasts=["text_vs_none"]
+    )
+    text = write_report(folder).text
+    assert "no verdict: this sweep holds both conditions of none of the planned contrasts" in text
+    assert "Equivalence margin 2 %, fixed before the sweep" in text
+    assert "Significant over the table" not in text
 
 
 #: What the plan says of the data set: which modalities it has.

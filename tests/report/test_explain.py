@@ -178,7 +178,7 @@ def test_one_cell(folder: Path) -> None:
 def test_one_seed(tmp_path: Path) -> None:
     cells = {("d", "m", c): Made(seeds(hit_users(USERS, range(end)), 1)) for c, end in (("none", 1000), ("text", 1100))}
     text = explain(write_sweep(tmp_path / "s", cells), "d/m/text_vs_none")
-    assert "training noise is not measured, nothing is inferred" in text
+    assert "do not tell how far runs differ: nothing is inferred" in text
     assert "95 %: " not in text
     assert "no bounds: the seed noise of the default configuration is unknown" in text
     assert "-> no word: training noise not measured, 1 final seed: raise budget.seeds" in text

@@ -145,6 +145,14 @@ def test_folds_stand_together_and_alone(rows: list[Row]) -> None:
     assert line(rows, "a-fold1", "m").over("new ndcg@20") == (pytest.approx(0.7), None)
 
 
+def test_folds_that_are_planned_and_have_not_run_are_not_counted(tmp_path: Path) -> None:
+    made = cells({str(n): {"m/text": 30, "m/none": 10} for n in range(3)})
+    waiting = {(f"a-fold{n}", "m", name): Made(missing=True) for n in (3, 4) for name in ("text", "none")}
+    folder = write_sweep(tmp_path / "s", made | waiting)
+    write_candidates(folder, made)
+    assert next(iter(rows_of(folder))).data == ALL
+
+
 def test_floors_and_pools_stand_beside_the_numbers(rows: list[Row]) -> None:
     """One relevant item of 40: a list of 20 holds it half of the time, each place with the same chance."""
     one = line(rows, "a-fold0", "m", "none")
@@ -301,7 +309,7 @@ def test_the_mean_over_folds_of_one_seed_has_the_bounds_that_are_told(one_seed: 
     name = "a over 2 of 5 cold folds/m"
     assert told[joined.dataset] == [f"{name}: one seed in a fold, bounds are over the folds alone, no conclusions"]
     assert Translator("ja")(told[joined.dataset][0]).startswith("a(新商品の全5グループ中2グループ)/m: ")
-    assert "a-fold0/m: one seed, training noise not measured, no bounds and no conclusions" in told["a-fold0"]
+    assert "a-fold0/m: one final run does not tell how far runs differ, no bounds and no conclusions" in told["a-fold0"]
     assert not any(fact.interval for fact in found["a-fold0", "m"].facts)
 
 
@@ -324,7 +332,7 @@ def test_the_benchmark_marks_nothing_in_a_fold(folder: Path) -> None:
     table = read_sweep(folder)
     groups = read_groups(table, folder)
     made = benchmark.document(table, read_contrasts(table, groups), groups)
-    assert len(made.tables) == 3
+    assert len(made.tables) == 4  # the gains over all folds first
     assert {entry.rank for one in made.tables for row in one.entries for entry in row} == {0}
     assert {one.hint for one in made.tables} == {""}
     assert any(note.startswith("No value of a-fold0, a-fold1, a-fold2 is marked") for note in made.notes)

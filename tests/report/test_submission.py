@@ -248,3 +248,13 @@ def test_guard_rails_of_one_draw_of_new_items_answer_nothing(tmp_path: Path) -> 
     (asked,) = [a for a in answers(table, read_contrasts(table, groups), groups, [facts]) if "worse" in a.item]
     assert asked.answer == OPEN
     assert "single draws of new items alone" in asked.reason
+
+
+def test_guard_rails_that_are_not_trusted_answer_nothing(tmp_path: Path) -> None:
+    table = read_sweep(write_sweep(tmp_path / "s", cells()))
+    groups = read_groups(table, table.folder)
+    facts = Facts("d", "m", 3, "FAIL")
+    facts.add(GUARDRAILS, "fused_vs_text", "relative change of coverage", 0.0, word=Rail.HOLDS)
+    (asked,) = [a for a in answers(table, read_contrasts(table, groups), groups, [facts]) if "worse" in a.item]
+    assert asked.answer == OPEN
+    assert "not trusted" in asked.reason

@@ -18,7 +18,7 @@ from mmbench.inference.gains import NoWord, TunedGain
 from mmbench.inference.pooling import pooled_gain
 from mmbench.inference.repetitions import Repeated, RepeatedGain, over_folds, over_splits
 from mmbench.inference.verdicts import Judgement, Verdict, verdict
-from mmbench.report import figures, submission
+from mmbench.report import benchmark, figures, submission
 from mmbench.report.comparisons import Comparison, read_contrasts, significant
 from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.explain import explainable
@@ -39,6 +39,7 @@ USERS = 2000
 #: Users with a hit with text, by data set; without content there are 1,000.
 FOUND = {"a": 1100, "a-split1": 1140, "a-split2": 1060}
 ALL = "a over 3 split seeds"
+FOUND_ALSO = ("a-split1", "a-split2")
 Cells = dict[tuple[str, str, str], Made]
 
 
@@ -133,8 +134,34 @@ def test_every_part_of_the_report_shows_it(folder: Path, by_name: dict[str, Comp
     assert frame.loc[0, ["records_a", "configuration_gain", "share_trials"]].isna().all()
     drawn = figures.forest_lines([(c.model, c.dataset, c.tuned, figures.said(c)) for c in compared], several=True)
     assert [(line.name, line.word) for line in drawn][:2] == [(f"m, {ALL}", "better"), ("m, a", "")]
-    assert f"the split varies in {ALL}." in submission.answers(table, compared, [], [])[6].reason
+    told = submission.answers(table, compared, [], [])
+    assert "over the draw of trials, users" in told[6].reason
+    assert "in other data sets the split does not vary" in told[6].reason
+    assert "Say at least: 2 data sets" in told[1].reason
+    assert "between the split seeds of a too" in told[6].reason
     assert by_trials(compared[1:2]).endswith("; judged over 3 split seeds.")
+
+
+def test_the_table_of_a_paper_has_the_word_of_all_splits(folder: Path) -> None:
+    """The values stand with each split, whose gains have no word of their own."""
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    made = benchmark.document(table, read_contrasts(table, groups), groups)
+    assert [t.title for t in made.tables] == [f"{name}, benchmark on NDCG@20" for name in (ALL, "a", *FOUND_ALSO, "b")]
+    of_all, first = (dict(zip(t.header, t.entries[0], strict=True)) for t in made.tables[:2])
+    assert (of_all["verdict text_vs_none"].text, first["verdict text_vs_none"].text) == ("better", "no word")
+    assert of_all["text_vs_none %"].text.startswith("+10.0 [")
+    assert of_all["seeds x trials"].text == "3 x 8"
+    assert ("text" in of_all, "text" in first) == (False, True)
+
+
+def test_the_unit_of_a_gain_over_folds_is_the_fold(tmp_path: Path) -> None:
+    folds = {key: made for n in range(3) for key, made in pair(f"a-fold{n}", 1100 + 20 * n, protocol="cold").items()}
+    table = read_sweep(write_sweep(tmp_path / "s", folds))
+    compared = read_contrasts(table, read_groups(table, table.folder))
+    said = submission.answers(table, compared, [], [])[6].reason
+    assert "over the folds of new items of a, which are the unit there" in said
+    assert "jackknife" not in said
 
 
 def test_it_is_explained_from_its_parts(folder: Path, by_name: dict[str, Comparison]) -> None:
@@ -454,3 +481,9 @@ def test_free_disposal_of_other_cells_cannot_be_joined(tmp_path: Path) -> None:
         joined.judgement.reason
         == "the conditions that have run are not the same over 2 split seeds: run the same ones in all"
     )
+    named = f"{joined.name}: cells: "
+    table = read_sweep(folder)
+    text = markdown(document(table, [], list(choices(folder).values())))
+    assert named not in text
+    assert "0 against 0" not in text
+    assert "A, 0 real cells" not in explainable(folder)[joined.name]()

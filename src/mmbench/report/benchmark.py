@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mmbench.inference import intervals
 from mmbench.inference.intervals import Interval
@@ -19,7 +19,7 @@ from mmbench.report.results import COUNTED
 from mmbench.report.sentences import metric_among, metric_of_all, percents
 from mmbench.report.spent import spent_by
 from mmbench.report.table import CellResult, SweepTable
-from mmbench.report.together import UNMARKED, draws_of_new_items, read_repetitions
+from mmbench.report.together import UNMARKED, Repetitions, draws_of_new_items, read_repetitions
 
 SAME = "="
 SIGNIFICANT, EQUIVALENT, UNDECIDED, FAILED, WORDLESS = "†", "≈", "?", "✗", "°"
@@ -29,48 +29,75 @@ AHEAD = Template("{data}: the tuned gain of the best of its column has an interv
 
 
 def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence[Group]) -> Document:
-    """One table per dataset; the export holds what is printed, full precision is in table.csv and verdicts.csv.
+    """One table per dataset, after that of its repetitions; the export holds what is printed.
+
+    Full precision is in table.csv and verdicts.csv.
 
     Args:
         table: the sweep.
         compared: its planned contrasts, judged.
         groups: its fairness report.
     """
-    draws = draws_of_new_items(read_repetitions(table, groups))
-    printed, behind = [], []
+    repeated = read_repetitions(table, groups)
+    draws = draws_of_new_items(repeated)
+    printed: list[Table[str]] = []
+    behind = []
     for dataset in table.datasets:
+        for over in (over for over in repeated if dataset == over.datasets[0]):
+            printed += _repeated(table, over, compared, groups)
         own = [group for group in groups if group.dataset == dataset]
         marks, ahead = ({}, []) if dataset in draws else _marks(table, dataset, own)
         if ahead:
             behind.append(Message(AHEAD, data=dataset, rows=series(ahead)))
         target = next((group.cells[0].cell.target for group in own), "")
         efforts = {group.model: _effort(group.cells) for group in own}
-        printed.append(_models(table, dataset, compared, marks, efforts, target))
+        values = [_condition(table, dataset, condition, marks) for condition in table.conditions]
+        hint = Message(" (* best of its column, ~ not told from it)") if marks else ""
+        of_dataset = [c for c in compared if c.dataset == dataset]
+        printed.append(_models(table, dataset, of_dataset, values, table.models(dataset), efforts, target, hint))
     notes = [*_notes(table), *behind, *floor_lines(table, [table.primary])]
     if draws:
         notes.append(Message(UNMARKED, datasets=series(sorted(draws))))
     return Document(Message("{sweep}, benchmark", sweep=table.title), printed, notes)
 
 
+def _repeated(
+    table: SweepTable, over: Repetitions, compared: Sequence[Comparison], groups: Sequence[Group]
+) -> Iterator[Table[str]]:
+    """The gains that are judged over repetitions together, if there are any; values stand with each of them."""
+    own = [
+        c for c in compared if c.over is not None and len(c.over.datasets) > 1 and c.over.datasets[0] in over.datasets
+    ]
+    members = [group for group in groups if group.dataset in over.datasets]
+    efforts = {
+        m: _effort([c for group in members if group.model == m for c in group.cells]) for m in {c.model for c in own}
+    }
+    for name in dict.fromkeys(c.dataset for c in own):
+        together = [c for c in own if c.dataset == name]
+        models = [m for m in table.models(over.datasets[0]) if any(c.model == m for c in together)]
+        yield _models(table, name, together, [], models, efforts, together[0].target)
+
+
 def _models(
     table: SweepTable,
     dataset: str,
     compared: Sequence[Comparison],
-    marks: Mapping[tuple[str, str], int],
+    values: Sequence[Column[str]],
+    models: Sequence[str],
     efforts: Mapping[str, str],
     target: str,
+    hint: str = "",
 ) -> Table[str]:
     """A row for each model: values by condition, gain of every contrast, then the tests of the first contrast."""
     by_contrast: dict[str, dict[str, Comparison]] = {contrast.name: {} for contrast in table.contrasts}
     for c in compared:
-        if c.dataset == dataset:
-            by_contrast[c.contrast][c.model] = c
+        by_contrast[c.contrast][c.model] = c
     shown = {name: by_model for name, by_model in by_contrast.items() if by_model}
     columns = [
         Column[str]("dataset", None, lambda model: dataset),
         Column[str]("model", Message("model"), str, names=True),
+        *values,
     ]
-    columns += [_condition(table, dataset, condition, marks) for condition in table.conditions]
     for name, by_model in shown.items():
         columns.append(_text(f"{name} %", by_model, lambda c: _gain(c) if c else NOTHING))
     if shown:
@@ -89,9 +116,8 @@ def _models(
             ),
             _text(Message("fairness"), first, lambda c: c.fairness if c else NOTHING),
         ]
-    hint = Message(" (* best of its column, ~ not told from it)") if marks else ""
     title = Message("{data}, benchmark on {metric}", data=dataset, metric=metric_among(table.primary, target))
-    return Table(title, columns, table.models(dataset), hint)
+    return Table(title, columns, models, hint)
 
 
 def _effort(cells: Sequence[CellEffort]) -> str:
@@ -208,9 +234,10 @@ def _notes(table: SweepTable) -> list[str]:
             "Gains are relative, of models tuned with a third of their trials (verdicts.md), interval over trials, "
             "users and the default's seed (95 % unless another level is named); {significant} Holm p within the model"
             " below .05 (.05/k at look k), {equivalent} equivalent within {margin} % (TOST), {undecided} undecided, "
-            "{failed} failed or not trusted, {wordless} no word is allowed; margin: smallest one at which the two are"
-            " equivalent; MDE: true gain that is seen in four of five such studies (80 % power), smaller ones less "
-            "often; R: share of what the added modality adds to nothing that the others tell too.",
+            "{failed} failed or not trusted, {wordless} no word is allowed, or it is that of the repetitions together; "
+            "margin: smallest one at which the two are equivalent; MDE: true gain that is seen in four of five such "
+            "studies (80 % power), smaller ones less often; R: share of what the added modality adds to nothing that "
+            "the others tell too.",
             significant=SIGNIFICANT,
             equivalent=EQUIVALENT,
             margin=f"{100 * table.delta:g}",

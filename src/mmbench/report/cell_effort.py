@@ -212,17 +212,17 @@ class CellEffort:
         return self.alone.weights
 
     def marks(self, delta: float) -> list[str]:
-        """Whether its result is that of trainings that stalled or were cut off: ``stalled``, ``cut off`` or neither.
+        """Whether its result is that of trainings that stalled or were cut off: ``stalled``, ``cut off``, both or none.
+
+        Both marks count together, as they do where a verdict is not trusted for them.
 
         Args:
             delta: equivalence margin.
         """
-        shares = [0.0 if self.rungs else float(self.weights[mark].sum()) for mark in self.marked(delta).values()]
-        of_finals = marks_of(self.finals, delta).values()
-        worst = [
-            max(share, float(mark.mean()) if len(mark) else 0.0) for share, mark in zip(shares, of_finals, strict=True)
-        ]
-        return [name for name, share in zip(REMEDIES, worst, strict=True) if share > UNTRAINED_WEIGHT]
+        weights = [0.0 if self.rungs else float(self.weights[mark].sum()) for mark in self.marked(delta).values()]
+        of_finals = [float(mark.mean()) if len(mark) else 0.0 for mark in marks_of(self.finals, delta).values()]
+        heavy = [shares for shares in (weights, of_finals) if sum(shares) > UNTRAINED_WEIGHT]
+        return [name for name, *shares in zip(REMEDIES, *heavy, strict=True) if any(shares)]
 
     def marked(self, delta: float) -> dict[str, NDArray[np.bool_]]:
         """Which of its trials did not come to their end, by the mark, ``(n_trials,)``.

@@ -89,12 +89,14 @@ def _contrast(
 def _disposal(table: SweepTable, disposal: Disposal, groups: Sequence[Group]) -> Iterator[str]:
     yield f"{disposal.name}: {disposal.word}"
     yield f"  {disposal_verdict(disposal, table.primary)}"
-    yield f"  A, {_cells(len(disposal.real), 'real ')}: {', '.join(disposal.real)}"
-    yield f"  B, {_cells(len(disposal.control))} that A stands against: {', '.join(disposal.control)}"
-    yield from (f"  control has no result, its cell is on neither side: {control}" for control in disposal.failed)
+    if disposal.real:
+        yield f"  A, {_cells(len(disposal.real), 'real ')}: {', '.join(disposal.real)}"
+        yield f"  B, {_cells(len(disposal.control))} that A stands against: {', '.join(disposal.control)}"
+    side = "neither side" if disposal.controlled else "side A alone"
+    yield from (f"  control has no result, its cell is on {side}: {control}" for control in disposal.failed)
     failed = {(control.model, control.overrides) for control in disposal.failed}
     for model, overrides in (lacking for lacking in disposal.missing if lacking not in failed):
-        yield f"  control not run, its cell is on neither side: model={model} {overrides}"
+        yield f"  control not run, its cell is on {side}: model={model} {overrides}"
     yield from _gain(table, disposal, groups)
     yield from _words(table, disposal.judgement, disposal.tuned)
     yield from (f"  {earlier_verdict(look)}" for look in disposal.earlier)
@@ -226,7 +228,7 @@ def _configuration(table: SweepTable, comparison: Comparison, gain: CrossedInter
     if (effects := comparison.effects) is not None:
         yield f"  users improved {effects.improved:.10g}, harmed {effects.harmed:.10g}, d_z {effects.d_z:.6g}"
     if gain.seeds < MIN_SEEDS:
-        yield f"  seeds: {gain.seeds}, fewer than {MIN_SEEDS}: training noise is not measured, nothing is inferred"
+        yield f"  seeds: {gain.seeds}, fewer than {MIN_SEEDS} do not tell how far runs differ: nothing is inferred"
         return
     if not gain.bounded:
         yield (

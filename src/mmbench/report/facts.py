@@ -199,7 +199,9 @@ def notes(measured: Sequence[Facts]) -> Iterable[str]:
         if not facts.inferred and facts.over_folds:
             yield Message("{name}: one seed in a fold, bounds are over the folds alone, no conclusions", name=name)
         elif not facts.inferred:
-            yield Message("{name}: one seed, training noise not measured, no bounds and no conclusions", name=name)
+            yield Message(
+                "{name}: one final run does not tell how far runs differ, no bounds and no conclusions", name=name
+            )
         if facts.one_draw:
             yield Message(
                 "{name}: one draw of new items, bounds are over its users and seeds alone, no conclusions", name=name

@@ -218,7 +218,7 @@ def _rows(
     oracles: Mapping[str, FoldMeasures],
 ) -> list[Row]:
     """The lines of a data set, those of its folds together first; a condition stands in it if all folds have it."""
-    wholes = [(over.name, tuple(members))] if over is not None and len(members) > 1 else []
+    wholes = [(over.of(members).name, tuple(members))] if over is not None and len(members) > 1 else []
     rows = []
     for name, folds in [*wholes, *((member, (member,)) for member in members)]:
         pairs = dict.fromkeys((model, condition) for dataset, model, condition in measured if dataset == folds[0])

@@ -14,6 +14,7 @@ from pathlib import Path
 from mmbench import paths
 from mmbench.data.dataset import recorded_sizes
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
+from mmbench.inference.repetitions import Repeated
 from mmbench.messages import Message, Translator, clauses, listed, series
 from mmbench.report.comparisons import Comparison, is_spoken_of
 from mmbench.report.facts import Facts
@@ -176,27 +177,48 @@ def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple
             "One final seed, too few trials, no comparable pair or no trusted measurement: nothing is inferred."
         )
     return YES, Message.counted(
-        "{n} contrast in {metric}, the gain after tuning with a third of the trials, with an interval over the draw of "
-        "trials, users and the seed of the default configuration (jackknife of a U-statistic, Satterthwaite, "
-        "Student's t; no normality of single users is assumed), Holm and Benjamini-Hochberg adjusted; metric and "
-        "equivalence margin {margin} % fixed before the sweep. Valid for random search in the spaces given; {splits}.",
-        "{n} contrasts in {metric}, each the gain after tuning with a third of the trials, with intervals over the "
-        "draw of trials, users and the seed of the default configuration (jackknife of a U-statistic, Satterthwaite, "
-        "Student's t; no normality of single users is assumed), Holm and Benjamini-Hochberg adjusted; metric and "
-        "equivalence margin {margin} % fixed before the sweep. Valid for random search in the spaces given; {splits}.",
+        "{n} contrast in {metric}, the gain after tuning with a third of the trials, with an interval {units}; Holm "
+        "and Benjamini-Hochberg adjusted; metric and equivalence margin {margin} % fixed before the sweep. Valid for "
+        "random search in the spaces given.",
+        "{n} contrasts in {metric}, each the gain after tuning with a third of the trials, with intervals {units}; "
+        "Holm and Benjamini-Hochberg adjusted; metric and equivalence margin {margin} % fixed before the sweep. Valid "
+        "for random search in the spaces given.",
         len(judged),
         metric=metric_of_all(table.primary, table),
         margin=f"{100 * table.delta:g}",
-        splits=_splits(judged),
+        units=clauses(list(_units(judged))),
     )
 
 
-def _splits(judged: Sequence[Comparison]) -> str:
-    """Whether the split varies."""
-    varied = sorted({c.over.name for c in judged if c.over is not None})
-    if not varied:
-        return Message("the split does not vary")
-    return Message("the split varies in {datasets}", datasets=series(varied))
+def _units(judged: Sequence[Comparison]) -> Iterator[str]:
+    """What the intervals are over, and how: users and trials, and what varies between repetitions."""
+    varied: dict[Repeated, list[str]] = {kind: [] for kind in Repeated}
+    for c in judged:
+        if c.over is not None and c.over.data not in varied[c.over.kind]:
+            varied[c.over.kind].append(c.over.data)
+    if any(c.over is None or c.over.kind is Repeated.SPLIT for c in judged):
+        yield Message(
+            "over the draw of trials, users and the seed of the default configuration (jackknife of a U-statistic, "
+            "Satterthwaite, Student's t; no normality of single users is assumed)"
+        )
+    if varied[Repeated.SPLIT]:
+        yield Message(
+            "between the split seeds of {datasets} too (their variance divided by their number is added, with the "
+            "least of the degrees of freedom)",
+            datasets=series(sorted(varied[Repeated.SPLIT])),
+        )
+    if varied[Repeated.FOLD]:
+        yield Message(
+            "over the folds of new items of {datasets}, which are the unit there (Student's t with one degree of "
+            "freedom less than there are folds)",
+            datasets=series(sorted(varied[Repeated.FOLD])),
+        )
+    if any(c.over is None for c in judged):
+        yield (
+            Message("the split does not vary")
+            if not any(varied.values())
+            else Message("in other data sets the split does not vary")
+        )
 
 
 def _settings(table: SweepTable) -> tuple[Message, Message]:
@@ -257,7 +279,7 @@ def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Sweep
     limits = Message.counted(
         "Say at least: {n} data set; one feature set per modality and data set; offline metrics only.",
         "Say at least: {n} data sets; one feature set per modality and data set; offline metrics only.",
-        len(table.datasets),
+        len({cell.data or cell.dataset for cell in table.cells.values()}),
     )
     yield item(Message("2 Limitations"), OPEN, limits, TABLE)
     yield item(Message("3 Theory"), NOT_APPLICABLE, Message("There are no theorems."))
@@ -515,6 +537,10 @@ def _guardrails(measured: Sequence[Facts]) -> Answer:
     if not rails:
         alone = Message("Guard-rails were measured for single draws of new items alone, of which none is judged.")
         return Answer(RECSYS, PRICE, OPEN, alone, (f"{paths.CONTRIBUTION}.md",))
+    rails = [(facts, fact) for facts, fact in rails if facts.fairness != FAIL]
+    if not rails:
+        doubted = Message("Guard-rails were measured of models alone whose measurement is not trusted.")
+        return Answer(RECSYS, PRICE, OPEN, doubted, (f"{paths.CONTRIBUTION}.md", FAIRNESS))
     by_word = {word: [pair for pair in rails if pair[1].word == word] for word in Rail}
     broken = [
         Message(
@@ -529,7 +555,8 @@ def _guardrails(measured: Sequence[Facts]) -> Answer:
         "margin": f"{100 * MARGIN:g}",
     }
     reason = Message(
-        "Guard-rails of all contrasts: {counts}. One holds where the loss is below {margin} % at 95 % confidence.",
+        "Guard-rails of all contrasts, as far as they could be measured: {counts}. One holds where the loss is below "
+        "{margin} % at 95 % confidence.",
         **given,
     )
     if broken:

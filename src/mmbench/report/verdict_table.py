@@ -150,8 +150,10 @@ def _judged(disposal: Disposal) -> str:
     return Message("{word}: {why}", word=disposal.word, why=MORE_SEARCH)
 
 
-def _sides(disposal: Disposal) -> Message:
-    """How many cells stand on each side."""
+def _sides(disposal: Disposal) -> Message | None:
+    """How many cells stand on each side; None where repetitions differ in them."""
+    if not disposal.real:
+        return None
     return Message("{a} against {b}", a=len(disposal.real), b=len(disposal.control))
 
 
@@ -390,14 +392,15 @@ TOGETHER = Message(
 
 def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal]) -> list[str]:
     """What has to be said under the verdicts, and the reason of each."""
-    if not compared:
-        line = Message(
-            "no verdict: this sweep holds both conditions of none of the planned contrasts ({contrasts})",
-            contrasts=series([contrast.name for contrast in table.contrasts]) if table.contrasts else "",
-        )
-        return [line, *_free(table, disposals)]
+    none = Message(
+        "no verdict: this sweep holds both conditions of none of the planned contrasts ({contrasts})",
+        contrasts=series([contrast.name for contrast in table.contrasts]) if table.contrasts else "",
+    )
+    if not compared and not disposals:
+        return [none]
     (significant_ones, planned), had = significant(compared), spent_by(table)
     lines: list[str] = [
+        *([] if compared else [none]),
         Message(
             "budget {budget}: at most {trials} and {seeds} of a condition (fairness.md: of each).",
             **effort(table),
@@ -413,23 +416,26 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
             margin=f"{100 * table.delta:g}",
         ),
         *LEGEND,
-        Message.counted(
-            "Significant over the table (BH q below .05, or .05/k at look k): {significant} of {n} planned contrast; "
-            "undecided is never 'no effect'.",
-            "Significant over the table (BH q below .05, or .05/k at look k): {significant} of {n} planned contrasts; "
-            "undecided is never 'no effect'.",
-            planned,
-            significant=significant_ones,
-        ),
     ]
+    if compared:
+        lines.append(
+            Message.counted(
+                "Significant over the table (BH q below .05, or .05/k at look k): {significant} of {n} planned "
+                "contrast; undecided is never 'no effect'.",
+                "Significant over the table (BH q below .05, or .05/k at look k): {significant} of {n} planned "
+                "contrasts; undecided is never 'no effect'.",
+                planned,
+                significant=significant_ones,
+            )
+        )
     absent = [c.name for c in table.contrasts if c.name not in {comparison.contrast for comparison in compared}]
-    if absent:
+    if compared and absent:
         lines.append(
             Message("Planned, but not both conditions are in this sweep: {contrasts}.", contrasts=series(absent))
         )
     if had.searched and had.trials[0] <= MIN_TRIALS:
         lines.append(Message("At most {n} trials, as those of budget small, are exploratory.", n=MIN_TRIALS))
-    if any(c.over for c in compared):
+    if any(c.over for c in compared) or any(d.over for d in disposals):
         lines.append(TOGETHER)
     lines += floor_lines(table, [table.primary])
     if any(c.target == "harmonic" for c in compared):
@@ -489,7 +495,8 @@ LEGEND = (
 DISPOSAL_LEGEND = Message(
     "free disposal of a modality: the best of all real conditions, picked on validation, over the best of the same "
     "ones with the modality shuffled; conditions without it stand on both sides, one whose control was not run on "
-    "neither. For one model 'worse' means that it cannot ignore what does not help."
+    "neither. For one model 'worse' means that it cannot ignore what does not help. Where no control was run at all, "
+    "the best of all real conditions over the best of those without the modality: more search on one side, no word."
 )
 
 
@@ -511,5 +518,5 @@ def _free(table: SweepTable, disposals: Sequence[Disposal]) -> list[str]:
     for d in disposals:
         lines.append(Message("{name}: {said}", name=d.name, said=disposal_verdict(d, table.primary)))
         lines += [Message("{name}, {said}", name=d.name, said=earlier_verdict(look)) for look in d.earlier]
-    sided = [d for d in disposals if not d.pending]
+    sided = [d for d in disposals if d.real]
     return [*lines, *(Message("{name}: {said}", name=d.name, said=disposal_cells(d)) for d in sided)]
