@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmbench.data.features import ItemFeature
 from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData, make_recdata
@@ -192,22 +191,31 @@ def test_popularity_is_recorded_beside_every_score(fitted: Fit, scripted: Any) -
     assert (good.stalled, bad.stalled) == (False, True)
 
 
-def test_among_new_items_a_training_with_content_is_to_exceed_their_exact_floor(
+def test_among_new_items_a_training_that_reads_content_is_to_exceed_their_exact_floor(
     block_world: BlockWorld, scripted: Any
 ) -> None:
-    """Half of the items are new, so that popularity says nothing; a model without content cannot be anywhere else."""
+    """Half of the items are new, so that popularity says nothing.
+
+    Without content of their own, shuffled or left out, they cannot be ranked above it but by luck.
+    """
     pool = np.arange(36) >= 18
     train = block_world.train.select(~pool[block_world.train.items])
     rows = block_world.heldout.select(pool[block_world.heldout.items])
     part = HeldOut(rows, pool, ~pool)
     rule = StoppingRule(patience_steps=1, min_steps=0, max_steps=52)
 
-    def course(quality: float, features: dict[str, ItemFeature]) -> Course:
-        settings = TrainingSettings(stopping=rule, batch_size=64, lr=0.02)
-        build, data = scripted([quality] * 7), make_recdata(train, features)
-        return fit(build, data, train, rows, settings, 0, new_valid=part, target="cold").course
+    def course(quality: float, *, informed: bool = True, alike: bool = False) -> Course:
+        def build(data: RecData) -> Scripted:
+            model = scripted([quality] * 7)(data)
+            if alike:  # as a model whose weight of content is 0
+                model.truth, model.noise = torch.zeros_like(model.truth), torch.zeros_like(model.noise)
+            return model
 
-    good, bad, blind = course(0.9, block_world.features), course(-0.9, block_world.features), course(-0.9, {})
+        settings, data = TrainingSettings(stopping=rule, batch_size=64, lr=0.02), make_recdata(train, {})
+        given = {"new_valid": part, "target": "cold", "informed": informed}
+        return fit(build, data, train, rows, settings, 0, **given).course
+
+    good, bad = course(0.9), course(-0.9)
     relevant = np.bincount(rows.users)
     relevant = relevant[relevant > 0]
     gains = np.cumsum(1 / np.log2(np.arange(2, 22)))
@@ -215,8 +223,9 @@ def test_among_new_items_a_training_with_content_is_to_exceed_their_exact_floor(
     assert good.popularity == bad.popularity == pytest.approx(expected, rel=1e-12)
     assert good.best > expected > bad.best
     assert (good.stalled, bad.stalled) == (False, True)
-    assert (bad.stop_reason, blind.stop_reason) == ("patience", "patience")
-    assert (blind.popularity, blind.stalled) == (None, False)
+    for blind in (course(-0.9, informed=False), course(0.9, alike=True)):
+        assert (bad.stop_reason, blind.stop_reason) == ("patience", "patience")
+        assert (blind.popularity, blind.stalled) == (None, False)
 
 
 def test_the_best_state_is_restored(fitted: Fit, scripted: Any, block_world: BlockWorld) -> None:

@@ -101,7 +101,7 @@ class _Again:
         data = make_recdata(task.train, features)
         model = rebuild(build, data, state, settings, training.seed, graph_dir=self.graph_dir)
         yield from same(file, "n_parameters", training.n_parameters, sum(p.numel() for p in model.parameters()))
-        compared = baseline(self.validation, self.popularity, reads_content=bool(features))
+        compared = baseline(self.validation, self.popularity, model, informed=task.informed)
         yield from same(file, "course.popularity", training.course.popularity, compared)
         closed = training.course.stop_reason == CLOSED_FORM
         if closed is bool(state):

@@ -114,6 +114,14 @@ class Evaluator:
         """
         return per_user(self.rank(model).pairs, metric)
 
+    def tells_apart(self, model: Scorer) -> bool:
+        """Whether any two candidates of any user have different scores."""
+        with torch.no_grad():
+            return any(
+                self._block(model.score(self._user_index[begin:end]), begin, end).varies()
+                for begin, end in self._blocks()
+            )
+
     def to(self, device: torch.device) -> Evaluator:
         """The same evaluator for scores that live on ``device``."""
         moved = copy.copy(self)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -91,6 +91,7 @@ def fit(
     new_valid: HeldOut | None = None,
     target: str = "",
     common_lists: bool = True,
+    informed: bool = True,
 ) -> Fitted:
     """Train one model from one seed and return it in its best validation state.
 
@@ -109,6 +110,7 @@ def fit(
         new_valid: the whole of validation with its new items; None where there are none.
         target: what tuning aims at; empty to rank validation among all items.
         common_lists: whether validation chooses the offset of lists that hold new items and others too.
+        informed: whether items have content of their own, so that it can tell new ones apart.
 
     Raises:
         DegenerateScores: if the loss or the scores are NaN or infinite, or the scores are constant.
@@ -141,11 +143,12 @@ def fit(
             state = as_stored({name: value.cpu().numpy() for name, value in model.state_dict().items()})
             model = rebuild(build, data, state, settings, seed, graph_dir=graph_dir, translator=translator)
             ranked = time.perf_counter()
-            per_user = loop.validation_scores(evaluator.to(settings.device), model)
+            evaluator = evaluator.to(settings.device)
+            per_user = loop.validation_scores(evaluator, model)
             cost.ranking_seconds += time.perf_counter() - ranked
         else:
             raise Refusal("{model} must derive from FactorModel or ClosedForm", model=type(model).__name__)
-    course.popularity = baseline(evaluator, validation.popularity, reads_content=bool(data.features))
+    course.popularity = baseline(evaluator, validation.popularity, model, informed=informed)
     course.validated = float(per_user.mean())
     if isinstance(model, FactorModel) and len(model.unseen if model.unseen is not None else ()) and model.item_tables():
         course.cold_rows = "zero"
@@ -230,20 +233,25 @@ def popularity_score(evaluator: Evaluator | CommonLists, data: RecData) -> float
         return None
 
 
-def ranks_new_items(evaluator: Evaluator | CommonLists) -> bool:
+def ranks_new_items(evaluator: Evaluator | CommonLists) -> TypeGuard[Evaluator]:
     """Whether it ranks new items among themselves, where nothing but content can tell one from another."""
     return isinstance(evaluator, Evaluator) and evaluator.ties_rank
 
 
-def baseline(evaluator: Evaluator | CommonLists, popularity: float | None, *, reads_content: bool) -> float | None:
-    """What a training is to exceed; None where it cannot: it ranks new items without content.
+def baseline(
+    evaluator: Evaluator | CommonLists, popularity: float | None, model: Recommender, *, informed: bool
+) -> float | None:
+    """What a training is to exceed; None where only luck could: nothing that it reads tells new items apart.
 
     Args:
         evaluator: of validation.
         popularity: see :func:`popularity_score`.
-        reads_content: whether the model sees any content of items.
+        model: what was trained; one that leaves all content out scores new items alike.
+        informed: as :func:`fit` takes it.
     """
-    return None if ranks_new_items(evaluator) and not reads_content else popularity
+    if ranks_new_items(evaluator) and not (informed and evaluator.tells_apart(model)):
+        return None
+    return popularity
 
 
 def evaluator_of_validation(

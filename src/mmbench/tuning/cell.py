@@ -90,6 +90,11 @@ class CellTask:
         """Seed of a training: the same for all conditions, and another one in every draw."""
         return unit.seed + SEEDS_PER_DRAW * self.draw
 
+    @property
+    def informed(self) -> bool:
+        """Whether its condition leaves any content with the items that it is of."""
+        return any(self.condition.state(name) == "real" for name in self.features)
+
     def lists_new_items(self, stage: Stage) -> bool:
         """Whether a training ranks lists that hold new items and others, whose offset validation chooses.
 

@@ -235,6 +235,7 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
                     new_valid=task.new_valid,
                     target=task.target,
                     common_lists=task.lists_new_items(unit.stage),
+                    informed=task.informed,
                 )
             )
         except Exception as error:
