@@ -71,7 +71,7 @@ def test_the_decision_is_in_it_once_there_is_one(sweep: Path) -> None:
     assert decision["gain_level"] == 0.95
     assert "10 of its 30 trials" in decision["measured"]
     assert decision["breakeven"] == pytest.approx(0.08)
-    assert decision["sentence"].startswith("Even in the favourable case")
+    assert decision["sentence"].startswith("Even at the upper end of its range")
     files.write_document(file, {**made, "rule": 0})
     assert read_summary(read_sweep(sweep)).decision == {}
 

@@ -326,7 +326,8 @@ CLAIMS = [
         ),
     ),
     claim(
-        "Even in the favourable case ({hi}), images would earn less than they cost: {need} is needed to pay.",
+        "Even at the upper end of its range ({hi}) the gain would not pay at the likely values of the business: {need} "
+        "is needed.",
         lambda s: (
             s.n["hi"] < s.n["need"]
             and near(s.n["hi"], s.e.gain.at(0.95).hi)
@@ -516,7 +517,12 @@ CLAIMS = [
         lambda s: likely_npv(s.s.economics, s.e.ratio, {"cost.image": 0.0}) <= 0,
     ),
     claim("No image has to be bought.", lambda s: costs(s.s.economics.likely)["images"] == (0.0, 0.0)),
-    claim("The one-off cost would come back after {years} years.", lambda s: _payback(s), years="n"),
+    claim(
+        "Without discounting, the one-off cost would come back after {years} years, at the likely values of everything "
+        "else.",
+        lambda s: _payback(s),
+        years="n",
+    ),
     claim(
         "With the measured gain the one-off cost would not come back.",
         lambda s: s.e.ratio * s.s.economics.likely["transfer"] * 1e6 <= totals(costs(s.s.economics.likely))[1],
@@ -850,8 +856,8 @@ def test_a_later_look_names_the_level_that_the_word_has() -> None:
     assert decided.action is Action.NO_GO
     s = Speaker.of("en", no_go, economics(), decided)
     assert s.sentence() == (
-        "Even in the favourable case (+7.4%), images would earn less than they cost: 8.0% is needed to pay. This is "
-        "judged by the 95 % range, however often the test results had been looked at before."
+        "Even at the upper end of its range (+7.4%) the gain would not pay at the likely values of the business: 8.0% "
+        "is needed. This is judged by the 95 % range, however often the test results had been looked at before."
     )
     assert s.range() == "Gain +2.0%, range −3.9% to +8.2% at 97.5 %; break-even line 8.0%."
 
@@ -918,7 +924,7 @@ def test_a_number_does_not_look_like_what_it_is_not() -> None:
         (
             evidence(0.0231, 0.028),
             economics(),
-            "favourable case (+7.95%), images would earn less than they cost: 8.00%",
+            "its range (+7.95%) the gain would not pay at the likely values of the business: 8.00% is needed",
         ),
         (evidence(0.0802, 0.028), economics(), "Gain +8.02%, range +2.7% to +13.7%; break-even line 8.00%."),
         (evidence(0.0802, 0.028), economics(), "A gain of +8.00% instead of the measured +8.02%."),
@@ -930,7 +936,7 @@ def test_a_number_does_not_look_like_what_it_is_not() -> None:
     s = Speaker.of("en", missed, economics(), decide(missed, economics(), 4000))
     found = {gate.name: s.gate(gate)["found"] for gate in s.decision.gates}
     assert found["G5"] == "Only 79.7% of what is shown has an image; 80.0% is needed."
-    assert "(0.02004, chance 0.02000)" in found["G8"]
+    assert "(0.02004; up to 0.02000 counts as chance)" in found["G8"]
     barely = promising(evidence(0.0, 0.027), BREAKEVEN_OF_PART + 0.00007)
     s = Speaker.of("en", barely, economics(), decide(barely, economics(), 4000))
     assert "the gain would be +6.45%, and 6.44% would pay" in s.sentence()

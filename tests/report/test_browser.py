@@ -94,7 +94,7 @@ def test_titles_are_text(browser: Any, shop: tuple[SweepTable, Read]) -> None:
 #: What the first sheet of a printed decision says: head, gain, cost and value, in either language.
 SHEET = {
     "en": ("What you would gain", "What it costs", "What it is worth", "Which input moves the result most"),
-    "ja": ("どれだけ良くなるか", "いくらかかるか", "損益の見込み", "どの前提が結論を左右するか"),
+    "ja": ("どれだけ良くなるか", "いくらかかるか", "損益の見込み", "どの項目が損益を最も大きく動かすか"),
 }
 #: What stands on the pages after it.
 ANNEX = {"en": "Where the images help", "ja": "画像はどこで効くか"}

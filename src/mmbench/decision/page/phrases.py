@@ -124,11 +124,11 @@ BARRED = {
     ),
     Why.BARRED_GO: Template(
         "Unclear: as measured it would pay for itself within {years} years in {n} of 100 calculated cases, but a "
-        "check is missing."
+        "check that this answer needs has not been passed."
     ),
     Why.BARRED_NO_GO: Template(
         "Unclear: as measured it would pay for itself within {years} years in {n} of 100 calculated cases, but a check "
-        "that this conclusion needs is missing."
+        "that this conclusion needs has not been passed."
     ),
 }
 TO_PAY = {
@@ -142,10 +142,10 @@ TO_PAY = {
 }
 NOT_TO_PAY = TO_PAY | {
     Confidence.VERY_LIKELY: Template(
-        "Very likely not to pay: only in {n} of 100 calculated cases would it pay for itself within {years} years."
+        "Very likely not to pay: it would pay for itself within {years} years in {n} of 100 calculated cases."
     ),
     Confidence.LIKELY: Template(
-        "Likely not to pay: only in {n} of 100 calculated cases would it pay for itself within {years} years."
+        "Likely not to pay: it would pay for itself within {years} years in {n} of 100 calculated cases."
     ),
 }
 TAX = {"excluded": Message("All amounts exclude tax."), "included": Message("All amounts include tax.")}
@@ -233,9 +233,12 @@ ANSWERS = {
         Status.UNKNOWN: Template("Without a range it is not known how often a gain at break-even would be seen."),
     },
     "G8": {
-        Status.PASS: Template("What only images tell about purchases ({value}) is within chance ({limit})."),
+        Status.PASS: Template(
+            "What only images tell about purchases ({value}) is no more than what counts as chance ({limit})."
+        ),
         Status.FAIL: Template(
-            "Images tell something about purchases ({value}, chance {limit}); that information may not be used yet."
+            "Images tell something about purchases ({value}; up to {limit} counts as chance); that information may not "
+            "be used yet."
         ),
         Status.UNKNOWN: Template("The signal in the images was not measured."),
     },

@@ -252,11 +252,17 @@ def _payback(speaker: Speaker) -> str:
     if flip.payback is None:
         return speaker(Message("With the measured gain the one-off cost would not come back."))
     years = speaker.translator.number(flip.payback, digits_shown(flip.payback, 1))
-    return speaker(Message("The one-off cost would come back after {years} years.", years=years))
+    return speaker(
+        Message(
+            "Without discounting, the one-off cost would come back after {years} years, at the likely values of "
+            "everything else.",
+            years=years,
+        )
+    )
 
 
 def _flips(speaker: Speaker) -> list[str]:
-    """What would change the answer."""
+    """Where it would just break even, one input at a time."""
     flip, gain, now = speaker.decision.flip, speaker.evidence.ratio, speaker.economics.likely
     if flip is None or gain is None or not speaker.decision.trusted:
         return [

@@ -163,8 +163,8 @@ class Speaker(GateSpeaker):
         if d.action is Action.NO_GO and self.evidence.gain is not None:
             said = self(
                 Message(
-                    "Even in the favourable case ({hi}), images would earn less than they cost: {need} is needed to "
-                    "pay.",
+                    "Even at the upper end of its range ({hi}) the gain would not pay at the likely values of the "
+                    "business: {need} is needed.",
                     hi=self.gain(self.evidence.gain.at(0.95).hi),
                     need=self.need,
                 )
