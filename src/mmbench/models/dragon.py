@@ -31,9 +31,10 @@ class DRAGON(FactorModel):
     have no edges in the graph of that modality; without any modality there is one tower whose items start from a
     learned table, and no item graph.
 
-    ``as_reference`` differs from the default in three ways: lists of users shorter than k are filled up by random
-    repetition in every epoch of training, two weights per user are penalised even if one modality leaves them unused,
-    and a modality whose share of the item graph is 0 keeps its tower.
+    ``as_reference`` differs from the default in four ways: items without an interaction are neighbours in the item
+    graph like any other, lists of users shorter than k are filled up by random repetition in every epoch of training,
+    two weights per user are penalised even if one modality leaves them unused, and a modality whose share of the item
+    graph is 0 keeps its tower.
 
     Args:
         data: training data.

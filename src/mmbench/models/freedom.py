@@ -29,8 +29,9 @@ class FREEDOM(FactorModel):
     :math:`c\,\lambda`, ranks the projected features. Items without content have no edges in the graph of that modality;
     without any modality the model is LightGCN on the pruned graph.
 
-    By default raw features are frozen and only their projections are trained. ``as_reference`` trains them too, and
-    keeps the other terms of a modality whose share of the graph is 0.
+    By default raw features are frozen and only their projections are trained. ``as_reference`` trains them too, keeps
+    the other terms of a modality whose share of the graph is 0, and lets items without an interaction be neighbours in
+    the item graph like any other.
 
     Args:
         data: training data.

@@ -38,8 +38,9 @@ class LATTICE(FactorModel):
     see it as a constant. :math:`\bar e` comes from the backbone. Items without content have no edges in the graphs of
     that modality; without any modality the item graph vanishes and the model is its backbone.
 
-    ``as_reference`` differs from the default in two ways: the raw features are trained too, and the regulariser is
-    divided by the nominal ``train_batch_size`` instead of the length of the batch.
+    ``as_reference`` differs from the default in three ways: the raw features are trained too, the regulariser is
+    divided by the nominal ``train_batch_size`` instead of the length of the batch, and items without an interaction are
+    neighbours in item graphs like any other.
 
     Args:
         data: training data.

@@ -43,8 +43,8 @@ class LGMRec(FactorModel):
     :math:`\lambda_c\,c\,a_m a_n`; with one modality there is nothing to contrast, and without any the model is its
     backbone. Raw features are frozen.
 
-    ``as_reference`` differs from the default in one way: it draws Gumbel noise in evaluation too, so that its scores
-    are random.
+    ``as_reference`` differs from the default in two ways: it draws Gumbel noise in evaluation too, so that its scores
+    are random, and items without an interaction send over hyperedges like any other.
 
     Args:
         data: training data.

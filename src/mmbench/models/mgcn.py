@@ -32,8 +32,9 @@ class MGCN(PurifiedViews):
     P nor the attention exists; without any the model is LightGCN. Items without content are isolated in the graph of
     that modality.
 
-    ``as_reference`` differs from the default in two ways: the raw features are trained too, and the regulariser is
-    divided by the nominal ``train_batch_size`` instead of the length of the batch.
+    ``as_reference`` differs from the default in three ways: the raw features are trained too, the regulariser is
+    divided by the nominal ``train_batch_size`` instead of the length of the batch, and items without an interaction are
+    neighbours in item graphs like any other.
 
     Args:
         data: training data.

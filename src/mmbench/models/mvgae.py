@@ -43,9 +43,10 @@ class MVGAE(FactorModel):
     Scores are inner products of :math:`\sigma(\mu)` of the fused Gaussian. An absent modality has neither encoder nor
     loss term; without any the fused Gaussian is that of the table.
 
-    ``as_reference`` differs from the default in four ways: items are read from the rows of users (indices without the
+    ``as_reference`` differs from the default in five ways: items are read from the rows of users (indices without the
     offset), a positive is compared with the hardest negative of the whole batch, inner products pass another sigmoid
-    before their difference, and users' vectors and the item table are random constants.
+    before their difference, users' vectors and the item table are random constants, and items without an interaction
+    count in the divergence.
 
     Args:
         data: training data.

@@ -50,8 +50,9 @@ class PGL(FactorModel):
     a learned item table of the same width, scaled to length one too, takes their place and there is no item graph.
     Items without content have no edges in the graph of that modality.
 
-    By default raw features are frozen and only their projections are trained. ``as_reference`` trains them too, and
-    keeps the vectors of a modality whose share of the item graph is 0.
+    By default raw features are frozen and only their projections are trained. ``as_reference`` trains them too, keeps
+    the vectors of a modality whose share of the item graph is 0, and lets items without an interaction be neighbours in
+    the item graph like any other.
 
     Args:
         data: training data.
