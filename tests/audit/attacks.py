@@ -277,9 +277,30 @@ def _(forger: Forger) -> None:
     for choice in folder.rglob(paths.choice_file(folder).name):
         if forger.read(choice)["n_trials"] > int(record.stem):
             forger.change(choice, ("n_failed",), lambda n: n + 1, keep=False)
-    for seal in folder.rglob(paths.seal_file(folder).name):
-        name = forger.beside(record, paths.RANKS).relative_to(folder).as_posix()
-        forger.change(seal, ("files",), lambda files, name=name: {k: v for k, v in files.items() if k != name}, False)
+    without_ranks(forger, folder, forger.beside(record, paths.RANKS))
+
+
+def without_ranks(forger: Forger, folder: Path, *files: Path) -> list[Path]:
+    """Remove test ranks, and their lines in every seal of a cell; return the seals that had one."""
+    forger.remove(*files)
+    gone, changed = {f"{file.parent.name}/{file.name}" for file in files}, []
+    for file in folder.rglob(paths.seal_file(folder).name):
+        seal = forger.read(file)
+        if gone & seal["files"].keys():
+            forger.write(
+                file, {**seal, "files": {name: held for name, held in seal["files"].items() if name not in gone}}
+            )
+            changed.append(file)
+    return changed
+
+
+@attack("a rival's trial named in the seal among those that rank nothing of test, its test ranks gone")
+def _(forger: Forger) -> None:
+    folder = forger.cell("text")
+    record = unchosen(forger, folder)
+    for seal in without_ranks(forger, folder, forger.beside(record, paths.RANKS)):
+        said = [*forger.read(seal).get("unscored", []), f"trial {int(record.stem)}: all scores are equal"]
+        forger.write(seal, {**forger.read(seal), "unscored": said})
 
 
 def as_failed(forger: Forger, record: Path, reason: str) -> None:

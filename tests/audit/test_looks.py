@@ -23,7 +23,7 @@ from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.store import records
 from mmbench.store.mending import mend
-from mmbench.store.schema import Manifest, Seal, hashed
+from mmbench.store.schema import Manifest, Seal, Stage, hashed
 from tests.audit import levels
 from tests.audit.conftest import SOURCES, run
 from tests.audit.forger import DROPPED, Forger
@@ -273,6 +273,21 @@ def test_a_look_that_was_moved_is_missed(
         assert found(raised) == expected
         forger.rehash()
         assert found(raised) == expected
+
+
+def test_a_trial_that_an_earlier_look_alone_calls_unscored_is_found(raised: Path) -> None:
+    """Its words of then would rest on one trial less."""
+    with Forger(raised) as forger:
+        file = paths.seal_file(paths.look_dir(cell_of(raised), 1))
+        seal = forger.read(file)
+        del seal["files"][paths.training_file(Path(), Stage.TRIAL, 1, paths.RANKS).as_posix()]
+        forger.write(file, {**seal, "unscored": ["trial 1: all scores are equal"]})
+        forger.rehash()
+        assert not found(raised)
+        (finding,) = levels.rescored(raised, SOURCES)
+        assert str(finding).endswith(
+            "trials/001.json: state: it ranks the test split, and a seal says that its scores rank nothing"
+        )
 
 
 def test_a_seal_whose_file_lost_what_it_stands_for_is_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ class LookAudit:
         tested = planned is not None and seal.test_hash == planned.test_hash
         if not (now or tested):
             return  # ranks of other data were there, and have been replaced
-        without = self._without_ranks(seal, by_unit)
+        without = without_ranks(look, by_unit)
         said = {reason.partition(":")[0] for reason in seal.unscored}
         yield from same(sealed_in, "unscored", sorted(said - without.keys()), [])
         place = {stage: look.folder if stage == Stage.FINAL else self.audited.folder for stage in Stage}
@@ -184,20 +184,6 @@ class LookAudit:
         runs = zip(seal.finals, seal.runs, strict=False)
         return {number for number, run in runs if self.audited.was_lost(Unit(Stage.FINAL, number), run)}
 
-    def _without_ranks(self, seal: Seal, by_unit: Mapping[Unit, Training]) -> dict[str, Unit]:
-        """Trials and proposals that rank nothing of test, by what the seal calls them."""
-        tried = {unit: t for unit, t in by_unit.items() if t.succeeded and unit.stage != Stage.FINAL}
-        named = {unscored(training): unit for unit, training in tried.items()}
-        found = {}
-        for name in {reason.partition(":")[0] for reason in seal.unscored}:
-            unit = named.get(name)
-            if unit is None or paths.training_file(Path(), *unit, paths.RANKS).as_posix() in seal.files:
-                # An earlier version called a proposal a trial, too.
-                unit = named.get(name.replace("trial", "proposal"), unit)
-            if unit is not None:
-                found[name] = unit
-        return found
-
     def _ranks(self, file: Path, frame: Mapping[str, NDArray[Any]], test_hash: str) -> Said:
         """Ranks of the whole test split, or, without its hash, of what other candidates rank of it."""
         planned, ranks = self.audited.data_print, frame["rank"]
@@ -221,6 +207,21 @@ class LookAudit:
 def _took_part(unit: Unit, trials: int) -> bool:
     """Whether a training was among those that a look with so many random trials chose from."""
     return unit.stage == Stage.PROPOSAL or (unit.stage == Stage.TRIAL and unit.number < trials)
+
+
+def without_ranks(look: Look, by_unit: Mapping[Unit, Training]) -> dict[str, Unit]:
+    """Trials and proposals of a look that rank nothing of test by its seal, by what the seal calls them."""
+    tried = {unit: t for unit, t in by_unit.items() if t.succeeded and _took_part(unit, look.trials)}
+    named = {unscored(training): unit for unit, training in tried.items()}
+    found = {}
+    for name in {reason.partition(":")[0] for reason in look.seal.unscored}:
+        unit = named.get(name)
+        if unit is None or paths.training_file(Path(), *unit, paths.RANKS).as_posix() in look.seal.files:
+            # An earlier version called a proposal a trial, too.
+            unit = named.get(name.replace("trial", "proposal"), unit)
+        if unit is not None:
+            found[name] = unit
+    return found
 
 
 def _lists(file: Path, columns: Mapping[str, NDArray[Any]], ranks: Mapping[str, NDArray[Any]]) -> Said:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from mmbench import fingerprint, paths
 from mmbench.audit.findings import Doubt, Said, same
+from mmbench.audit.look_consistency import without_ranks
 from mmbench.audit.recorded import Recorded
 from mmbench.data.conditions import control_statistics
 from mmbench.data.recdata import make_recdata
@@ -67,6 +68,7 @@ class _Again:
     Attributes:
         ranks: whether every training so far has a result that ranks the test split.
         sealed: files of test ranks that an opening of the test split has sealed.
+        unscored: trials and proposals of which an opening of this test split says that they rank nothing of it.
     """
 
     def __init__(self, recorded: Recorded, graph_dir: Path) -> None:
@@ -78,6 +80,13 @@ class _Again:
         folder = recorded.store.folder
         looks = read_looks(folder) if paths.choice_file(folder).exists() else []
         self.sealed = {file for look in looks for file in look.files()}
+        tried = {training.unit: training for _, training in recorded.trainings() if training.stage != Stage.FINAL}
+        self.unscored = {
+            unit
+            for look in looks
+            if look.seal.test_hash == recorded.split.test_fingerprint
+            for unit in without_ranks(look, tried).values()
+        }
         self.ranks = True
 
     def training(self, store: CellStore, training: Training) -> Said:
@@ -127,6 +136,8 @@ class _Again:
             if self.seal is not None and names.isdisjoint(_said_of(self.seal, str(error))):
                 yield file, "state", Message("its scores rank nothing: {error}", error=error)
             return
+        if unit in self.unscored:
+            yield file, "state", Message("it ranks the test split, and a seal says that its scores rank nothing")
         if self.seal is None:
             return
         expected = {
