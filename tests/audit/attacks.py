@@ -198,6 +198,12 @@ def _(forger: Forger) -> None:
         forger.frame(file, scaled(2))
 
 
+@attack("ranks of the reliance test gone, from the seals too")
+def _(forger: Forger) -> None:
+    folder = forger.cell("fused")
+    assert without_ranks(forger, folder, *forger.tables(paths.shuffled_ranks("image"), folder))
+
+
 @attack("the half of the users on which fused loses dropped from all cells")
 def _(forger: Forger) -> None:
     for file in forger.tables(paths.RANKS):

@@ -42,7 +42,7 @@ from mmbench.training.fit import Fitted
 from mmbench.tuning import study
 from mmbench.tuning.cell import CellTask
 from tests.audit import levels
-from tests.audit.attacks import ATTACKS
+from tests.audit.attacks import ATTACKS, without_ranks
 from tests.audit.conftest import SOURCES, run
 from tests.audit.every_model import MODELS, WORLDS, audited, swept
 from tests.audit.forger import DROPPED, Forger
@@ -83,6 +83,14 @@ def test_a_sweep_of_new_items_passes(target: str, tmp_path: Path) -> None:
         forger.rehash()
         found = [finding.field for finding in consistency.check(sweep)]
         assert found == ["config.tuning"]
+    with Forger(sweep) as forger:
+        (cell,) = forger.cells()
+        among = paths.final_file(cell, 1, paths.ranks_among("warm"))
+        assert without_ranks(forger, cell, among)
+        forger.rehash()
+        assert not consistency.check(sweep)
+        (missing,) = map(str, levels.rescored(sweep, SOURCES))
+        assert missing == f"{among.relative_to(sweep)}: file: it is missing"
 
 
 @pytest.mark.thorough

@@ -145,9 +145,11 @@ class _Again:
             for ending, ranking in rankings.items()
             for name, frame in ranking_frames(ranking, ending).items()
         }
+        opened = store.training_file(unit, paths.RANKS) in self.sealed
         for ending, frame in expected.items():
             ranked = store.training_file(unit, ending)
-            if ranked in self.sealed or ranked.exists():  # what was trained since waits for the next opening
+            # What was trained since waits for the next opening, and so do all of its files.
+            if opened or ranked in self.sealed or ranked.exists():
                 yield from _table(store, training, ending, frame)
         for modality in paths.shuffled_modalities(store.folder, unit.number) if unit.stage == Stage.FINAL else ():
             if (ending := paths.shuffled_ranks(modality)) not in expected:
