@@ -25,7 +25,9 @@ from mmbench.decision.record import holds
 from mmbench.messages import Refusal
 from mmbench.report import archive as archive_module
 from mmbench.report.archive import pack, verify
+from mmbench.report.contribution_facts import ON_DATA
 from mmbench.report.write import write_report
+from mmbench.scheduling.trust import NOTHING
 from mmbench.store import records
 from mmbench.store.schema import Manifest, hashed
 from tests.audit.conftest import run
@@ -433,16 +435,50 @@ def test_what_a_data_set_tells_is_not_checked_without_it(shop_sweep: Path, tmp_p
     found = {finding.file for finding in verify(bad, tmp_path / "bad", holds) if finding.same is False}
     assert found == {"contribution.md", "submission.md", "submission.tex"}
 
+    def as_if_without(files: dict[str, bytes]) -> None:
+        rows = files["report/contribution.csv"].decode().splitlines(keepends=True)
+        kept = [row for row in rows if not any(f",{measure}," in row.replace('"', "") for measure in ON_DATA)]
+        assert len(kept) < len(rows)
+        files["report/contribution.csv"] = "".join(kept).encode()
+        with_prose(files)
+
+    bad = changed(tmp_path / "s.zip", tmp_path / "stripped.zip", as_if_without, honest=False)
+    for folder, trust, differs in (
+        ("stripped", vouched(shop_sweep), {"contribution.csv", "contribution.md", "contribution.ja.md"}),
+        ("stripped without", NOTHING, {"contribution.md", "contribution.ja.md"}),
+    ):
+        found = {finding.file for finding in verify(bad, tmp_path / folder, holds, trust) if finding.same is False}
+        assert found == differs
+
+
+def with_prose(files: dict[str, bytes]) -> None:
+    """Claims below the titles of the contributions."""
+    for name in ("contribution.md", "contribution.ja.md"):
+        title, rest = files[f"report/{name}"].split(b"\n", 1)
+        files[f"report/{name}"] = title + b"\n\nImages raise NDCG@20 by 40 % for every model.\n" + rest
+
+
+def test_prose_that_was_added_to_the_contributions_is_found(archive: Path, tmp_path: Path) -> None:
+    """Also where their data set is not here."""
+    assert "not measured: slices, list measures and guard-rails: " in read(archive, "contribution.md")
+    bad = changed(archive, tmp_path / "s.zip", with_prose, honest=False)
+    found = {finding.file for finding in verify(bad, tmp_path / "out", holds) if finding.same is False}
+    assert found == {"contribution.md", "contribution.ja.md"}
+
 
 @pytest.mark.thorough
 def test_contributions_with_what_a_data_set_tells_are_compared_whole(tmp_path: Path) -> None:
     """Also where the archive has another number of rows."""
     packed, again = tmp_path / "packed.csv", tmp_path / "again.csv"
-    again.write_text("measure,value\nM1 value,1\nM4 price,2\nM4 price,3\n")
-    packed.write_text("measure,value\nM1 value,1\nM4 price,9\n")
-    assert archive_module._contribution(packed, again).same is False
-    again.write_text("measure,value\nM1 value,1\n")
-    assert archive_module._contribution(packed, again).same is True
+    header, value, coverage = "dataset,model,measure,value\n", "d,m,M1 value,1\n", "d,m,beyond accuracy,"
+    again.write_text(f"{header}{value}{coverage}2\n{coverage}3\n")
+    for rows in (f"{coverage}9\n", ""):
+        packed.write_text(f"{header}{value}{rows}")
+        assert archive_module._contribution(packed, again, set()).same is False
+    packed.write_text(f"{header}{value}{coverage}9\n")
+    again.write_text(f"{header}{value}")
+    assert archive_module._contribution(packed, again, {("d", "m")}).same is True
+    assert archive_module._contribution(packed, again, {("d", "n")}).same is False
 
 
 def read(archive: Path, name: str) -> str:

@@ -22,7 +22,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -36,7 +36,10 @@ from mmbench.audit.further_tries import read_tries
 from mmbench.messages import LANGUAGES, Message, Refusal, Translator, conjoined
 from mmbench.messages.refused import reason
 from mmbench.report import figures, index
+from mmbench.report.contribution_facts import ON_DATA, UNREAD
 from mmbench.report.draws import read_draws
+from mmbench.report.facts import NAME, NOT_MEASURED, TITLE
+from mmbench.report.layout import ENGLISH, md
 from mmbench.report.reading import check_sweep
 from mmbench.report.submission import PRICE
 from mmbench.report.templating import language_of
@@ -68,7 +71,7 @@ FROM_ELSEWHERE = {
 }
 WRITTEN = {f"{paths.INDEX}.html", *FROM_ELSEWHERE, *itertools.chain(*index.FILES.values())}
 CONTRIBUTION, DECISION = f"{paths.CONTRIBUTION}.csv", f"{paths.DECISION}.json"
-#: Reports beside the contributions that say something that a data set tells.
+#: Reports beside the contributions that say something that a data set tells, by their names in English.
 WITH_DATA = (f"{paths.CONTRIBUTION}.md", f"{paths.SUBMISSION}.md", f"{paths.SUBMISSION}.tex")
 #: Each page of a decision, whatever its language and name, and the one that is packed in its place.
 PAGES = {
@@ -76,16 +79,8 @@ PAGES = {
     for lang in LANGUAGES
     for asked in (lang, "")
 }
-#: Rows of the contribution report that need no data set.
-WITHOUT_DATA = (
-    "M1 value",
-    "M2 hits",
-    "M2 hits beyond the noise floor",
-    "M3 overlap and headroom",
-    "M7 new items",
-    "reliance",
-)
-MEASURE = "measure"
+#: Columns of the contribution report that say what a row is about.
+MEASURE, ABOUT = "measure", ("dataset", "model")
 #: What draws.
 DRAWN_BY = ("matplotlib", "numpy")
 #: What a check of a file says.
@@ -107,6 +102,8 @@ ENCRYPTED, COMPRESSIONS = 0x1, (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 #: Where the packed report lies while the records are reported again; no member has such a name.
 PACKED = ".packed"
 TOLERANCE = 1e-9
+#: Data sets, each with a model.
+Models = Set[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -450,8 +447,9 @@ def verify(
         if paths.in_english(file.name) in FROM_ELSEWHERE and file.is_file():
             report.mkdir(exist_ok=True)
             shutil.copyfile(file, report / file.name)
-    write_report(folder, trust=trust, audited=False, lang=language_of(packed))
-    findings += _reports(packed, report, alike=_draws_alike(folder))
+    table = write_report(folder, trust=trust, audited=False, lang=language_of(packed))
+    unread = _unread(report, {(dataset, model) for dataset, model, _ in table.cells})
+    findings += _reports(packed, report, unread, alike=_draws_alike(folder))
     if (packed / DECISION).is_file():
         record = files.read_document(packed / DECISION)
         findings.append(Finding(DECISION, holds(record), Message("decided again")))
@@ -471,12 +469,13 @@ def _draws_alike(folder: Path) -> bool:
     return same and all(there.get(name) == here[name] for name in ("python", "machine"))
 
 
-def _reports(packed: Path, again: Path, *, alike: bool) -> Iterator[Finding]:
+def _reports(packed: Path, again: Path, unread: Models, *, alike: bool) -> Iterator[Finding]:
     """Every file of a report against what the records give.
 
     Args:
         packed: the folder of the report in the archive.
         again: the folder of the report that the records give.
+        unread: data sets that are not here, each with a model.
         alike: whether drawings have to come out letter by letter.
     """
     files_of = ((file, folder) for folder in (packed, again) for file in folder.rglob("*") if file.is_file())
@@ -490,13 +489,13 @@ def _reports(packed: Path, again: Path, *, alike: bool) -> Iterator[Finding]:
         elif not (again / name).is_file():
             yield Finding(name, False, NOT_WRITTEN)
         elif name == CONTRIBUTION:
-            yield _contribution(own, again / name)
+            yield _contribution(own, again / name, unread)
         elif name.endswith(".csv"):
             yield Finding(name, _same(own, again / name), EVERY_NUMBER)
         elif filecmp.cmp(own, again / name, shallow=False):
             yield Finding(name, True, LETTERS)
-        elif english in WITH_DATA and not all(_with_data(folder / CONTRIBUTION) for folder in (again, packed)):
-            same = _lines_without_data(own, again / name)
+        elif unread and english in WITH_DATA:
+            same = _same_without_data(own, again / name, unread)
             yield Finding(name, None if same else False, WITHOUT_DATA_SET)
         elif name.endswith((".svg", ".png")):
             yield Finding(name, False if alike else None, LETTERS if alike else OTHER_DRAWING)
@@ -507,57 +506,86 @@ def _reports(packed: Path, again: Path, *, alike: bool) -> Iterator[Finding]:
             yield Finding(name, False, LETTERS)
 
 
-def _contribution(packed: Path, again: Path) -> Finding:
-    """Rows that need no data set always, all rows where the data set is there."""
-    lengths = {sum(1 for _ in _rows(file)) for file in (packed, again)}
-    if len(lengths) == 1 or (_with_data(packed) and _with_data(again)):
+def _unread(again: Path, models: Models) -> Models:
+    """Those models whose data set could not be read here, by the contributions that were computed again."""
+    lines = (again / f"{paths.CONTRIBUTION}.md").read_text(encoding="utf-8").splitlines()
+    return {
+        (dataset, model)
+        for dataset, model in models
+        if any(line.startswith(_not_measured(dataset, model, Message(UNREAD, reason=""))) for line in lines)
+    }
+
+
+def _not_measured(dataset: str, model: str, line: str, say: Translator = ENGLISH) -> str:
+    """How a note of the contributions begins."""
+    return f"- {md(say(Message(NOT_MEASURED, name=Message(NAME, dataset=dataset, model=model), line=line)))}"
+
+
+def _contribution(packed: Path, again: Path, unread: Models) -> Finding:
+    """Every row; of a data set that is not here those that need none."""
+    if not unread or filecmp.cmp(packed, again, shallow=False):
         return Finding(CONTRIBUTION, _same(packed, again), EVERY_NUMBER)
-    same = _same(packed, again, kept=WITHOUT_DATA)
+    same = _same(packed, again, unread)
     return Finding(CONTRIBUTION, same, Message("numbers that need no data set, which is not here"))
 
 
-def _with_data(contribution: Path) -> bool:
-    """Whether the contributions hold something that a data set tells."""
-    return contribution.is_file() and sum(1 for _ in _rows(contribution)) > sum(
-        1 for _ in _rows(contribution, WITHOUT_DATA)
-    )
+def _same_without_data(packed: Path, again: Path, unread: Models) -> bool:
+    """Whether two texts say the same but for what a data set tells that is not here.
 
-
-def _lines_without_data(packed: Path, again: Path) -> bool:
-    """Whether two texts say the same but for what a data set tells: rows of one may be missing in the other.
-
-    A text in prose has as many lines, of which one tells of the data set.
+    That is one answer of a checklist, and of contributions the tables that need the data set and why others are not
+    measured. What could not be measured without it either is in both.
     """
-    texts = [file.read_text(encoding="utf-8", errors="replace").splitlines() for file in (packed, again)]
+    own, expected = (
+        list(filter(None, file.read_text(encoding="utf-8", errors="replace").splitlines())) for file in (packed, again)
+    )
     if packed.name.startswith(paths.SUBMISSION):
         prices = [Translator(lang)(PRICE) for lang in LANGUAGES]
-        less, more = ([line for line in text if not any(price in line for price in prices)] for text in texts)
-        return less == more
-    less, more = sorted(([line for line in text if line.startswith("|")] for text in texts), key=len)
-    left = iter(more)
-    return all(line in left for line in less)
+        own, expected = (
+            [line for line in text if not any(price in line for price in prices)] for text in (own, expected)
+        )
+        return own == expected
+    say = next(Translator(lang) for lang in LANGUAGES if paths.document(paths.CONTRIBUTION, "md", lang) == packed.name)
+    titles = {
+        f"## {md(say(Message(TITLE, dataset=dataset, model=model, measure=measure)))}"
+        for dataset, model in unread
+        for measure in ON_DATA
+    }
+    notes = tuple(_not_measured(*about, "", say) for about in unread)
+    reasons = tuple(_not_measured(*about, Message(UNREAD, reason=""), say) for about in unread)
+    known, told, of_data = set(expected), list[str](), False
+    for line in own:
+        of_data = line in titles or (of_data and line.startswith("|"))
+        if not of_data and not line.startswith(reasons) and (line in known or not line.startswith(notes)):
+            told.append(line)
+    return told == [line for line in expected if not line.startswith(reasons)]
 
 
-def _rows(file: Path, kept: Sequence[str] = ()) -> Iterator[list[str]]:
-    """Header and rows of a table, one at a time; with ``kept`` those rows that measure one of these."""
+def _rows(file: Path, unread: Models = frozenset()) -> Iterator[list[str]]:
+    """Header and rows of a table, one at a time, without those that need a data set that is not here."""
     with file.open(encoding="utf-8", newline="") as lines:
         rows = csv.reader(lines)
         if (header := next(rows, None)) is None:
             return
         yield header
-        if kept and MEASURE not in header:
-            raise Refusal("{file} has no column {column}", file=file.name, column=MEASURE)
-        place = header.index(MEASURE) if kept else 0
-        yield from (row for row in rows if not kept or (len(row) > place and row[place] in kept))
+        if not unread:
+            yield from rows
+            return
+        if lacking := [column for column in (*ABOUT, MEASURE) if column not in header]:
+            raise Refusal("{file} has no column {column}", file=file.name, column=lacking[0])
+        *about, measure = (header.index(column) for column in (*ABOUT, MEASURE))
+        for row in rows:
+            short = len(row) <= max(*about, measure)
+            if short or row[measure] not in ON_DATA or tuple(row[place] for place in about) not in unread:
+                yield row
 
 
-def _same(packed: Path, again: Path, kept: Sequence[str] = ()) -> bool:
+def _same(packed: Path, again: Path, unread: Models = frozenset()) -> bool:
     """Equal text, and equal numbers up to the rounding of another machine."""
-    if not kept and filecmp.cmp(packed, again, shallow=False):
+    if not unread and filecmp.cmp(packed, again, shallow=False):
         return True
     try:
         nothing: list[str] = []
-        pairs = itertools.zip_longest(_rows(packed, kept), _rows(again, kept), fillvalue=nothing)
+        pairs = itertools.zip_longest(_rows(packed, unread), _rows(again, unread), fillvalue=nothing)
         return all(len(a) == len(b) and all(map(_alike, a, b)) for a, b in pairs)
     except (csv.Error, UnicodeDecodeError):
         return False

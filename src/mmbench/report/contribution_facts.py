@@ -35,7 +35,7 @@ from mmbench.report.facts import Fact, Facts, K
 from mmbench.report.facts import document as facts_document
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import Document
-from mmbench.report.list_facts import Lists, beyond_facts, guardrail_facts, read_lists
+from mmbench.report.list_facts import BEYOND, GUARDRAILS, Lists, beyond_facts, guardrail_facts, read_lists
 from mmbench.report.sentences import metric_among
 from mmbench.report.table import CellResult, SweepTable, comparable
 from mmbench.report.together import Repetitions, draws_of_new_items, read_repetitions
@@ -49,6 +49,9 @@ RELIANCE = Message("reliance")
 SLICES, DIFFERENCES = Message("M6 slices"), Message("M6 slices, difference")
 NEW_ITEMS, FOUND_OF_1000 = Message("M7 new items"), Message("found of 1,000")
 AMONG_NEW = Message("NDCG@20 among new items")
+#: Measures that need the data set, and what is said where it cannot be read.
+ON_DATA = (SLICES, DIFFERENCES, BEYOND, GUARDRAILS)
+UNREAD = Template("slices, list measures and guard-rails: {reason}")
 
 
 def read_contributions(table: SweepTable, groups: Sequence[Group], comparisons: Sequence[Comparison]) -> list[Facts]:
@@ -216,7 +219,7 @@ def measure(
     _hits(facts, game, lists_of)
     _reliance(facts, cells, metric)
     if isinstance(data, str):
-        facts.unknown.append(Message("slices, list measures and guard-rails: {reason}", reason=data))
+        facts.unknown.append(Message(UNREAD, reason=data))
         return
     facts.unknown += data.unknown
     for c in compared:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mmbench.inference.intervals import UNCHANGED, Interval
 from mmbench.inference.verdicts import MIN_SEEDS
-from mmbench.messages import Message
+from mmbench.messages import Message, Template
 from mmbench.report.layout import NOTHING, Column, Document, Table
 
 #: Cut-off of hits and lists.
@@ -117,6 +117,9 @@ def document(title: str, measured: Sequence[Facts], legend: Sequence[str]) -> Do
     return Document(title, printed, [*legend, *notes(measured)], [exported])
 
 
+#: Titles of tables, the name of what they are about, and the note of what could not be measured.
+TITLE = Template("{dataset}, {model}: {measure}")
+NAME, NOT_MEASURED = Template("{dataset}/{model}"), Template("{name}: not measured: {line}")
 #: Headers of what a number is and of the number.
 MEASURED, VALUE = Message("measured"), Message("value")
 
@@ -158,7 +161,7 @@ def tables(facts: Facts) -> list[Table[Any]]:
     made: list[Table[Any]] = []
     for measure in dict.fromkeys(fact.measure for fact in facts.facts):
         rows = [MeasuredFact(facts, fact) for fact in facts.facts if fact.measure == measure]
-        title = Message("{dataset}, {model}: {measure}", dataset=facts.dataset, model=facts.model, measure=measure)
+        title = Message(TITLE, dataset=facts.dataset, model=facts.model, measure=measure)
         level = next((m.fact.interval.level for m in rows if m.fact.interval), 0.95)
         columns = [
             column
@@ -193,7 +196,7 @@ def number(value: float) -> str:
 def notes(measured: Sequence[Facts]) -> Iterable[str]:
     """What could not be measured, and what the measures say in words."""
     for facts in measured:
-        name = Message("{dataset}/{model}", dataset=facts.dataset, model=facts.model)
+        name = Message(NAME, dataset=facts.dataset, model=facts.model)
         if facts.fairness == "FAIL":
             yield Message("{name}: measurement not trusted, see fairness.md", name=name)
         if not facts.inferred and facts.over_folds:
@@ -208,4 +211,4 @@ def notes(measured: Sequence[Facts]) -> Iterable[str]:
             )
         for line in facts.readings:
             yield Message("{name}, {about}: {line}", name=name, about=facts.about, line=line)
-        yield from (Message("{name}: not measured: {line}", name=name, line=line) for line in facts.unknown)
+        yield from (Message(NOT_MEASURED, name=name, line=line) for line in facts.unknown)
