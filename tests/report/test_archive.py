@@ -501,6 +501,15 @@ def test_a_file_that_is_gone_or_too_many(archive: Path, tmp_path: Path) -> None:
     }
 
 
+def test_what_bundle_never_packs_is_found(archive: Path, tmp_path: Path) -> None:
+    """Such as what somebody says of an audit: it would count in the folder of who unpacks the archive by hand."""
+    kept = paths.audit_file(archive.parent / "s").read_bytes()
+    more = {"audit.json": kept, "wandb/run.json": b"{}", "more.txt": b"more", "damaged/d/m/none/seed1.state.npz": b"x"}
+    bad = changed(archive, tmp_path / "s.zip", lambda files: files.update(more), honest=False)
+    found = {f.file: f.comparison for f in verify(bad, tmp_path / "out", holds) if f.same is False}
+    assert found == dict.fromkeys(more, "bundle packs no such file")
+
+
 @pytest.mark.parametrize("hashes", ["[]", '{"manifest.json": 1}'])
 def test_hashes_that_are_none_are_refused(archive: Path, tmp_path: Path, hashes: str) -> None:
     bad = changed(archive, tmp_path / "s.zip", lambda f: f.update({"hashes.json": hashes.encode()}), honest=True)

@@ -86,6 +86,7 @@ DRAWN_BY = ("matplotlib", "numpy")
 #: What a check of a file says.
 MISSING, EVERY_NUMBER, LETTERS = Message("missing"), Message("every number"), Message("letter by letter")
 NOT_WRITTEN = Message("no command writes it from these records")
+NOT_PACKED = Message("bundle packs no such file")
 OTHER_DRAWING = Message("drawn by other versions of {programs} than those here", programs=conjoined(DRAWN_BY))
 WITHOUT_DRAWINGS = Message("letter by letter, but for drawings of other versions than those here")
 WITHOUT_DATA_SET = Message("letter by letter, but for what needs the data set, which is not here")
@@ -272,16 +273,17 @@ def _check_amount(place: Path, members: int, size: int) -> None:
 def _files(sweep_dir: Path) -> Iterator[Path]:
     """The records, what tells of records that are gone, and the report."""
     for path in sorted(sweep_dir.rglob("*")):
-        parts = path.relative_to(sweep_dir).parts
-        hidden = any(part.startswith(".") for part in parts)
-        if not path.is_file() or path.is_symlink() or hidden:
-            continue
-        if parts[0] == DAMAGED:
-            packed = f".{paths.RECORD}" in path.name
-        else:
-            packed = parts[0] == REPORT or (parts[0] not in LEFT_OUT and path.name.endswith((*RECORDS, SEAL_COPY)))
-        if packed:
+        if path.is_file() and not path.is_symlink() and _is_packed(PurePosixPath(path.relative_to(sweep_dir))):
             yield path
+
+
+def _is_packed(place: PurePosixPath) -> bool:
+    """Whether a file of a sweep belongs into an archive, by where it lies in its folder."""
+    if any(part.startswith(".") for part in place.parts):
+        return False
+    if place.parts[0] == DAMAGED:
+        return f".{paths.RECORD}" in place.name
+    return place.parts[0] == REPORT or (place.parts[0] not in LEFT_OUT and place.name.endswith((*RECORDS, SEAL_COPY)))
 
 
 def _json(value: Mapping[str, object]) -> bytes:
@@ -407,6 +409,8 @@ def _hashes(found: Mapping[str, str], expected: Any) -> Iterator[Finding]:
             )
         elif found[name] != expected[name]:
             yield Finding(name, False, Message("its hash is another"))
+        elif name not in (READ_ME, ENVIRONMENT) and not _is_packed(PurePosixPath(name)):
+            yield Finding(name, False, NOT_PACKED)
 
 
 def verify(
