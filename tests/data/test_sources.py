@@ -187,6 +187,19 @@ def test_a_presence_column_wins_over_zero_rows(source: Source, folder: Path) -> 
     np.testing.assert_allclose(text.values[2], text.values[[0, 1, 3]].mean(0), rtol=1e-6)
 
 
+@pytest.mark.parametrize("has_image", [[True, False, False, True], None])
+def test_a_presence_column_is_that_of_the_file_without_a_label(folder: Path, has_image: list[bool] | None) -> None:
+    items = pd.read_parquet(folder / "items.parquet").drop(columns="has_image")
+    items = items if has_image is None else items.assign(has_image=has_image)
+    items.to_parquet(folder / "items.parquet", index=False)
+    np.save(folder / "image_feat@clip.npy", np.array([[0, 0], [1, 2], [3, 4], [5, 6]], np.float32))
+    (folder / "image_feat@clip.ids.txt").write_text("\n".join(IDS), encoding="utf-8")
+    read = read_folder(folder, encoder={"image": "clip"})
+    assert read.features["image"].present.tolist() == [False, True, True, True]
+    assert read.features["image"].values[1:].tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert read.notices == ("image: 1 all-zero row of image_feat@clip.npy counts as missing",)
+
+
 @pytest.mark.parametrize(
     "column",
     [

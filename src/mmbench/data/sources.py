@@ -358,11 +358,13 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
             raise Refusal(_UNPROVED, path=path, sidecar=sidecar.name)
         values = read_matrix(path, len(ids))
         present = np.ones(len(ids), bool)
-    if flag in items:
+    # The column tells of the default matrix; one with a label says by its zero rows what it lacks.
+    default = path == encoded.feature_file(path.parent, name)
+    if default and flag in items:
         present &= _flags(items[flag], path.with_name("items.parquet"))
     else:
         zero = present & ~nonzero_rows(values)
-        if zero.any():
+        if zero.any() and default:
             notices.append(
                 Message.counted(
                     "{modality}: {n} all-zero row counts as missing (no column {flag})",
@@ -370,6 +372,16 @@ def read_feature(path: Path, name: str, items: pd.DataFrame, *, trust: bool, not
                     int(zero.sum()),
                     modality=name,
                     flag=flag,
+                )
+            )
+        elif zero.any():
+            notices.append(
+                Message.counted(
+                    "{modality}: {n} all-zero row of {file} counts as missing",
+                    "{modality}: {n} all-zero rows of {file} count as missing",
+                    int(zero.sum()),
+                    modality=name,
+                    file=path.name,
                 )
             )
         present &= ~zero
