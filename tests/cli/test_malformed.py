@@ -290,6 +290,15 @@ files(
     {"a.inter": "user_id:token\titem_id:token\n1\t2\n", "a.item": "item_id:token\temb:float_seq\n2\t0.1 x\n"},
     "emb must hold equally many numbers apart by spaces",
 )
+for column in ("../victim/image", "img@clip", "image/emb"):
+    files(
+        f"recbole features called {column!r}",
+        {
+            "a.inter": "user_id:token\titem_id:token\n1\t2\n",
+            "a.item": f"item_id:token\t{column}:float_seq\n2\t0.1 0.2\n",
+        },
+        re.escape(f"a.item: {column!r} cannot name a modality, which becomes part of a file name; it must not be "),
+    )
 files(
     "lattice negative id", {"train.json": '{"0": [-1]}'}, "a user and its items must be whole numbers, zero or larger"
 )

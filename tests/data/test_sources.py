@@ -69,6 +69,17 @@ def test_written_folder_says_where_it_comes_from(source: Source, folder: Path) -
     assert meta["features"]["text"]["sha256"] == source.features["text"].fingerprint()
 
 
+@pytest.mark.parametrize("name", ["../image", "image/emb", "image@clip", ".image", "", "a\\b", "a\nb"])
+def test_a_modality_that_cannot_name_a_file_is_refused(source: Source, tmp_path: Path, name: str) -> None:
+    bad = replace(source, features={name: source.features["image"]})
+    message = re.escape(f"{name!r} cannot name a modality, which becomes part of a file name; it must not be empty")
+    with pytest.raises(ValueError, match=message):
+        write_folder(bad, tmp_path / "shop", {})
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=f"^a.shop: {message}"):
+        check_source(bad, "a.shop")
+
+
 def test_modalities_are_known_without_reading(folder: Path) -> None:
     np.save(folder / "audio_feat.npy", np.ones((4, 1)))
     assert modalities_in(folder) == ["audio", "image", "text"]

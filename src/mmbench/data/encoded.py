@@ -21,6 +21,7 @@ T = TypeVar("T")
 DEFAULT = "default"
 _FILE = re.compile(r"(?P<modality>[^@]+)_feat(?:@(?P<label>[^@]+))?\.npy")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,39}")
+_MODALITY = re.compile(r"[^.@/\\\x00-\x1f][^@/\\\x00-\x1f]*")
 
 
 def feature_file(folder: Path, modality: str, label: str = DEFAULT) -> Path:
@@ -39,6 +40,25 @@ def check_label(label: str) -> str:
             "label {label} of an encoder must be up to 40 letters, digits, dots and hyphens", label=repr(label)
         )
     return label
+
+
+def check_modality(name: str, where: str | Path) -> None:
+    """Refuse a modality after which no feature file of a folder can be called.
+
+    Args:
+        name: of the modality; another program or a column may have given it.
+        where: the file or importer that names it, for the error.
+
+    Raises:
+        ValueError: for a name whose file would lie elsewhere or be found by nobody.
+    """
+    if not _MODALITY.fullmatch(str(name)):
+        raise Refusal(
+            "{where}: {modality} cannot name a modality, which becomes part of a file name; it must not be empty, hold "
+            "/, \\, @ or control characters, or begin with a dot",
+            where=where,
+            modality=repr(name),
+        )
 
 
 def encoders_in(folder: Path) -> dict[str, dict[str, Path]]:

@@ -134,7 +134,12 @@ def write_folder(
         path: the folder.
         provenance: where it comes from.
         entries: further entries of ``dataset.json``.
+
+    Raises:
+        ValueError: for a modality that cannot be part of a file name.
     """
+    for name in source.features:
+        encoded.check_modality(name, f"{name}{FEATURE_SUFFIX}")
     path.mkdir(parents=True, exist_ok=True)
     items = source.items.copy()
     row_ids = fingerprint.of_strings(items["item_id"].tolist())
@@ -262,6 +267,7 @@ def check_source(source: Source, place: str) -> Source:
         raise Refusal("{path} has no rows", path=place)
     _check_ids(log, items, Path(place))
     for name, feature in source.features.items():
+        encoded.check_modality(name, place)
         if feature.values.shape[:1] != feature.present.shape or len(feature.values) != len(items):
             raise Refusal(
                 "{place}: modality {modality} has {rows} rows for {items} items",

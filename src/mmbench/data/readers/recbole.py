@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mmbench.data import encoded
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.readers.columns import Columns
 from mmbench.data.readers.delimited import Dialect, read_delimited
@@ -56,6 +57,8 @@ def read_recbole(folder: Path, journal: Journal) -> Source:
     listed = first_of_each(table.frame, journal)
     catalogue = with_unlisted(log, listed, path, journal)
     numbers = [name for name, kind in types.items() if kind == "float_seq"]
+    for name in numbers:
+        encoded.check_modality(name, path)
     features = {name: _vectors(table.with_frame(catalogue), name) for name in numbers}
     texts = tuple(name for name, kind in types.items() if kind == "token_seq" or ("title" in name and kind == "token"))
     return Source(log, catalogue.drop(columns=numbers), features, notices=tuple(journal.lines), texts=texts)
