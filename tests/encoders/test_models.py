@@ -89,6 +89,21 @@ def test_the_identity_tells_of_what_is_no_weight(sentence_model: Path) -> None:
     assert text_encoder(str(sentence_model)).identity["prompts"] != first["prompts"]
 
 
+def test_the_identity_tells_of_every_file_that_decides_a_vector(sentence_model: Path) -> None:
+    first = text_encoder(str(sentence_model)).identity
+    (sentence_model / "README.md").write_text("---\nlanguage: ja\n---\n")
+    (sentence_model / ".cache").mkdir()
+    (sentence_model / ".cache" / "download.lock").write_text("")
+    assert text_encoder(str(sentence_model)).identity == first
+    (heads,) = sentence_model.glob("config.json")
+    heads.write_text(heads.read_text().replace('"num_attention_heads": 2', '"num_attention_heads": 4'))
+    other = text_encoder(str(sentence_model)).identity
+    assert {key for key in first if other[key] != first[key]} == {"folder_sha256"}
+    (tokenizer,) = sentence_model.glob("tokenizer.json")
+    tokenizer.write_text(tokenizer.read_text().replace('"lowercase":', '"lowercase": ').replace("true", "false"))
+    assert text_encoder(str(sentence_model)).identity["folder_sha256"] != other["folder_sha256"]
+
+
 def test_a_folder_of_timm(tmp_path: Path) -> None:
     require_modules("timm")
     import timm
@@ -114,6 +129,12 @@ def test_a_folder_of_timm(tmp_path: Path) -> None:
     with torch.inference_mode():
         expected = model.forward_head(model.forward_features(batch), pre_logits=True)
     np.testing.assert_allclose(vectors, expected.numpy(), rtol=1e-4, atol=1e-5)
+    (folder / "config.json").write_text(json.dumps({**about, "model_args": {"act_layer": "relu"}}))
+    for name in (str(folder), f"timm:{folder}"):
+        other = image_encoder(name)
+        assert not np.allclose(encoded(other, PHOTOS), vectors, rtol=1e-4, atol=1e-5)
+        assert other.identity["weights_sha256"] == encoder.identity["weights_sha256"]
+        assert other.identity != encoder.identity
 
 
 def test_a_folder_of_open_clip(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmbench.encoders import Encoder, Matrix, missing_library, not_here, not_installed, package_folder, short_name
 from mmbench.encoders.histograms import NAME as HISTOGRAMS
 from mmbench.encoders.histograms import histogram_encoder
-from mmbench.encoders.weights import device_of, plain, weights_hash
+from mmbench.encoders.weights import device_of, folder_identity, plain, weights_hash
 from mmbench.messages import Message, Refusal
 
 if TYPE_CHECKING:
@@ -76,7 +76,12 @@ def _encoder(name: str, library: str, loaded: Loaded, device: str) -> Encoder[Im
             vectors: Matrix = forward(torch.stack(list(images)).to(device)).flatten(1).float().cpu().numpy()
         return vectors
 
-    identity = {"library": library, "weights_sha256": weights_hash(model), "settings": plain(dict(settings))}
+    identity = {
+        "library": library,
+        "weights_sha256": weights_hash(model),
+        "settings": plain(dict(settings)),
+        **folder_identity(Path(name.removeprefix(TIMM).removeprefix(OPEN_CLIP))),
+    }
     width = encode([prepare(PIL.Image.new("RGB", (8, 8)))]).shape[1]
     return Encoder(short_name(name), identity, width, encode, prepare)
 

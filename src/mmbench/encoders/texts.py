@@ -13,7 +13,7 @@ import numpy as np
 from mmbench import fingerprint
 from mmbench.encoders import Encoder, Matrix, missing_library, not_here, not_installed, package_folder, short_name
 from mmbench.encoders.languages import stated_languages
-from mmbench.encoders.weights import device_of, plain, weights_hash
+from mmbench.encoders.weights import device_of, folder_identity, plain, weights_hash
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -55,6 +55,7 @@ def text_encoder(name: str, *, download: bool = False, device: str = "cpu") -> E
         "prompt": model.default_prompt_name,
         "prompts": model.prompts,
         "modules": [_settings(module) for module in model],
+        **folder_identity(Path(name)),
     }
 
     def encode(texts: Sequence[str]) -> Matrix:

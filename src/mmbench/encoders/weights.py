@@ -1,7 +1,8 @@
-"""What the encoders that run on torch share: the hash of their weights, their device."""
+"""What the encoders that run on torch share: the hash of their weights and of a local folder, their device."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmbench import fingerprint
@@ -15,6 +16,24 @@ def weights_hash(model: nn.Module) -> str:
     """SHA-256 of all weights in their order: the one revision that holds for a hub, a folder and a package alike."""
     tensors = (tensor.detach().cpu() for tensor in model.state_dict().values())
     return fingerprint.of_arrays(*((t.float() if t.is_floating_point() else t).numpy() for t in tensors))
+
+
+def folder_identity(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of a local model, wherever it lies; nothing for what is no folder.
+
+    Tokenizer, activation, heads and architecture decide vectors beside the weights, and in a folder anybody may change
+    them. Models of the hub and of packages are known by their names and have no such entry, so that what was cached of
+    them stays valid. A README states the languages and decides no vector; hidden files are notes of a download.
+    """
+    if not folder.is_dir():
+        return {}
+    paths = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    files = {
+        name.as_posix(): fingerprint.of_file(path)
+        for name, path in paths.items()
+        if name.name != "README.md" and not any(part.startswith(".") for part in name.parts)
+    }
+    return {"folder_sha256": fingerprint.of_json(files)}
 
 
 def device_of(asked: str) -> str:
