@@ -499,6 +499,14 @@ def test_a_column_without_a_name_is_seen_in_a_list_of_names(tmp_path: Path) -> N
         asked(write(tmp_path / "blank.csv", " \n \n"))
 
 
+def test_columns_without_a_name_are_asked_nothing_about(tmp_path: Path) -> None:
+    """No option could name them, and several of them have one name."""
+    log = write(tmp_path / "log.csv", "user,item,date,,\nu1,a,2024-01-05,-1,返品\nu2,b,2024-01-06,2,\n")
+    lines, words = asked(log)
+    assert lines[1:] == ["columns of the log that are not used: '', ''"]
+    assert words == []
+
+
 def test_columns_that_are_not_used_are_listed_and_asked_about(tmp_path: Path) -> None:
     rows = "u1,a,▲100,令和6年1月5日,x,20240105\nu2,b,200,R6.1.6,,20240106\nu3,a,300,2024/1/7,z,20240107\n"
     path = write(tmp_path / "log.csv", "顧客ID,品番,金額 税込,出荷した日,備考,key\n" + rows)

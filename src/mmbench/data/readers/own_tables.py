@@ -89,7 +89,8 @@ def read_tabular(
     if unused:
         listed_names = ", ".join(map(named_or_empty, unused))
         journal.tell(Message("columns of the log that are not used: {columns}", columns=listed_names))
-        _ask_about(header, unused, names, columns, journal)
+        nameable = [name for name in unused if name.strip()]  # no option can mean a column without a name
+        _ask_about(header, nameable, names, columns, journal)
     if items is None:
         catalogue = pd.DataFrame({"item_id": np.sort(log["item_id"].unique())})
         return Source(log, catalogue, {}, notices=tuple(journal.lines))
