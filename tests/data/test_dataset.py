@@ -157,7 +157,8 @@ def test_repeated_pairs_count_once(write: Write) -> None:
 @pytest.mark.parametrize("part", ["valid", "test"])
 def test_an_empty_part_is_refused(write: Write, part: str) -> None:
     rows = [(u, i, p) for u, i, p in ROWS[:6] if p[:3] != part[:3]]
-    with pytest.raises(ValueError, match=f"dataset shop: the {part} part of protocol given is empty"):
+    message = f"dataset shop: the {part} part of protocol given is empty; others that the log allows: dataset.protocol"
+    with pytest.raises(ValueError, match=f"{message}=time, dataset.protocol=last_out, dataset.protocol=paper$"):
         load_dataset(write(rows))
 
 

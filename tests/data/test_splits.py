@@ -169,6 +169,19 @@ def test_automatic_protocol(log: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) 
     assert splits.automatic(with_times, "fold")[0] == "last_out"
 
 
+def test_automatic_protocol_leaves_somebody_to_validate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both quantiles may fall on one time, and what lies between them may be of new users alone."""
+    monkeypatch.setattr(splits, "MIN_TEST_USERS", 1)
+    users = np.repeat(np.arange(10), 10)
+    moved = timed(users.tolist(), np.tile([*range(5), 5, 5, 5, 5, 9], 10).tolist())
+    assert "valid" not in set(splits.time(moved))
+    why = "a split by time would leave no interaction of an earlier user for validation"
+    assert splits.automatic(moved, "fold") == ("last_out", f"protocol last_out: {why}")
+    strangers = timed([0] * 8 + [1, 0], list(range(10)))
+    assert splits.time(strangers).tolist() == ["train"] * 8 + ["valid", "test"]
+    assert splits.automatic(strangers, "fold")[0] == "last_out"
+
+
 @pytest.mark.parametrize("protocol", ["given", "paper", "time", "last_out"])
 def test_every_protocol_names_every_row(protocol: str) -> None:
     log = timed([0, 0, 0, 1, 1, 1], [1, 2, 3, 4, 5, 6]).assign(split=["train", "valid", "test"] * 2)

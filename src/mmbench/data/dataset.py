@@ -386,11 +386,14 @@ def load_dataset(config: DatasetConfig) -> Dataset:
         split = _with_new_items(split, {part: items.isin(pool) for part, pool in pools.items()}, notices)
     for part in PARTS:
         if len(getattr(split, part)) == 0:
+            needed = {"given": config.split_column, "time": "timestamp", "last_out": "timestamp", "paper": "user_id"}
+            others = [word for word, column in needed.items() if word != protocol and column in log]
             raise Refusal(
-                "dataset {name}: the {part} part of protocol {protocol} is empty",
+                "dataset {name}: the {part} part of protocol {protocol} is empty; others that the log allows: {others}",
                 name=config.name,
                 part=part,
                 protocol=protocol,
+                others=", ".join(f"dataset.protocol={word}" for word in others) or "-",
             )
     users = np.sort(log["user_id"].unique())
     truth = dict(source.truth) or None

@@ -274,8 +274,8 @@ def automatic(log: pd.DataFrame, column: str) -> tuple[str, Message]:
     """Choose a protocol for a log that comes without one.
 
     A log with a split column is split as given. A log with timestamps is split by time if at least
-    :data:`MIN_TEST_USERS` users can be tested, otherwise the last interactions are held out. Any other log, and one
-    whose users have one time each, is split at random per user.
+    :data:`MIN_TEST_USERS` users can be tested and somebody can be validated, otherwise the last interactions are held
+    out. Any other log, and one whose users have one time each, is split at random per user.
 
     Returns:
         The protocol and one line that says why.
@@ -286,34 +286,38 @@ def automatic(log: pd.DataFrame, column: str) -> tuple[str, Message]:
         return "paper", Message(
             "protocol paper (random per user, can leak the future): the log has no column 'timestamp'"
         )
-    known, tested = (pd.Index(log["user_id"][rows].unique()) for rows in _early_and_late(log))
-    n = len(known.intersection(tested))
-    if n >= MIN_TEST_USERS:
+    early, late = _early_and_late(log)
+    users, known = log["user_id"], log["user_id"][early].unique()
+    n = len(pd.Index(known).intersection(pd.Index(users[late].unique())))
+    # Where many rows have one time, as after a move of a shop's data, both quantiles may fall on it.
+    validates = bool(users[~early & ~late].isin(known).any())
+    if n >= MIN_TEST_USERS and validates:
         return "time", Message("protocol time: {n} users of the last tenth also have earlier interactions", n)
     if (log.groupby("user_id")["timestamp"].nunique() < 2).all():
         return "paper", Message(
             "protocol paper (random per user, can leak the future): no user has interactions at two different times"
         )
+    if n >= MIN_TEST_USERS:
+        why = Message("a split by time would leave no interaction of an earlier user for validation")
+    else:
+        why = Message.counted(
+            "a split by time would leave {n} test user, fewer than {least}",
+            "a split by time would leave {n} test users, fewer than {least}",
+            n,
+            least=MIN_TEST_USERS,
+        )
     parts = last_out(log)
     last, trained = (log["timestamp"][parts == part].groupby(log["user_id"]).max() for part in ("test", "train"))
     tied = int((last == trained.reindex(last.index)).sum())
     if tied > TIED_LIMIT * len(last):
-        return "last_out", Message.counted(
-            "protocol last_out: a split by time would leave {n} test user, fewer than {least}; for {tied} of {tested} "
-            "users the last interaction has the time of one in train, so that the order of the log decides",
-            "protocol last_out: a split by time would leave {n} test users, fewer than {least}; for {tied} of {tested} "
-            "users the last interaction has the time of one in train, so that the order of the log decides",
-            n,
-            least=MIN_TEST_USERS,
+        return "last_out", Message(
+            "protocol last_out: {why}; for {tied} of {tested} users the last interaction has the time of one in train, "
+            "so that the order of the log decides",
+            why=why,
             tied=tied,
             tested=len(last),
         )
-    return "last_out", Message.counted(
-        "protocol last_out: a split by time would leave {n} test user, fewer than {least}",
-        "protocol last_out: a split by time would leave {n} test users, fewer than {least}",
-        n,
-        least=MIN_TEST_USERS,
-    )
+    return "last_out", Message("protocol last_out: {why}", why=why)
 
 
 def _timestamps(log: pd.DataFrame, protocol: str) -> NDArray[np.int64]:
