@@ -4,12 +4,14 @@ import json
 import re
 from dataclasses import replace
 from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench.data.describe import statistics
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.sources import Source, check_source, modalities_in, read_folder, read_log, text_is_grams, write_folder
 
@@ -403,3 +405,22 @@ def test_times_that_are_none_are_refused(source: Source, folder: Path, times: ob
     assert len(read_log(folder)) == 3  # which check reads, to tell of all that is wrong
     with pytest.raises(ValueError, match=re.escape(f"a.shop: {message}")):
         check_source(replace(source, log=pd.read_parquet(folder / "interactions.parquet")), "a.shop")
+
+
+@pytest.mark.parametrize("column", ["rating", "quantity"])
+@pytest.mark.parametrize(
+    "cells",
+    [["5", " 3.0", ""], [Decimal(5), 3, None], pd.array([5, 3, None], "Int64"), pd.Categorical(["5", "3", None])],
+)
+def test_numbers_of_an_importer_in_other_words(source: Source, column: str, cells: object) -> None:
+    log = source.log.drop(columns="rating").assign(**{column: cells}).set_index(pd.Index(["a", "b", "c"]))
+    read = check_source(replace(source, log=log), "a.shop")
+    np.testing.assert_array_equal(read.log[column].to_numpy(np.float64), [5, 3, np.nan])
+    assert statistics(read)[column] == {"min": 3.0, "max": 5.0}
+
+
+def test_what_is_no_number_of_an_importer_is_refused(source: Source) -> None:
+    log = source.log.assign(rating=["5", "good", "bad"]).set_index(pd.Index(["a", "b", "c"]))
+    message = r"^a.shop, row 2: rating is 'good'; it must be a number \(2 such rows\)$"
+    with pytest.raises(ValueError, match=message):
+        check_source(replace(source, log=log), "a.shop")

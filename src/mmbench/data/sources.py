@@ -237,6 +237,19 @@ def _with_times(log: pd.DataFrame, path: Path) -> pd.DataFrame:
     return log if as_they_are else log.assign(timestamp=np.floor(times).astype(np.int64))
 
 
+def _with_numbers(log: pd.DataFrame, columns: list[str], path: Path) -> pd.DataFrame:
+    """The log with columns, as far as it has them, as numbers; a missing one is NaN.
+
+    Raises:
+        ValueError: for a cell that is no number, with its row.
+    """
+    for column in columns:
+        if column in log and not (isinstance(log[column].dtype, np.dtype) and log[column].dtype.kind in "biuf"):
+            texts = log[column].astype(object).where(log[column].notna(), "").map(str)
+            log = log.assign(**{column: Table(path, texts.to_frame()).numbers(column)})
+    return log
+
+
 def _check_ids(log: pd.DataFrame, items: pd.DataFrame, items_file: Path) -> None:
     repeated = items["item_id"][items["item_id"].duplicated()]
     if len(repeated):
@@ -261,8 +274,10 @@ def check_source(source: Source, place: str) -> Source:
     Raises:
         ValueError: naming what is wrong with it.
     """
-    log = _with_times(_with_text_ids(source.log, ["user_id", "item_id"], Path(place)), Path(place))
-    items = _with_text_ids(source.items, ["item_id"], Path(place))
+    log, items = (table.reset_index(drop=True) for table in (source.log, source.items))  # errors tell rows by number
+    log = _with_times(_with_text_ids(log, ["user_id", "item_id"], Path(place)), Path(place))
+    log = _with_numbers(log, ["rating", "quantity"], Path(place))
+    items = _with_text_ids(items, ["item_id"], Path(place))
     if log.empty:
         raise Refusal("{path} has no rows", path=place)
     _check_ids(log, items, Path(place))
