@@ -424,3 +424,11 @@ def test_what_is_no_number_of_an_importer_is_refused(source: Source) -> None:
     message = r"^a.shop, row 2: rating is 'good'; it must be a number \(2 such rows\)$"
     with pytest.raises(ValueError, match=message):
         check_source(replace(source, log=log), "a.shop")
+
+
+@pytest.mark.parametrize("words", [["train", "val", "test"], [" Train", "validation", "TEST"], [0, 1, 2]])
+def test_parts_of_an_importer_in_other_words(source: Source, words: list[object]) -> None:
+    read = check_source(replace(source, log=source.log.assign(split=words)), "a.shop")
+    assert read.log["split"].tolist() == ["train", "valid", "test"]
+    with pytest.raises(ValueError, match=r"column 'split' holds 'dev'; allowed are train, 0, valid, val, validation"):
+        check_source(replace(source, log=source.log.assign(split=[*words[:2], "dev"])), "a.shop")

@@ -27,6 +27,7 @@ from mmbench.data.interactions import MOST_SECONDS, seconds
 from mmbench.data.parquet import read_parquet
 from mmbench.data.readers.text_table import Table, shortened
 from mmbench.data.regular_file import regular_file
+from mmbench.data.splits import given
 from mmbench.messages import Message, Refusal, Template
 
 FEATURE_SUFFIX = "_feat.npy"
@@ -277,6 +278,8 @@ def check_source(source: Source, place: str) -> Source:
     log, items = (table.reset_index(drop=True) for table in (source.log, source.items))  # errors tell rows by number
     log = _with_times(_with_text_ids(log, ["user_id", "item_id"], Path(place)), Path(place))
     log = _with_numbers(log, ["rating", "quantity"], Path(place))
+    if "split" in log:
+        log = log.assign(split=given(log, "split"))
     items = _with_text_ids(items, ["item_id"], Path(place))
     if log.empty:
         raise Refusal("{path} has no rows", path=place)
