@@ -48,9 +48,8 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None, rows: int | N
     except Refusal:
         raise
     except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-        raise Refusal(
-            "{path} is not a readable parquet file: {error}", path=path, error=str(error).splitlines()[0]
-        ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Refusal("{path} is not a readable parquet file: {error}", path=path, error=reason) from error
 
 
 def _check_texts(table: pa.Table, path: Path) -> None:

@@ -136,6 +136,45 @@ def test_a_row_that_no_sheet_has_is_refused(tmp_path: Path, monkeypatch: pytest.
         read_tabular(path)
 
 
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [("bytes", "Bad CRC-32 for file"), ("packed bytes", "Error -3 while decompressing"), ("text", "list index out of")],
+)
+def test_a_damaged_sheet_is_refused(tmp_path: Path, damage: str, reason: str) -> None:
+    """A workbook opens with what stands around its sheets, whose faults show while they are read."""
+    path = workbook(tmp_path / "a.xlsx", {"a": [["user", "item"], ["u", "i"]]})
+    with zipfile.ZipFile(path) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    (sheet,) = (name for name in parts if "worksheets" in name)
+    if damage == "text":
+        parts[sheet] = parts[sheet].replace(b't="inlineStr"><is><t>user</t></is>', b't="s"><v>99</v>')
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if "packed" in damage else zipfile.ZIP_STORED) as book:
+        for name, content in parts.items():
+            book.writestr(name, content)
+        start = book.getinfo(sheet).header_offset + 30 + len(sheet)
+    if "bytes" in damage:
+        raw = bytearray(path.read_bytes())
+        raw[start : start + 4] = b"\xff" * 4
+        path.write_bytes(raw)
+    with pytest.raises(ValueError, match=rf"a\.xlsx is not a readable workbook: {reason}") as caught:
+        read_tabular(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_fault_without_words_is_told_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object, **named: object) -> None:
+        raise EOFError
+
+    path = workbook(tmp_path / "a.xlsx", {"a": [["user", "item"], ["u", "i"]]})
+    pd.DataFrame({"user": ["u"], "item": ["i"]}).to_parquet(tmp_path / "a.parquet")
+    monkeypatch.setattr("openpyxl.load_workbook", fail)
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    with pytest.raises(ValueError, match=r"a\.xlsx is not a readable workbook: EOFError$"):
+        read_tabular(path)
+    with pytest.raises(ValueError, match=r"a\.parquet is not a readable parquet file: EOFError$"):
+        read_tabular(tmp_path / "a.parquet")
+
+
 def test_rows_of_blanks_in_a_workbook_are_empty(tmp_path: Path) -> None:
     rows = [[" ", "  "], ["user", "item", " "], [" ", " "], ["u", "i"]]
     source = read_tabular(workbook(tmp_path / "a.xlsx", {"a": rows}))

@@ -126,7 +126,8 @@ def _vector(path: Path) -> NDArray[np.float32]:
     try:
         array = np.load(path, allow_pickle=False)
     except NPY_FAULTS as error:
-        raise Refusal(_BAD_VECTOR, path=path, error=str(error).splitlines()[0]) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Refusal(_BAD_VECTOR, path=path, error=reason) from error
     if array.dtype.kind != "f" or array.size == 0 or array.shape not in ((array.size,), (1, array.size)):
         raise Refusal(_BAD_VECTOR, path=path, error=f"{array.dtype} {array.shape}")
     if not np.isfinite(array).all():

@@ -292,9 +292,8 @@ def _workbook(path: Path) -> Iterator[Any]:
             warnings.simplefilter("ignore")  # about styles and validation, which are not read
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # openpyxl, zipfile and the XML parser raise many kinds, all meaning the same
-        raise Refusal(
-            "{path} is not a readable workbook: {error}", path=path, error=str(error).splitlines()[0]
-        ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Refusal("{path} is not a readable workbook: {error}", path=path, error=reason) from error
     try:
         yield book
     finally:
@@ -314,10 +313,9 @@ def _numbered_rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
                 yield number, cells
     except Refusal:
         raise
-    except (ValueError, KeyError, SyntaxError, OSError) as error:
-        raise Refusal(
-            "{path} is not a readable workbook: {error}", path=path, error=str(error).splitlines()[0]
-        ) from error
+    except Exception as error:  # a sheet is unpacked and parsed while it is read, so the same kinds come here
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Refusal("{path} is not a readable workbook: {error}", path=path, error=reason) from error
 
 
 def _shown(cell: Any) -> str:
