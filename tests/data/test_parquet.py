@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mmbench.data.interactions import deduplicated
@@ -64,6 +67,21 @@ def test_types_are_those_that_pandas_reads(tmp_path: Path) -> None:
     })  # fmt: skip
     path = saved(frame, tmp_path / "a.parquet")
     pd.testing.assert_frame_equal(read_parquet(path), pd.read_parquet(path))
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64()])
+def test_long_numbers_beside_a_gap_are_exact(tmp_path: Path, kind: pa.DataType) -> None:
+    """Other integers beside a gap are the floats that they always were."""
+    long, path = 2**62 + 1, tmp_path / "a.parquet"
+    columns = {"user": ["u", "v", "w"], "item": pa.array([long, None, 7], kind), "rating": pa.array([5, None, 3], kind)}
+    pq.write_table(pa.table(columns), path)
+    frame = read_parquet(path)
+    assert frame["item"].tolist() == [long, pd.NA, 7]
+    assert frame["rating"].dtype == np.float64
+    assert TableFile(path).read(["item"]).frame["item"].tolist() == [str(long), "", "7"]
+    log = read_tabular(path).log
+    assert log["item_id"].tolist() == [str(long), "7"]
+    assert log["rating"].tolist() == [5, 3]
 
 
 def test_a_log_that_was_put_together_keeps_its_order(tmp_path: Path) -> None:

@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmbench.data.regular_file import regular_file
 from mmbench.messages import Refusal, Template
 
 NOT_UTF8 = Template("{path}: column {column} holds bytes that are not UTF-8; write its texts as UTF-8")
+#: Integers that a float cannot always hold, and what holds them beside a gap.
+_WIDE = {pa.int64(): "Int64", pa.uint64(): "UInt64"}
 #: Column in which pandas keeps an index without a name.
 _UNNAMED = re.compile(r"__index_level_\d+__")
 
@@ -74,4 +77,15 @@ def _by_position(table: pa.Table) -> pd.DataFrame:
     table = table.select([name for name in table.column_names if not _UNNAMED.fullmatch(name)])
     without_index = {b"pandas": json.dumps({**described, "index_columns": []}).encode()} if described else {}
     frame = table.replace_schema_metadata({**metadata, **without_index}).to_pandas()
-    return frame.set_axis(table.column_names, axis=1)
+    frame = frame.set_axis(table.column_names, axis=1)
+    for place, column in enumerate(table.columns):
+        # pandas makes floats of integers beside a gap, and rounds those that a float cannot hold: ids of 64 bits.
+        if column.null_count and column.type in _WIDE and not _fits_a_float(column):
+            frame.isetitem(place, column.to_pandas(integer_object_nulls=True).astype(_WIDE[column.type]))
+    return frame
+
+
+def _fits_a_float(column: pa.ChunkedArray) -> bool:
+    """Whether every integer of a column is one that a float of 64 bits holds exactly."""
+    ends = pc.min_max(column).as_py()
+    return ends["min"] is None or -(2**53) <= ends["min"] <= ends["max"] <= 2**53
