@@ -16,6 +16,7 @@ from mmbench.encoders.languages import beyond, readable_scripts, scripts_of, sta
         ("x", "---\nlanguage: multilingual\n---\n", (EVERY_LANGUAGE,)),
         ("paraphrase-multilingual-MiniLM-L12-v2", "", (EVERY_LANGUAGE,)),
         ("BAAI/bge-m3", "---\nlicense: mit\n---", (EVERY_LANGUAGE,)),
+        ("multilingual-shop", "---\nlanguage: en\n---\n", ("en",)),
         ("some-model", "", None),
         ("some-model", "# no front matter", None),
         ("some-model", "---\n: [broken\n---", None),
@@ -49,3 +50,18 @@ def test_scripts_are_counted_in_letters_only() -> None:
 def test_who_can_read_what(text: str, readers: set[str]) -> None:
     codes = ("en", "ja", "ru", "ko", EVERY_LANGUAGE)
     assert {code for code in codes if not beyond([text], readable_scripts([code]))[0]} == readers
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [("gu", "લાલ જૂતા"), ("si", "රතු සපත්තු"), ("mn", "улаан гутал"), ("ky", "кызыл бут кийим"), ("pa", "ਲਾਲ ਜੁੱਤੇ")],
+)
+def test_a_language_is_read_in_its_own_script(code: str, text: str) -> None:
+    assert not beyond([text], readable_scripts([code]))[0]
+    assert beyond([text], readable_scripts(["en", "ja"]))[0]
+    assert beyond(["赤い靴です"], readable_scripts([code]))[0]
+
+
+def test_a_language_whose_script_nobody_knows_blocks_nothing() -> None:
+    assert readable_scripts(["en", "chr"]) is None
+    assert not beyond(["ᎩᎦᎨ ᎠᎳᏑᎶ"], readable_scripts(["chr"]))[0]

@@ -69,6 +69,13 @@ def test_a_folder_of_sentence_transformers(sentence_model: Path) -> None:
     assert encoder.unknown([]) == 0.0
 
 
+def test_the_folders_above_a_model_say_nothing_of_its_languages(sentence_model: Path, tmp_path: Path) -> None:
+    (sentence_model / "README.md").unlink()
+    (tmp_path / "multilingual_shop").mkdir()
+    moved = sentence_model.rename(tmp_path / "multilingual_shop" / "tiny-words")
+    assert text_encoder(str(moved)).languages is None
+
+
 def test_the_identity_is_that_of_the_content_and_not_of_the_place(sentence_model: Path, tmp_path: Path) -> None:
     first = text_encoder(str(sentence_model)).identity
     assert text_encoder(str(sentence_model.rename(tmp_path / "elsewhere"))).identity == first

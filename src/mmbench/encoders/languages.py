@@ -16,23 +16,42 @@ from numpy.typing import NDArray
 
 from mmbench.encoders import EVERY_LANGUAGE
 
-#: Scripts by language, as Unicode names the letters; a language that is not listed is written in Latin letters.
+#: Scripts by language beside Latin letters, as Unicode names them. A language that is not listed may have any script.
 SCRIPTS: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(
+        (
+            "en", "fr", "de", "es", "pt", "it", "nl", "sv", "da", "no", "nb", "nn", "fi", "is", "et", "lv", "lt", "pl",
+            "cs", "sk", "sl", "hr", "bs", "ro", "hu", "tr", "sq", "ca", "gl", "eu", "ga", "cy", "mt", "lb", "la", "eo",
+            "af", "sw", "zu", "xh", "yo", "ig", "ha", "so", "id", "ms", "jv", "su", "tl", "fil", "ceb", "vi",
+        ),
+        frozenset(),
+    ),
     "ja": frozenset({"HIRAGANA", "KATAKANA", "CJK"}),
     "zh": frozenset({"CJK"}),
     "ko": frozenset({"HANGUL", "CJK"}),
-    **dict.fromkeys(("ru", "uk", "bg", "sr", "mk", "be", "kk"), frozenset({"CYRILLIC"})),
-    **dict.fromkeys(("ar", "fa", "ur"), frozenset({"ARABIC"})),
-    **dict.fromkeys(("hi", "mr", "ne"), frozenset({"DEVANAGARI"})),
+    **dict.fromkeys(("ru", "uk", "bg", "sr", "mk", "be", "kk", "ky", "tg", "tt"), frozenset({"CYRILLIC"})),
+    "mn": frozenset({"CYRILLIC", "MONGOLIAN"}),
+    **dict.fromkeys(("ar", "fa", "ur", "ps", "ug"), frozenset({"ARABIC"})),
+    **dict.fromkeys(("hi", "mr", "ne", "sa"), frozenset({"DEVANAGARI"})),
     "el": frozenset({"GREEK"}),
-    "he": frozenset({"HEBREW"}),
+    **dict.fromkeys(("he", "yi"), frozenset({"HEBREW"})),
     "th": frozenset({"THAI"}),
-    "bn": frozenset({"BENGALI"}),
+    **dict.fromkeys(("bn", "as"), frozenset({"BENGALI"})),
     "ta": frozenset({"TAMIL"}),
     "te": frozenset({"TELUGU"}),
+    "gu": frozenset({"GUJARATI"}),
+    "kn": frozenset({"KANNADA"}),
+    "ml": frozenset({"MALAYALAM"}),
+    "or": frozenset({"ORIYA"}),
+    "pa": frozenset({"GURMUKHI", "ARABIC"}),
+    "si": frozenset({"SINHALA"}),
+    "km": frozenset({"KHMER"}),
+    "lo": frozenset({"LAO"}),
+    "my": frozenset({"MYANMAR"}),
+    "am": frozenset({"ETHIOPIC"}),
     "ka": frozenset({"GEORGIAN"}),
     "hy": frozenset({"ARMENIAN"}),
-}
+}  # fmt: skip
 #: Parts of model names that are published as multilingual.
 MULTILINGUAL = re.compile(r"multilingual|multi-lingual|labse|bge-m3|xlm|use-cmlm", re.IGNORECASE)
 #: Only the head of a text is looked at.
@@ -43,11 +62,11 @@ def stated_languages(name: str, card: str) -> tuple[str, ...] | None:
     """Languages by the front matter of a model card, else by the name; None where neither says.
 
     Args:
-        name: of the model.
+        name: of the model; of a local folder the last part alone, because the folders above it say nothing.
         card: text of its README; may be empty.
     """
     stated = _front_matter_languages(card)
-    if any("multilingual" in code for code in stated) or MULTILINGUAL.search(name):
+    if any("multilingual" in code for code in stated) or (not stated and MULTILINGUAL.search(name)):
         return (EVERY_LANGUAGE,)
     return tuple(stated) or None
 
@@ -66,11 +85,11 @@ def _front_matter_languages(card: str) -> list[str]:
 
 
 def readable_scripts(languages: Iterable[str]) -> frozenset[str] | None:
-    """Scripts that an encoder of these languages reads; None for all."""
+    """Scripts that an encoder of these languages reads; None for all, and where the script of a language is unknown."""
     codes = set(languages)
-    if EVERY_LANGUAGE in codes:
+    if not codes <= SCRIPTS.keys():  # as EVERY_LANGUAGE is, too
         return None
-    return frozenset({"LATIN"}).union(*(SCRIPTS.get(code, frozenset()) for code in codes))
+    return frozenset({"LATIN"}).union(*(SCRIPTS[code] for code in codes))
 
 
 def scripts_of(text: str) -> Counter[str]:

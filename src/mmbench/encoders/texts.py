@@ -62,7 +62,7 @@ def text_encoder(name: str, *, download: bool = False, device: str = "cpu") -> E
         vectors = model.encode(list(texts), batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)
         return np.asarray(vectors, np.float32)
 
-    languages = stated_languages(name, _card(where, model))
+    languages = stated_languages(short_name(name), _card(where, model))
     width = encode([""]).shape[1]
     return Encoder(short_name(name), identity, width, encode, languages=languages, unknown=partial(_unknown, model))
 
