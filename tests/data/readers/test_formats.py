@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 from mmbench.data.divisions import categories
+from mmbench.data.readers.feature_files import read_item_feature
 from mmbench.data.readers.formats import READERS, Options, detected, read_source
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.known import FORMATS
@@ -447,3 +449,10 @@ def test_what_is_nothing_is_not_guessed(tmp_path: Path) -> None:
         read_source(
             write(tmp_path / "a.inter", "userID\titemID\tx_label\n0\t0\t0\n"), None, Options(items=tmp_path), Journal()
         )
+
+
+def test_vectors_that_a_mac_named_after_items_are_found(tmp_path: Path) -> None:
+    """It takes a letter and its mark apart in the name of a file."""
+    for item in ("ガラス", "pâté"):
+        np.save(tmp_path / f"{unicodedata.normalize('NFD', item)}.npy", np.ones(2, np.float32))
+    assert read_item_feature(tmp_path, ["ガラス", "pâté", "x"], Journal()).present.tolist() == [True, True, False]

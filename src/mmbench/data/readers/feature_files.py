@@ -94,8 +94,9 @@ def composed(name: str) -> str:
 
 
 def _from_folder(folder: Path, ids: Sequence[str], journal: Journal) -> ItemFeature:
-    held = {path.stem: path for path in folder.iterdir() if path.suffix == ".npy"}
-    rows = [place for place, item in enumerate(ids) if item in held]
+    held = {composed(path.stem): path for path in sorted(folder.iterdir()) if path.suffix == ".npy"}
+    names = [composed(item) for item in ids]
+    rows = [place for place, name in enumerate(names) if name in held]
     if not rows:
         raise Refusal(
             "{path}: no item of the log occurs in it ({in_log} against {listed})",
@@ -104,10 +105,10 @@ def _from_folder(folder: Path, ids: Sequence[str], journal: Journal) -> ItemFeat
             listed=repr(min(held, default="-")),
         )
     journal.read(folder)
-    first = _vector(held[ids[rows[0]]])
+    first = _vector(held[names[rows[0]]])
     values, present = np.zeros((len(ids), len(first)), np.float32), np.zeros(len(ids), bool)
     for row in rows:
-        path = held[ids[row]]
+        path = held[names[row]]
         vector = _vector(path)
         if len(vector) != len(first):
             raise Refusal(
