@@ -369,3 +369,13 @@ def test_two_layouts_of_the_same_files_have_two_digests(tmp_path: Path) -> None:
     assert [digests[key] for digests, key in zip(found, ("log/1/x.csv", "log/2/x.csv", "log/x.csv"), strict=True)] == [
         of_file
     ] * 3
+
+
+def test_two_files_of_one_name_have_two_digests(tmp_path: Path) -> None:
+    files = [tmp_path / place / "clip.npy" for place in ("text", "image", "audio")]
+    for content, file in enumerate(files):
+        file.parent.mkdir()
+        file.write_bytes(bytes([content]))
+    found = prepare_folder._digests(tmp_path / "log.csv", files)
+    assert list(found) == ["clip.npy", "clip.npy (2)", "clip.npy (3)"]
+    assert list(found.values()) == [hashlib.sha256(bytes([content])).hexdigest() for content in range(3)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -188,11 +189,16 @@ def _stated_options(given: argparse.Namespace, options: Options) -> dict[str, An
 
 
 def _digests(root: Path, files: Sequence[Path]) -> dict[str, str]:
-    """SHA-256 of input files by their path below ``root``; a folder counts as one, by all that it holds."""
+    """SHA-256 of input files by their path below ``root``; a folder counts as one, by all that it holds.
+
+    A file elsewhere has its name alone, since no path of the machine is kept, with a number where several have one name.
+    """
     digests: dict[str, str] = {}
     for path in files:
         below = root.is_dir() and path.is_relative_to(root)
-        name = str(path.relative_to(root)) if below else path.name
+        plain = str(path.relative_to(root)) if below else path.name
+        numbered = (f"{plain} ({number})" for number in itertools.count(2))
+        name = next(name for name in itertools.chain([plain], numbered) if name not in digests)
         if path.is_file():
             digests[name] = fingerprint.of_file(path)
             continue
