@@ -12,12 +12,15 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
+from mmbench.cli.compose import compose
 from mmbench.report.reading import read_sweep
 from mmbench.scheduling import pinned
+from mmbench.scheduling.sweep import run_sweep
 from mmbench.store import records
+from mmbench.store.bounds import Damaged
 from mmbench.store.schema import Cell, CellFailure, Manifest
 from tests.cli.conftest import Command, Here
-from tests.tiny import digests, write_broken_model
+from tests.tiny import TINY, digests, write_broken_model
 
 SWEEP = ("-m", "sweep.name=s", "model=popularity,vbpr", "modality=none,fused")
 
@@ -309,6 +312,30 @@ def test_force_begins_afresh_and_keeps_the_old(
         assert digests(aside) == digest
         assert digests(cell(tmp_path, "vbpr", condition)) == digest
     assert "0 done before, 6 to go" in said.out
+
+
+@pytest.mark.parametrize("resume", ["force", "never"])
+def test_what_the_report_finds_damaged_is_made_again_and_nothing_else(
+    resume: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: list[Any]
+) -> None:
+    """The records are this command's own by then: none is set aside, or refused, as those of before were to be."""
+    monkeypatch.setattr("mmbench.scheduling.sweep.Pool", Here)
+    seen: list[Path] = []
+
+    def report(folder: Path) -> str:
+        (file,) = (cell(tmp_path, "popularity", "-") / "finals").glob(f"*.{paths.RANKS}")
+        seen.append(file)
+        if len(seen) == 1:
+            file.write_bytes(file.read_bytes()[:60] + bytes(20) + file.read_bytes()[80:])
+            raise Damaged(file)
+        return ""
+
+    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=popularity", f"study.resume={resume}"]
+    assert run_sweep([compose(words).job()], words, report) == 0
+    assert len(seen) == 2
+    assert not list(tmp_path.rglob("*.stale-*"))
+    assert len(trained) == 2
+    assert len(manifest(tmp_path).revisions) == 1
 
 
 @pytest.mark.thorough

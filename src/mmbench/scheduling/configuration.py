@@ -7,7 +7,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -365,10 +365,6 @@ class JobConfig:
     def sweep_dir(self) -> Path:
         """The folder of the sweep."""
         return Path(self.sweep.dir)
-
-    def resuming(self) -> JobConfig:
-        """Return a copy for an opened sweep, so that no records are moved aside again."""
-        return replace(self, study=replace(self.study, resume="auto"))
 
 
 def recorded_training(training: Section) -> Section:

@@ -122,6 +122,10 @@ class Job:
         changed = [word.removeprefix(prefix) for word in changed if word.startswith(prefix)]
         return paths.slug([self.choices["modality"], *changed])
 
+    def resuming(self) -> Job:
+        """Return a copy for an opened sweep, so that no records are moved aside again."""
+        return replace(self, config=replace(self.config, study=replace(self.config.study, resume="auto")))
+
     def dataset(self) -> Dataset:
         """The dataset with the held-out interactions that the target ranks, of the users who rank validation.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from mmbench import paths
@@ -67,7 +67,7 @@ class PoolTask:
 
 def _task(sweep: Sweep, given: Given) -> PoolTask:
     """Pool task of a sweep that resumes, so that no allocation moves records aside again."""
-    return PoolTask([replace(job, config=job.config.resuming()) for job in sweep.jobs], list(sweep.overrides), given)
+    return PoolTask([job.resuming() for job in sweep.jobs], list(sweep.overrides), given)
 
 
 @dataclass(frozen=True)

@@ -369,6 +369,7 @@ def run_sweep(
             mended.add(error.path)
             for line in mend_after(sweep.folder, error):
                 print(sweep.translator(line), flush=True)
+            jobs = [job.resuming() for job in jobs]  # what was to be set aside is, and the records are this command's
             continue
         except OSError as error:  # a full disk stops the workers and the report; how to go on is told all the same
             ended = sweep.conclude(code)
