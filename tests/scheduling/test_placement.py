@@ -127,6 +127,7 @@ def test_a_missing_library_is_told(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ValueError, match=message):
         run(asked(tmp_path), place)
+    assert list(tmp_path.iterdir()) == []  # no plan is begun, and no records are set aside, for what cannot run
 
 
 def test_a_cluster_of_ray_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +137,7 @@ def test_a_cluster_of_ray_that_does_not_answer_is_told(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
     with pytest.raises(ValueError, match=r"^hydra/launcher=ray: no cluster at 10\.0\.0\.1:6379: timed out$"):
         run(asked(tmp_path), Ray(1, "10.0.0.1:6379", 1, 0, False))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.thorough
@@ -202,7 +204,14 @@ def test_an_allocation_that_is_cancelled_or_lost_ends_its_own_pool_alone(
     assert ("not finished; this goes on from the last finished training" in said.err) == (code != 0)
 
 
-def test_an_option_that_submitit_does_not_know_is_told(tmp_path: Path) -> None:
-    slurm = Slurm(1, "local", False, 1, {"walltime": 3})
-    with pytest.raises(ValueError, match=r"hydra/launcher=slurm: .*walltime"):
-        run(asked(tmp_path), slurm)
+@pytest.mark.parametrize(
+    ("cluster", "options", "message"),
+    [("local", {"walltime": 3}, "walltime"), ("slurm", {}, 'Could not detect "srun"')],
+)
+def test_what_submitit_refuses_is_told(
+    cluster: str, options: dict[str, int], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")  # on a cluster there is an srun
+    with pytest.raises(ValueError, match=f"hydra/launcher=slurm: .*{message}"):
+        run(asked(tmp_path), Slurm(1, cluster, False, 1, options))
+    assert list(tmp_path.iterdir()) == []

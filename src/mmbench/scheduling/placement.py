@@ -7,9 +7,12 @@ resumes.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mmbench import paths
@@ -119,39 +122,54 @@ class Slurm:
         return None if not gpus and any(word in other for other in others for word in ("gpu", "gres")) else gpus
 
     def check(self, sweep: Sweep) -> None:
-        """Refuse allocations that cannot train what is planned."""
-        for job in sweep.jobs:
-            self.machine(job.config.plain["training"])
-
-    def __call__(self, sweep: Sweep) -> int:
-        """Submit, wait, and return the exit code of all pools together.
+        """Refuse allocations that cannot train what is planned, or that cannot be asked for.
 
         Raises:
-            ValueError: if submitit is missing or refuses an option.
+            ValueError: naming the setting, and if submitit is missing or refuses an option.
         """
+        for job in sweep.jobs:
+            self.machine(job.config.plain["training"])
+        if sweep.waiting and not self.dry_run:
+            with tempfile.TemporaryDirectory() as folder:  # some executors make theirs at once
+                self._executor(Path(folder))
+
+    def __call__(self, sweep: Sweep) -> int:
+        """Submit, wait, and return the exit code of all pools together."""
         n = _useful(self.allocations, sweep)
         if self.dry_run:
             print(sweep.translator(self.described(sweep, n)))
             return 0
         if not sweep.waiting:
             return 0
-        try:
-            import submitit
-        except ImportError as error:
-            raise Refusal("hydra/launcher=slurm needs submitit: pip install mmbench[slurm]") from error
         folder = paths.slurm_dir(sweep.folder.resolve())
-        try:
-            requeue = {"slurm_max_num_timeout": self.max_timeouts} if self.cluster == "slurm" else {}
-            executor = submitit.AutoExecutor(folder=folder / "%j", cluster=self.cluster, **requeue)
-            executor.update_parameters(**{k: v for k, v in self.options.items() if v is not None})
-        except (RuntimeError, TypeError, ValueError, NameError) as error:
-            raise Refusal("hydra/launcher=slurm: {error}", error=error) from error
+        executor = self._executor(folder)
         task = _task(sweep, Given(self.options.get("cpus_per_task"), self._gpus))
         with executor.batch():
             submitted = [executor.submit(task) for _ in range(n)]
         names = series([job.job_id for job in submitted])
         sweep.tell(Message("submitted {n} allocations: {jobs} (logs in {folder})", n=n, jobs=names, folder=folder))
         return _together([_result(job, sweep) for job in submitted])
+
+    def _executor(self, folder: Path) -> Any:
+        """What submits.
+
+        Args:
+            folder: where the allocations log.
+
+        Raises:
+            ValueError: if submitit is missing or refuses an option.
+        """
+        try:
+            import submitit
+        except ImportError as error:
+            raise Refusal("hydra/launcher=slurm needs submitit: pip install mmbench[slurm]") from error
+        try:
+            requeue = {"slurm_max_num_timeout": self.max_timeouts} if self.cluster == "slurm" else {}
+            executor = submitit.AutoExecutor(folder=folder / "%j", cluster=self.cluster, **requeue)
+            executor.update_parameters(**{k: v for k, v in self.options.items() if v is not None})
+        except (RuntimeError, TypeError, ValueError, NameError) as error:
+            raise Refusal("hydra/launcher=slurm: {error}", error=error) from error
+        return executor
 
     def described(self, sweep: Sweep, n: int) -> Message:
         """What would be submitted."""
@@ -234,16 +252,19 @@ class Ray:
         return Machine.of(training, [str(number) for number in range(gpus)], self.num_cpus, whole=self.num_gpus == gpus)
 
     def check(self, sweep: Sweep) -> None:
-        """Refuse pools that cannot train what is planned."""
-        for job in sweep.jobs:
-            self.machine(job.config.plain["training"])
-
-    def __call__(self, sweep: Sweep) -> int:
-        """Start the tasks, wait, and return the exit code of all pools together.
+        """Refuse pools that cannot train what is planned, or that Ray cannot start.
 
         Raises:
-            ValueError: if Ray is missing or cannot be reached.
+            ValueError: naming the setting, and if Ray is missing or cannot be reached.
         """
+        for job in sweep.jobs:
+            self.machine(job.config.plain["training"])
+        if sweep.waiting and not self.dry_run:
+            with self._connected() as ray:
+                self._check_room(sweep, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+
+    def __call__(self, sweep: Sweep) -> int:
+        """Start the tasks, wait, and return the exit code of all pools together."""
         n = _useful(self.pools, sweep)
         if self.dry_run:
             told = Message(
@@ -258,6 +279,18 @@ class Ray:
             return 0
         if not sweep.waiting:
             return 0
+        with self._connected() as ray:
+            remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=3)(_join)
+            task = _task(sweep, Given(self.num_cpus, self.num_gpus))
+            return _together(ray.get([remote.remote(task) for _ in range(n)]))
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Any]:
+        """Ray's module, connected.
+
+        Raises:
+            ValueError: if Ray is missing or cannot be reached.
+        """
         try:
             import ray
         except ImportError as error:
@@ -269,10 +302,7 @@ class Ray:
                 "hydra/launcher=ray: no cluster at {address}: {error}", address=self.address, error=error
             ) from error
         try:
-            self._check_room(sweep, [node["Resources"] for node in ray.nodes() if node["Alive"]])
-            remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=3)(_join)
-            task = _task(sweep, Given(self.num_cpus, self.num_gpus))
-            return _together(ray.get([remote.remote(task) for _ in range(n)]))
+            yield ray
         finally:
             ray.shutdown()
 
