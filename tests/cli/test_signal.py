@@ -68,6 +68,14 @@ def test_the_pretest_in_japanese(command: Command, tmp_path: Path) -> None:
     assert command("signal", "lang=fr").err == "error: lang=fr: there are only en, ja\n"
 
 
+def test_the_next_command_finds_the_data_of_the_user(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "mine.yaml").write_text("defaults: [planted, _self_]\nworld: redundant\n")
+    said = command("signal", "--config-dir", str(tmp_path), "dataset=mine", *A_WORLD)
+    assert (said.code, said.err) == (0, "")
+    assert f"next: python -m mmbench plan --config-dir={tmp_path} experiment=company dataset=mine " in said.out
+
+
 @pytest.mark.thorough
 def test_the_same_data_give_the_same_record(command: Command, tmp_path: Path) -> None:
     words = ("signal", "dataset.world=complementary", *A_WORLD)

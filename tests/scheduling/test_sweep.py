@@ -357,6 +357,25 @@ def test_a_stopped_sweep_says_the_command_that_goes_on(
     assert {cell.status for cell in read_sweep(sweep).cells.values()} == {"done"}
 
 
+@pytest.mark.parametrize("flags", [("-m",), ("--multirun",), ()])
+def test_the_command_that_goes_on_keeps_folders_and_launcher(
+    flags: tuple[str, ...], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan holds what is trained alone."""
+
+    class Stopped(Here):
+        def run(self) -> int:
+            return 143
+
+    monkeypatch.setattr("mmbench.scheduling.sweep.Pool", Stopped)
+    write_broken_model(tmp_path / "my conf")
+    where = [f"--config-dir={tmp_path / 'my conf'}", "hydra/launcher=local"]
+    said = command(*flags, "model=broken", *where, "sweep.name=s")
+    (told,) = re.findall(r"goes on from the last finished training: python -m mmbench (.*)", said.err)
+    assert shlex.split(told)[:5] == ["-m", where[0], "model=broken", where[1], "sweep.name=s"]
+    assert not [word for word in manifest(tmp_path).command if "hydra" in word or "conf" in word]
+
+
 def test_a_name_with_blanks_is_one_folder(command: Command, tmp_path: Path) -> None:
     assert command("-m", "sweep.name='my shop'", "model=popularity").code == 0
     (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from mmbench.scheduling.trust import Trust
 
 CONFIG_DIR_FLAGS = ("--config-dir", "-cd")
+#: Flags that say whether one cell runs or a sweep.
+MODE_FLAGS = ("--multirun", "-m", "--run", "-r")
 #: Flags that only show something; Hydra answers them alone.
 SHOWING_FLAGS = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i")
 #: Flags whose words are no overrides: what a shell completes.
@@ -171,7 +173,7 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
 
     Args:
         composed: its jobs.
-        overrides: the command line.
+        overrides: the command line without Hydra's own words.
         hydra_dir: folder that Hydra takes for that of the sweep.
         place: where its cells run; by default on this machine.
 
@@ -211,7 +213,9 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
         files.write_text(paths.hydra_file(folder, "config"), OmegaConf.to_yaml(composed[0].config))
         files.write_text(paths.hydra_file(folder, "overrides"), OmegaConf.to_yaml(list(overrides)))
 
-    return run_sweep(jobs, overrides, report, place, keep)
+    # As Hydra reads them: its overrides leave out the folders of configurations and where pools run.
+    flags, words = separated([word for word in sys.argv[1:] if word not in MODE_FLAGS])
+    return run_sweep(jobs, overrides, report, place, keep, typed=[*flags, *words])
 
 
 def own_trust(jobs: Sequence[Job]) -> Trust:

@@ -42,7 +42,8 @@ def main(argv: Sequence[str]) -> None:
         )
     )
     data = [f"dataset={composed.choices['dataset']}", *(w for w in asked.overrides if not w.startswith("dataset="))]
-    print("\n" + next_line(["plan", *company_words(data, sorted(dataset.features), name)], translator))
+    flags = [f"--config-dir={folder}" for folder in asked.config_dir]
+    print("\n" + next_line(["plan", *flags, *company_words(data, sorted(dataset.features), name)], translator))
 
 
 def company_words(overrides: Sequence[str], modalities: Sequence[str], name: str, budget: str = "small") -> list[str]:

@@ -66,22 +66,30 @@ class Sweep:
         folder: folder of the sweep.
         jobs: the requested jobs.
         planned: its cells.
-        overrides: the command line.
+        overrides: the command line, for the manifest.
+        typed: the command line with what says where its files lie and where it runs; empty where that is all there is.
     """
 
     folder: Path
     jobs: Sequence[Job]
     planned: Sequence[Planned]
     overrides: Sequence[str]
+    typed: Sequence[str] = ()
 
     @staticmethod
-    def plan(jobs: Sequence[Job], overrides: Sequence[str], translator: Translator | None = None) -> Sweep:
+    def plan(
+        jobs: Sequence[Job],
+        overrides: Sequence[str],
+        translator: Translator | None = None,
+        typed: Sequence[str] = (),
+    ) -> Sweep:
         """Read the data, check all user input, and find out which cells are finished.
 
         Args:
             jobs: the requested jobs.
             overrides: the command line, for the manifest.
             translator: language of the printed data summary; by default that of the sweep.
+            typed: the command line with what says where its files lie and where it runs.
 
         Raises:
             ValueError: for any user error that can be seen before the first cell runs.
@@ -89,7 +97,7 @@ class Sweep:
         config, folder = jobs[0].config, jobs[0].sweep_dir
         translator = translator or Translator(config.plain["lang"])
         print(translator(Message("sweep {name} -> {folder}", name=config.sweep.name, folder=folder)), flush=True)
-        return Sweep(folder, jobs, plan_cells(jobs, config.study.resume, translator), overrides)
+        return Sweep(folder, jobs, plan_cells(jobs, config.study.resume, translator), overrides, typed)
 
     @property
     def config(self) -> JobConfig:
@@ -289,7 +297,7 @@ class Sweep:
                 self.tell(Message("failed: {cell}: {reason}", cell=plan.task.cell, reason=reason), sys.stderr)
                 code = code or 1
         if code not in (0, 1):
-            command = sweep_command(self.overrides, str(self.config.sweep.name))
+            command = sweep_command(self.typed or self.overrides, str(self.config.sweep.name))
             left = Message("not finished; this goes on from the last finished training: {command}", command=command)
             self.tell(left, sys.stderr)
         return code
@@ -333,15 +341,18 @@ def run_sweep(
     report: Callable[[Path], str],
     place: Placement | None = None,
     keep: Callable[[Path], None] = lambda folder: None,
+    typed: Sequence[str] = (),
 ) -> int:
     """Plan, run and report a sweep.
 
     Args:
         jobs: the requested jobs.
-        overrides: the command line.
+        overrides: the command line, for the manifest.
         report: writes the report of a sweep folder and returns what a terminal shows of it.
         place: where the unfinished cells run; by default on a pool of this machine.
         keep: writes what is to be kept of the command into the folder of the sweep.
+        typed: the command line with what says where its files lie and where it runs, which goes on with the sweep; by
+            default ``overrides``.
 
     Returns:
         0, 1 if a cell failed, or the code that stopped it.
@@ -356,7 +367,7 @@ def run_sweep(
         return place(sweep)
     mended: set[Path] = set()
     while True:
-        sweep, code = _run(jobs, overrides, place, keep)
+        sweep, code = _run(jobs, overrides, place, keep, typed)
         if code == 128 + signal.SIGTERM:  # what sent it kills soon
             command = command_line(["report", str(sweep.folder)])
             sweep.tell(Message("no report, for lack of time: {command}", command=command))
@@ -381,13 +392,17 @@ def run_sweep(
 
 
 def _run(
-    jobs: Sequence[Job], overrides: Sequence[str], place: Placement, keep: Callable[[Path], None]
+    jobs: Sequence[Job],
+    overrides: Sequence[str],
+    place: Placement,
+    keep: Callable[[Path], None],
+    typed: Sequence[str],
 ) -> tuple[Sweep, int]:
     """Plan and run a sweep; its exit code."""
     translator = Translator(jobs[0].config.plain["lang"])
     for line in mend(jobs[0].sweep_dir):
         print(translator(line), flush=True)
-    sweep = Sweep.plan(jobs, overrides)
+    sweep = Sweep.plan(jobs, overrides, typed=typed)
     # Wrong settings are refused before anything runs.
     for line in trackers.make_tracker(sweep.config.plain["tracking"], sweep.folder).lacking:
         sweep.tell(line, sys.stderr)
@@ -418,7 +433,7 @@ def join_sweep(jobs: Sequence[Job], overrides: Sequence[str], given: Given | Non
         return sweep.run_pool(given)
 
 
-def sweep_command(overrides: Sequence[str], name: str) -> str:
-    """Command that resumes a sweep, also if its name was derived from the overrides."""
-    named = any(word.lstrip("+").startswith("sweep.name=") for word in overrides)
-    return command_line(["-m", *overrides, *([] if named else [override("sweep.name", name)])])
+def sweep_command(words: Sequence[str], name: str) -> str:
+    """Command that resumes a sweep, also if its name was derived from the words."""
+    named = any(word.lstrip("+").startswith("sweep.name=") for word in words)
+    return command_line(["-m", *words, *([] if named else [override("sweep.name", name)])])
