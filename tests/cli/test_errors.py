@@ -404,7 +404,10 @@ def is_one_line(said: object, message: str) -> None:
             ["statistics.contrasts=[fused_vs_txet]"],
             "statistics.contrasts: fused_vs_txet is about txet, which is no condition; did you mean text? accepted: ",
         ),
-        (["paths.multirun=5"], "paths={'data': "),
+        (["paths.multirun=5"], "paths.multirun=5 must be a text; put a number in double quotes"),
+        (["paths.multirun=null"], "paths.multirun=None must be a text"),
+        (["paths.multirun="], "paths.multirun is empty"),
+        (["-m", "paths.multirun=' '"], "paths.multirun is empty"),
         (
             ["paths.multirun=/dev/null"],
             "/dev/null/single cannot be written: what should be a folder is a file; name another place with paths",

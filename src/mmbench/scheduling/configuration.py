@@ -47,7 +47,7 @@ SECTIONS: Mapping[str, Sequence[str]] = {
 #: What a training had to do before it was an option, and what records leave out therefore.
 LEFT_OUT = {"compile": False}
 #: What else every configuration has.
-OTHERS: Mapping[str, Any] = {"paths": Mapping[str, str], "tiers": list[str], "lang": str, "debug": bool}
+OTHERS: Mapping[str, Any] = {"tiers": list[str], "lang": str, "debug": bool}
 
 
 @dataclass(frozen=True)
@@ -351,7 +351,7 @@ class JobConfig:
             "export": {"top_k": 0},
             "tuning": {"target": None},
             "evaluation": {"validation_users": None},
-            "paths": {"multirun": ""},
+            "paths": {"multirun": "recorded"},
             "tracking": {},
             "tiers": [],
             "lang": "en",
@@ -440,6 +440,10 @@ def check_sections(plain: Section) -> None:
             if key not in held:
                 raise Refusal("{section}.{key} is missing", section=section, key=key)
     for key, kind in OTHERS.items():
+    for key, value in plain["paths"].items():
+        check_type(f"paths.{key}", value, str)
+    if not plain["paths"]["multirun"].strip():  # an unset variable of a shell; sweeps would go to the root of the files
+        raise Refusal("{setting} is empty", setting="paths.multirun")
         check_type(key, plain.get(key), kind)
 
 
