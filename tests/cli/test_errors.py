@@ -394,12 +394,16 @@ def is_one_line(said: object, message: str) -> None:
         (["study.draw=abc"], "study.draw=abc must be a whole number from 0 to 10000"),
         (["study.storage=null"], "study.storage=None must be a text"),
         (["study.lease_timeout=abc"], "study.lease_timeout=abc must be a number of seconds from 1 to "),
-        (["report.metrics=5"], "report.metrics=5: Expected `array`, got `int`"),
+        (["report.metrics=5"], "report.metrics=5 must be a list, as in report.metrics=[ndcg@20]"),
+        (["report.metrics=recall@20"], "report.metrics=recall@20 must be a list, as in report.metrics=[ndcg@20]"),
         (["report.metrics=[5]"], "report.metrics=[5]: Expected `str`, got `int`"),
         (["report.primary=5"], "report.primary=5 must be a text"),
         (["statistics.delta=inf"], "statistics.delta=inf must be a positive number"),
         (["statistics.delta=nan"], "statistics.delta=nan must be a positive number"),
-        (["statistics.contrasts=abc"], "statistics.contrasts=abc: Expected `array`, got `str`"),
+        (
+            ["statistics.contrasts=fused_vs_text"],
+            "statistics.contrasts=fused_vs_text must be a list, as in statistics.contrasts=[fused_vs_text]",
+        ),
         (
             ["statistics.contrasts=[fused_vs_txet]"],
             "statistics.contrasts: fused_vs_txet is about txet, which is no condition; did you mean text? accepted: ",

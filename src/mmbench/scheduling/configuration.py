@@ -141,7 +141,7 @@ class StatisticsConfig:
     contrasts: list[str]
 
     def __post_init__(self) -> None:
-        check_type("statistics.contrasts", self.contrasts, list[str])  # a text would be taken letter by letter
+        check_list("statistics.contrasts", self.contrasts, "fused_vs_text")
         if isinstance(self.delta, bool) or not isinstance(self.delta, int | float) or not 0 < self.delta < math.inf:
             raise Refusal("statistics.delta={delta} must be a positive number, 0.02 for 2 %", delta=self.delta)
         for name in self.contrasts:
@@ -234,6 +234,7 @@ class ReportConfig:
     printed: bool = True
 
     def __post_init__(self) -> None:
+        check_list("report.metrics", self.metrics, "ndcg@20")
         for name in self.metrics:
             metrics.check_name(name)
         if metrics.is_own(metrics.check_name(self.primary)[0]):
@@ -439,11 +440,11 @@ def check_sections(plain: Section) -> None:
         for key in keys:
             if key not in held:
                 raise Refusal("{section}.{key} is missing", section=section, key=key)
-    for key, kind in OTHERS.items():
     for key, value in plain["paths"].items():
         check_type(f"paths.{key}", value, str)
     if not plain["paths"]["multirun"].strip():  # an unset variable of a shell; sweeps would go to the root of the files
         raise Refusal("{setting} is empty", setting="paths.multirun")
+    for key, kind in OTHERS.items():
         check_type(key, plain.get(key), kind)
 
 
@@ -463,6 +464,27 @@ def check_type(key: str, value: Any, kind: Any) -> None:
                 value=shortened(f"{value}"),
             ) from error
         raise Refusal("{key}={value}: {error}", key=key, value=shortened(f"{value}"), error=error) from error
+
+
+def check_list(key: str, value: Any, example: str) -> None:
+    """Refuse what is no list of texts; a text alone would be taken letter by letter.
+
+    Args:
+        key: key of the value.
+        value: the value.
+        example: what the list may hold.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    if not isinstance(value, list):
+        raise Refusal(
+            "{key}={value} must be a list, as in {key}=[{example}]",
+            key=key,
+            value=shortened(f"{value}"),
+            example=example,
+        )
+    check_type(key, value, list[str])
 
 
 @functools.cache
