@@ -10,7 +10,7 @@ import pytest
 
 from mmbench.cli import plan
 from mmbench.cli.compose import compose
-from mmbench.cli.forecast import controls, expected
+from mmbench.cli.forecast import CellTime, controls, expected, together
 from mmbench.messages import Refusal, Translator
 from mmbench.report.disposals import read_disposals
 from mmbench.report.fairness_checks import read_groups
@@ -142,6 +142,27 @@ def test_costs_are_those_of_each_condition(
     assert row.split()[:2] == ["planted-complementary/addease", "(none,"]
     assert row.split()[2:5] == ["fused)", "1.0,", "5.0"]
     assert row.split()[-4:-2] == [str(round(seconds / 60)), "min"]
+
+
+@pytest.mark.parametrize(
+    ("words", "shortest", "longest"),
+    [
+        (["budget.trials=4"], {1: 7, 2: 4, 64: 2}, {1: 70, 2: 40, 64: 20}),
+        (["budget.trials=4", "budget.tpe=3"], {1: 10, 2: 7, 64: 5}, {1: 100, 2: 70, 64: 50}),
+        (["budget.trials=8", "budget.tpe=1", "budget.rungs=[30]"], {1: 10, 64: 3}, {1: 120, 64: 40}),
+    ],
+)
+def test_no_number_of_workers_is_faster_than_the_chain_of_a_cell(
+    words: list[str], shortest: dict[int, int], longest: dict[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Proposals run one by one, final runs and trials that rungs may stop wait; an epoch takes 60 seconds here."""
+    rule = ["budget.patience_steps=50", "budget.min_steps=0", "budget.max_steps=600", "budget.least_epochs=1"]
+    cell = [*TINY, f"paths.multirun={tmp_path}", "model=bpr", "budget.seeds=3", *rule, *words]
+    (plan,) = Sweep.plan([compose(cell).job()], []).planned
+    each = Pilot(0.0, 10.0, 0.0, 0.0, trained=True, steps_per_epoch=10)
+    cost = pilot.CellCost(each, once=0.0)
+    for made, minutes in ((CellTime.shortest, shortest), (CellTime.longest, longest)):
+        assert {n: round(together([made(plan, cost)], n, n) / 60) for n in minutes} == minutes
 
 
 def test_a_flag_is_refused() -> None:

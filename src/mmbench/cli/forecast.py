@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mmbench.decision.gates import IMAGE
 from mmbench.inference.gains import NoWord, TunedGain
@@ -16,10 +17,12 @@ from mmbench.report.layout import Document, terminal, text_table
 from mmbench.report.sentences import MODALITIES
 from mmbench.report.table import SweepTable
 from mmbench.scheduling import memory, pilot
+from mmbench.scheduling.pilot import CellCost
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
 from mmbench.training import allocation
 from mmbench.training.settings import cores_here
+from mmbench.tuning.budget import PILOTS
 
 WORKERS = (1, 2, 4, 8, 16, 64)
 MODEL_COLUMNS = (
@@ -39,6 +42,61 @@ GAIN_COLUMNS = (
 #: What follows where a control is missing; something is decided about images alone.
 UNDECIDABLE = Template("without one more control nothing can be decided about {modality}; add {overrides}")
 WITHOUT_A_WORD = Template("without one more control free disposal of {modality} has no word; add {overrides}")
+
+
+@dataclass(frozen=True)
+class CellTime:
+    """What is left of a cell.
+
+    Args:
+        once: seconds that its first training takes besides.
+        waves: number of trainings that may run side by side, and seconds of each; every wave waits for the one before.
+    """
+
+    once: float
+    waves: Sequence[tuple[int, float]]
+
+    @staticmethod
+    def shortest(plan: Planned, cost: CellCost) -> CellTime:
+        """Of a cell whose trainings all stop as early as the rule, or the first rung, allows."""
+        steps, budget = cost.training.steps_per_epoch, plan.task.budget
+        fewest = budget.stopping.fewest_epochs(steps)
+        return CellTime._of(plan, cost, fewest, min([fewest, *(math.ceil(rung / steps) for rung in budget.rungs[:1])]))
+
+    @staticmethod
+    def longest(plan: Planned, cost: CellCost) -> CellTime:
+        """Of a cell whose trainings all run to the cap."""
+        most = plan.task.budget.stopping.most_epochs(cost.training.steps_per_epoch)
+        return CellTime._of(plan, cost, most, most)
+
+    @staticmethod
+    def _of(plan: Planned, cost: CellCost, epochs: int, cut: int) -> CellTime:
+        """Of a cell whose trainings take ``epochs``, or ``cut`` where rungs may stop them."""
+        effort, each = plan.task.effort, cost.training
+        whole, short = each.seconds(epochs), each.seconds(cut)
+        pilots = min(PILOTS, effort.trials) if plan.task.budget.rungs else effort.trials
+        final = (effort.seeds, whole + each.extra)
+        planned = [(pilots, whole), (effort.trials - pilots, short), *[(1, short)] * effort.proposals, final]
+        left, waves = plan.left, []
+        for n, seconds in reversed(planned):  # what has been trained came first
+            waves.append((min(n, left), seconds))
+            left -= min(n, left)
+        return CellTime(cost.once, waves)
+
+    def seconds(self, workers: int = 1) -> float:
+        """From the first training to the last, of so many workers that have nothing else to do."""
+        return self.once + sum(math.ceil(n / workers) * seconds for n, seconds in self.waves)
+
+
+def together(cells: Sequence[CellTime], workers: int, speedup: float) -> float:
+    """Seconds of a sweep, which is over no sooner than each of its cells alone.
+
+    Args:
+        cells: what is left of each.
+        workers: how many there are.
+        speedup: how many times as much as one they get done.
+    """
+    return max([sum(cell.seconds() for cell in cells) / speedup, *(cell.seconds(workers) for cell in cells)])
 
 
 def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Message]:
@@ -131,33 +189,32 @@ def expected(table: SweepTable | None, planned: Sequence[Planned], translator: T
 def described(sweep: Sweep, translator: Translator) -> str:
     """The pilot of each (dataset, model), what follows for the sweep, and what this machine would make of it."""
     rows: list[list[str]] = []
-    low = high = disk = peak = 0.0
+    low: list[CellTime] = []
+    high: list[CellTime] = []
+    disk = peak = 0.0
     waiting = [plan for plan in sweep.planned if not plan.finished]
     for (dataset, model), cells in pilot.heaviest(waiting).items():
         first, last = cells[0], cells[-1]
         sizes = [pilot.content(plan) for plan in cells]
         most = pilot.measure_cell(first.task)
         least = pilot.measure_cell(last.task) if sizes[-1] < sizes[0] else most
-        shortest = longest = 0.0
-        for plan, size in zip(cells, sizes, strict=True):
-            cost = pilot.between(least, most, (size - sizes[-1]) / max(sizes[0] - sizes[-1], 1))
-            each, rule = cost.training, plan.task.budget.stopping
-            fixed = cost.once + min(plan.left, plan.task.effort.seeds) * each.extra
-            shortest += fixed + plan.left * each.seconds(rule.fewest_epochs(each.steps_per_epoch))
-            longest += fixed + plan.left * each.seconds(rule.most_epochs(each.steps_per_epoch))
-            disk += plan.left * each.state_mb
+        costs = [pilot.between(least, most, (size - sizes[-1]) / max(sizes[0] - sizes[-1], 1)) for size in sizes]
+        shortest = [CellTime.shortest(plan, cost) for plan, cost in zip(cells, costs, strict=True)]
+        longest = [CellTime.longest(plan, cost) for plan, cost in zip(cells, costs, strict=True)]
+        disk += sum(plan.left * cost.training.state_mb for plan, cost in zip(cells, costs, strict=True))
         low, high, peak = low + shortest, high + longest, max(peak, least.training.peak_mb, most.training.peak_mb)
         ends = {plan.task.cell.modality: cost.training for plan, cost in ((last, least), (first, most))}
-        costs = [
+        measured = [
             ", ".join(translator.number(getattr(one, name), digits) for one in ends.values())
             for name, digits in (("setup", 1), ("epoch", 2))
         ]
         trainings = translator.number(sum(plan.left for plan in cells))
         name = f"{dataset}/{model} ({', '.join(ends)})"
-        rows.append([name, *costs, trainings, translator(duration(shortest)), translator(duration(longest))])
+        spans = [translator(duration(together(times, 1, 1))) for times in (shortest, longest)]
+        rows.append([name, *measured, trainings, *spans])
     allocation.release()  # what pilots side by side are to have for themselves
     header = [translator(name) for name in (*MODEL_COLUMNS, *ENDS)]
-    spread = [[str(n), translator(duration(low / n)), translator(duration(high / n))] for n in WORKERS]
+    spread = [[str(n), *(translator(duration(together(times, n, n))) for times in (low, high))] for n in WORKERS]
     tables = [
         text_table(
             translator(Message("Pilots of every model, with the least and with the most content")), header, rows
@@ -186,15 +243,20 @@ def described(sweep: Sweep, translator: Translator) -> str:
 
 
 def here(
-    sweep: Sweep, waiting: Sequence[Planned], low: float, high: float, peak: float, translator: Translator
+    sweep: Sweep,
+    waiting: Sequence[Planned],
+    low: Sequence[CellTime],
+    high: Sequence[CellTime],
+    peak: float,
+    translator: Translator,
 ) -> list[str]:
     """How many workers a pool of this machine would have on which devices, and for how long.
 
     Args:
         sweep: the sweep.
         waiting: cells that are not finished.
-        low: seconds of all their trainings one after the other, at least.
-        high: seconds of all their trainings one after the other, at most.
+        low: what is left of them, at least.
+        high: what is left of them, at most.
         peak: memory of a worker in MiB.
         translator: language.
     """
@@ -208,8 +270,8 @@ def here(
     speedup = sum(one.speedup for one in found.values()) if found else workers
     named = {
         "workers": machine.described(asked, measured),
-        "shortest": duration(low / speedup),
-        "longest": duration(high / speedup),
+        "shortest": duration(together(low, workers, speedup)),
+        "longest": duration(together(high, workers, speedup)),
     }
     # What workers that share a card or a processor get done together is known where a pilot measured it.
     if not found and workers > (len(machine.groups) or machine.cores // machine.per_training):
