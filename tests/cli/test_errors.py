@@ -405,6 +405,10 @@ def is_one_line(said: object, message: str) -> None:
             "statistics.contrasts=fused_vs_text must be a list, as in statistics.contrasts=[fused_vs_text]",
         ),
         (
+            ["statistics.contrasts=[fused_vs_text,text_vs_none,fused_vs_text]"],
+            "statistics.contrasts names fused_vs_text twice; each contrast is judged once",
+        ),
+        (
             ["statistics.contrasts=[fused_vs_txet]"],
             "statistics.contrasts: fused_vs_txet is about txet, which is no condition; did you mean text? accepted: ",
         ),

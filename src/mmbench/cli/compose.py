@@ -110,13 +110,18 @@ class Composed:
         return replace(job, config=JobConfig.of(without_tuning(job, name, self.folders)))
 
     def _check_contrasts(self, config: JobConfig) -> None:
-        """Refuse a contrast of a condition that nobody can run, while it can still be changed."""
+        """Refuse a contrast of a condition that nobody can run, or given twice, while it can still be changed."""
         if paths.manifest_file(config.sweep_dir).exists():
             return
         groups = [folder / "modality" for folder in self.folders]
         files = [file.relative_to(group).with_suffix("") for group in groups for file in group.rglob("*.yaml")]
         names = {paths.slug([file.as_posix()]) for file in files}
-        for pair in config.statistics.pairs:
+        pairs = config.statistics.pairs
+        for number, pair in enumerate(pairs):
+            if pair in pairs[:number]:  # Holm's correction would count it twice
+                raise Refusal(
+                    "statistics.contrasts names {contrast} twice; each contrast is judged once", contrast=pair.name
+                )
             for side in pair:
                 # What a command changes of a condition follows its name: fused_missing.image=0.5.
                 changed = "=" in side and any(side.startswith(f"{name}_") for name in names)
