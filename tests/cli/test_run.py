@@ -82,6 +82,22 @@ def test_what_may_not_run_is_still_shown(command: Command) -> None:
     assert "recommendations: ???" in said.out
 
 
+@pytest.mark.parametrize("words", [["--info", "model=bpr"], ["model=bpr", "--info"], ["-i", "config", "model=bpr"]])
+def test_info_takes_no_setting_for_its_value(words: list[str], command: Command) -> None:
+    assert command("run", *words)[::2] == (0, "")
+
+
+@pytest.mark.parametrize("flags", [["-m"], ["--config-dir", "."], ["-cd", ".", "--multirun"], ["--config-dir=."]])
+def test_flags_stand_before_or_after_the_settings(
+    flags: list[str], command: Command, asked: list[Composed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in ([*flags, "model=bpr"], ["model=bpr", *flags]):
+        asked.clear()
+        assert command("run", "sweep.name=s", *words).code == 0
+        assert [job.choices["model"] for job in asked] == ["bpr"]
+
+
 def test_every_job_is_composed_once(command: Command, asked: list[Composed], monkeypatch: pytest.MonkeyPatch) -> None:
     """Besides them Hydra composes the sweep itself, and a value that is in no earlier job is checked on its own."""
     noted: dict[str, int] = {}

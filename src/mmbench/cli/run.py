@@ -94,7 +94,7 @@ def main(argv: Sequence[str]) -> None:
             accepted=accepted,
             shells=", ".join(SHELLS),
         )
-    sys.argv = [sys.argv[0], *flags, *overrides]
+    sys.argv = [sys.argv[0], *overrides, *flags]  # --info would take an override that follows it for its value
     start = hydra.main(version_base="1.3", config_path=str(paths.config_dir()), config_name=compose.CONFIG_NAME)
     if not shows:
         start(_one_cell)()
