@@ -204,6 +204,11 @@ def test_a_file_that_does_not_fit_is_refused(
     assert not (tmp_path / "next").exists()
 
 
+@pytest.mark.parametrize("word", ["budget.trials=9", "budget.tpe=1", "budget.rungs=[1]"])
+def test_effort_of_a_search_is_refused(word: str, command: Command) -> None:
+    is_one_line(command("run", "tuned=nowhere", word), f"{word} asks for a search, and tuned=nowhere tunes nothing")
+
+
 def test_a_folder_that_is_not_there_is_named(command: Command) -> None:
     is_one_line(
         command("run", "model=vbpr", "tuned=no_set"), "tuned=no_set: there is no folder conf/tuned/no_set; python"

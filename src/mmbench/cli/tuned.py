@@ -31,7 +31,8 @@ def without_tuning(job: Job, name: Any, folders: Sequence[Path]) -> Section:
     """
     for word in job.overrides:
         key, _, value = word.lstrip("+").partition("=")
-        if key.removeprefix("budget.") in NOT_SEARCHED and value not in ("1", "0", "[]"):
+        setting = key.removeprefix("budget.")
+        if setting in NOT_SEARCHED and value != str(NOT_SEARCHED[setting]):
             raise Refusal(
                 "{word} asks for a search, and tuned={name} tunes nothing; leave one away", word=word, name=name
             )
