@@ -191,7 +191,7 @@ def _stated_options(given: argparse.Namespace, options: Options) -> dict[str, An
 def _digests(root: Path, files: Sequence[Path]) -> dict[str, str]:
     """SHA-256 of input files by their path below ``root``; a folder counts as one, by all that it holds.
 
-    A file elsewhere has its name alone, since no path of the machine is kept, with a number where several have one name.
+    A file elsewhere has its name alone, since no path of the machine is kept, numbered where several have one name.
     """
     digests: dict[str, str] = {}
     for path in files:
