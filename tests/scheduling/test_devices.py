@@ -343,13 +343,15 @@ def test_a_pool_takes_what_its_launcher_was_asked_for(
     The process may run on three processors, whatever was asked for, and SLURM has not kept it to fewer.
     """
     took: list[Layout] = []
+    started: list[str] = []
 
     def pool(jobs: object, layout: Layout, progress: object) -> SimpleNamespace:
         took.append(layout)
         return SimpleNamespace(run=lambda: 0)
 
     ray = SimpleNamespace(
-        init=lambda **_: None,
+        init=lambda **_: started.append("ray"),
+        is_initialized=lambda: bool(started),
         nodes=lambda: [{"Alive": True, "Resources": {"CPU": 8, "GPU": 2}}],
         remote=lambda **_: lambda call: SimpleNamespace(remote=call),
         get=lambda codes: codes,
@@ -366,6 +368,7 @@ def test_a_pool_takes_what_its_launcher_was_asked_for(
     with pretend(2):
         assert run_sweep([compose([*words, *asked]).job()], [], lambda folder: "", place) == 0
     assert [layout.seats for layout in took] == [seats]
+    assert started == ["ray"] * isinstance(place, Ray)  # once, for the check and for the pools
 
 
 # Whole sweeps on devices that are not there

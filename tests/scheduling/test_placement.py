@@ -134,7 +134,7 @@ def test_a_cluster_of_ray_that_does_not_answer_is_told(tmp_path: Path, monkeypat
     def init(**named: Any) -> None:
         raise ConnectionError("timed out")
 
-    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, is_initialized=lambda: False))
     with pytest.raises(ValueError, match=r"^hydra/launcher=ray: no cluster at 10\.0\.0\.1:6379: timed out$"):
         run(asked(tmp_path), Ray(1, "10.0.0.1:6379", 1, 0, False))
     assert list(tmp_path.iterdir()) == []

@@ -7,10 +7,9 @@ resumes.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -260,8 +259,8 @@ class Ray:
         for job in sweep.jobs:
             self.machine(job.config.plain["training"])
         if sweep.waiting and not self.dry_run:
-            with self._connected() as ray:
-                self._check_room(sweep, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+            ray = _connected(self.address)  # and stays so until the pools have ended, or this process has
+            self._check_room(sweep, [node["Resources"] for node in ray.nodes() if node["Alive"]])
 
     def __call__(self, sweep: Sweep) -> int:
         """Start the tasks, wait, and return the exit code of all pools together."""
@@ -279,30 +278,11 @@ class Ray:
             return 0
         if not sweep.waiting:
             return 0
-        with self._connected() as ray:
+        ray = _connected(self.address)
+        try:
             remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=3)(_join)
             task = _task(sweep, Given(self.num_cpus, self.num_gpus))
             return _together(ray.get([remote.remote(task) for _ in range(n)]))
-
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[Any]:
-        """Ray's module, connected.
-
-        Raises:
-            ValueError: if Ray is missing or cannot be reached.
-        """
-        try:
-            import ray
-        except ImportError as error:
-            raise Refusal("hydra/launcher=ray needs Ray: pip install mmbench[ray]") from error
-        try:
-            ray.init(address=self.address, ignore_reinit_error=True, log_to_driver=True, include_dashboard=False)
-        except ConnectionError as error:
-            raise Refusal(
-                "hydra/launcher=ray: no cluster at {address}: {error}", address=self.address, error=error
-            ) from error
-        try:
-            yield ray
         finally:
             ray.shutdown()
 
@@ -325,6 +305,26 @@ class Ray:
         sweep.tell(
             Message("no machine of the cluster has {cpus} CPUs and {gpus} GPUs; waiting until one joins it", **told)
         )
+
+
+def _connected(address: str | None) -> Any:
+    """Ray's module, connected to a cluster, or to one that it starts on this machine.
+
+    Raises:
+        ValueError: if Ray is missing or cannot be reached.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise Refusal("hydra/launcher=ray needs Ray: pip install mmbench[ray]") from error
+    if not ray.is_initialized():
+        try:
+            ray.init(address=address, log_to_driver=True, include_dashboard=False)
+        except ConnectionError as error:
+            raise Refusal(
+                "hydra/launcher=ray: no cluster at {address}: {error}", address=address, error=error
+            ) from error
+    return ray
 
 
 def _join(task: PoolTask) -> int:
