@@ -438,7 +438,7 @@ def test_too_many_members_are_not_even_listed(honest: Files, tmp_path: Path, mon
 
 def test_no_member_is_read_whole(honest: Files, tmp_path: Path) -> None:
     large = np.random.default_rng(0).bytes(24 << 20)
-    archive = write_archive(rehash({**honest, "more.bin": large}), tmp_path / "s.zip")
+    archive = write_archive(rehash({**honest, "report/more.bin": large}), tmp_path / "s.zip")
     del large
     tracemalloc.start()
     findings = archives.unpack(archive, tmp_path / "out")

@@ -200,7 +200,7 @@ def test_devices_are_asked_for_their_names_side_by_side() -> None:
 def test_a_plan_asks_a_pilot_and_says_how_long_it_takes(
     tmp_path: Path, measured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from mmbench.cli.forecast import here
+    from mmbench.cli.forecast import CellTime, here
     from mmbench.messages import Translator
 
     measured(80 * GIB, {"bpr": GIB}, {1: 2.0, 2: 3.5, 4: 3.6})
@@ -209,7 +209,8 @@ def test_a_plan_asks_a_pilot_and_says_how_long_it_takes(
     sweep = sweep_of(tmp_path, "bpr")
     asked = {**sweep.config.plain, "training": {**sweep.config.plain["training"], "accelerator": "auto"}}
     job = replace(sweep.jobs[0], config=replace(sweep.config, plain=asked))
-    first, second = here(replace(sweep, jobs=[job]), sweep.planned, 350.0, 700.0, 1.0, Translator())
+    low, high = ([CellTime(0.0, [(100, seconds)])] for seconds in (3.5, 7.0))
+    first, second = here(replace(sweep, jobs=[job]), sweep.planned, low, high, 1.0, Translator())
     assert first.startswith("pilot on Card 9: planted-complementary/bpr/- is the heaviest, 1024 MB of 81920 MB")
     # Two cards, on each of them 1.75 times as much as one worker does.
     assert second == "here: 4 workers, 2 on each of GPU 0, 1; from 2 min to 3 min"

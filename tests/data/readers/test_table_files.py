@@ -136,26 +136,19 @@ def test_a_row_that_no_sheet_has_is_refused(tmp_path: Path, monkeypatch: pytest.
         read_tabular(path)
 
 
-@pytest.mark.parametrize(
-    ("damage", "reason"),
-    [("bytes", "Bad CRC-32 for file"), ("packed bytes", "Error -3 while decompressing"), ("text", "list index out of")],
-)
+@pytest.mark.parametrize(("damage", "reason"), [("sum", "Bad CRC-32 for file"), ("text", "list index out of range")])
 def test_a_damaged_sheet_is_refused(tmp_path: Path, damage: str, reason: str) -> None:
-    """A workbook opens with what stands around its sheets, whose faults show while they are read."""
-    path = workbook(tmp_path / "a.xlsx", {"a": [["user", "item"], ["u", "i"]]})
+    """A workbook opens with the first rows of its sheets; the faults of others show while they are read."""
+    path = workbook(tmp_path / "a.xlsx", {"a": [["user", "item"], *([f"u{n}", f"i{n}"] for n in range(1000))]})
     with zipfile.ZipFile(path) as book:
         parts = {name: book.read(name) for name in book.namelist()}
     (sheet,) = (name for name in parts if "worksheets" in name)
-    if damage == "text":
-        parts[sheet] = parts[sheet].replace(b't="inlineStr"><is><t>user</t></is>', b't="s"><v>99</v>')
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED if "packed" in damage else zipfile.ZIP_STORED) as book:
+    if damage == "text":  # the number of a text that the workbook lacks
+        parts[sheet] = parts[sheet].replace(b't="inlineStr"><is><t>i999</t></is>', b't="s"><v>99</v>')
+    with zipfile.ZipFile(path, "w") as book:
         for name, content in parts.items():
             book.writestr(name, content)
-        start = book.getinfo(sheet).header_offset + 30 + len(sheet)
-    if "bytes" in damage:
-        raw = bytearray(path.read_bytes())
-        raw[start : start + 4] = b"\xff" * 4
-        path.write_bytes(raw)
+        book.getinfo(sheet).CRC ^= damage == "sum"
     with pytest.raises(ValueError, match=rf"a\.xlsx is not a readable workbook: {reason}") as caught:
         read_tabular(path)
     assert "\n" not in str(caught.value)
