@@ -56,10 +56,10 @@ PLAIN_MAPPINGS = {
         "decision.record._economics",
         "decision.record._evidence",
         "decision.record._evidence_record",
-        "report.archive._environment",
+        "report.archive.environment",
         "report.archive._json",
-        "report.archive.verify",
         "report.pretest_text.as_record",
+        "report.verification.verify",
     },
     "rows and columns of a DataFrame": {
         "report.frames._by_trials",

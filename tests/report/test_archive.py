@@ -23,9 +23,11 @@ from mmbench.audit.standing import Level, Standing
 from mmbench.cli import bundle as command
 from mmbench.decision.record import holds
 from mmbench.messages import Refusal
-from mmbench.report import archive as archive_module
-from mmbench.report.archive import pack, verify
+from mmbench.report import archive as packing
+from mmbench.report import verification
+from mmbench.report.archive import pack
 from mmbench.report.contribution_facts import ON_DATA
+from mmbench.report.verification import verify
 from mmbench.report.write import write_report
 from mmbench.scheduling.trust import NOTHING
 from mmbench.store import records
@@ -177,14 +179,14 @@ def test_a_sweep_that_is_written_meanwhile_is_not_packed(
     """Its report would be one of fewer records, and who checks the archive would be told that it differs."""
     sweep = write_sweep(tmp_path / "s", cells(), contrasts=["fused_vs_text"])
     paths.ledger_file(sweep).write_text("")
-    plain = getattr(archive_module, when)
+    plain = getattr(packing, when)
 
     def meanwhile(*given: Any, **named: Any) -> Any:
         done = plain(*given, **named)
         (sweep / "d" / "m" / "none" / "trials" / "008.json").write_text("{}")
         return done
 
-    monkeypatch.setattr(archive_module, when, meanwhile)
+    monkeypatch.setattr(packing, when, meanwhile)
     with pytest.raises(ValueError, match=rf"^records of {sweep} have changed while they were packed, as those of a sw"):
         pack(sweep, tmp_path / "s.zip")
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
@@ -474,11 +476,11 @@ def test_contributions_with_what_a_data_set_tells_are_compared_whole(tmp_path: P
     again.write_text(f"{header}{value}{coverage}2\n{coverage}3\n")
     for rows in (f"{coverage}9\n", ""):
         packed.write_text(f"{header}{value}{rows}")
-        assert archive_module._contribution(packed, again, set()).same is False
+        assert verification._contribution(packed, again, set()).same is False
     packed.write_text(f"{header}{value}{coverage}9\n")
     again.write_text(f"{header}{value}")
-    assert archive_module._contribution(packed, again, {("d", "m")}).same is True
-    assert archive_module._contribution(packed, again, {("d", "n")}).same is False
+    assert verification._contribution(packed, again, {("d", "m")}).same is True
+    assert verification._contribution(packed, again, {("d", "n")}).same is False
 
 
 def read(archive: Path, name: str) -> str:

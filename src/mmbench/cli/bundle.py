@@ -88,7 +88,7 @@ def verify(argv: Sequence[str]) -> None:
     from mmbench.audit.recorded import Sources, needs_data
     from mmbench.audit.standing import Standing
     from mmbench.decision.record import holds
-    from mmbench.report.archive import verify as check
+    from mmbench.report.verification import verify as check
     from mmbench.scheduling.trust import Trust
 
     def admit(unpacked: Path) -> None:

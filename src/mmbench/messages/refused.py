@@ -47,6 +47,11 @@ def reason(error: OSError) -> str | None:
     return error.strerror if error.errno is None else _REASONS.get(error.errno, error.strerror)
 
 
+def first_line(error: Exception) -> str:
+    """The first line that a library says of an error, or its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 @contextlib.contextmanager
 def reading(place: Path) -> Iterator[None]:
     """Turn any error of reading a sweep or an archive into one that ends in one line.
