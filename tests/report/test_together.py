@@ -39,7 +39,7 @@ USERS = 2000
 #: Users with a hit with text, by data set; without content there are 1,000.
 FOUND = {"a": 1100, "a-split1": 1140, "a-split2": 1060}
 ALL = "a over 3 split seeds"
-FOUND_ALSO = ("a-split1", "a-split2")
+OTHERS = ("a-split1", "a-split2")
 Cells = dict[tuple[str, str, str], Made]
 
 
@@ -147,7 +147,7 @@ def test_the_table_of_a_paper_has_the_word_of_all_splits(folder: Path) -> None:
     table = read_sweep(folder)
     groups = read_groups(table, folder)
     made = benchmark.document(table, read_contrasts(table, groups), groups)
-    assert [t.title for t in made.tables] == [f"{name}, benchmark on NDCG@20" for name in (ALL, "a", *FOUND_ALSO, "b")]
+    assert [t.title for t in made.tables] == [f"{name}, benchmark on NDCG@20" for name in (ALL, "a", *OTHERS, "b")]
     of_all, first = (dict(zip(t.header, t.entries[0], strict=True)) for t in made.tables[:2])
     assert (of_all["verdict text_vs_none"].text, first["verdict text_vs_none"].text) == ("better", "no word")
     assert of_all["text_vs_none %"].text.startswith("+10.0 [")

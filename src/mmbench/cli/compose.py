@@ -33,7 +33,7 @@ from mmbench import paths
 from mmbench.cli.tiers import models_of
 from mmbench.messages import Message, Refusal
 from mmbench.messages.hints import did_you_mean
-from mmbench.messages.refused import FOREIGN
+from mmbench.messages.refused import FOREIGN, first_line
 
 if TYPE_CHECKING:
     from mmbench.data.dataset import DatasetConfig
@@ -248,7 +248,7 @@ def _plain(job: DictConfig, overrides: Sequence[str]) -> Mapping[str, Any]:
     except MissingMandatoryValue as error:
         raise Refusal("{key} has no default; give it on the command line", key=error.full_key) from error
     except OmegaConfBaseException as error:
-        said = Message(FOREIGN, error=str(error).splitlines()[0])
+        said = Message(FOREIGN, error=first_line(error))
         if not (words := [word for word in overrides if "${" in word]):
             raise Refusal(said) from error
         # The error names the key that is read first, which may be another one.

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from mmbench.data.regular_file import regular_file
 from mmbench.messages import Refusal, Template
+from mmbench.messages.refused import first_line
 
 NOT_UTF8 = Template("{path}: column {column} holds bytes that are not UTF-8; write its texts as UTF-8")
 #: Integers that a float cannot always hold, and what holds them beside a gap.
@@ -51,8 +52,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None, rows: int | N
     except Refusal:
         raise
     except Exception as error:  # pyarrow raises many kinds, all meaning the same to a user
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise Refusal("{path} is not a readable parquet file: {error}", path=path, error=reason) from error
+        raise Refusal("{path} is not a readable parquet file: {error}", path=path, error=first_line(error)) from error
 
 
 def _check_texts(table: pa.Table, path: Path) -> None:

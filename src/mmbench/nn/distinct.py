@@ -32,8 +32,11 @@ def distinct(values: Tensor, among: int | None = None) -> tuple[Tensor, Tensor]:
     >>> print(*rows.tolist(), "and", *place.tolist())
     1 4 7 and 1 0 0 2
     """
-    if values.device.type != "cpu":
-        return _first_places(values, among)
+    return all_distinct(values) if values.device.type == "cpu" else _first_places(values, among)
+
+
+def all_distinct(values: Tensor) -> tuple[Tensor, Tensor]:
+    """:func:`distinct` with each row once on every device, which the host waits for: no work for a step."""
     n = int(values.max()) + 1 if values.numel() else 0
     if n > ROWS_PER_VALUE * values.numel():
         return torch.unique(values, return_inverse=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmbench.nn.distinct import all_distinct
+
 #: Entries of a table by user and item up to which it is held: negatives are then looked up and not searched.
 TABLE_ENTRIES = 1 << 22
 #: Entries of a table by draw and item up to which drawn items are marked in it and not compared with each other.
@@ -35,9 +37,8 @@ class NegativeSampler(nn.Module):
     def __init__(self, edge_index: Tensor, n_users: int, n_items: int) -> None:
         super().__init__()
         users, items = edge_index
-        # Made once for a training, so that the host may wait here for the number of items: what comes of those that
-        # interactions repeat would be drawn as often as they are.
-        known, compact = torch.unique(items, return_inverse=True)
+        # The host waits here, once for a training: an item that is kept twice would be drawn twice as often.
+        known, compact = all_distinct(items)
         self.stride = len(known) + 1
         keys, _ = torch.sort(users * self.stride + compact)
         counts = torch.bincount(users, minlength=n_users)

@@ -25,6 +25,7 @@ from mmbench.data.readers.lines import DAMAGED, GZIP_FAULTS, open_bytes, refuse_
 from mmbench.data.regular_file import regular_file
 from mmbench.data.sources import rows_by_id
 from mmbench.messages import Refusal, Template
+from mmbench.messages.refused import first_line
 
 #: A record of a ``.b`` file of Amazon 2014: the asin, then 4096 numbers.
 RECORD = np.dtype([("asin", "S10"), ("values", "<f4", 4096)])
@@ -127,8 +128,7 @@ def _vector(path: Path) -> NDArray[np.float32]:
     try:
         array = np.load(path, allow_pickle=False)
     except NPY_FAULTS as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise Refusal(_BAD_VECTOR, path=path, error=reason) from error
+        raise Refusal(_BAD_VECTOR, path=path, error=first_line(error)) from error
     if array.dtype.kind != "f" or array.size == 0 or array.shape not in ((array.size,), (1, array.size)):
         raise Refusal(_BAD_VECTOR, path=path, error=f"{array.dtype} {array.shape}")
     if not np.isfinite(array).all():

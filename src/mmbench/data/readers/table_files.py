@@ -26,6 +26,7 @@ from mmbench.data.readers.delimited import TITLE_ROWS, encoding_of, read_delimit
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines, refuse_pickle
 from mmbench.data.readers.text_table import NESTED, Table
 from mmbench.messages import Refusal
+from mmbench.messages.refused import first_line
 
 DELIMITED, PARQUET, EXCEL = (".csv", ".tsv", ".tab", ".txt"), (".parquet", ".pq"), (".xlsx", ".xlsm")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
@@ -292,8 +293,7 @@ def _workbook(path: Path) -> Iterator[Any]:
             warnings.simplefilter("ignore")  # about styles and validation, which are not read
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # openpyxl, zipfile and the XML parser raise many kinds, all meaning the same
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise Refusal("{path} is not a readable workbook: {error}", path=path, error=reason) from error
+        raise Refusal("{path} is not a readable workbook: {error}", path=path, error=first_line(error)) from error
     try:
         yield book
     finally:
@@ -314,8 +314,7 @@ def _numbered_rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
     except Refusal:
         raise
     except Exception as error:  # a sheet is unpacked and parsed while it is read, so the same kinds come here
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise Refusal("{path} is not a readable workbook: {error}", path=path, error=reason) from error
+        raise Refusal("{path} is not a readable workbook: {error}", path=path, error=first_line(error)) from error
 
 
 def _shown(cell: Any) -> str:

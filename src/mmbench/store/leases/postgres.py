@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from mmbench.messages import Refusal
+from mmbench.messages.refused import first_line
 from mmbench.store.leases.owner import Owner
 
 #: Leases of a sweep that have an owner, with the seconds of its silence.
@@ -64,9 +65,7 @@ class PostgresLeases:
         except psycopg.errors.UniqueViolation:
             pass  # another worker created the table in the same moment
         except psycopg.Error as error:
-            raise Refusal(
-                "study.storage: PostgreSQL does not answer: {error}", error=str(error).splitlines()[0]
-            ) from error
+            raise Refusal("study.storage: PostgreSQL does not answer: {error}", error=first_line(error)) from error
         self._lock = threading.Lock()
 
     def _connect(self) -> None:
@@ -147,4 +146,4 @@ class PostgresLeases:
                 cursor = self._connection.execute(command, values)
             return cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:  # no fault of what is being trained
-            raise OSError(f"PostgreSQL does not answer: {str(error).splitlines()[0]}") from error
+            raise OSError(f"PostgreSQL does not answer: {first_line(error)}") from error
