@@ -1,8 +1,8 @@
 """What was asked once the results of the study had been seen: ``python -m tests.studies.afterwards``.
 
-It writes a section of docs/study.md. None of it was planned, so nothing here has a place in the answer: it tells how
-far the answer depends on what was planned. It reads what ``studies/`` keeps; :func:`newcomers` and :func:`popularity`
-also need to know which items were held out, and with that the data.
+It writes a section of docs/study-checks.md. None of it was planned, so nothing here has a place in the answer: it tells
+how far the answer depends on what was planned. It reads what ``studies/`` keeps; :func:`newcomers` and
+:func:`popularity` also need to know which items were held out, and with that the data.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from mmbench.inference.verdicts import Verdict
 from mmbench.messages import points
 from mmbench.report.disposals import FREE
 from mmbench.report.sentences import metric_name, percents
-from mmbench.store import files
-from tests.benchmarks.performance import table, with_section
-from tests.studies import answer, kept
+from tests.benchmarks.performance import table
+from tests.studies import answer, kept, pages
 from tests.studies.price import tuned_job
 
 LEVEL = 0.95
@@ -337,10 +336,7 @@ def main() -> None:
             sections[section] = make(name, HeldOut.of(name))
         except (OSError, ValueError) as error:
             print(f"table {section!r} stays as it is: {error}")
-    page = answer.PAGE.read_text(encoding="utf-8")
-    for name, text in sections.items():
-        page = with_section(page, name, text)
-    files.write_text(answer.PAGE, page)
+    pages.write(sections)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The answer of the study over all data sets that have run: ``python -m tests.studies.answer`` writes docs/study.md.
+"""The answer of the study over all data sets that have run: ``python -m tests.studies.answer`` writes its pages.
 
 The table and the forest of its gains come from the published verdicts, the curves of these gains over the number of
 trials from what each study keeps (:mod:`tests.studies.kept`).
@@ -11,7 +11,7 @@ them counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from mmbench import paths
 from mmbench.inference.gains import TunedGain
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.pooling import PooledEffect, pooled_gain
-from mmbench.inference.verdicts import Verdict
+from mmbench.inference.verdicts import NO_WORD, Verdict
 from mmbench.messages import points
 from mmbench.report import charts
 from mmbench.report.disposals import FREE
@@ -36,13 +36,13 @@ from mmbench.report.pooled import NOT_POOLED
 from mmbench.report.sentences import percents
 from mmbench.report.table import LATE
 from mmbench.store import files
-from tests.benchmarks.performance import table, with_section
-from tests.studies import kept, planted
+from mmbench.store.schema import ID_ONLY
+from tests.benchmarks.performance import table
+from tests.studies import kept, pages, planted
 from tests.studies.data_sets import MODELS, title_of
 from tests.studies.sweeps import ROOT, finished
 
 STUDIES = ROOT / "studies"
-PAGE = ROOT / "docs" / "study.md"
 FIGURE = ROOT / "docs" / "images" / "studies" / "forest.svg"
 EFFORT = FIGURE.with_name("effort.svg")
 #: Data sets in the order of the study, and what their items are.
@@ -204,6 +204,45 @@ def answers(rows: pd.DataFrame) -> str:
             cells: Mapping[str, str] = {row.study: cell(row) for _, row in found.iterrows()}
             lines.append([question, str(model), *(cells.get(name, "-") for name in studies), over_domains(found)])
     return table(["what is added", "model", *studies, "over domains"], lines)
+
+
+def glance(rows: pd.DataFrame) -> str:
+    """A table: the best model of each data set without and with content, and what each modality is freely worth."""
+    lines = []
+    for name in dict.fromkeys(rows.study):
+        free = rows[(rows.study == name) & (rows.model == ALL_MODELS)]
+        worth = {row.contrast.removeprefix(FREE): cell(row) for _, row in free.iterrows()}
+        lines.append([title_of(name), *best(name), *(worth.get(modality, "-") for modality in MODALITIES)])
+    asked = [question.removesuffix(f", {ALL_MODELS}") for question in QUESTIONS if question.startswith("free use")]
+    return table(["data", "best without content", "best with content", *asked], lines)
+
+
+def best(data: str) -> Iterator[str]:
+    """The highest NDCG@20 on test of all models without content, then that of all conditions with real content."""
+    told = pd.concat([pd.read_csv(folder / f"{paths.TABLE}.csv") for folder in folders_of(data)])
+    told = told[(told.metric == "ndcg@20") & told["mean"].notna()]
+    for conditions in ((ID_ONLY, "none"), (*MODALITIES, "fused")):
+        first = told[told.modality.isin(conditions)].sort_values("mean", ascending=False).iloc[0]
+        of = first.model if first.modality in (ID_ONLY, "none") else f"{first.model}, {first.modality}"
+        yield f"{first['mean']:.3g} ({of})"
+
+
+def by_models(rows: pd.DataFrame) -> str:
+    """A table: a row for each data set, a column for each question, and what the models say that read content."""
+    alone = [question for question in QUESTIONS if question.endswith("beside interactions")]
+    lines = []
+    for name in dict.fromkeys(rows.study):
+        said = {question: counts(found) for question, found in rows[rows.study == name].groupby("question")}
+        together = FUSED_WITH.get(name, [question for question, contrast in QUESTIONS.items() if "fused" in contrast])
+        lines.append([title_of(name), *(said.get(question, "-") for question in (*alone, *together))])
+    return table(["data", *alone, "second modality beside the first", "first beside the second"], lines)
+
+
+def counts(found: pd.DataFrame) -> str:
+    """In how many models one question ended in which kind of word, and the lowest and the highest of their gains."""
+    kinds = [next((kind for kind, words in planted.KINDS.items() if word in words), NO_WORD) for word in found.verdict]
+    told = (f"{kinds.count(kind)} {kind.removeprefix('a ')}" for kind in (*planted.KINDS, NO_WORD) if kind in kinds)
+    return f"{', '.join(told)}; {points(found.gain.min())} to {points(found.gain.max())} %"
 
 
 def lines_of(rows: pd.DataFrame) -> list[charts.Line]:
@@ -392,17 +431,29 @@ def proofs() -> str:
     return table(["study", "re-trained", "day", "root", "fairness"], lines)
 
 
+def sections(rows: pd.DataFrame) -> dict[str, str]:
+    """Every section that this module writes, by its name.
+
+    Args:
+        rows: every verdict, as :func:`judged` gives them.
+    """
+    return {
+        "glance": glance(rows),
+        "by models": by_models(rows),
+        "answers": answers(rows),
+        **{section: beside(endings) for section, endings in BESIDE.items()},
+        "draws": drawn(),
+        "defaults": ahead_of_default(),
+        "late": late(),
+        "planted words": planted.counted(planted.joined(finished(planted.STUDIES))),
+        "proofs": proofs(),
+    }
+
+
 def main() -> None:
-    """Write tables and figure."""
+    """Write tables and figures."""
     rows = judged()
-    page = with_section(PAGE.read_text(encoding="utf-8"), "answers", answers(rows))
-    for section, endings in BESIDE.items():
-        page = with_section(page, section, beside(endings))
-    page = with_section(page, "defaults", ahead_of_default())
-    page = with_section(page, "proofs", proofs())
-    page = with_section(page, "late", late())
-    page = with_section(page, "planted words", planted.counted(planted.joined(finished(planted.STUDIES))))
-    files.write_text(PAGE, with_section(page, "draws", drawn()))
+    pages.write(sections(rows))
     files.write_text(FIGURE, charts.forest(lines_of(rows), LABEL, MARGIN, REACH).svg)
     files.write_text(EFFORT, effort(rows).svg)
 

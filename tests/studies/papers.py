@@ -1,9 +1,8 @@
 """Beside the numbers of papers: ``python -m tests.studies.papers NAME`` ranks the tuned configurations of a study.
 
 The source study and its toolbox hide the items of training alone, so that those of validation stay candidates; we hide
-both. Each
-configuration is computed once and ranked both ways. ``studies/NAME/papers.json`` keeps the means, and docs/study.md
-shows them beside what was printed elsewhere for the same interactions.
+both. Each configuration is computed once and ranked both ways. ``studies/NAME/papers.json`` keeps the means, and
+docs/study-method.md shows them beside what was printed elsewhere for the same interactions.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ from mmbench.evaluation.metrics import per_user
 from mmbench.evaluation.ranking import Evaluator
 from mmbench.store import files
 from mmbench.training.fit import fit
-from tests.benchmarks.performance import table, with_section
-from tests.studies.answer import PAGE, STUDIES
+from tests.benchmarks.performance import table
+from tests.studies import pages
+from tests.studies.answer import STUDIES
 from tests.studies.price import conditions_of, tuned_job
 
 KEPT = "papers.json"
@@ -163,7 +163,7 @@ def known() -> dict[str, list[dict[str, Any]]]:
 
 
 def rows(study: str, ours: Sequence[Mapping[str, Any]]) -> str:
-    """The table of docs/study.md for one study: what was printed elsewhere, then ours.
+    """The table of docs/study-method.md for one study: what was printed elsewhere, then ours.
 
     Both ways of ranking stand there where they differ; they are one where no user has held-out items of both parts.
     """
@@ -185,9 +185,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Rank the named studies and write the tables."""
     for study in sys.argv[1:] if argv is None else argv:
         files.write_document(STUDIES / study / KEPT, {"ranked": [one._asdict() for one in ranked(study)]})
-    for study, ours in known().items():
-        page = PAGE.read_text(encoding="utf-8")
-        files.write_text(PAGE, with_section(page, f"papers {study}", rows(study, ours)))
+    pages.write({f"papers {study}": rows(study, ours) for study, ours in known().items()})
 
 
 if __name__ == "__main__":

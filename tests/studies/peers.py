@@ -1,4 +1,4 @@
-"""Other libraries on our split of MovieLens 100K: ``python -m tests.studies.peers`` prints the table of docs/study.md.
+"""Other libraries on our split of MovieLens 100K, for docs/study-method.md: ``python -m tests.studies.peers``.
 
 Needs ``pip install cornac implicit recbole`` beside mmbench. Each library learns from our training part; of each
 trained model eight configurations are tried and one is chosen by our validation, as many as ``budget=small`` gives a

@@ -88,7 +88,7 @@ GAINS = {Verdict.BETTER, Verdict.BETTER_SMALL}
 LOSSES = {Verdict.WORSE, Verdict.WORSE_SMALL}
 #: Words that say what a gain is.
 SPOKEN = {*GAINS, *LOSSES, Verdict.EQUIVALENT, Verdict.UNDECIDED}
-#: Words on a gain, as docs/study.md counts them.
+#: Words on a gain, as the pages of the study count them.
 KINDS: Mapping[str, frozenset[str]] = {
     "a gain": frozenset(GAINS),
     "*equivalent*": frozenset({Verdict.EQUIVALENT}),
@@ -256,7 +256,7 @@ def rows(results: Results, planted: Planted) -> str:
 
 
 def counted(results: Results) -> str:
-    """The table of docs/study.md: how often which word was said of images, model by model, where they help or not."""
+    """A table: how often which word was said of images, model by model, where they help and where they do not."""
     models = dict.fromkeys(one["name"].split("/")[1] for result in results.values() for one in result["contrasts"])
     lines = []
     for question, contrast in ASKED.items():

@@ -23,8 +23,9 @@ from mmbench.scheduling.job import Job
 from mmbench.store import files
 from mmbench.training.fit import fit
 from tests.benchmarks.apart import apart
-from tests.benchmarks.performance import machine, table, with_section
-from tests.studies.answer import DOMAINS, PAGE, STUDIES, folders_of
+from tests.benchmarks.performance import machine, table
+from tests.studies import pages
+from tests.studies.answer import DOMAINS, STUDIES, folders_of
 from tests.studies.data_sets import part_of
 
 PRICE = "price.json"
@@ -152,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for study in words:
         prices = [price._asdict() for price in measured(study)]
         files.write_document(STUDIES / study / PRICE, {"machine": machine(), "prices": prices})
-    files.write_text(PAGE, with_section(PAGE.read_text(encoding="utf-8"), "prices", rows(known())))
+    pages.write({"prices": rows(known())})
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from mmbench.inference.tuned_gain import free_disposal
-from tests.benchmarks.performance import with_section
-from tests.studies import afterwards, answer, kept
+from tests.studies import afterwards, answer, kept, pages
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +72,13 @@ def test_the_margin_of_the_study_gives_its_words() -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("section", ["content", "noise", "ease"])
 def test_the_page_has_what_the_files_give(section: str) -> None:
-    page = answer.PAGE.read_text(encoding="utf-8")
     made = {"content": afterwards.content, "noise": afterwards.noise, "ease": afterwards.beside_ease}[section]()
-    assert with_section(page, section, made) == page
+    assert pages.shows(section, made)
 
 
 @pytest.mark.thorough
 def test_the_page_has_the_words_by_margin_and_by_metric() -> None:
-    page, rows = answer.PAGE.read_text(encoding="utf-8"), answer.judged()
+    rows = answer.judged()
     metrics, words = afterwards.by_metric(rows)
     for section, made in {"metrics": metrics, "words": words, "margins": afterwards.by_margin(rows)}.items():
-        assert with_section(page, section, made) == page
+        assert pages.shows(section, made)

@@ -15,9 +15,8 @@ from mmbench.inference.intervals import LogGain
 from mmbench.inference.pooling import pooled_gain
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest
-from tests.studies import answer, planted
+from tests.studies import answer, pages
 from tests.studies.kept import PLAN, RANKS, TUNING, VERDICTS, Kept
-from tests.studies.sweeps import finished
 
 NOTHING = LogGain(0.0, 0.0, 0.0)
 GAINS = {"ml100k": 0.02, "ml1m": 0.03, "lfm2k": 0.05, "baby": 0.04}
@@ -305,6 +304,29 @@ def test_ranks_are_averaged_where_a_model_has_a_result_for_each_modality(kept: P
     ]
 
 
+def test_at_a_glance_stand_the_best_models_and_what_each_modality_is_worth(kept: Path) -> None:
+    for folder in kept.iterdir():
+        (folder / "table.csv").write_text(
+            "model,modality,metric,mean\nials,-,ndcg@20,.31\nials,-,recall@20,.9\naddease,none,ndcg@20,.30\n"
+            "addease,text,ndcg@20,.2961\naddease,fused,ndcg@20,.2960\naddease,shuffled,ndcg@20,.4\nvbpr,text,ndcg@20,\n"
+        )
+    lines = answer.glance(answer.judged()).splitlines()
+    assert lines[0].startswith("| data | best without content | best with content | free use of text | free use of im")
+    assert lines[2] == ("| MovieLens 100K | 0.31 (ials) | 0.296 (addease, text) | +2.0 [+1.0, +3.0] *better* | - | - |")
+
+
+def test_models_are_counted_by_what_was_said_of_them(kept: Path) -> None:
+    rows = pd.read_csv(kept / "ml100k" / "verdicts.csv")
+    others = [rows.assign(model=name, verdict=word) for name, word in (("a", "equivalent"), ("b", "depends on tuning"))]
+    pd.concat([rows, *others]).to_csv(kept / "ml100k" / "verdicts.csv", index=False)
+    lines = answer.by_models(answer.judged()).splitlines()
+    said = "1 gain, 1 *equivalent*, 1 no word; +2.0 to +2.0 %"
+    assert lines[2] == f"| MovieLens 100K | {said} | - | - | {said} | {said} |"
+    (artists,) = (line for line in lines if "Last.fm" in line)
+    alone = "1 gain; +5.0 to +5.0 %"
+    assert artists == f"| Last.fm-2K | {alone} | - | - | {alone} | {alone} |"
+
+
 def test_what_audits_have_shown_and_fairness_reports_doubt(kept: Path) -> None:
     for folder in list(kept.iterdir()):
         if folder.name != "ml1m":
@@ -320,14 +342,7 @@ def test_what_audits_have_shown_and_fairness_reports_doubt(kept: Path) -> None:
     ]
 
 
-def test_the_page_has_the_answers_that_are_kept() -> None:
-    page = answer.PAGE.read_text(encoding="utf-8")
-    assert answer.answers(answer.judged()) in page
-    for endings in answer.BESIDE.values():
-        assert answer.beside(endings) in page
-    assert answer.drawn() in page
-    assert answer.ahead_of_default() in page
-    assert answer.late() in page
-    assert answer.proofs() in page
-    assert planted.counted(planted.joined(finished(planted.STUDIES))) in page
-    assert "images/studies/effort.svg" in page
+def test_the_pages_have_the_answers_that_are_kept() -> None:
+    for section, text in answer.sections(answer.judged()).items():
+        assert pages.shows(section, text), section
+    assert "images/studies/effort.svg" in pages.page_of("answers").read_text(encoding="utf-8")

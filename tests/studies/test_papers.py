@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.benchmarks.performance import with_section
-from tests.studies import papers
+from tests.studies import pages, papers
 
 
 @pytest.mark.parametrize("study", papers.PRINTED)
@@ -31,10 +30,9 @@ def test_the_source_study_is_quoted_as_it_prints(source_study: Path) -> None:
 
 
 def test_the_page_has_what_is_kept() -> None:
-    page = papers.PAGE.read_text(encoding="utf-8")
     assert papers.known()
     for study, ours in papers.known().items():
-        assert with_section(page, f"papers {study}", papers.rows(study, ours)) == page
+        assert pages.shows(f"papers {study}", papers.rows(study, ours))
 
 
 @pytest.mark.parametrize("study", papers.PRINTED)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.performance import with_section
-from tests.studies import price
+from tests.studies import pages, price
 from tests.studies.sweeps import ROOT
 
 
@@ -22,9 +21,8 @@ def test_conditions_with_real_content_are_measured() -> None:
 
 
 def test_the_page_has_the_prices_that_are_kept() -> None:
-    page = price.PAGE.read_text(encoding="utf-8")
     assert price.known()
-    assert with_section(page, "prices", price.rows(price.known())) == page
+    assert pages.shows("prices", price.rows(price.known()))
 
 
 def test_a_row_has_a_place_for_every_condition() -> None:
