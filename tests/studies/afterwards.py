@@ -82,12 +82,15 @@ def conditions_of(study: kept.Kept, model: str) -> set[str]:
 
 
 def pairs_of(study: kept.Kept, model: str) -> list[tuple[str, str]]:
-    """Conditions of a model with content that may be left out, each beside the same with all content shuffled."""
+    """Conditions of a model with content that may be left out, each beside the same with all content shuffled.
+
+    A condition whose control has not run is on neither side.
+    """
     own = conditions_of(study, model)
     (nothing,) = own.intersection(NONE)
     # A data set with one modality has one shuffled condition.
-    controls = {real: control if control in own else "shuffled" for real, control in CONTROLS.items() if real in own}
-    pairs = [(nothing, nothing), *controls.items()]
+    controls = {real: control if "fused" in own else "shuffled" for real, control in CONTROLS.items()}
+    pairs = [(nothing, nothing), *((real, control) for real, control in controls.items() if {real, control} <= own)]
     return [(f"{model}/{real}", f"{model}/{control}") for real, control in pairs]
 
 
@@ -101,9 +104,15 @@ def content() -> str:
             continue
         (widest,) = {"fused" if "fused" in conditions_of(study, model) else "text" for model in reading}
         for model in reading:
-            sides = [study.judge(Asked(dataset, model, f"{widest}_vs_{other}")) for other in ("none", "shuffled")]
-            free = _free(study, dataset, model, [model])
-            lines.append([name, model, *(shown(each.tuned, str(each.judgement)) for each in (*sides, free))])
+            sides = [
+                study.judge(Asked(dataset, model, f"{widest}_vs_{other}"))
+                if other in conditions_of(study, model)
+                else None
+                for other in ("none", "shuffled")
+            ]
+            free = _free(study, dataset, model, [model]) if len(pairs_of(study, model)) > 1 else None
+            told = ("-" if each is None else shown(each.tuned, str(each.judgement)) for each in (*sides, free))
+            lines.append([name, model, *told])
         for label, pool in {"models that read content": reading, answer.ALL_MODELS: models}.items():
             free = _free(study, dataset, label, pool)
             lines.append([name, label, "-", "-", shown(free.tuned, str(free.judgement))])

@@ -134,11 +134,10 @@ def over_parts(joined: kept.Kept, rows: pd.DataFrame) -> pd.DataFrame:
     free = []
     for _, each in rows[rows.model == ALL_MODELS].groupby("contrast", sort=True):
         first = each.iloc[0].copy()
-        pairs = [
-            pair
-            for real, control in zip(each.real, each.control, strict=True)
-            for pair in zip(real.split(), control.split(), strict=True)
-        ]
+        pairs = []
+        for real, control in zip(each.real.str.split(), each.control.str.split(), strict=True):
+            # Without any control the second side is what is on both: the conditions without the modality.
+            pairs += zip(real if len(real) == len(control) else control, control, strict=True)
         # Models that read no content are on both sides, also those whose study has nothing to dispose of.
         pairs += [(alone.name, alone.name) for alone in joined.conditions.values() if not alone.modalities]
         # Equal scores are decided by this order, which is that of one sweep of all models.

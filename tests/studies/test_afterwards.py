@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,6 +27,15 @@ def test_each_condition_with_content_stands_beside_the_same_shuffled(films: kept
     assert afterwards.pairs_of(films, "ease") == [("ease/-", "ease/-")]
     shop = kept.Kept(*answer.folders_of("uci_retail"))
     assert afterwards.pairs_of(shop, "l3ae") == [("l3ae/none", "l3ae/none"), ("l3ae/text", "l3ae/shuffled")]
+
+
+def test_a_condition_whose_control_has_not_run_is_on_neither_side(films: kept.Kept) -> None:
+    begun, ran = copy.copy(films), ("none", "text", "fused", "shuffled")
+    begun.conditions = {name: each for name, each in films.conditions.items() if each.modality in ran}
+    assert afterwards.pairs_of(begun, "addease") == [
+        ("addease/none", "addease/none"),
+        ("addease/fused", "addease/shuffled"),
+    ]
 
 
 def test_only_computed_models_are_compared_by_another_metric(films: kept.Kept) -> None:
