@@ -36,6 +36,9 @@ format: $(STAMP) ## mend what ruff can mend
 messages: $(STAMP) ## bring the sentences of the code into the translations and name what is to be translated
 	$(BIN)/python -m tests.messages.catalogue --update
 
+# Empty is unset: where it is set, each process of the tests compiles what it imports and pytest rewrites every assertion.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Tracing takes half of the time of the tests.
 COVERAGE ?=
 
