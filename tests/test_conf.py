@@ -30,6 +30,7 @@ from mmbench.store.trackers import CLIENTS, make_tracker
 from mmbench.tuning.budget import Budget
 from mmbench.tuning.space import contains, read_space
 from tests.parts import require_modules
+from tests.tiny import composed
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = paths.config_dir()
@@ -54,7 +55,7 @@ ASKED = {"external": ["model.recommendations=lists.csv"]}
 
 @functools.cache
 def job_of(model: str, dataset: str = "planted") -> Job:
-    return compose([f"model={model}", f"dataset={dataset}", *ASKED.get(model, [])]).job()
+    return composed([f"model={model}", f"dataset={dataset}", *ASKED.get(model, [])]).job()
 
 
 # Models
@@ -125,7 +126,7 @@ def test_every_data_set_of_its_own_is_listed() -> None:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_data_set_has_its_protocol_and_says_where_it_comes_from(name: str, tmp_path: Path) -> None:
     protocol, encoder, origin = FOLDERS[name]
-    config = compose([f"dataset={name}", f"paths.data={tmp_path}"]).job().config.dataset
+    config = composed([f"dataset={name}", f"paths.data={tmp_path}"]).job().config.dataset
     assert (config.name, config.protocol, config.cold_fold, config.encoder) == (name, protocol, None, encoder)
     assert config.trust_row_order is (name != "online_retail")
     folder = tmp_path / FOLDER_OF.get(name, name)
@@ -166,7 +167,7 @@ def test_a_model_of_the_user_needs_no_tier() -> None:
 
 @pytest.mark.parametrize("name", options("dataset"))
 def test_every_data_set_composes(name: str) -> None:
-    section = dict(compose([f"dataset={name}"]).config["dataset"])
+    section = dict(composed([f"dataset={name}"]).config["dataset"])
     rate = section.pop("lr")
     config = DatasetConfig(**section)
     assert rate["low"] <= rate["default"] <= rate["high"]
@@ -179,13 +180,13 @@ def test_every_data_set_composes(name: str) -> None:
 
 def test_range_of_the_learning_rate_on_few_steps() -> None:
     """Learning rates of small data sets are larger, and every model tunes its own."""
-    rate = compose(["dataset=ml100k"]).config["dataset"]["lr"]
+    rate = composed(["dataset=ml100k"]).config["dataset"]["lr"]
     assert rate == {"low": 1e-3, "high": 2e-2, "default": 5e-3}
 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_every_planted_world_composes_and_can_be_made(world: str) -> None:
-    section = compose([f"dataset.world={world}"]).config["dataset"]
+    section = composed([f"dataset.world={world}"]).config["dataset"]
     assert section["name"] == f"planted-{world}"
     assert section["world_options"]["n_users"] == 1500
     assert section["world_options"]["n_items"] == 600
@@ -205,7 +206,7 @@ def test_the_page_of_planted_worlds_tells_their_defaults() -> None:
 
 
 def test_planted_baby_has_the_size_of_amazon_baby() -> None:
-    config = compose(["dataset=planted_baby"]).config["dataset"]
+    config = composed(["dataset=planted_baby"]).config["dataset"]
     sizes = {"n_users": 19445, "n_items": 7050, "n_interactions": 160792, "text_dim": 384, "image_dim": 4096}
     assert config["world_options"].items() >= sizes.items()
     small = {**config["world_options"], "n_users": 40, "n_items": 60, "n_interactions": 260}
@@ -217,14 +218,14 @@ def test_planted_baby_has_the_size_of_amazon_baby() -> None:
 
 @pytest.mark.parametrize("name", options("modality"))
 def test_every_condition_composes(name: str) -> None:
-    condition = ModalityCondition(**compose([f"modality={name}"]).config["modality"])
+    condition = ModalityCondition(**composed([f"modality={name}"]).config["modality"])
     assert condition.seed == 0
     assert condition.missing == {}
 
 
 def test_conditions_do_what_they_are_called() -> None:
     def states(name: str) -> tuple[str, ...]:
-        condition = ModalityCondition(**compose([f"modality={name}"]).config["modality"])
+        condition = ModalityCondition(**composed([f"modality={name}"]).config["modality"])
         return tuple(condition.state(modality) for modality in ("audio", "image", "text"))
 
     expected = {
@@ -251,7 +252,7 @@ def test_conditions_do_what_they_are_called() -> None:
 
 @pytest.mark.parametrize("state", STATES)
 def test_every_state_can_be_asked_for(state: str) -> None:
-    config = compose([f"++modality.states.image={state}"]).config["modality"]
+    config = composed([f"++modality.states.image={state}"]).config["modality"]
     assert ModalityCondition(**config).state("image") == state
 
 
@@ -260,7 +261,7 @@ def test_every_state_can_be_asked_for(state: str) -> None:
 
 @pytest.mark.parametrize("name", options("budget"))
 def test_budgets_are_those_of_the_protocol(name: str) -> None:
-    budget = Budget(**compose([f"budget={name}"]).config["budget"])
+    budget = Budget(**composed([f"budget={name}"]).config["budget"])
     assert budget == Budget(name, *BUDGETS[name])
 
 
@@ -280,7 +281,7 @@ def test_the_protocol_tells_every_budget() -> None:
 
 @pytest.mark.parametrize("name", options("tracking"))
 def test_every_tracker_composes(name: str, tmp_path: Path) -> None:
-    section = compose([f"tracking={name}"]).config["tracking"]
+    section = composed([f"tracking={name}"]).config["tracking"]
     assert section.keys() == {"curves", name}
     if name in CLIENTS and CLIENTS[name].extra is not None:
         require_modules(name)

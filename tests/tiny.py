@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmbench.cli.compose import compose
+from mmbench.cli.compose import Composed, Composer, _hydra, _search_path
 from mmbench.data.recdata import RecData
 from mmbench.data.splits import Split
 from mmbench.nn.recommender import ClosedForm
@@ -29,9 +32,32 @@ WORLD = (
 TINY = (*WORLD, "budget=touch", "tracking=none", "training.accelerator=cpu")
 
 
+#: A configuration folder with ``model=broken``.
+BROKEN = Path(__file__).parent / "broken"
+
+
+@functools.cache
+def _composer(*config_dirs: Path) -> Composer:
+    with _hydra() as hydra:
+        return Composer(hydra.config_loader(), _search_path(config_dirs))
+
+
+def composed(words: Sequence[str], *config_dirs: Path) -> Composed:
+    """What a command line composes to, as a cell of a sweep: files are read and merged once for all tests.
+
+    ``tests/cli/test_compose.py`` shows that each job comes out as Hydra composes it alone, which takes longer than to
+    train most of the tiny cells.
+
+    Args:
+        words: the command line.
+        config_dirs: folders whose files no test changes.
+    """
+    return _composer(*config_dirs).compose(words)
+
+
 def make_job(sweep_dir: Path, *words: str) -> Job:
     """The job that the command line ``words`` asks for, on a tiny planted world."""
-    return replace(compose([*TINY, *words]).job(), sweep_dir=sweep_dir)
+    return replace(composed([*TINY, *words]).job(), sweep_dir=sweep_dir)
 
 
 def opened(job: Job) -> tuple[CellTask, CellStore]:
@@ -105,7 +131,4 @@ def write_hungry_model(folder: Path, of: str = "torch", at: str = "fit") -> None
 
 def write_broken_model(folder: Path) -> None:
     """Write a configuration folder with ``model=broken``."""
-    (folder / "model").mkdir(parents=True)
-    (folder / "model" / "broken.yaml").write_text(
-        "# @package _global_\nmodel: {_target_: tests.tiny.Broken}\nsearch: {}\n"
-    )
+    shutil.copytree(BROKEN, folder)

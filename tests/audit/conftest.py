@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from mmbench.audit.recorded import Sources
-from mmbench.cli.compose import compose
+from mmbench.cli.compose import compose_all
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import Trust
 from tests.audit.forger import Forger
-from tests.tiny import TINY, write_broken_model
+from tests.tiny import BROKEN, TINY, composed
 
 CELLS = (
     ("vbpr", "text", "complementary"),
@@ -33,14 +33,11 @@ def run(
     folder: Path, name: str, *words: str, cells: tuple[tuple[str, str, str], ...] = CELLS, work: bool = True
 ) -> Path:
     """Run a sweep in this process, or plan it alone; the same command again resumes it or raises it."""
-    if not (folder / "conf").exists():
-        write_broken_model(folder / "conf")
     shared = [*TINY, f"paths.multirun={folder}", f"sweep.name={name}", *words]
-    jobs = [
-        compose([*shared, f"model={m}", f"modality={c}", f"dataset.world={w}"], [folder / "conf"]).job()
-        for m, c, w in cells
-    ]
-    sweep = Sweep.plan(jobs, shared)
+    words_of_cells = [[*shared, f"model={m}", f"modality={c}", f"dataset.world={w}"] for m, c, w in cells]
+    own = folder / "conf"
+    all_composed = compose_all(words_of_cells, [own]) if own.exists() else [composed(w, BROKEN) for w in words_of_cells]
+    sweep = Sweep.plan([one.job() for one in all_composed], shared)
     sweep.open()
     if work and sweep.waiting:
         worker.work(sweep.waiting)

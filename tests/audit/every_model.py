@@ -15,11 +15,10 @@ from mmbench import paths
 from mmbench.audit.levels import Asked, audit
 from mmbench.audit.recorded import Sources
 from mmbench.audit.standing import Standing
-from mmbench.cli.compose import compose
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import Trust
-from tests.tiny import TINY
+from tests.tiny import TINY, composed
 
 #: Every model that needs nothing but the data.
 MODELS = sorted(file.stem for file in (paths.config_dir() / "model").glob("*.yaml") if file.stem != "external")
@@ -43,7 +42,7 @@ bit. Seconds are those of the clock, beside other work.
 def swept(model: str, world: Sequence[str], folder: Path) -> Path:
     """Run a sweep of one model without content and with all of it, in this process; its folder."""
     words = [*world, f"paths.multirun={folder}", "sweep.name=s", f"model={model}"]
-    sweep = Sweep.plan([compose([*words, f"modality={name}"]).job() for name in ("none", "fused")], words)
+    sweep = Sweep.plan([composed([*words, f"modality={name}"]).job() for name in ("none", "fused")], words)
     sweep.open()
     worker.work(sweep.waiting)
     return sweep.folder

@@ -23,7 +23,6 @@ from mmbench.audit.further_tries import read_tries
 from mmbench.audit.levels import Asked, audit, check_kept_elsewhere
 from mmbench.audit.root import root_of
 from mmbench.audit.standing import Level
-from mmbench.cli.compose import compose
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
 from mmbench.evaluation.ranking import DegenerateScores
@@ -47,7 +46,7 @@ from tests.audit.conftest import SOURCES, run
 from tests.audit.every_model import MODELS, WORLDS, audited, swept
 from tests.audit.forger import DROPPED, Forger
 from tests.audit.test_attacks import plan_of
-from tests.tiny import TINY
+from tests.tiny import TINY, composed
 from tests.torn import tear
 
 ONE = (("vbpr", "fused", "complementary"),)
@@ -420,7 +419,7 @@ def on_folder(base: Path, data: Path | str, *conditions: str, besides: Sequence[
     words = [word for word in TINY if "world" not in word]
     words += [f"paths.multirun={base}", "sweep.name=s", "dataset=folder", "dataset.name=shop", f"dataset.path={data}"]
     words += ["dataset.protocol=given", "budget.trials=2", "budget.seeds=1", "model=vbpr", *besides]
-    sweep = Sweep.plan([compose([*words, f"modality={name}"]).job() for name in conditions], words)
+    sweep = Sweep.plan([composed([*words, f"modality={name}"]).job() for name in conditions], words)
     sweep.open()
     if sweep.waiting:
         worker.work(sweep.waiting)
@@ -548,7 +547,7 @@ def test_a_failure_of_the_machine_that_does_not_come_again_is_not_confirmed(
     failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It accuses nobody, and is counted openly."""
-    job = compose([*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "budget.trials=2", "model=vbpr"]).job()
+    job = composed([*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "budget.trials=2", "model=vbpr"]).job()
     store, fit_once, calls = job.store(job.task()), study.fit, [0]
 
     def short(*given: Any, **named: Any) -> Fitted:

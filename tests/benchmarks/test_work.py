@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmbench.cli.compose import compose
 from mmbench.nn import content_features, kernels
 from mmbench.nn.noise import Noise
 from mmbench.nn.recommender import ClosedForm, FactorModel, Triplets
@@ -20,6 +19,7 @@ from tests.benchmarks.scatter import SCATTERED, compared, scattered
 from tests.benchmarks.simple_models import sizes_of as simple_sizes_of
 from tests.benchmarks.subjects import made, sizes_of
 from tests.benchmarks.work import Ceilings, Sizes, Work
+from tests.tiny import composed
 
 #: No two sizes alike, so that no factor can stand in for another.
 WORLD = [
@@ -39,7 +39,7 @@ class Cell:
         words = [f"model={name}", *WORLD, "modality=fused", "tracking=none", "training.accelerator=cpu"]
         if name == "lightgcn":
             words.append("model.n_layers=2")
-        task = compose(words).job().task()
+        task = composed(words).job().task()
         model, data = made(task)
         assert isinstance(model, FactorModel)
         self.model = model.train()
@@ -177,7 +177,7 @@ def test_counts_of_computed_models_by_hand() -> None:
 
 @pytest.mark.parametrize("name", SIMPLE_COUNTS)
 def test_sizes_of_computed_models_are_those_of_the_data(name: str) -> None:
-    task = compose([f"model={name}", *WORLD, "modality=fused", "tracking=none"]).job().task()
+    task = composed([f"model={name}", *WORLD, "modality=fused", "tracking=none"]).job().task()
     model, data = made(task)
     assert isinstance(model, ClosedForm)
     model.fit(data)

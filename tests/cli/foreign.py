@@ -24,14 +24,13 @@ from typing import Any
 
 from mmbench import cli
 from mmbench.cli import decide
-from mmbench.cli.compose import compose
 from mmbench.cli.decide_sweep import decide_sweep
 from mmbench.report.archive import HASHES, pack
 from mmbench.scheduling import job as job_module
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from tests.cli.conftest import Said
-from tests.tiny import TINY
+from tests.tiny import TINY, composed
 
 #: Contents by name.
 Files = dict[str, bytes]
@@ -46,7 +45,7 @@ def write_honest(folder: Path) -> Files:
     """Run a tiny sweep with two conditions, decide from it and pack it; the files of the archive."""
     words = [*TINY, f"paths.multirun={folder}", "sweep.name=s", "budget.trials=2", "budget.seeds=2"]
     words += ["budget.max_steps=2", "budget.least_epochs=1", "model=vbpr"]
-    sweep = Sweep.plan([compose([*words, f"modality={name}"]).job() for name in ("text", "fused")], words)
+    sweep = Sweep.plan([composed([*words, f"modality={name}"]).job() for name in ("text", "fused")], words)
     sweep.open()
     worker.work(sweep.waiting)
     decide_sweep(sweep.folder, decide.read_settings(["serving=false"]))

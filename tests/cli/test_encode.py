@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from mmbench.cli import main
-from mmbench.cli.compose import compose
 from mmbench.data.conditions import ModalityCondition
 from mmbench.encoders import images
 from tests.parts import require_modules
+from tests.tiny import composed
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_two_image_encoders_without_a_download(
     require_modules("timm", package.replace("-", "_"))
     assert encode(monkeypatch, shop, f"image={package}") == 0
     words = ["dataset=folder", "dataset.name=shop", f"dataset.path={shop}", "model=vbpr", "dataset.protocol=given"]
-    jobs = [compose([*words, f"++dataset.encoder.image={label}"]).job() for label in ("default", "histograms")]
+    jobs = [composed([*words, f"++dataset.encoder.image={label}"]).job() for label in ("default", "histograms")]
     used = [job.record(job.task()).features["image"] for job in jobs]
     assert used[0] != used[1]  # the gate on encoders counts those that differ in their numbers
 
@@ -143,7 +143,7 @@ def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypa
     encode(monkeypatch, shop, "text@ids=ngram", "template={item_id}")
     words = ["dataset=folder", "dataset.name=shop", f"dataset.path={shop}", "model=vbpr", "dataset.protocol=given"]
     jobs = {
-        label: compose([*words, *([f"++dataset.encoder.text={label}"] if label else [])]).job()
+        label: composed([*words, *([f"++dataset.encoder.text={label}"] if label else [])]).job()
         for label in ("", "default", "ids")
     }
     assert {label: job.cell.dataset for label, job in jobs.items()} == {

@@ -9,7 +9,6 @@ from typing import cast
 import pytest
 
 from mmbench.cli import plan
-from mmbench.cli.compose import compose
 from mmbench.cli.forecast import CellTime, controls, expected, together
 from mmbench.messages import Refusal, Translator
 from mmbench.report.disposals import read_disposals
@@ -20,7 +19,7 @@ from mmbench.scheduling.pilot import Pilot
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
 from mmbench.tuning.cell import CellTask
-from tests.tiny import TINY
+from tests.tiny import TINY, composed
 
 
 def test_every_cell_is_counted_and_nothing_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +91,7 @@ def test_the_company_preset_runs_every_control_of_images() -> None:
         images,
         "without one more control nothing can be decided about images; add modality=shuffled_image",
     ]
-    thinned = compose(["dataset=planted", "model=vbpr", "modality=image", "+modality.missing.image=0.5"]).job()
+    thinned = composed(["dataset=planted", "model=vbpr", "modality=image", "+modality.missing.image=0.5"]).job()
     assert controls(Sweep.plan([thinned], []).planned, None) == []
 
 
@@ -136,7 +135,7 @@ def test_costs_are_those_of_each_condition(
     words = [*TINY, f"paths.multirun={tmp_path}", "budget.trials=3", "budget.seeds=2"]
     plan.main([*words, "model=addease", "modality=none,text,fused"])
     (row,) = (line for line in capsys.readouterr().out.splitlines() if "addease (" in line)
-    features = compose([*TINY, "model=addease", "modality=fused"]).job().task().features
+    features = composed([*TINY, "model=addease", "modality=fused"]).job().task().features
     share = features["text"].values.size / sum(feature.values.size for feature in features.values())
     seconds = sum(once * 10 + once * 5 + 2 * 100 for once in (1, 1 + 4 * share, 5))
     assert row.split()[:2] == ["planted-complementary/addease", "(none,"]
@@ -158,7 +157,7 @@ def test_no_number_of_workers_is_faster_than_the_chain_of_a_cell(
     """Proposals run one by one, final runs and trials that rungs may stop wait; an epoch takes 60 seconds here."""
     rule = ["budget.patience_steps=50", "budget.min_steps=0", "budget.max_steps=600", "budget.least_epochs=1"]
     cell = [*TINY, f"paths.multirun={tmp_path}", "model=bpr", "budget.seeds=3", *rule, *words]
-    (plan,) = Sweep.plan([compose(cell).job()], []).planned
+    (plan,) = Sweep.plan([composed(cell).job()], []).planned
     each = Pilot(0.0, 10.0, 0.0, 0.0, trained=True, steps_per_epoch=10)
     cost = pilot.CellCost(each, once=0.0)
     for made, minutes in ((CellTime.shortest, shortest), (CellTime.longest, longest)):

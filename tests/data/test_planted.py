@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench.cli.compose import compose
 from mmbench.data import planted
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import SECOND, WORLDS, World, make_world
 from mmbench.data.sources import Source
+from tests.tiny import composed
 
 SMALL = {"n_users": 80, "n_items": 60, "per_user": 10}
 
@@ -339,7 +339,7 @@ def test_impossible_worlds_are_refused(world: str, options: dict[str, int], mess
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_world_with_new_items_has_a_split_of_its_own(world: str) -> None:
-    job = compose([f"dataset.world={world}", "dataset.world_options={n_users: 80, n_items: 60}"]).job()
+    job = composed([f"dataset.world={world}", "dataset.world_options={n_users: 80, n_items: 60}"]).job()
     dataset = job.dataset()
     assert dataset.truth is not None
     new = dataset.truth["new"]

@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 
 from mmbench import faults, paths
-from mmbench.cli.compose import compose
 from mmbench.scheduling import worker
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.sweep import Sweep
@@ -28,7 +27,7 @@ from mmbench.store.leases import is_stopped
 from mmbench.store.schema import Unit
 from mmbench.training.fit import fit
 from mmbench.tuning import study
-from tests.tiny import TINY
+from tests.tiny import TINY, composed
 from tests.torn import MODES, command, results, tear
 
 #: Starts a worker on the pickled jobs of this very test.
@@ -48,7 +47,7 @@ def jobs(folder: Path, *words: str) -> list[Job]:
     """The jobs of a small sweep."""
     epochs = ("budget.max_steps=1", "budget.least_epochs=2")
     shared = [*TINY, "budget=smoke", *epochs, "budget.seeds=2", f"paths.multirun={folder}", *words]
-    return [compose([*shared, f"model={m}", f"modality={c}", "sweep.name=kills"]).job() for m, c in CELLS]
+    return [composed([*shared, f"model={m}", f"modality={c}", "sweep.name=kills"]).job() for m, c in CELLS]
 
 
 def prepared(folder: Path, *words: str) -> Sweep:

@@ -11,12 +11,11 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
-from mmbench.cli.compose import compose
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
 from mmbench.store.schema import Cell, Stage
-from tests.tiny import TINY, write_broken_model
+from tests.tiny import BROKEN, TINY, composed
 
 #: Needs escaping in LaTeX and in Markdown.
 DATASET = "planted_50%&co|1"
@@ -50,9 +49,8 @@ def _records_are_taken_as_they_are() -> Iterator[None]:
 def whole_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Really run, then: LightGCN planned but not run, Fusion's image records of other settings, VBPR's none ruined."""
     folder = tmp_path_factory.mktemp("report")
-    write_broken_model(folder / "conf")
     words = [*TINY, f"paths.multirun={folder}", "sweep.name=my_table", "budget.seeds=3", f"dataset.name='{DATASET}'"]
-    jobs = [compose([*words, f"model={m}", f"modality={c}"], [folder / "conf"]).job() for m, c in JOBS]
+    jobs = [composed([*words, f"model={m}", f"modality={c}"], BROKEN).job() for m, c in JOBS]
     sweep = Sweep.plan(jobs, words)
     sweep.open()
     worker.work([job for job in sweep.waiting if job.cell.model != "lightgcn"])

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mmbench.cli.compose import compose
 from mmbench.data.planted import make_world
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import Trust
+from tests.tiny import composed
 
 #: Titles as shops have them: markup, quotes, emoji, right-to-left text, no end.
 TITLES = (
@@ -79,7 +79,7 @@ def run_shop(
         f"dataset.path={data}", "dataset.protocol=given", "dataset.trust_row_order=true",
     ]  # fmt: skip
     jobs = [
-        compose([*words, f"model={model}", f"modality={condition}"]).job()
+        composed([*words, f"model={model}", f"modality={condition}"]).job()
         for model in models
         for condition in CONDITIONS
     ]

@@ -15,7 +15,6 @@ from scipy import stats
 from scipy.special import rel_entr
 
 from mmbench import paths
-from mmbench.cli.compose import compose
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.planted import make_world
 from mmbench.evaluation import list_measures
@@ -45,7 +44,7 @@ from mmbench.store import records
 from mmbench.store.schema import Cell
 from tests import records as valid
 from tests.report.constructed import Made, hit_users, write_sweep
-from tests.tiny import TINY, WORLD
+from tests.tiny import TINY, WORLD, composed
 
 EMPTY_CELL = CellResult("w", "m", "none", "done", Path("nowhere"))
 USERS = 200
@@ -381,7 +380,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [word for word in TINY if word not in WORLD]
     words += [f"paths.multirun={folder}", "sweep.name=s", "budget.seeds=2", "dataset=folder", "dataset.name=shop"]
     words += [f"dataset.path={data}", "dataset.protocol=given", "dataset.trust_row_order=true", "model=vbpr"]
-    jobs = [compose([*words, f"modality={c}"]).job() for c in ("none", "text", "image", "fused")]
+    jobs = [composed([*words, f"modality={c}"]).job() for c in ("none", "text", "image", "fused")]
     sweep = Sweep.plan(jobs, words)
     sweep.open()
     worker.work(sweep.waiting)

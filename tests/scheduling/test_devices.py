@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from mmbench.cli.compose import compose
 from mmbench.scheduling import devices
 from mmbench.scheduling import sweep as sweep_module
 from mmbench.scheduling.configuration import SweepConfig
@@ -23,7 +22,7 @@ from mmbench.store import ledger
 from tests.cli.conftest import Command
 from tests.parts import require_modules
 from tests.pretended import noted, noting, pretend
-from tests.tiny import TINY
+from tests.tiny import TINY, composed
 
 SWEEP = SweepConfig(name="s", dir="d", workers=None, grace=20.0)
 SMALL = [word for word in TINY if not word.startswith("training.accelerator")]
@@ -300,7 +299,7 @@ def test_a_plan_says_how_many_workers_on_which_devices(
 def test_dry_runs_say_the_same_of_slurm_and_ray(
     gpus: int, words: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = compose([*SMALL, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr", *words]).job()
+    job = composed([*SMALL, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr", *words]).job()
     options = {"cpus_per_task": 16, "gpus_per_node": gpus}
     for place in (Slurm(2, "slurm", True, 1, options), Ray(2, "auto", 16, gpus, True)):
         assert run_sweep([job], ["model=bpr"], lambda folder: "", place) == 0
@@ -312,7 +311,7 @@ def test_gpus_that_other_options_ask_for_are_left_to_the_allocation(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["training.accelerator=gpu", f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr"]
-    job = compose([*TINY[:-1], *words]).job()
+    job = composed([*TINY[:-1], *words]).job()
     for options in ({"slurm_gres": "gpu:2"}, {"slurm_additional_parameters": {"gpus": 2}}):
         assert run_sweep([job], ["model=bpr"], lambda folder: "", Slurm(1, "slurm", True, 1, options)) == 0
         assert "each: as many workers as its GPUs take" in capsys.readouterr().out
@@ -366,7 +365,7 @@ def test_a_pool_takes_what_its_launcher_was_asked_for(
     words = [*SMALL, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr", "modality=none"]
     asked = [] if NONE in seats else ["sweep.workers_per_device=1"]
     with pretend(2):
-        assert run_sweep([compose([*words, *asked]).job()], [], lambda folder: "", place) == 0
+        assert run_sweep([composed([*words, *asked]).job()], [], lambda folder: "", place) == 0
     assert [layout.seats for layout in took] == [seats]
     assert started == ["ray"] * isinstance(place, Ray)  # once, for the check and for the pools
 
@@ -441,7 +440,7 @@ def test_a_pool_takes_the_devices_that_ray_gives_to_it(
 
 
 def test_ray_alone_on_a_machine_that_is_too_small_is_refused(tmp_path: Path) -> None:
-    job = compose([*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr"]).job()
+    job = composed([*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr"]).job()
     sweep = Sweep.plan([job], [])
     place = Ray(1, None, 4, 2, dry_run=False)
     place._check_room(sweep, [{"CPU": 4.0, "GPU": 2.0}])
@@ -452,6 +451,6 @@ def test_ray_alone_on_a_machine_that_is_too_small_is_refused(tmp_path: Path) -> 
 
 
 def test_a_cluster_may_still_grow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    job = compose([*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr"]).job()
+    job = composed([*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=bpr"]).job()
     Ray(1, "auto", 4, 2, dry_run=False)._check_room(Sweep.plan([job], []), [{"CPU": 4.0}])
     assert "no machine of the cluster has 4 CPUs and 2 GPUs; waiting until one joins it" in capsys.readouterr().out

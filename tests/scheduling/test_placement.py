@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from mmbench.cli.compose import compose
 from mmbench.scheduling import sweep as sweep_module
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.placement import PoolTask, Ray, Slurm
 from mmbench.scheduling.sweep import LocalPool, Placement, Sweep, run_sweep
 from tests.cli.conftest import Here
-from tests.tiny import TINY, digests
+from tests.tiny import TINY, composed, digests
 
 OVERRIDES = ["model=bpr,fusion", "modality=text"]
 OPTIONS = {"timeout_min": 5, "slurm_partition": None}
@@ -31,7 +30,7 @@ def pool_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def asked(folder: Path, *words: str) -> list[Job]:
     shared = [*TINY, f"paths.multirun={folder}", "sweep.name=s", *words]
-    return [compose([*shared, f"model={model}", "modality=text"]).job() for model in ("bpr", "fusion")]
+    return [composed([*shared, f"model={model}", "modality=text"]).job() for model in ("bpr", "fusion")]
 
 
 def run(jobs: list[Job], place: Placement | None = None) -> int:

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
-from mmbench.cli.compose import compose
 from mmbench.report.reading import read_sweep
 from mmbench.scheduling import pinned
 from mmbench.scheduling.sweep import run_sweep
@@ -20,7 +19,7 @@ from mmbench.store import records
 from mmbench.store.bounds import Damaged
 from mmbench.store.schema import Cell, CellFailure, Manifest
 from tests.cli.conftest import Command, Here
-from tests.tiny import TINY, digests, write_broken_model
+from tests.tiny import TINY, composed, digests, write_broken_model
 
 SWEEP = ("-m", "sweep.name=s", "model=popularity,vbpr", "modality=none,fused")
 
@@ -331,7 +330,7 @@ def test_what_the_report_finds_damaged_is_made_again_and_nothing_else(
         return ""
 
     words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=popularity", f"study.resume={resume}"]
-    assert run_sweep([compose(words).job()], words, report) == 0
+    assert run_sweep([composed(words).job()], words, report) == 0
     assert len(seen) == 2
     assert not list(tmp_path.rglob("*.stale-*"))
     assert len(trained) == 2

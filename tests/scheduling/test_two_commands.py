@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from mmbench import faults, paths
-from mmbench.cli.compose import compose
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
 from mmbench.scheduling import job as job_module
@@ -29,7 +28,7 @@ from mmbench.store.records import Superseded, read_looks
 from mmbench.store.schema import Cell, CellName, Manifest, Stage, Unit
 from mmbench.tuning import study
 from tests.cli.conftest import Command, Said
-from tests.tiny import digests, make_job, opened, sealed, worked
+from tests.tiny import composed, digests, make_job, opened, sealed, worked
 
 SWEEP = ("-m", "sweep.name=s", "model=vbpr", "modality=none")
 OTHER = "budget.max_steps=4"
@@ -324,7 +323,7 @@ def test_a_training_that_runs_while_features_change_counts_if_it_did_not_see_it(
 def test_a_worker_that_starts_on_other_features_names_them(shop: Path, tmp_path: Path) -> None:
     words = ["budget=touch", "tracking=none", "model=vbpr", "dataset=folder", f"dataset.path={shop}"]
     words += ["dataset.name=shop", "dataset.trust_row_order=true"]
-    job = replace(compose(words).job(), sweep_dir=tmp_path / "s")
+    job = replace(composed(words).job(), sweep_dir=tmp_path / "s")
     opened(job)
     replaced(shop / "text_feat.npy")
     job_module._dataset.cache_clear()  # a process of its own reads its data itself

@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
-from mmbench.cli.compose import compose
 from mmbench.data.dataset import Dataset
 from mmbench.data.held_out import HeldOut
 from mmbench.data.recdata import make_recdata
@@ -32,7 +31,7 @@ from mmbench.store.records import CellStore
 from mmbench.store.schema import Manifest, Stage, Unit
 from mmbench.training.batches import TripletLoader
 from mmbench.tuning.cell import CellTask
-from tests.tiny import TINY, digests, make_job, opened, sealed, worked
+from tests.tiny import TINY, composed, digests, make_job, opened, sealed, worked
 
 COLD = ("dataset.protocol=cold", "dataset.cold_fold=1", "budget.trials=2", "budget.seeds=1", "training.batch_size=128")
 TARGETS = ("cold", "warm", "harmonic")
@@ -73,7 +72,7 @@ def test_the_plan_names_the_target_of_each_data_set(tmp_path: Path, capsys: pyte
         "planted-complementary-fold1-warm": (*COLD, "tuning.target=warm"),
         "planted-complementary": ("budget.trials=2", "budget.seeds=1"),
     }
-    sweep = Sweep.plan([compose([*words, *more]).job() for more in asked.values()], words)
+    sweep = Sweep.plan([composed([*words, *more]).job() for more in asked.values()], words)
     printed = capsys.readouterr().out
     sweep.open()
     file = paths.manifest_file(sweep.folder)

@@ -11,7 +11,6 @@ import pytest
 
 from mmbench import paths
 from mmbench.audit.recorded import Sources
-from mmbench.cli.compose import compose
 from mmbench.data.dataset import Dataset
 from mmbench.data.features import with_missing_filled
 from mmbench.data.sources import Source, write_folder
@@ -25,6 +24,7 @@ from mmbench.store import records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Stage, Unit
 from tests.audit.every_model import audited
+from tests.tiny import composed
 
 N_USERS, N_ITEMS, PER_USER = 60, 60, 12
 FINAL = Unit(Stage.FINAL, 1)
@@ -65,7 +65,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Ran]:
             words = ["dataset=folder", "dataset.name=shop", f"dataset.path={folder}/shop", "dataset.protocol=time"]
             words += ["budget=touch", "budget.trials=2", "budget.seeds=1", "tracking=none", "training.accelerator=cpu"]
             words += [f"paths.multirun={folder}", "sweep.name=s", "model=vbpr", "training.batch_size=128"]
-            jobs: list[Job] = [compose([*words, f"modality={name}"]).job() for name in ("none", "text")]
+            jobs: list[Job] = [composed([*words, f"modality={name}"]).job() for name in ("none", "text")]
             sweep = Sweep.plan(jobs, words)
             sweep.open()
             worker.work(sweep.waiting)

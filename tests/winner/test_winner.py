@@ -19,7 +19,6 @@ import mmbench
 from mmbench import paths
 from mmbench.audit.recorded import Sources
 from mmbench.cli import main
-from mmbench.cli.compose import compose
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import make_recdata
 from mmbench.nn.recommender import ClosedForm
@@ -35,7 +34,7 @@ from mmbench.winner.exported import PRODUCTS, export
 from mmbench.winner.recommended import Asked, recommend, recommend_to_new
 from tests.cli.conftest import Command, Said
 from tests.cli.test_errors import is_one_line
-from tests.tiny import TINY
+from tests.tiny import TINY, composed
 
 CELLS = {"vbpr": "fused", "freedom": "text", "hybridknn": "fused", "ease": "none"}
 DATA = "planted-complementary"
@@ -46,7 +45,7 @@ TRUST = Trust()
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished cell of each of four models."""
     words = [*TINY, f"paths.multirun={tmp_path_factory.mktemp('winner')}", "sweep.name=s", "budget.seeds=2"]
-    jobs = [compose([*words, f"model={model}", f"modality={name}"]).job() for model, name in CELLS.items()]
+    jobs = [composed([*words, f"model={model}", f"modality={name}"]).job() for model, name in CELLS.items()]
     planned = Sweep.plan(jobs, words)
     planned.open()
     worker.work(planned.waiting)
@@ -128,7 +127,7 @@ def test_held_out_rows_that_no_target_ranks_are_known_too(tmp_path: Path) -> Non
 def cold_winner(folder: Path, model: str, condition: str) -> Winner:
     """The winner of a cell of protocol cold."""
     words = [*TINY, f"paths.multirun={folder}", "sweep.name=cold", "dataset.protocol=cold", "dataset.cold_fold=0"]
-    planned = Sweep.plan([compose([*words, f"model={model}", f"modality={condition}"]).job()], words)
+    planned = Sweep.plan([composed([*words, f"model={model}", f"modality={condition}"]).job()], words)
     planned.open()
     worker.work(planned.waiting)
     (cell,) = records.read(paths.manifest_file(planned.folder), Manifest).cells
@@ -215,7 +214,7 @@ def test_a_new_user_with_the_items_of_a_known_one_gets_its_list(sweep: Path, mod
 
 @pytest.mark.parametrize("model", ["ials", "itemknn", "contentknn", "popularity"])
 def test_models_of_histories_welcome_new_users(model: str) -> None:
-    job = compose([*TINY, f"model={model}", "modality=fused"]).job()
+    job = composed([*TINY, f"model={model}", "modality=fused"]).job()
     task = job.task()
     build, settings = task.recipe(task.default)
     data = make_recdata(task.train, task.inputs(1))
