@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmbench.cli.compose import Composed, Composer, _hydra, _search_path
+from mmbench.cli.compose import Composed, composer
 from mmbench.data.recdata import RecData
 from mmbench.data.splits import Split
 from mmbench.nn.recommender import ClosedForm
@@ -36,10 +36,7 @@ TINY = (*WORLD, "budget=touch", "tracking=none", "training.accelerator=cpu")
 BROKEN = Path(__file__).parent / "broken"
 
 
-@functools.cache
-def _composer(*config_dirs: Path) -> Composer:
-    with _hydra() as hydra:
-        return Composer(hydra.config_loader(), _search_path(config_dirs))
+_composer = functools.cache(composer)
 
 
 def composed(words: Sequence[str], *config_dirs: Path) -> Composed:
@@ -52,7 +49,7 @@ def composed(words: Sequence[str], *config_dirs: Path) -> Composed:
         words: the command line.
         config_dirs: folders whose files no test changes.
     """
-    return _composer(*config_dirs).compose(words)
+    return _composer(config_dirs).compose(words)
 
 
 def make_job(sweep_dir: Path, *words: str) -> Job:

@@ -457,9 +457,18 @@ def compose_all(jobs: Iterable[Sequence[str]], config_dirs: Sequence[Path] = ())
     Raises:
         ValueError: as :func:`compose`.
     """
+    shared = composer(config_dirs)
+    return [shared.compose(words) for words in jobs]
+
+
+def composer(config_dirs: Sequence[Path] = ()) -> Composer:
+    """What composes the jobs of a sweep from our configuration folder.
+
+    Args:
+        config_dirs: folders of a user's own that are searched too.
+    """
     with _hydra() as hydra:
-        composer = Composer(hydra.config_loader(), _search_path(config_dirs))
-        return [composer.compose(words) for words in jobs]
+        return Composer(hydra.config_loader(), _search_path(config_dirs))
 
 
 def single_values(override: Override) -> list[str]:
