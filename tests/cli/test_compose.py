@@ -79,6 +79,7 @@ def test_jobs_composed_together_are_those_composed_alone(words: list[str], tmp_p
     for together in compose.compose_all([["model=mine"], words, own, words], [tmp_path])[1:]:
         assert json.dumps(together.config) == json.dumps(alone.config)
         assert together.overrides == alone.overrides
+        assert together.folders == alone.folders
         assert {name: together.choices[name] for name in ("model", "modality", "dataset", "budget")}.items() <= (
             alone.choices.items()
         )

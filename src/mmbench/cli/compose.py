@@ -387,10 +387,8 @@ class Composer:
             raise Refusal(_explained(str(error), words)) from error
         except yaml.MarkedYAMLError as error:
             raise Refusal(_misspelt(error)) from error
-        places = [source.path for source in self.loader.get_search_path().get_path()]
-        # Hydra's own entry point names the folder of the package without a scheme.
-        files = [place for place in reversed(places) if place and re.match(r"file://|(?!\w+:)", place)]
-        folders = tuple(Path(place.removeprefix("file://")) for place in files)
+        sources = reversed(self.files.get_sources())  # of the loader, and what hydra.searchpath adds to them
+        folders = tuple(Path(source.path) for source in sources if source.scheme() == "file")
         typed = tuple(str(word.input_line) for word in own)
         return Composed(_plain(job, typed), choices, typed, folders=folders)
 
