@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from mmbench.audit.recorded import Sources
-from mmbench.cli.compose import compose_all
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import Trust
@@ -34,10 +33,9 @@ def run(
 ) -> Path:
     """Run a sweep in this process, or plan it alone; the same command again resumes it or raises it."""
     shared = [*TINY, f"paths.multirun={folder}", f"sweep.name={name}", *words]
-    words_of_cells = [[*shared, f"model={m}", f"modality={c}", f"dataset.world={w}"] for m, c, w in cells]
-    own = folder / "conf"
-    all_composed = compose_all(words_of_cells, [own]) if own.exists() else [composed(w, BROKEN) for w in words_of_cells]
-    sweep = Sweep.plan([one.job() for one in all_composed], shared)
+    conf = folder / "conf" if (folder / "conf").exists() else BROKEN
+    jobs = [composed([*shared, f"model={m}", f"modality={c}", f"dataset.world={w}"], conf).job() for m, c, w in cells]
+    sweep = Sweep.plan(jobs, shared)
     sweep.open()
     if work and sweep.waiting:
         worker.work(sweep.waiting)
