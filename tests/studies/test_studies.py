@@ -24,7 +24,7 @@ from tests.decision.test_over_splits import split
 from tests.evaluation.truth_table import documented
 from tests.report.constructed import write_sweep
 from tests.report.test_new_items import write_candidates
-from tests.studies import decisions, draws, folds, new_items, own_gain, planted, sweeps, touch
+from tests.studies import decisions, draws, folds, new_items, own_gain, planted, sweeps, touch, trained
 from tests.studies.decisions import CHEAP, DEAR, FAIR, parts_of
 from tests.studies.planted import GAINS, HELPS, LOSSES, SPOKEN, TRUTH, more_than, place_of, spoken, too_many, undecided
 from tests.studies.sweeps import finished
@@ -32,7 +32,7 @@ from tests.studies.sweeps import finished
 RUN = finished(planted.STUDIES)
 PLANTED = planted.joined(RUN)
 NEW_ITEMS = finished(new_items.STUDIES)
-FOLDS = finished(folds.STUDIES)
+FOLDS, TRAINED_FOLDS = finished(folds.COMPUTED), finished(folds.TRAINED)
 TOUCHED = finished(touch.STUDIES)
 DRAWN = finished(draws.STUDIES)
 OWN_GAINS = finished(own_gain.STUDIES)
@@ -358,9 +358,11 @@ def test_the_page_has_the_table_of_what_has_run() -> None:
     assert with_section(page, "planted", planted.rows(RUN, documented())) == page
     assert with_section(page, "new items", new_items.rows(NEW_ITEMS)) == page
     assert with_section(page, "folds", folds.rows(FOLDS)) == page
+    assert with_section(page, "folds of trained models", folds.rows(TRAINED_FOLDS)) == page
     assert with_section(page, "draws", draws.tables(DRAWN)) == page
     assert with_section(page, "own gain", own_gain.rows(OWN_GAINS)) == page
     assert with_section(page, "touch", touch.rows(TOUCHED)) == page
+    assert with_section(page, "trained", trained.rows(finished(trained.STUDIES))) == page
 
 
 #: Contrasts of the six draws that do not hold what was asked of them, see docs/results.md.
