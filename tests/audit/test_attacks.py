@@ -46,7 +46,7 @@ def table(title: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-EDITS = {words: (plain, rehashed) for words, plain, rehashed in table("Edits of a cheat")}
+EDITS = {words: (plain, rehashed) for words, plain, rehashed in table("Edits a cheat might make")}
 KINDS = {kind.__name__: kind for kind, _ in fields.all_fields()}
 
 
