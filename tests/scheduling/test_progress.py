@@ -154,6 +154,28 @@ def test_each_model_takes_what_its_trainings_took(tmp_path: Path) -> None:
     assert after(3) == "2 s"  # 3 of 1 s and 1 of 5/3 s
 
 
+def test_each_condition_takes_what_it_took_on_other_folds(tmp_path: Path) -> None:
+    """Before any of its own has ended, what others of the model took stands in; another data set says nothing."""
+    names = {"a": ("d-fold0", "none"), "b": ("d-fold0", "text"), "c": ("d-fold1", "none"), "d": ("d-fold1", "text")}
+    planned = {key * 8: CellName(data, "vbpr", condition) for key, (data, condition) in names.items()}
+    planned["e" * 8] = CellName("other", "vbpr", "none")
+    data = {"d-fold0": "d", "d-fold1": "d", "other": "other"}
+    shown = Progress(tmp_path, planned, dict.fromkeys(planned, 2), io.StringIO(), data=data)
+    shown.start(finished=[])
+
+    def after(seconds: float) -> str:
+        shown.update()
+        shown.began = time.monotonic() - seconds
+        return str(shown.time_left())
+
+    ended(tmp_path, "a", 0, cost=Cost(seconds=2.0))
+    assert after(2) == "more than 14 s"  # 7 of 2 s
+    ended(tmp_path, "b", 0, cost=Cost(seconds=10.0))
+    assert after(12) == "more than 36 s"  # 3 of 2 s and 3 of 10 s
+    ended(tmp_path, "e", 0, cost=Cost(seconds=3.0))
+    assert after(15) == "39 s"
+
+
 def test_nothing_is_known_where_all_that_is_left_has_not_begun(tmp_path: Path) -> None:
     planned = {"a" * 8: CellName("data", "ease", "-"), "b" * 8: CellName("data", "vbpr", "text")}
     shown = Progress(tmp_path, planned, dict.fromkeys(planned, 1), io.StringIO())

@@ -47,6 +47,8 @@ class Progress:
         out: where to write; standard output by default.
         interval: seconds between two reads of the ledger.
         has_record: whether a ledger row of an earlier start still has its record, because a cell can be deleted.
+        data: name of the data set by what cells call it with its split seed, its fold and the like; where one is
+            missing, what cells call it.
         translator: language of what is shown; English by default.
         line_every: seconds between two lines if the output is no terminal; a finished cell always gets a line.
     """
@@ -60,6 +62,7 @@ class Progress:
         interval: float = 1.0,
         line_every: float = 15.0,
         has_record: Callable[[str, Unit], bool] = lambda key, unit: True,
+        data: Mapping[str, str] | None = None,
         translator: Translator | None = None,
     ) -> None:
         self.planned = planned
@@ -80,10 +83,12 @@ class Progress:
         self.peak_bytes = 0
         self.began = self.last_line = 0.0
         self.before = 0
-        # By data set and model: trainings that ended and are left, and what those that ended took, since the start too.
-        self.ended: Counter[tuple[str, str]] = Counter()
-        self.left: Counter[tuple[str, str]] = Counter()
-        self.seconds: defaultdict[tuple[str, str], float] = defaultdict(float)
+        # Cells whose trainings take about as long: of one data set, model and condition, whatever the split.
+        self.kinds = {key: ((data or {}).get(cell.dataset, cell.dataset), *cell[1:]) for key, cell in planned.items()}
+        # Trainings that are left by kind; those that ended, and what they took, by kind and by data set and model.
+        self.left: Counter[tuple[str, ...]] = Counter()
+        self.ended: Counter[tuple[str, ...]] = Counter()
+        self.seconds: defaultdict[tuple[str, ...], float] = defaultdict(float)
         self.seconds_since = 0.0
         self.sizes = dict(trainings)
         self.again: dict[str, int] = dict.fromkeys(planned, 0)
@@ -124,11 +129,13 @@ class Progress:
     def update(self) -> None:
         """Show the trainings that ended since the last call."""
         for row in self._read():
+            whole = self._n_done(row.cell_key) >= self.sizes[row.cell_key]
+            due = not self.console.is_terminal and time.monotonic() - self.last_line >= self.line_every
+            if not (whole or due or self.console.is_terminal):
+                continue  # a line asks every kind of training for the time that it takes
             line = self.line(row)
             self.bar.update(self.task, completed=self.n_done, total=self.total, description=line)
-            whole = self._n_done(row.cell_key) >= self.sizes[row.cell_key]
-            quiet = self.console.is_terminal or time.monotonic() - self.last_line < self.line_every
-            if whole or not quiet:
+            if whole or due:
                 self._print(line)
 
     def stop(self) -> None:
@@ -142,7 +149,7 @@ class Progress:
         self.n_done += sign * done
         self.total += sign * size
         self.n_whole += sign * (done >= size)
-        self.left[self.planned[key][:2]] += sign * (size - done)
+        self.left[self.kinds[key]] += sign * (size - done)
 
     def _n_done(self, key: str) -> int:
         return len(self.done[key]) + self.again[key] + self.skipped[key]
@@ -166,16 +173,21 @@ class Progress:
         )
 
     def time_left(self) -> Message:
-        """Time left, as text: each model takes what its trainings took so far, as many at a time as so far.
+        """Time left, as text: each training takes what those of its kind took so far, as many at a time as so far.
 
-        What a model takes of which no training has ended is not known, and comes on top.
+        Where none of its kind has ended, it takes what others of its data set and model took. What a model takes of
+        which no training has ended is not known, and comes on top.
         """
-        waiting = {model: left for model, left in self.left.items() if left}
-        known = [left * self.seconds[model] / self.ended[model] for model, left in waiting.items() if self.ended[model]]
+        waiting = {kind: left for kind, left in self.left.items() if left}
+        known = [left * each for kind, left in waiting.items() if (each := self._seconds_each(kind)) is not None]
         if self.n_done == self.before or (waiting and not known):
             return Message("unknown time")
         time_left = duration(sum(known) / self.seconds_since * (time.monotonic() - self.began))
         return time_left if len(known) == len(waiting) else Message("more than {time}", time=time_left)
+
+    def _seconds_each(self, kind: tuple[str, ...]) -> float | None:
+        near = next((near for near in (kind, kind[:2]) if self.ended[near]), None)
+        return None if near is None else self.seconds[near] / self.ended[near]
 
     def _read(self, has_record: Callable[[str, Unit], bool] | None = None) -> Iterator[LedgerRow]:
         """Yield the rows added since the last read; each is counted before it is yielded."""
@@ -191,9 +203,9 @@ class Progress:
                 self.again[key] += 1
             self.done[key][row.unit] = row.configuration_hash
             spent = row.cost.spent or UNTIMED
-            model = self.planned[key][:2]
-            self.ended[model] += 1
-            self.seconds[model] += spent
+            for kind in (self.kinds[key], self.kinds[key][:2]):
+                self.ended[kind] += 1
+                self.seconds[kind] += spent
             self.seconds_since += spent
             self.peak_bytes = max(self.peak_bytes, int(2**20 * (row.cost.peak_rss_mb or 0.0)))
             self.sizes[key] = max(self.sizes[key], self._n_done(key))

@@ -268,6 +268,7 @@ class Sweep:
             {key: plan.task.cell for key, plan in planned.items()},
             trainings={key: plan.trainings for key, plan in planned.items()},
             has_record=lambda key, unit: planned[key].store.training_file(unit, paths.RECORD).exists(),
+            data={plan.task.cell.dataset: plan.job.config.dataset.name for plan in self.planned},
             translator=self.translator,
         )
         progress.start(finished=[plan.store.key for plan in self.planned if plan.finished])
