@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mmbench.nn.content_weights import content_shares, weighed
+from mmbench.nn.content_weights import content_shares, is_read, weighed
 from mmbench.nn.item_graphs import modality_shares
 from tests.conftest import BlockWorld
 
@@ -66,6 +66,19 @@ def test_what_has_no_weight_is_left_out(
     assert list(rest.features) == list(rest.present) == list(expected)
     assert all(rest.features[name] is data.features[name] for name in expected)
     assert rest.edge_index is data.edge_index
+
+
+@pytest.mark.parametrize("present", [(), ("text",), ("image", "text"), THREE])
+def test_what_is_not_read_makes_no_difference(present: tuple[str, ...], block_world: BlockWorld) -> None:
+    data = block_world.data(present)
+    read = dict.fromkeys(("first_modality_weight", *(f"modality_weights.{name}" for name in THREE)), False)
+    for relative in (dict.fromkeys(THREE, 1.0), *({**dict.fromkeys(THREE, 1.0), name: 0.0} for name in THREE)):
+        found = weighed(data, 0.5, relative)[1]
+        read["first_modality_weight"] |= weighed(data, 0.25, relative)[1] != found
+        for name in THREE:
+            read[f"modality_weights.{name}"] |= weighed(data, 0.5, {**relative, name: 2.0})[1] != found
+    assert {name: is_read(name, present) for name in read} == read
+    assert is_read("reg_weight", present)
 
 
 def test_a_reference_keeps_what_has_no_weight(block_world: BlockWorld) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -226,6 +226,21 @@ def test_what_is_said_of_a_model_that_reads_no_content_names_no_condition() -> N
     at_the_edge = replace_keeping(cell("none", alone.validation, alone.test, values), modality=ID_ONLY)
     (check_,) = (c for c in check([at_the_edge]) if c.name == "ranges")
     assert check_.reason == "the best trials lie at the edge of model.reg_weight; widen the range"
+
+
+@pytest.mark.parametrize(("states", "warned"), [({"text": "real"}, False), ({"image": "real", "text": "real"}, True)])
+def test_what_a_condition_does_not_read_has_no_edge(states: Mapping[str, str], warned: bool) -> None:
+    made = fair()[0]
+    path = "model.first_modality_weight"
+    search = {"model": {"first_modality_weight": {"low": 0.0, "high": 1.0}}}
+    values = [0.99 if score >= np.sort(made.validation)[-2] else 0.5 for score in made.validation]
+    trials = [
+        msgspec.structs.replace(trial, configuration={path: value})
+        for trial, value in zip(made.trials, values, strict=True)
+    ]
+    config = {**made.cell.config, "search": search}
+    record = msgspec.structs.replace(made.cell, states=dict(states), config=config)
+    assert cell_effort.edges(replace(made, cell=record, trials=trials)) == ({path: 1.0} if warned else {})
 
 
 def test_a_control_that_is_the_real_thing() -> None:

@@ -20,6 +20,7 @@ from mmbench.inference.gains import TunedSide
 from mmbench.inference.tuned_gain import Alone
 from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Message, Refusal, conjoined, series
+from mmbench.nn.content_weights import is_read
 from mmbench.report.table import exhausts, is_exact
 from mmbench.store import records
 from mmbench.store.bounds import Damaged
@@ -433,10 +434,10 @@ def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: flo
 
 
 def edges(cell: CellEffort) -> dict[str, float]:
-    """Share of the best trials near a bound, by path, for every numeric range of a cell."""
-    shares = {}
+    """Share of the best trials near a bound, by path, for every numeric range of a cell that its condition reads."""
+    shares, present = {}, [name for name, state in cell.cell.states.items() if state != "drop"]
     for path, searched in cell.ranges.items():
-        if searched.low < searched.high:
+        if searched.low < searched.high and is_read(path.removeprefix("model."), present):
             values = [t.configuration[path] for t in cell.trials]
             shares[path] = tuning_curves.edge_share(
                 values, cell.validation, searched.low, searched.high, log=searched.log, atoms=searched.atoms
