@@ -91,16 +91,11 @@ def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
     parts = ("contrasts", "disposals", "new_items")
     joined = {part: [one for result in results.values() for one in result[part]] for part in parts}
     first = next(iter(results.values()))
-    return f"{floors(first)}\n\n{gains(joined, len(results) == 1)}\n\n{measures(joined['new_items'])}"
+    return f"{floors(first)}\n\n{gains(joined)}\n\n{measures(joined['new_items'])}"
 
 
-def gains(result: Mapping[str, Any], together: bool) -> str:
-    """NDCG@20 of new items by condition, and gains over the folds.
-
-    Args:
-        result: one sweep, or several.
-        together: whether one sweep has all models, so that it can say what free use of images brings over all of them.
-    """
+def gains(result: Mapping[str, Any]) -> str:
+    """NDCG@20 of new items by condition, and gains over the folds; over all models where they ran in one sweep."""
     by_name = {(one["model"], one["condition"]): one for one in result["new_items"]}
     said = [*over_folds(result), *over_folds(result, "disposals")]
     judged = {one["name"].split("/", 1)[1]: one for one in said}
@@ -111,8 +106,9 @@ def gains(result: Mapping[str, Any], together: bool) -> str:
         + [told(judged.get(f"{model}/{asked}")) for asked in (*CONTRASTS[:3], FREE)]
         for model in dict.fromkeys(model for model, condition in by_name if condition == "fused")
     ]
-    if together:
-        lines.append(["all models", *[""] * (len(conditions) + 3), told(judged[f"all models/{FREE}"])])
+    of_all = [one for one in said if one["name"].endswith(f"/all models/{FREE}")]
+    if len(of_all) == 1 < len(lines):
+        lines.append(["all models", *[""] * (len(conditions) + 3), told(of_all[0])])
     asked = [f"{contrast.replace('_', ' ')} %" for contrast in CONTRASTS[:3]]
     return table(["model", *conditions, *asked, "free disposal of images %"], lines)
 

@@ -56,7 +56,9 @@ def weighed(
 
 
 def is_read(name: str, present: Collection[str]) -> bool:
-    """Whether a model that is given some modalities reads a hyper-parameter: it does but for weights of others.
+    """Whether a model that is given some modalities reads a hyper-parameter.
+
+    It does not read weights of modalities that it is not given, nor a weight with nothing to weigh it against.
 
     Args:
         name: name of the hyper-parameter within the model.
