@@ -36,6 +36,52 @@ class _Console(Console):
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
+class _Pace:
+    """Trainings that are left, and the seconds that they take by what those that ended took.
+
+    A kind is data set, model and condition. Sums are kept by data set and model, for a sum over all kinds at every row
+    would grow with the square of the sweep.
+    """
+
+    def __init__(self) -> None:
+        self.planned: Counter[tuple[str, ...]] = Counter()
+        # Trainings that ended, and what they took, by kind and by data set and model.
+        self.ended: Counter[tuple[str, ...]] = Counter()
+        self.seconds: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        # By data set and model: seconds left of kinds that were timed, and trainings left of the others.
+        self.timed: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        self.untimed: Counter[tuple[str, ...]] = Counter()
+
+    def plan(self, kind: tuple[str, ...], trainings: int) -> None:
+        """Add trainings that are left, or take them out."""
+        self._sum(kind, -1)
+        self.planned[kind] += trainings
+        self._sum(kind, 1)
+
+    def time(self, kind: tuple[str, ...], seconds: float) -> None:
+        """Take note of what a training took."""
+        self._sum(kind, -1)
+        for near in (kind, kind[:2]):
+            self.ended[near] += 1
+            self.seconds[near] += seconds
+        self._sum(kind, 1)
+
+    def left(self) -> tuple[float, int]:
+        """Seconds left, and how many trainings they leave out because none of their data set and model has ended."""
+        unknown = {model: n for model, n in self.untimed.items() if not self.ended[model]}
+        others = sum(n * self._each(model) for model, n in self.untimed.items() if model not in unknown)
+        return max(sum(self.timed.values()) + others, 0.0), sum(unknown.values())
+
+    def _sum(self, kind: tuple[str, ...], sign: int) -> None:
+        if self.ended[kind]:
+            self.timed[kind[:2]] += sign * self.planned[kind] * self._each(kind)
+        else:
+            self.untimed[kind[:2]] += sign * self.planned[kind]
+
+    def _each(self, kind: tuple[str, ...]) -> float:
+        return self.seconds[kind] / self.ended[kind]
+
+
 class Progress:
     """Follows the ledger of a sweep.
 
@@ -85,10 +131,7 @@ class Progress:
         self.before = 0
         # Cells whose trainings take about as long: of one data set, model and condition, whatever the split.
         self.kinds = {key: ((data or {}).get(cell.dataset, cell.dataset), *cell[1:]) for key, cell in planned.items()}
-        # Trainings that are left by kind; those that ended, and what they took, by kind and by data set and model.
-        self.left: Counter[tuple[str, ...]] = Counter()
-        self.ended: Counter[tuple[str, ...]] = Counter()
-        self.seconds: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        self.pace = _Pace()
         self.seconds_since = 0.0
         self.sizes = dict(trainings)
         self.again: dict[str, int] = dict.fromkeys(planned, 0)
@@ -129,13 +172,11 @@ class Progress:
     def update(self) -> None:
         """Show the trainings that ended since the last call."""
         for row in self._read():
-            whole = self._n_done(row.cell_key) >= self.sizes[row.cell_key]
-            due = not self.console.is_terminal and time.monotonic() - self.last_line >= self.line_every
-            if not (whole or due or self.console.is_terminal):
-                continue  # a line asks every kind of training for the time that it takes
             line = self.line(row)
             self.bar.update(self.task, completed=self.n_done, total=self.total, description=line)
-            if whole or due:
+            whole = self._n_done(row.cell_key) >= self.sizes[row.cell_key]
+            quiet = self.console.is_terminal or time.monotonic() - self.last_line < self.line_every
+            if whole or not quiet:
                 self._print(line)
 
     def stop(self) -> None:
@@ -149,7 +190,7 @@ class Progress:
         self.n_done += sign * done
         self.total += sign * size
         self.n_whole += sign * (done >= size)
-        self.left[self.kinds[key]] += sign * (size - done)
+        self.pace.plan(self.kinds[key], sign * (size - done))
 
     def _n_done(self, key: str) -> int:
         return len(self.done[key]) + self.again[key] + self.skipped[key]
@@ -178,16 +219,12 @@ class Progress:
         Where none of its kind has ended, it takes what others of its data set and model took. What a model takes of
         which no training has ended is not known, and comes on top.
         """
-        waiting = {kind: left for kind, left in self.left.items() if left}
-        known = [left * each for kind, left in waiting.items() if (each := self._seconds_each(kind)) is not None]
-        if self.n_done == self.before or (waiting and not known):
+        seconds, untimed = self.pace.left()
+        left = self.total - self.n_done
+        if self.n_done == self.before or (left and left == untimed):
             return Message("unknown time")
-        time_left = duration(sum(known) / self.seconds_since * (time.monotonic() - self.began))
-        return time_left if len(known) == len(waiting) else Message("more than {time}", time=time_left)
-
-    def _seconds_each(self, kind: tuple[str, ...]) -> float | None:
-        near = next((near for near in (kind, kind[:2]) if self.ended[near]), None)
-        return None if near is None else self.seconds[near] / self.ended[near]
+        time_left = duration(seconds / self.seconds_since * (time.monotonic() - self.began))
+        return Message("more than {time}", time=time_left) if untimed else time_left
 
     def _read(self, has_record: Callable[[str, Unit], bool] | None = None) -> Iterator[LedgerRow]:
         """Yield the rows added since the last read; each is counted before it is yielded."""
@@ -203,9 +240,7 @@ class Progress:
                 self.again[key] += 1
             self.done[key][row.unit] = row.configuration_hash
             spent = row.cost.spent or UNTIMED
-            for kind in (self.kinds[key], self.kinds[key][:2]):
-                self.ended[kind] += 1
-                self.seconds[kind] += spent
+            self.pace.time(self.kinds[key], spent)
             self.seconds_since += spent
             self.peak_bytes = max(self.peak_bytes, int(2**20 * (row.cost.peak_rss_mb or 0.0)))
             self.sizes[key] = max(self.sizes[key], self._n_done(key))
