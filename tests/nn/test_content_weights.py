@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from mmbench.nn.content_weights import content_shares, is_read, weighed
+from mmbench.nn.content_weights import content_shares, weighed
+from mmbench.nn.hyperparameters import is_read
 from mmbench.nn.item_graphs import modality_shares
 from tests.conftest import BlockWorld
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mmbench.data.recdata import RecData
@@ -53,25 +53,6 @@ def weighed(
     features, present = ({name: part[name] for name in kept} for part in (data.features, data.present))
     rest = replace(data, features=features, present=present)
     return weighed(rest, first_modality_weight, modality_weights, leave_out=True, **content)
-
-
-def is_read(name: str, present: Collection[str]) -> bool:
-    """Whether a model that is given some modalities reads a hyper-parameter.
-
-    It does not read weights of modalities that it is not given, nor a weight with nothing to weigh it against.
-
-    Args:
-        name: name of the hyper-parameter within the model.
-        present: names of the modalities that it is given.
-
-    Example:
-        >>> is_read("modality_weights.image", ["text"]), is_read("first_modality_weight", ["image", "text"])
-        (False, True)
-    """
-    weight, _, modality = name.partition(".")
-    if weight == "first_modality_weight":
-        return len(present) >= 2  # of three, too, where one of them has no weight
-    return weight != "modality_weights" or (len(present) > 2 and modality in present)
 
 
 def content_shares(

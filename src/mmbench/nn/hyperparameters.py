@@ -1,4 +1,4 @@
-"""Checks of hyper-parameters that several models have."""
+"""Hyper-parameters that several models have: their checks, and who reads them; without torch, for reports."""
 
 from __future__ import annotations
 
@@ -50,3 +50,22 @@ def share(name: str, value: float) -> float:
     if not 0.0 <= value <= 1.0:
         raise Refusal("{name}={value} must be at least 0 and at most 1", name=name, value=value)
     return value
+
+
+def is_read(name: str, present: Collection[str]) -> bool:
+    """Whether a model that is given some modalities reads a hyper-parameter.
+
+    It does not read weights of modalities that it is not given, nor a weight with nothing to weigh it against.
+
+    Args:
+        name: name of the hyper-parameter within the model.
+        present: names of the modalities that it is given.
+
+    Example:
+        >>> is_read("modality_weights.image", ["text"]), is_read("first_modality_weight", ["image", "text"])
+        (False, True)
+    """
+    weight, _, modality = name.partition(".")
+    if weight == "first_modality_weight":
+        return len(present) >= 2  # of three, too, where one of them has no weight
+    return weight != "modality_weights" or (len(present) > 2 and modality in present)

@@ -20,7 +20,7 @@ from mmbench.inference.gains import TunedSide
 from mmbench.inference.tuned_gain import Alone
 from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Message, Refusal, conjoined, series
-from mmbench.nn.content_weights import is_read
+from mmbench.nn.hyperparameters import is_read
 from mmbench.report.table import exhausts, is_exact
 from mmbench.store import records
 from mmbench.store.bounds import Damaged
