@@ -16,6 +16,7 @@ from unittest.mock import Mock
 import msgspec
 import pandas as pd
 import pytest
+import torch
 
 from mmbench import faults, fingerprint, paths
 from mmbench.audit import consistency, rescoring, standing
@@ -35,9 +36,10 @@ from mmbench.sealing import score_test
 from mmbench.store import crashes, ledger, records
 from mmbench.store.mending import mend
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Manifest, Seal, Stage, Training, Trial, hashed
+from mmbench.store.schema import Manifest, Seal, Stage, Training, Trial, Unit, hashed
 from mmbench.training import fit
 from mmbench.training.fit import Fitted
+from mmbench.training.settings import TrainingSettings
 from mmbench.tuning import study
 from mmbench.tuning.cell import CellTask
 from tests.audit import levels
@@ -623,6 +625,53 @@ def test_a_cell_whose_final_run_ranks_nothing_of_test_has_failed_and_passes(
         passes(sweep)
     held = audited(sweep, SOURCES)
     assert [finding.doubt for finding in held.findings] == [True]  # a failure that does not come again
+
+
+@pytest.mark.thorough
+def test_a_result_that_is_hidden_behind_a_failure_is_told_where_a_trial_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial that failed is no reason for a cell to fail when test is ranked."""
+    failing = Unit(Stage.TRIAL, 1).seed
+
+    def broken(build: Any, data: Any, train: Any, valid: Any, settings: Any, seed: int, **named: Any) -> Fitted:
+        if seed == failing:
+            raise RuntimeError("loss is not finite")
+        return fit.fit(build, data, train, valid, settings, seed, **named)
+
+    with monkeypatch.context() as once:
+        once.setattr(study, "fit", broken)
+        sweep = run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", cells=ONE)
+    assert paths.seal_file(paths.cell_dirs(sweep)[0]).exists()
+    with Forger(sweep) as forger:
+        ATTACKS["a failure in the place of a result and of the copy of its seal"](forger)
+        forger.rehash()
+        assert not consistency.check(sweep)
+        (told,) = map(str, levels.rescored(sweep, SOURCES))
+        assert told.endswith("all of its final runs rank the test split; it is not confirmed")
+
+
+@pytest.mark.parametrize("target", ["", "harmonic"])
+def test_validation_is_ranked_again_where_the_model_is(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that was trained on a GPU goes back to it."""
+    cold = ("dataset.protocol=cold", "dataset.cold_fold=2", f"tuning.target={target}") if target else ()
+    sweep = run(tmp_path, "s", "budget.trials=1", "budget.seeds=1", *cold, cells=ONE)
+    numbered = torch.device("cpu", 0)  # not equal to the device that is taken where none is named
+    monkeypatch.setattr(TrainingSettings, "device", property(lambda settings: numbered))
+    used = []
+    for name in ("evaluator_of_validation", "offset_of"):
+        original = getattr(rescoring, name)
+
+        def watched(*given: Any, original: Any = original) -> Any:
+            used.append(given[-1])
+            return original(*given)
+
+        monkeypatch.setattr(rescoring, name, watched)
+    assert not levels.rescored(sweep, SOURCES)
+    assert set(used) == {numbered}
+    assert len(used) == (3 if target else 1)
 
 
 @pytest.mark.parametrize("raised", [False, True])

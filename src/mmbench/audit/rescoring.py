@@ -21,10 +21,10 @@ from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.messages import Message
 from mmbench.scheduling.planning import print_of
 from mmbench.sealing.score_test import evaluator_of_test, stored_rankings, views_of_test
-from mmbench.store import bounds
+from mmbench.store import bounds, records
 from mmbench.store.files import State, read_state
 from mmbench.store.records import CellStore, frame_fingerprint, ranking_frames, read_looks, table_fingerprint
-from mmbench.store.schema import CLOSED_FORM, DataPrint, Seal, Stage, Training, unscored
+from mmbench.store.schema import CLOSED_FORM, Choice, DataPrint, Seal, Stage, Training, unscored
 from mmbench.training.fit import baseline, evaluator_of_validation, offset_of, popularity_score, rebuild
 from mmbench.training.loop import validation_scores
 from mmbench.training.stopping import SELECTION_METRIC
@@ -54,7 +54,7 @@ def rescore(recorded: Recorded, planned: DataPrint, graph_dir: Path) -> Said:
     finals = [training for store, training in recorded.trainings() if training.stage == Stage.FINAL]
     failed = recorded.store.failure() is not None
     if failed and again.ranks and len(finals) >= recorded.cell.effort.seeds:
-        why = Message("all of its trainings rank the test split; it is not confirmed")
+        why = Message("all of its final runs rank the test split; it is not confirmed")
         yield paths.failure_file(recorded.store.folder), "reason", Doubt(why)
 
 
@@ -66,7 +66,9 @@ class _Again:
         graph_dir: where large item graphs are kept.
 
     Attributes:
-        ranks: whether every training so far has a result that ranks the test split.
+        chosen: the configuration of the present choice; None where nothing is chosen.
+        ranks: whether every final run of that choice so far has a result that ranks the test split; a cell fails at test
+            by no other training.
         sealed: files of test ranks that an opening of the test split has sealed.
         unscored: trials and proposals of which an opening of this test split says that they rank nothing of it.
     """
@@ -74,11 +76,14 @@ class _Again:
     def __init__(self, recorded: Recorded, graph_dir: Path) -> None:
         self.task, self.graph_dir, self.seal = recorded.task, graph_dir, recorded.store.seal()
         task = self.task
-        self.validation = evaluator_of_validation(task.valid, task.train, task.new_valid, task.target)
+        self.device = task.recipe(task.default)[1].device
+        self.validation = evaluator_of_validation(task.valid, task.train, task.new_valid, task.target, self.device)
         self.test, self.views = evaluator_of_test(task, recorded.split), views_of_test(task, recorded.split)
         self.popularity = popularity_score(self.validation, make_recdata(self.task.train, {}))
         folder = recorded.store.folder
-        looks = read_looks(folder) if paths.choice_file(folder).exists() else []
+        choice = paths.choice_file(folder)
+        self.chosen = records.read(choice, Choice).configuration if choice.exists() else None
+        looks = read_looks(folder) if choice.exists() else []
         self.sealed = {file for look in looks for file in look.files()}
         tried = {training.unit: training for _, training in recorded.trainings() if training.stage != Stage.FINAL}
         self.unscored = {
@@ -99,8 +104,9 @@ class _Again:
         for name, control in training.controls.items():
             again = control_statistics(features[name], task.features[name])._asdict()
             yield from same(file, f"controls.{name}", msgspec.to_builtins(control), {"state": control.state, **again})
+        decides = training.stage == Stage.FINAL and training.configuration == self.chosen
         if training.course is None or seen != training.feature_hash:
-            self.ranks = False
+            self.ranks &= not decides
             return
         build, settings = task.recipe(training.configuration)
         state: State = {}
@@ -122,7 +128,7 @@ class _Again:
             return
         offset = None
         if task.new_valid is not None and task.lists_new_items(training.stage):
-            offset = offset_of(model, task.new_valid, task.train)
+            offset = offset_of(model, task.new_valid, task.train, self.device)
         yield from same(file, "course.offset", training.course.offset, offset)
         frame = pd.DataFrame({"user": self.validation.users.astype("int32"), SELECTION_METRIC: per_user})
         yield from _table(store, training, paths.VALIDATION, frame)
@@ -131,7 +137,7 @@ class _Again:
         try:
             rankings = stored_rankings(task, store, training, self.test, self.graph_dir, model, self.views)
         except DegenerateScores as error:
-            self.ranks = False
+            self.ranks &= not decides
             names = {unscored(training), f"trial {training.index}"}  # the second one stood for both in earlier versions
             if self.seal is not None and names.isdisjoint(_said_of(self.seal, str(error))):
                 yield file, "state", Message("its scores rank nothing: {error}", error=error)
