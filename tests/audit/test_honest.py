@@ -95,6 +95,19 @@ def test_a_sweep_of_new_items_passes(target: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
+def test_a_sweep_that_tells_no_new_item_apart_passes(tmp_path: Path) -> None:
+    """All of its epochs are as good as the first, and the last is kept."""
+    words = ("budget.trials=2", "budget.seeds=1", "dataset.protocol=cold", "dataset.cold_fold=2")
+    sweep = run(tmp_path, "s", *words, cells=(("vbpr", "none", "complementary"),))
+    passes(sweep)
+    with Forger(sweep) as forger:
+        (file, *_) = forger.finals(*forger.cells())
+        forger.change(file, ("course", "best_epoch"), lambda _: 1)
+        forger.rehash()
+        assert "course" in {finding.field for finding in consistency.check(sweep)}
+
+
+@pytest.mark.thorough
 def test_a_sweep_whose_protocol_was_found_out_passes(tmp_path: Path) -> None:
     passes(run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", "dataset.protocol=auto", cells=ONE))
 

@@ -108,6 +108,14 @@ def test_each_target_validates_what_it_aims_at(cells: Mapping[tuple[str, str], C
     assert len(set(scores["warm"])) > 1
 
 
+def test_without_content_the_last_epoch_is_kept(cells: Mapping[tuple[str, str], Cell]) -> None:
+    """All are equal among new items, and the first would rank the other items as if the model had hardly trained."""
+    finished = {target: cells[target, "none"][1].finished_trainings() for target in TARGETS}
+    courses = [training.course for training in finished["cold"].values()]
+    assert all(course.best_epoch == course.epochs > 1 == course.risen_at for course in courses if course is not None)
+    assert len(courses) == 3
+
+
 def of_everyone(cells: Mapping[tuple[str, str], Cell]) -> list[tuple[str, CellStore, Split]]:
     return [(target, store, split) for (target, _), (_, store, split) in cells.items()]
 

@@ -23,6 +23,7 @@ from mmbench.nn.recommender import FactorModel, Recommender, Triplets
 from mmbench.store.schema import Course
 from mmbench.training import batches as module
 from mmbench.training import fit as fit_module
+from mmbench.training import loop
 from mmbench.training.batches import TripletLoader
 from mmbench.training.fit import Fitted, _validation, fit, rebuild
 from mmbench.training.settings import TrainingSettings
@@ -152,6 +153,16 @@ def test_patience_is_counted_in_steps(fitted: Fit, scripted: Any, patience: int,
     assert course.steps_per_epoch == 4
     assert len(course.history) == len(course.losses) == last
     assert course.best == max(course.history) == course.history[2] == course.history[4]
+
+
+def test_of_equal_epochs_the_last_is_kept_among_new_items(
+    fitted: Fit, scripted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience counts from the first of them all the same."""
+    monkeypatch.setattr(loop, "ranks_new_items", lambda evaluator: True)
+    rule = StoppingRule(patience_steps=1, min_steps=0, max_steps=52)
+    course = fitted(scripted(RISE_AND_FALL), stopping=rule).course
+    assert (course.epochs, course.risen_at, course.best_epoch, course.stop_reason) == (8, 3, 5, "patience")
 
 
 def test_patience_starts_anew_with_every_improvement(fitted: Fit, scripted: Any) -> None:

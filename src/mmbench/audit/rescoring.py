@@ -67,8 +67,7 @@ class _Again:
 
     Attributes:
         chosen: the configuration of the present choice; None where nothing is chosen.
-        ranks: whether every final run of that choice so far has a result that ranks the test split; a cell fails at test
-            by no other training.
+        ranks: whether every final run of that choice so far ranks the test split; no other training fails a cell there.
         sealed: files of test ranks that an opening of the test split has sealed.
         unscored: trials and proposals of which an opening of this test split says that they rank nothing of it.
     """

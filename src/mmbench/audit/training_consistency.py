@@ -138,7 +138,8 @@ class TrainingAudit:
         pilots = [self.by_unit[unit] for slot in range(PILOTS) if (unit := Unit(Stage.TRIAL, slot)) in self.by_unit]
         cut = training.stage == Stage.PROPOSAL or (training.stage == Stage.TRIAL and training.index >= PILOTS)
         rungs = dict(sampler.thresholds(self.audited.budget.get("rungs") or (), pilots)) if cut else {}
-        ended = _replayed(course.history, rule, course.steps_per_epoch, rungs)
+        last = self.audited.cell.target == "cold"
+        ended = _replayed(course.history, rule, course.steps_per_epoch, rungs, last_of_equals=last)
         yield from same(file, "course", (course.epochs, course.best_epoch, course.stop_reason), ended)
         if not training.state_hash:
             yield file, "state_hash", Message("a trained model has a state")
@@ -174,15 +175,18 @@ class TrainingAudit:
 
 
 def _replayed(
-    history: Sequence[float], rule: StoppingRule, steps: int, rungs: Mapping[int, float]
+    history: Sequence[float], rule: StoppingRule, steps: int, rungs: Mapping[int, float], *, last_of_equals: bool
 ) -> tuple[int, int, str]:
     """When a training with these validation scores ends: epochs, best epoch and why."""
-    best = 1
+    best = risen_at = 1
     for epoch, score in enumerate(history, 1):
-        best = epoch if score > history[best - 1] else best
+        if score > history[best - 1]:
+            best = risen_at = epoch
+        elif last_of_equals and score == history[best - 1]:
+            best = epoch
         if epoch == rule.most_epochs(steps):
             return epoch, best, "max_steps"
-        if rule.is_out_of_patience(epoch, best, steps):
+        if rule.is_out_of_patience(epoch, risen_at, steps):
             return epoch, best, "patience"
         if epoch in rungs and history[best - 1] < rungs[epoch]:
             return epoch, best, "rung"

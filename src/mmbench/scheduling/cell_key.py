@@ -51,6 +51,8 @@ def key_of(cell: Cell) -> str:
         key["given"] = cell.given
     if cell.sample is not None:
         key["validation"] = list(cell.sample)
+    if cell.target == "cold":
+        key["of equal epochs"] = "the last"  # earlier versions kept the first
     return fingerprint.of_json(key)
 
 

@@ -114,7 +114,8 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False)
     Attributes:
         history: validation score after each epoch.
         losses: mean of each term of the loss by epoch; empty for a model that is computed.
-        best_epoch: epoch of the best score, from 1.
+        best_epoch: epoch of the best score, from 1; of several the first, but where new items are ranked among
+            themselves the last.
         steps_per_epoch: optimizer steps of an epoch; 0 for a model that is computed.
         stop_reason: ``patience``, ``max_steps``, ``rung`` or ``closed_form``.
         popularity: validation score of the popularity baseline, of new items their exact floor; None where all items
@@ -150,6 +151,11 @@ class Course(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False)
     def best(self) -> float:
         """The best validation score of an epoch."""
         return self.history[self.best_epoch - 1]
+
+    @property
+    def risen_at(self) -> int:
+        """The first epoch that reached the best score, from which patience counts."""
+        return self.history.index(self.best) + 1
 
     @property
     def stalled(self) -> bool:

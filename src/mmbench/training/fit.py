@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 import torch
@@ -225,17 +225,12 @@ def popularity_score(evaluator: Evaluator | CommonLists, data: RecData) -> float
     popularity = Popularity(data)
     popularity.fit(data)
     popularity.to(evaluator.device)
-    if ranks_new_items(evaluator):
+    if loop.ranks_new_items(evaluator):
         return float(floor(evaluator.rank(popularity).pairs, SELECTION_METRIC).mean())
     try:
         return float(loop.validation_scores(evaluator, popularity).mean())
     except DegenerateScores:
         return None
-
-
-def ranks_new_items(evaluator: Evaluator | CommonLists) -> TypeGuard[Evaluator]:
-    """Whether it ranks new items among themselves, where nothing but content can tell one from another."""
-    return isinstance(evaluator, Evaluator) and evaluator.ties_rank
 
 
 def baseline(
@@ -249,7 +244,7 @@ def baseline(
         model: what was trained; one that leaves all content out scores new items alike.
         informed: as :func:`fit` takes it.
     """
-    if ranks_new_items(evaluator) and not (informed and evaluator.tells_apart(model)):
+    if loop.ranks_new_items(evaluator) and not (informed and evaluator.tells_apart(model)):
         return None
     return popularity
 

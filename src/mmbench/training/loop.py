@@ -15,7 +15,7 @@ import signal
 import time
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 import numpy as np
@@ -162,14 +162,18 @@ class LitRecommender(pl.LightningModule):
         if state.degenerate:
             self.trainer.should_stop = True
             return
-        course.history.append(float(per_user.mean()))
-        if course.epochs == 1 or course.history[-1] > course.best:
+        score = float(per_user.mean())
+        course.history.append(score)
+        # Without content all scores of new items are alike in every epoch: the first would be a model that is hardly
+        # trained, and that is what ranks the other items.
+        as_good = ranks_new_items(self.evaluator) and score == course.best
+        if course.epochs == 1 or score > course.best or as_good:
             course.best_epoch = course.epochs
             self._keep_best()
         if course.epochs == rule.most_epochs(steps):
             self.trainer.should_stop = True
             return
-        if rule.is_out_of_patience(course.epochs, course.best_epoch, steps):
+        if rule.is_out_of_patience(course.epochs, course.risen_at, steps):
             course.stop_reason = "patience"
         elif course.best < dict(self.settings.rungs).get(course.epochs, -math.inf):
             course.stop_reason = "rung"
@@ -202,6 +206,11 @@ class LitRecommender(pl.LightningModule):
 def validation_scores(evaluator: Evaluator | CommonLists, model: Recommender) -> NDArray[np.float64]:
     """Per-user value of the selection metric, ``(n_valid_users,)``."""
     return evaluator.scores(model, SELECTION_METRIC)
+
+
+def ranks_new_items(evaluator: Evaluator | CommonLists) -> TypeGuard[Evaluator]:
+    """Whether it ranks new items among themselves, where nothing but content can tell one from another."""
+    return isinstance(evaluator, Evaluator) and evaluator.ties_rank
 
 
 def check_devices(model: type[Recommender], settings: TrainingSettings) -> None:

@@ -52,9 +52,15 @@ class StoppingRule:
         fewest = max(1 + patience, math.ceil(self.min_steps / steps_per_epoch))
         return min(fewest, self.most_epochs(steps_per_epoch))
 
-    def is_out_of_patience(self, epoch: int, best_epoch: int, steps_per_epoch: int) -> bool:
-        """Whether patience ends a training after ``epoch``, both epochs counted from 1."""
-        waited = epoch - best_epoch
+    def is_out_of_patience(self, epoch: int, risen_at: int, steps_per_epoch: int) -> bool:
+        """Whether patience ends a training after ``epoch``.
+
+        Args:
+            epoch: the epoch that has ended, from 1.
+            risen_at: the first epoch that reached the best score, from 1.
+            steps_per_epoch: optimizer steps of an epoch.
+        """
+        waited = epoch - risen_at
         return (
             waited >= LEAST_RANKINGS
             and waited * steps_per_epoch >= self.patience_steps
