@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -16,3 +17,14 @@ def beside(folder: Path, epochs: int, barrier: Barrier, sends: Connection) -> No
     except FileExistsError:
         os.kill(os.getpid(), signal.SIGKILL)
     barrier.wait(600)
+
+
+def alone(jobs: Sequence[str], sends: Connection) -> None:
+    """Jobs that come to their own names, but for one that is killed and one that fails."""
+    sends.send((f"card of {jobs[0]}", len(jobs)))
+    for job in jobs:
+        if job == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if job == "failed":
+            return
+        sends.send(job)

@@ -198,6 +198,15 @@ def test_what_no_training_reads_is_not_searched(path: str) -> None:
         job("model=bpr", f"+search.{path}={{choices:[0,1,2]}}").task()
 
 
+@pytest.mark.parametrize("path_of_steps", ["training.batch_size", "budget.batches_per_epoch"])
+def test_rungs_are_compared_after_equal_numbers_of_steps(path_of_steps: str) -> None:
+    words = ("model=bpr", f"+search.{path_of_steps}={{choices:[64,128]}}")
+    said = f"search.{path_of_steps} gives trials epochs of different lengths, and budget.rungs=[2] compares them after"
+    with pytest.raises(Refusal, match=re.escape(said)):
+        job(*words, "budget.rungs=[2]").task()
+    assert job(*words).task()
+
+
 def test_the_record_of_a_cell_says_what_its_results_rest_on() -> None:
     asked = job("modality=text_shuffled_image")
     cell = asked.record(asked.task())

@@ -240,12 +240,21 @@ def test_a_process_that_is_killed_ends_the_pilot(tmp_path: Path, monkeypatch: py
     assert time.monotonic() - began < 120
 
 
+def test_models_after_one_that_kills_its_process_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pilot, "_alone", dying.alone)
+    card, free, pilots = pilot.alone(["one", "killed", "three", "failed", "five"], "7")  # type: ignore[list-item]
+    assert (card, free) == ("card of one", 5)
+    assert list(map(str, pilots)) == ["one", "None", "three", "None", "five"]
+
+
 @pytest.mark.slow
 def test_a_process_that_fails_fails_them_all(tmp_path: Path) -> None:
     job = make_job(tmp_path, "model=bpr")
     broken = replace(job, config=replace(job.config, plain={**job.config.plain, "model": {"_target_": "no.Model"}}))
     assert pilot.together(broken, "7", 2, epochs=2) is None
-    assert pilot.alone([broken, job], "7")[2][0] is None
+    first, second = pilot.alone([broken, job], "7")[2]
+    assert first is None
+    assert second is not None
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,19 @@ import contextlib
 import errno
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mmbench.messages import Refusal
 from mmbench.scheduling import sweep as sweep_module
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.placement import PoolTask, Ray, Slurm
-from mmbench.scheduling.sweep import LocalPool, Placement, Sweep, run_sweep
+from mmbench.scheduling.sweep import LocalPool, Placement, Sweep, join_sweep, run_sweep
+from mmbench.tuning.cell import CellTask
 from tests.cli.conftest import Here
 from tests.tiny import TINY, composed, digests
 
@@ -201,6 +204,53 @@ def test_an_allocation_that_is_cancelled_or_lost_ends_its_own_pool_alone(
     assert said.out.splitlines()[-1] == "the report"
     assert ("allocation 0 ended badly: TimeoutError" in said.out) == (codes[0] is None)
     assert ("not finished; this goes on from the last finished training" in said.err) == (code != 0)
+
+
+def test_a_pool_of_ray_that_is_lost_ends_its_own_work_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others go on until their work is over, and the report is written."""
+    asked_for: list[int] = []
+
+    def get(pool: int) -> int:
+        asked_for.append(pool)
+        if pool == 1:
+            raise RuntimeError("traceback\nWorkerCrashedError: the node died")
+        return 0
+
+    pools = iter((1, 2))
+    ray = SimpleNamespace(
+        is_initialized=lambda: True,
+        nodes=lambda: [{"Alive": True, "Resources": {"CPU": 4.0}}],
+        remote=lambda **_: lambda join: SimpleNamespace(remote=lambda task: next(pools)),
+        get=get,
+        shutdown=lambda: None,
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    place = Ray(pools=2, address="auto", num_cpus=2, num_gpus=0, dry_run=False)
+    assert run_sweep(asked(tmp_path), OVERRIDES, lambda folder: "the report", place) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert asked_for == [1, 2]
+    assert "pool 1 ended badly: WorkerCrashedError: the node died" in said
+    assert said[-1] == "the report"
+
+
+def test_a_pool_that_comes_later_is_refused_if_the_code_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An allocation may begin days after its sweep was planned."""
+    assert run(asked(tmp_path)) == 0
+    now = [job.resuming() for job in asked(tmp_path, "budget.trials=3")]
+    Sweep.plan(now, OVERRIDES).open()
+    original = Job.task
+
+    def changed(job: Job) -> CellTask:
+        task = original(job)
+        return replace(task, versions={**task.versions, "torch": "0.0.1"})
+
+    monkeypatch.setattr(Job, "task", changed)
+    with pytest.raises(Refusal, match=r"would be trained by other code or versions than .* was \(torch\)"):
+        join_sweep(now, OVERRIDES)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,34 @@ def test_each_model_takes_what_its_trainings_took(tmp_path: Path) -> None:
     assert after(3) == "2 s"  # 3 of 1 s and 1 of 5/3 s
 
 
+def test_no_pace_is_known_from_what_is_only_listed_again(tmp_path: Path) -> None:
+    """Its seconds are not known; those of before would be divided by none."""
+    ended(tmp_path, "a", 0, cost=Cost(seconds=500.0))
+    shown = progress(tmp_path, io.StringIO())
+    shown.start(finished=[])
+    ended(tmp_path, "a", 1, cost=Cost())
+    shown.update()
+    assert shown.time_left() == "unknown time"
+    ended(tmp_path, "a", 2, cost=Cost(seconds=500.0))
+    shown.update()
+    shown.began = time.monotonic() - 500
+    assert shown.time_left() == "17 min"  # 3 of the other condition, 333 s each
+
+
+def test_what_is_left_of_a_cell_that_failed_is_not_to_go(tmp_path: Path) -> None:
+    out, failed = io.StringIO(), set[str]()
+    shown = Progress(tmp_path, PLANNED, dict.fromkeys(PLANNED, 3), out, line_every=0.0, has_failed=failed.__contains__)
+    shown.start(finished=[])
+    ended(tmp_path, "b", 0, None)
+    shown.update()
+    failed.add("b" * 8)
+    ended(tmp_path, "a", 0, 0.25)
+    shown.update()
+    last = out.getvalue().splitlines()[-1]
+    assert last.startswith("[1/2 cells, 2/4 trainings, ")
+    assert last.endswith("left] data/vbpr/text trial 0: 0.2500 (best 0.2500)")
+
+
 def test_each_condition_takes_what_it_took_on_other_folds(tmp_path: Path) -> None:
     """Before any of its own has ended, what others of the model took stands in; another data set says nothing."""
     names = {"a": ("d-fold0", "none"), "b": ("d-fold0", "text"), "c": ("d-fold1", "none"), "d": ("d-fold1", "text")}

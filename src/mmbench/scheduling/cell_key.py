@@ -26,6 +26,8 @@ KEYS = (
     *(f"training.{name}" for name in ("batch_size", "precision", "neighbours")),
     *(f"budget.{name}" for name in (*(field.name for field in fields(StoppingRule)), "batches_per_epoch")),
 )
+#: What an epoch's number of steps depends on.
+STEPS_OF_AN_EPOCH = ("training.batch_size", "budget.batches_per_epoch")
 
 
 def key_of(cell: Cell) -> str:
@@ -74,8 +76,12 @@ def default_of(config: Section, space: Space) -> Configuration:
     return {path: _at(config, path) for path in space}
 
 
-def check_searched(space: Space) -> None:
-    """Refuse to search what no training reads, or what chooses the hardware.
+def check_searched(space: Space, rungs: Sequence[int] = ()) -> None:
+    """Refuse to search what no training reads, what chooses the hardware, or what rungs cannot be compared over.
+
+    Args:
+        space: what is searched.
+        rungs: steps after which trials are stopped that are behind.
 
     Raises:
         ValueError: for such a path.
@@ -87,6 +93,14 @@ def check_searched(space: Space) -> None:
                 path=path,
                 sections=conjoined(SECTIONS),
                 keys=", ".join(KEYS),
+            )
+        # Validation is ranked after epochs, and the scores of two trials at a rung are those of one number of steps.
+        if rungs and path in STEPS_OF_AN_EPOCH:
+            raise Refusal(
+                "search.{path} gives trials epochs of different lengths, and budget.rungs={rungs} compares them after "
+                "an equal number of steps; leave out one of the two",
+                path=path,
+                rungs=list(rungs),
             )
 
 

@@ -155,7 +155,7 @@ class Job:
         space = read_space(self.config.plain["search"])
         default = default_of(self.config.plain, space)
         if self.trust is None:  # records of earlier versions may say that they searched what nothing reads
-            check_searched(space)
+            check_searched(space, self.config.budget.rungs)
         return CellTask(
             cell=self.cell,
             train=dataset.split.train,

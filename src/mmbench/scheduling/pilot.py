@@ -307,13 +307,22 @@ def useful(most: int, rate: Callable[[int], float | None]) -> dict[int, float]:
 def alone(jobs: Sequence[Job], devices: str) -> tuple[str, int, list[Pilot | None]]:
     """Train each job for two epochs in one process, one after the other.
 
+    A model that fails may have taken its process down, or the device's use from it, so the rest is tried in another.
+
     Returns:
         Name of the device, bytes of it that were free before, and the pilots; None for a model that failed.
     """
-    with _started(devices, [(_alone, (jobs,), ())]) as (one,):
-        name, free = _received(one) or ("", 0)
-        pilots = [_received(one) for _ in jobs]
-    return name, free, pilots
+    card: tuple[str, int] | None = None
+    pilots: list[Pilot | None] = []
+    while len(pilots) < len(jobs):
+        with _started(devices, [(_alone, (jobs[len(pilots) :],), ())]) as (one,):
+            told = _received(one)
+            card = card or told
+            while len(pilots) < len(jobs):
+                pilots.append(_received(one))
+                if pilots[-1] is None:
+                    break
+    return *(card or ("", 0)), pilots
 
 
 def cards(groups: Sequence[str]) -> dict[str, str]:
@@ -409,7 +418,7 @@ def _alone(jobs: Sequence[Job], sends: connection.Connection) -> None:
                 torch.cuda.reset_peak_memory_stats()
             sends.send(measure(job.task()))
         except Exception:  # it will fail as a training too, and say why there
-            sends.send(None)
+            return
         allocation.release()
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mmbench import paths
 from mmbench.data.readers.text_table import shortened
-from mmbench.messages import Message, Refusal, series
+from mmbench.messages import Message, Refusal, Template, series
 from mmbench.messages.commands import command_line
 from mmbench.nn.hyperparameters import one_of
 from mmbench.scheduling.configuration import Section
@@ -40,6 +41,9 @@ NO_REQUEST = (
 CLUSTERS = ("slurm", "local", "debug")
 #: An exit code above it names a signal.
 SIGNALLED = 128
+#: What is told of a pool that did not end by itself.
+ALLOCATION = Template("allocation {name} ended badly: {why}")
+POOL = Template("pool {name} ended badly: {why}")
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ class Slurm:
             submitted = [executor.submit(task) for _ in range(n)]
         names = series([job.job_id for job in submitted])
         sweep.tell(Message("submitted {n} allocations: {jobs} (logs in {folder})", n=n, jobs=names, folder=folder))
-        return _together([_result(job, sweep) for job in submitted])
+        return _together([_code(job.result, ALLOCATION, job.job_id, sweep) for job in submitted])
 
     def _executor(self, folder: Path) -> Any:
         """What submits.
@@ -193,12 +197,20 @@ def _useful(pools: int, sweep: Sweep) -> int:
     return min(pools, max(1, sum(plan.left for plan in sweep.planned)))
 
 
-def _result(job: Any, sweep: Sweep) -> int:
+def _code(result: Callable[[], Any], badly: Template, name: object, sweep: Sweep) -> int:
+    """Exit code of one of several pools; one that ended badly is told and leaves its work to the others.
+
+    Args:
+        result: waits for the pool and gives its code.
+        badly: what is told, of ``{name}`` and ``{why}``.
+        name: of the pool.
+        sweep: what it works on.
+    """
     try:
-        return int(job.result())
-    except Exception as error:  # submitit raises its own kinds for a lost, failed or cancelled job
+        return int(result())
+    except Exception as error:  # submitit and Ray raise their own kinds for what was lost, failed or cancelled
         why = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        sweep.tell(Message("allocation {job} ended badly: {why}", job=job.job_id, why=why))
+        sweep.tell(Message(badly, name=name, why=why))
         return EXIT_INCOMPLETE
 
 
@@ -282,7 +294,8 @@ class Ray:
         try:
             remote = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=3)(_join)
             task = _task(sweep, Given(self.num_cpus, self.num_gpus))
-            return _together(ray.get([remote.remote(task) for _ in range(n)]))
+            pools = [remote.remote(task) for _ in range(n)]
+            return _together([_code(partial(ray.get, one), POOL, number, sweep) for number, one in enumerate(pools, 1)])
         finally:
             ray.shutdown()
 

@@ -93,6 +93,7 @@ class Progress:
         out: where to write; standard output by default.
         interval: seconds between two reads of the ledger.
         has_record: whether a ledger row of an earlier start still has its record, because a cell can be deleted.
+        has_failed: whether a cell is over without all of its trainings; asked whenever a line is due.
         data: name of the data set by what cells call it with its split seed, its fold and the like; where one is
             missing, what cells call it.
         translator: language of what is shown; English by default.
@@ -108,6 +109,7 @@ class Progress:
         interval: float = 1.0,
         line_every: float = 15.0,
         has_record: Callable[[str, Unit], bool] = lambda key, unit: True,
+        has_failed: Callable[[str], bool] = lambda key: False,
         data: Mapping[str, str] | None = None,
         translator: Translator | None = None,
     ) -> None:
@@ -121,13 +123,13 @@ class Progress:
         self.say = translator or Translator()
         self.interval = interval
         self.line_every = line_every
-        self.has_record = has_record
+        self.has_record, self.has_failed = has_record, has_failed
         self.ledger = ledger.Reader(sweep_dir)
         self.done: dict[str, dict[Unit, str]] = {key: {} for key in planned}
         self.skipped: dict[str, int] = dict.fromkeys(planned, 0)
         self.best: dict[str, float] = {}
         self.peak_bytes = 0
-        self.began = self.last_line = 0.0
+        self.began = self.last_line = self.last_asked = 0.0
         self.before = 0
         # Cells whose trainings take about as long: of one data set, model and condition, whatever the split.
         self.kinds = {key: ((data or {}).get(cell.dataset, cell.dataset), *cell[1:]) for key, cell in planned.items()}
@@ -171,6 +173,10 @@ class Progress:
 
     def update(self) -> None:
         """Show the trainings that ended since the last call."""
+        if time.monotonic() - self.last_asked >= self.line_every:  # it looks at a file for every cell
+            self.last_asked = time.monotonic()
+            for key in filter(self.has_failed, self.planned):
+                self._end(key)
         for row in self._read():
             line = self.line(row)
             self.bar.update(self.task, completed=self.n_done, total=self.total, description=line)
@@ -191,6 +197,12 @@ class Progress:
         self.total += sign * size
         self.n_whole += sign * (done >= size)
         self.pace.plan(self.kinds[key], sign * (size - done))
+
+    def _end(self, key: str) -> None:
+        """Plan no more trainings of a cell than have ended."""
+        self._tally(key, -1)
+        self.sizes[key] = self._n_done(key)
+        self._tally(key, 1)
 
     def _n_done(self, key: str) -> int:
         return len(self.done[key]) + self.again[key] + self.skipped[key]
@@ -217,11 +229,12 @@ class Progress:
         """Time left, as text: each training takes what those of its kind took so far, as many at a time as so far.
 
         Where none of its kind has ended, it takes what others of its data set and model took. What a model takes of
-        which no training has ended is not known, and comes on top.
+        which no training has ended is not known, and comes on top. Nothing is known before a training has ended that
+        was timed: one that is only listed again tells no pace.
         """
         seconds, untimed = self.pace.left()
         left = self.total - self.n_done
-        if self.n_done == self.before or (left and left == untimed):
+        if not self.seconds_since or (left and left == untimed):
             return Message("unknown time")
         time_left = duration(seconds / self.seconds_since * (time.monotonic() - self.began))
         return Message("more than {time}", time=time_left) if untimed else time_left
@@ -239,9 +252,8 @@ class Progress:
             if has_record is None and known is not None:  # the final run of another choice, after trials were raised
                 self.again[key] += 1
             self.done[key][row.unit] = row.configuration_hash
-            spent = row.cost.spent or UNTIMED
-            self.pace.time(self.kinds[key], spent)
-            self.seconds_since += spent
+            self.pace.time(self.kinds[key], row.cost.spent or UNTIMED)
+            self.seconds_since += row.cost.spent or 0.0
             self.peak_bytes = max(self.peak_bytes, int(2**20 * (row.cost.peak_rss_mb or 0.0)))
             self.sizes[key] = max(self.sizes[key], self._n_done(key))
             self._tally(key, 1)

@@ -268,6 +268,7 @@ class Sweep:
             {key: plan.task.cell for key, plan in planned.items()},
             trainings={key: plan.trainings for key, plan in planned.items()},
             has_record=lambda key, unit: planned[key].store.training_file(unit, paths.RECORD).exists(),
+            has_failed=lambda key: paths.failure_file(planned[key].store.folder).exists(),
             data={plan.task.cell.dataset: plan.job.config.dataset.name for plan in self.planned},
             translator=self.translator,
         )
@@ -424,12 +425,17 @@ def join_sweep(jobs: Sequence[Job], overrides: Sequence[str], given: Given | Non
         jobs: the requested jobs.
         overrides: the command line.
         given: what the pool may use; None for all that this process sees.
+
+    Raises:
+        ValueError: if the machine cannot train them, or has other code or versions than what is already trained.
     """
     translator = Translator(jobs[0].config.plain["lang"])
     for line in mend(jobs[0].sweep_dir):
         print(translator(line), flush=True)
     sweep = Sweep.plan(jobs, overrides)
     sweep.check_machine(given)
+    # An allocation may begin days after it was asked for.
+    check_code(sweep.folder, sweep.planned, afresh=False)
     with contextlib.closing(sweep.leases()) as leases, present(leases):
         return sweep.run_pool(given)
 
