@@ -131,7 +131,7 @@ def test_a_planned_split_that_has_not_run_is_why_nothing_is_concluded(tmp_path: 
     record = as_record(open_alone, economics(), decided)["result"]
     assert (record["action"], record["next_step"]["name"], record["next_step"]["cost"]) == ("HOLD", "finish", 0.0)
     for lang, reason, step in (
-        ("en", "that are planned have not run", "Go on with the sweep until all that is planned has run."),
+        ("en", "that are planned have no result", "Go on with the sweep until all that is planned has run."),
         ("ja", "計画した分割または新商品のグループ", "計画したものがすべて終わるまで、実験を続ける。"),
     ):
         speaker = Speaker.of(lang, open_alone, economics(), decided)

@@ -16,6 +16,7 @@ import pytest
 from mmbench import paths
 from mmbench.cli.economics_file import load_economics
 from mmbench.decision import Action, Gate, Status, as_record, decide, gates, replay
+from mmbench.decision import sweep_evidence as reading
 from mmbench.decision.evidence import Bars
 from mmbench.decision.page import checklist, sections
 from mmbench.decision.page.examples import Pictures, examples_of, titles
@@ -497,6 +498,20 @@ def test_relevant_items_are_those_of_the_tuned_sides(shop: tuple[SweepTable, Rea
         expected.append(1000 * total)
     assert more.mean == pytest.approx(expected[0] - expected[1])
     assert more.lo < more.mean < more.hi
+
+
+@pytest.mark.parametrize(
+    ("modalities", "advice"),
+    [
+        ({"text", "image"}, "run at least modality=text,fused"),
+        ({"image", "audio"}, "run at least modality=audio,fused"),
+        ({"image"}, "run at least modality=none,fused"),
+        ({"text", "image", "audio"}, "run at least modality=fused, and modality=fused modality.states.image=drop"),
+        ({"text", "audio"}, "the data hold no images"),
+    ],
+)
+def test_the_conditions_to_run_are_those_of_the_data(modalities: set[str], advice: str) -> None:
+    assert reading._conditions_to_run(modalities) == advice
 
 
 def test_a_sweep_without_the_pair_is_told(tmp_path: Path) -> None:

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 from mmbench import paths
-from mmbench.cli import habits
+from mmbench.cli import decide_sweep, habits
+from mmbench.cli.decide import read_settings
 from mmbench.cli.plan import expand
 from mmbench.data.divisions import DIVISIONS, POPULARITY, by_popularity, members_of
 from mmbench.decision import Action, Gate, Status, decide, decide_first
 from mmbench.decision import sweep_evidence as reading
+from mmbench.decision.evidence import Promise
+from mmbench.decision.page import sections
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
@@ -172,6 +175,41 @@ def test_a_part_that_pays_is_a_partial_go_and_all_numbers_are_about_it(
     assert s.cost().startswith("€46,667 once and €18,667 a year")
     assert s.range() == "Gain +12.0%, range +10.1% to +14.0%; break-even line 6.8%."
     assert "with images for these items only: category Lamps" in s.measured()
+    assert "It is shown where a model reads images for all items beside one other modality." in page
+
+
+@pytest.mark.parametrize("about_part", [True, False])
+def test_examples_are_those_of_images_for_all_items_alone(
+    about_part: bool, sweep: Path, shop_sweep: Path, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page about images for some of them would show items that no recommended model has found."""
+    about = read.parts[0] if about_part else read
+    gates = tuple(replace(gate, status=Status.PASS, value=gate.value or 0.0) for gate in about.evidence.gates)
+    evidence = replace(about.evidence, ratio=0.12, gain=log_gain(0.12, 0.01), gates=gates, silent="")
+    about = replace(about, evidence=evidence)
+    whole = replace(read, parts=(about,)) if about_part else about
+    written: list[object] = []
+    monkeypatch.setattr(decide_sweep, "read_evidence", lambda *_: whole)
+    monkeypatch.setattr(decide_sweep, "decide_first", lambda *_: (evidence, decide(evidence, economics())))
+    monkeypatch.setattr(decide_sweep, "examples_of", lambda *_: ["an example"])
+    monkeypatch.setattr(decide_sweep, "write_decision", lambda *_, examples, **__: written.append(examples))
+    decide_sweep.decide_sweep(sweep, read_settings(["serving=false"]), trust=vouched(shop_sweep))
+    assert written == [[] if about_part else ["an example"]]
+
+
+def test_what_the_chart_of_slices_leaves_out_is_told(
+    sweep: Path, shop_sweep: Path, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that an answer is about come first."""
+    facts = sections._slices(Speaker.of("en", read.evidence, economics(), decide(read.evidence, economics())), read)
+    monkeypatch.setattr(sections, "MOST_SLICES", len(facts) - 2)
+    decided = replace(decide(read.evidence, economics()), promise=Promise(read.parts[0].evidence.part, 0.1, "command"))
+    speaker = Speaker.of("en", read.evidence, economics(), decided)
+    ordered = sections._slices(speaker, read)
+    assert ordered[0].part == "category: Lamps"
+    assert sorted(map(str, ordered)) == sorted(map(str, facts))
+    assert sections._left_out(speaker, ordered) == "2 further slices stand in contribution.md."
+    assert sections._left_out(speaker, ordered[2:]) == ""
 
 
 def test_a_part_that_was_measured_and_is_no_go_is_told_beside_the_slices(

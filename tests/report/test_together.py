@@ -460,6 +460,22 @@ def test_free_disposal_waits_for_a_planned_split_that_has_not_run(tmp_path: Path
     assert first.judgement.reason == (waiting if finished == 1 else f"d: {waiting}; d-split1: {waiting}")
 
 
+@pytest.mark.parametrize("failed", [("d-split1",), ("d-split1", "d-split2")])
+def test_free_disposal_has_no_word_where_a_planned_split_has_failed(tmp_path: Path, failed: Sequence[str]) -> None:
+    """Nor have the splits that are left, as if there were no other."""
+    every = tuple(disposed.STATES)
+    made = shops(every, every, every)
+    for dataset, model, name in list(made):
+        if dataset in failed and name in ("image", "fused"):
+            made[dataset, model, name] = Made(failure="out of memory")
+    found = choices(write_sweep(tmp_path / "s", made))
+    images = [d for (_, modality, _), d in found.items() if modality == "image"]
+    assert {d.word for d in images} == {"no word"}
+    assert {d.tuned for d in images} == {None}
+    for dataset in failed:
+        assert f"{dataset}/m/fused failed: out of memory" in images[0].judgement.reason
+
+
 def test_repetitions_of_a_data_set_are_one_family_wherever_a_contrast_has_run(tmp_path: Path) -> None:
     """A contrast in one split and one in all three belong to one model of one data set."""
     cells = three()

@@ -61,7 +61,10 @@ def decide_sweep(
         decision,
         settings["lang"],
         day=date.today(),
-        examples=examples_of(table, about.comparison.a, about.catalogue) if decision.trusted else [],
+        # Models with images for a part of the items alone have no lists to take examples from.
+        examples=examples_of(table, about.comparison.a, about.catalogue)
+        if decision.trusted and evidence.part is None
+        else [],
         serving=serving,
         command=command,
         parts=[part for part in read.parts if part is not about],

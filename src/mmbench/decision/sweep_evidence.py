@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
@@ -23,7 +23,7 @@ from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.repetitions import Repeated, over_repetitions, repeated_gain
 from mmbench.inference.tuned_gain import free_disposal
 from mmbench.inference.verdicts import MIN_SEEDS
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import Comparison, compare
@@ -372,8 +372,9 @@ def _pairs(
                 known=", ".join(known),
             )
         raise Refusal(
-            "{folder}: no model has results with and without images; run at least modality=text,fused",
+            "{folder}: no model has results with and without images; {run}",
             folder=table.folder,
+            run=_conditions_to_run({name for cell in table.cells.values() for name in cell.modalities}),
         )
     splits: dict[str, set[tuple[str, str]]] = {}
     for a, _ in kept:
@@ -384,6 +385,20 @@ def _pairs(
             "{folder} holds several data sets; add dataset=NAME, one of {names}", folder=table.folder, names=names
         )
     return kept
+
+
+def _conditions_to_run(modalities: Set[str]) -> Message:
+    """The conditions that say what images add to everything else, as the end of a sentence.
+
+    Args:
+        modalities: those of the data.
+    """
+    others = sorted(modalities - {IMAGE})
+    if IMAGE not in modalities:
+        return Message("the data hold no images")
+    if len(others) > 1:
+        return Message("run at least modality=fused, and modality=fused modality.states.image=drop")
+    return Message("run at least modality={without},fused", without=others[0] if others else "none")
 
 
 def _best_validation(table: SweepTable, disposal: Disposal) -> float:

@@ -248,12 +248,11 @@ def _why_pending(modality: str, planned: Sequence[tuple[CellResult, Mapping[str,
     sides = controls.union(map(by_name, real))
     reasons = []
     for cell, states in planned:
-        name = f"{cell.dataset}/{cell.model}/{cell.modality}"
         if cell.status in PENDING and by_name(states) in sides:
+            name = f"{cell.dataset}/{cell.model}/{cell.modality}"
             reasons.append(Message(PENDING[cell.status], condition=name))
         elif cell.status == "failed" and by_name(states) in sides:
-            why = " ".join(cell.reason.split())
-            reasons.append(Message("{condition} failed: {reason}", condition=name, reason=why))
+            reasons.append(_failed(cell))
     return clauses(reasons) if reasons else ""
 
 
@@ -297,7 +296,7 @@ def _together(table: SweepTable, groups: Sequence[Group], by_dataset: Mapping[st
 
 
 def _awaiting(table: SweepTable, disposal: Disposal, others: Sequence[str]) -> Disposal:
-    """A disposal in one repetition, without a gain where its cells are planned in others that have not run.
+    """A disposal in one repetition, without a gain where its cells are planned in others and have no result there.
 
     Args:
         table: the sweep.
@@ -307,11 +306,18 @@ def _awaiting(table: SweepTable, disposal: Disposal, others: Sequence[str]) -> D
     names = [name.split("/", 1) for name in (*disposal.real, *disposal.control)]
     planned = [table.result(other, model, condition) for other in others for model, condition in names]
     awaited = dict.fromkeys(cell.dataset for cell in planned if cell is not None and cell.status in PENDING)
-    if not awaited:
+    silent = [Message("it waits for {datasets}", datasets=conjoined(list(awaited)))] if awaited else []
+    silent += [_failed(cell) for cell in planned if cell is not None and cell.status == "failed"]
+    if not silent:
         return disposal
-    silent = Message("it waits for {datasets}", datasets=conjoined(list(awaited)))
-    judgement = verdict(None, table.delta, wordless=silent)
+    judgement = verdict(None, table.delta, wordless=clauses(silent))
     return replace(disposal, tuned=None, judgement=judgement, inference=None, earlier=(), optimism=None)
+
+
+def _failed(cell: CellResult) -> Message:
+    """That a cell failed, and why."""
+    name = f"{cell.dataset}/{cell.model}/{cell.modality}"
+    return Message("{condition} failed: {reason}", condition=name, reason=" ".join(cell.reason.split()))
 
 
 def _join(over: Repetitions, members: Sequence[Disposal], table: SweepTable) -> list[Disposal]:

@@ -47,7 +47,7 @@ REASONS = {
 #: Why nothing may be concluded from the gain.
 SILENCES = {
     RUNGS: Message("trials were cut short"),
-    WAITING: Message("splits or groups of new items that are planned have not run"),
+    WAITING: Message("splits or groups of new items that are planned have no result"),
     FEW_TRIALS: Message("too few trials"),
     ONE_SEED: Message("one training run only, so training noise was not measured"),
     NoWord.MORE_SEARCH: Message("without controls the side with images was searched more"),
@@ -157,7 +157,7 @@ STEPS = {
     "control": Message("Run the control with shuffled images."),
     "images": Message("Add images for a pilot of some items."),
     "encoder": Message("Try a second image encoder."),
-    "ensemble": Message("Combine text and image models late (ensemble)."),
+    "ensemble": Message("Average the lists of a model with images and of one without (late ensemble)."),
     "users": Message("Use a longer log with more users."),
     "seeds": Message("Repeat the training with more seeds."),
     "ab_test": Message("Run an A/B test."),

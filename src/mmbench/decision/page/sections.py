@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mmbench import paths
+from mmbench.data.divisions import DIVISIONS
 from mmbench.decision import Action, Decision, Economics, annuity, as_record, decide
 from mmbench.decision.economics import INPUTS, costs
 from mmbench.decision.gates import IMAGE
@@ -27,6 +28,7 @@ from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Message, Template, digits_shown, level_name
 from mmbench.report.contribution_facts import AMONG_NEW, FOUND_OF_1000, HITS, NEW_ITEMS, REDUNDANCY, SLICES, VALUES
+from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.sentences import metric_name
 from mmbench.report.table import SweepTable
@@ -118,6 +120,7 @@ def fill(
     Charts and sentences are made once for the page with titles and the one without.
     """
     speaker = Speaker.of(lang, read.evidence, economics, decision)
+    slices = _slices(speaker, read)
     return functools.partial(
         render,
         "decision.html",
@@ -138,7 +141,8 @@ def fill(
         flips=_flips(speaker),
         value=_value(speaker),
         tornado=_tornado(speaker),
-        where=_where(speaker, read),
+        where=_where(speaker, slices),
+        left_out=_left_out(speaker, slices),
         unsliced=_unsliced(speaker, read),
         parts=_parts(speaker, economics, parts),
         why=_why(speaker, read),
@@ -350,12 +354,19 @@ def _name(speaker: Speaker, key: str) -> str:
     return speaker(INPUT_NAMES[key])
 
 
-def _where(speaker: Speaker, read: Read) -> Markup | None:
-    slices = [
+def _slices(speaker: Speaker, read: Read) -> list[Fact]:
+    """Gains by kind of item and user; those that a promise is about come first."""
+    found = [
         fact
         for fact in read.facts.facts
         if (fact.measure, fact.subject) == (SLICES, speaker.evidence.contrast) and fact.interval is not None
     ]
+    promise = speaker.decision.promise
+    division, _, label = promise.part.slice.partition(":") if promise is not None else ("", "", "")
+    return sorted(found, key=lambda fact: fact.part != f"{DIVISIONS.get(division, '')}: {label}")
+
+
+def _where(speaker: Speaker, slices: Sequence[Fact]) -> Markup | None:
     lines = [
         Line(
             speaker.part(f.part),
@@ -367,6 +378,15 @@ def _where(speaker: Speaker, read: Read) -> Markup | None:
         if f.interval is not None
     ]
     return drawings.rows(lines, speaker(Message("Gain by kind of item and user"))) if lines else None
+
+
+def _left_out(speaker: Speaker, slices: Sequence[Fact]) -> str:
+    """How many slices the chart leaves out; empty where it shows all."""
+    n = len(slices) - MOST_SLICES
+    told = Message.counted(
+        "{n} further slice stands in contribution.md.", "{n} further slices stand in contribution.md.", n
+    )
+    return speaker(told) if n > 0 else ""
 
 
 def _unsliced(speaker: Speaker, read: Read) -> str:
@@ -412,8 +432,13 @@ def _unexplained(speaker: Speaker, read: Read) -> str:
         return speaker(Message("It is not shown as long as the measurement is not trusted."))
     if not read.facts.inferred:
         return speaker(Message("It takes several training runs, and there is only one."))
+    if speaker.evidence.part is not None or len(read.comparison.a.states) != 2:
+        return speaker(Message("It is shown where a model reads images for all items beside one other modality."))
     return speaker(
-        Message("It takes results of this model without content, with text only, with images only and with both.")
+        Message(
+            "It takes results of this model without content, with {other} only, with images only and with both.",
+            other=_other(speaker, read),
+        )
     )
 
 

@@ -419,10 +419,10 @@ class Speaker(GateSpeaker):
             return self(phrases.STEPS[step.name])
         price = self.decision.flip.image_price if self.decision.flip else None
         if price is None or price <= 0:
-            return self(Message("Keep text; look again when the catalogue or the image encoder changes."))
+            return self(Message("Do without images; look again when the catalogue or the image encoder changes."))
         return self(
             Message(
-                "Keep text; look again when images cost less than {price} each or the catalogue changes.",
+                "Do without images; look again when they cost less than {price} each or the catalogue changes.",
                 price=self.price(price),
             )
         )
