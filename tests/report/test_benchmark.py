@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,14 +89,14 @@ def test_values_have_half_their_interval(rows: dict[str, dict[str, Entry]]) -> N
 
 def test_the_best_and_what_is_not_told_from_it(folder: Path, rows: dict[str, dict[str, Entry]]) -> None:
     ranks = {model: row["none"].rank for model, row in rows.items()}
-    assert ranks == {"popularity": 0, "better": 1, "same": 3, "lost": 3, "untrusted": 3, "wide": 3}
+    assert ranks == {"popularity": 0, "better": 1, "same": 3, "lost": 3, "untrusted": 0, "wide": 3}
     assert not any("below zero" in note for note in document_of(folder).notes)
     assert {model: row["text"].rank for model, row in rows.items()} == {
         "popularity": 0,
         "better": 1,
         "same": 0,
         "lost": 0,
-        "untrusted": 3,
+        "untrusted": 0,
         "wide": 0,
     }
 
@@ -114,6 +115,17 @@ def test_what_is_ahead_of_the_best_once_both_are_tuned_is_named_and_not_marked(t
     assert {model: row["none"].rank for model, row in rows.items()} == {"best": 1, "ahead": 0, "alike": 3, "behind": 0}
     told = f"{D}: the tuned gain of the best of its column has an interval below zero over ahead (none)."
     assert shown.notes[3] == told
+
+
+def test_what_was_badly_trained_is_neither_alike_nor_ahead(tmp_path: Path) -> None:
+    """Trainings that stalled tell nothing of the model, whichever of the two they are."""
+    stalled = [{"popularity": 0.9}] * 8
+    for worse in ("best", "ahead"):
+        cells = {(D, "best", "none"): made(1000), (D, "ahead", "none"): made(1000)}
+        cells[D, worse, "none"] = replace(cells[D, worse, "none"], courses=stalled)
+        shown = document_of(write_sweep(tmp_path / worse, cells))
+        assert sorted(row["none"].rank for row in by_model(shown.tables[0]).values()) == [0, 1]
+        assert not any("below zero" in note for note in shown.notes)
 
 
 def test_gains_carry_their_marks(rows: dict[str, dict[str, Entry]]) -> None:

@@ -15,6 +15,7 @@ from mmbench.inference import tuned_gain
 from mmbench.inference.gains import NoWord
 from mmbench.inference.intervals import LogGain, holm, smallest_equivalence_margin
 from mmbench.inference.pooling import pooled_gain
+from mmbench.report.comparisons import inference_of
 from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals
 from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
@@ -230,6 +231,11 @@ def test_what_is_exactly_zero_is_pooled_and_what_cannot_be_is_named(tmp_path: Pa
     named = {(name, *key[1:]): cell for name, each in made.items() for key, cell in each.items()}
     table = read_sweep(write_sweep(tmp_path / "s", named))
     found = [d for d in read_disposals(table, read_groups(table, table.folder)) if d.model == "m" and d.tuned]
+    (first, *_) = found
+    assert first.tuned is not None
+    nothing_varies = inference_of(replace(first.tuned, log_gain=NOTHING), table.delta)
+    assert nothing_varies is not None
+    assert (nothing_varies.p, nothing_varies.mde) == (1.0, None)
     zero = [replace(d, tuned=replace(d.tuned, log_gain=NOTHING)) if d.dataset == "e" and d.tuned else d for d in found]
     doubted = [replace(d, judgement=None) if d.dataset == "f" else d for d in zero]
     gains = {d.dataset: d.tuned.log_gain for d in zero if d.modality == "image" and d.tuned and d.tuned.log_gain}

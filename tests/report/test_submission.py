@@ -73,6 +73,21 @@ def test_one_seed_infers_nothing(tmp_path: Path, n_seeds: int, answer: str) -> N
     assert answers["ACM", "Artifacts available"].answer == OPEN
 
 
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [(("a", "a"), "one feature set per modality and data set"), (("a", "b"), "at most 2 feature sets per modality")],
+)
+def test_limitations_count_the_encoders(versions: tuple[str, str], said: str, tmp_path: Path) -> None:
+    """Two encoders of one data set are two data sets of the sweep, and one of the limitations."""
+    made = {}
+    for dataset, version in zip(("d", "d-text=other"), versions, strict=True):
+        for (_, model, condition), one in cells().items():
+            of_data = {"cell": {**one.cell, "features": {"text": version}}, "config": {"dataset": {"name": "d"}}}
+            made[dataset, model, condition] = replace(one, **of_data)
+    limits = filled(write_sweep(tmp_path / "s", made))["NeurIPS", "2 Limitations"].reason
+    assert limits.startswith(f"Say at least: 1 data set; {said}")
+
+
 def test_what_is_not_trusted_is_not_inferred(tmp_path: Path) -> None:
     stalled = {"courses": [{"popularity": 0.9}] * 8}
     answers = filled(write_sweep(tmp_path / "s", {name: replace(made, **stalled) for name, made in cells().items()}))

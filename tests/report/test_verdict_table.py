@@ -17,6 +17,7 @@ from scipy import stats as distributions
 from mmbench.inference import intervals
 from mmbench.inference.gains import TunedGain
 from mmbench.inference.verdicts import Verdict
+from mmbench.report import pooled as pooling
 from mmbench.report.comparisons import Comparison, is_significant, read_contrasts, significant
 from mmbench.report.disposals import read_disposals
 from mmbench.report.explain import explainable
@@ -448,6 +449,17 @@ def test_gains_are_pooled_over_data_sets_and_never_over_splits_of_one(tmp_path: 
     assert pooled.effect.mean == pytest.approx(math.exp(np.mean(np.log([1.1, 1.04, 1.06]))) - 1, abs=0.004)
     assert "random effects" in markdown(document(table, compared, []))
     assert pool([c for c in compared if c.a.data == "a"], table) == {}
+
+
+def test_data_sets_that_have_not_begun_are_each_left_out_by_name(tmp_path: Path) -> None:
+    """Under the target that the plan names for them."""
+    cells = {(d, "m", "text"): Made(seeds(hit_users(USERS, range(1050)))) for d in ("a", "b")}
+    cells |= {(d, "m", "none"): NONE for d in ("a", "b")}
+    cells |= {(d, "m", condition): Made(missing=True) for d in ("c", "d") for condition in ("text", "none")}
+    table = read_sweep(write_sweep(tmp_path / "s", cells))
+    compared = read_contrasts(table, read_groups(table, table.folder))
+    (members,) = pooling.studies(compared, table).values()
+    assert [row.dataset for row in members.left_out] == ["c", "d"]
 
 
 @pytest.mark.thorough

@@ -11,7 +11,7 @@ from mmbench.inference.tuned_gain import estimate
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.messages import Message, Template, points, series
 from mmbench.report.cell_effort import CellEffort
-from mmbench.report.comparisons import Comparison, is_significant, level_of, wordless
+from mmbench.report.comparisons import Comparison, is_significant, level_of, unfairness, wordless
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
 from mmbench.report.new_items import floor_lines
@@ -109,7 +109,7 @@ def _models(
                 first,
                 lambda c: f"{100 * c.inference.margin:.1f}" if c and c.inference else NOTHING,
             ),
-            _text(Message("MDE %"), first, lambda c: f"{100 * c.inference.mde:.1f}" if c and c.inference else NOTHING),
+            _text(Message("MDE %"), first, _mde),
             _text("R", first, lambda c: NOTHING if c is None or c.redundancy is None else f"{c.redundancy:.2f}"),
             Column[str](
                 Message("seeds x trials"), Message("seeds x trials"), lambda m: efforts.get(m, NOTHING), part=2
@@ -164,8 +164,10 @@ def _marks(
     Returns:
         The rank of the best model of every condition and of those over which its tuned gain may be zero, by condition
         and model; and those over which its tuned gain lies below zero, two that ignore content in the first one alone.
+        A measurement that is not trusted tells neither.
     """
-    efforts = {(group.model, cell.modality): cell for group in groups for cell in group.cells}
+    trusted = [group for group in groups if not unfairness(group)]
+    efforts = {(group.model, cell.modality): cell for group in trusted for cell in group.cells}
     marks: dict[tuple[str, str], int] = {}
     ahead = []
     for condition in table.conditions:
@@ -177,7 +179,7 @@ def _marks(
             if model == order[0]:
                 marks[condition, model] = BEST
                 continue
-            gain = None if tuned[0] is None or effort is None else _gain_of_best(tuned[0], effort)
+            gain = None if tuned[0] is None or effort is None else _gain_of_best(tuned[0], effort, table.delta)
             if gain is not None and gain.contains(0.0):
                 marks[condition, model] = ALIKE
             elif gain is not None and gain.hi < 0 and not (repeated and table.repeats(dataset, model, condition)):
@@ -185,10 +187,10 @@ def _marks(
     return marks, ahead
 
 
-def _gain_of_best(best: CellEffort, other: CellEffort) -> Interval | None:
-    """The tuned gain of the best model over another; None where no word about it is allowed."""
+def _gain_of_best(best: CellEffort, other: CellEffort, delta: float) -> Interval | None:
+    """The tuned gain of the best model over another; None where no word about it is allowed, or it is not trusted."""
     cells = (best, other)
-    if wordless(cells):
+    if wordless(cells) or any(cell.marks(delta) for cell in cells):
         return None
     try:
         found = estimate([best.tuned_cell], [other.tuned_cell], level=level_of(cells), between_models=True)
@@ -215,6 +217,11 @@ def _gain(comparison: Comparison) -> str:
         marks += EQUIVALENT * is_significant(comparison, inference.equivalence_p)
     silent = WORDLESS * (word is None)
     return f"{text}{marks}{UNDECIDED * (word is Verdict.UNDECIDED)}{broken}{silent}"
+
+
+def _mde(comparison: Comparison | None) -> str:
+    inference = None if comparison is None else comparison.inference
+    return NOTHING if inference is None or inference.mde is None else f"{100 * inference.mde:.1f}"
 
 
 def _notes(table: SweepTable) -> list[str]:

@@ -41,7 +41,8 @@ class Inference:
         noninferior_p: p of "A is not worse than B by the margin".
         dispensable_p: the same with A and B exchanged: B is not worse than A.
         margin: smallest margin at which the two are equivalent.
-        mde: true gain that is seen in four of five such studies.
+        mde: true gain that is seen in four of five such studies; None where both sides are the same runs whichever
+            trials are drawn, so that nothing varies by which to tell.
         holm: p adjusted for all contrasts of this dataset and model.
         bh: p adjusted for all contrasts of the sweep (Benjamini-Hochberg).
     """
@@ -51,7 +52,7 @@ class Inference:
     noninferior_p: float
     dispensable_p: float
     margin: float
-    mde: float
+    mde: float | None
     holm: float = 1.0
     bh: float = 1.0
 
@@ -437,7 +438,7 @@ def inference_of(tuned: Gain, delta: float) -> Inference | None:
         noninferior_p=tested.noninferiority_p,
         dispensable_p=reverse.noninferiority_p,
         margin=intervals.smallest_equivalence_margin(log, equivalence_level(tuned.level)),
-        mde=log.mde(1.0 - tuned.level),
+        mde=log.mde(1.0 - tuned.level) if log.se > 0 else None,
     )
 
 

@@ -260,7 +260,8 @@ def _tests(table: SweepTable, comparison: Comparison) -> Iterator[str]:
     yield f"  B not worse than A by the margin: p = {inference.dispensable_p:.10g}"
     p, margin = inference.equivalence_p, inference.margin
     yield f"  equivalence (TOST): p = {p:.10g}; smallest margin of equivalence {margin:.10g}"
-    yield f"  gain that is seen in four of five such studies (80 % power): {inference.mde:.10g}"
+    seen = "not known, nothing varies" if inference.mde is None else f"{inference.mde:.10g}"
+    yield f"  gain that is seen in four of five such studies (80 % power): {seen}"
 
 
 def _sorted(family: Sequence[Comparison]) -> list[tuple[Comparison, float]]:

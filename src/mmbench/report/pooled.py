@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from mmbench import paths
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.looks import level_after
 from mmbench.inference.pooling import MIN_DATASETS, PooledEffect, RankComparison, compare_ranks, pooled_gain
@@ -18,7 +19,8 @@ from mmbench.report.disposals import ALL_MODELS, Disposal
 from mmbench.report.layout import Column, Table
 from mmbench.report.sentences import metric_among, percents
 from mmbench.report.table import SweepTable
-from mmbench.store.schema import ID_ONLY, CellName
+from mmbench.store import records
+from mmbench.store.schema import ID_ONLY, CellName, Manifest
 
 T = TypeVar("T")
 NOT_POOLED = (Verdict.FAILED, Verdict.UNTRUSTED)
@@ -62,10 +64,14 @@ def studies(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, M
         table: their sweep.
     """
     alike: dict[Contrasted, dict[str, list[Judged]]] = {}
+    plan = records.read(paths.manifest_file(table.folder), Manifest).data
     for c in compared:
         if c.within is None:
-            name = Contrasted(c.model or ALL_MODELS, c.name.split("/")[-1], c.target)
-            alike.setdefault(name, {}).setdefault(c.data, []).append(c)
+            # Of what has not begun only the plan knows the target, and nothing says that two data sets are one.
+            planned = [plan[dataset].target for dataset in _datasets(c) if dataset in plan]
+            target = c.target or next((one for one in planned if one), "")
+            name = Contrasted(c.model or ALL_MODELS, c.name.split("/")[-1], target)
+            alike.setdefault(name, {}).setdefault(c.data or c.dataset, []).append(c)
     found = {}
     for name, by_data in alike.items():
         first = [min(rows, key=lambda row: _planned(row, table)) for rows in by_data.values()]

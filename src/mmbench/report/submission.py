@@ -115,6 +115,15 @@ class SweepTotals:
         )
 
     @property
+    def feature_sets(self) -> int:
+        """The most versions of one modality of a data set, which encoders make."""
+        versions: dict[tuple[str, str], set[str]] = {}
+        for cell in self.cells:
+            for modality, version in cell.features.items():
+                versions.setdefault((cell.config["dataset"].get("name", cell.dataset), modality), set()).add(version)
+        return max(map(len, versions.values()), default=1)
+
+    @property
     def data(self) -> str:
         """Sizes of the data sets."""
         lines = dict.fromkeys(cell.data[0] for cell in self.cells if cell.data)
@@ -277,9 +286,14 @@ def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Sweep
         VERDICTS,
     )
     limits = Message.counted(
-        "Say at least: {n} data set; one feature set per modality and data set; offline metrics only.",
-        "Say at least: {n} data sets; one feature set per modality and data set; offline metrics only.",
+        "Say at least: {n} data set; {features}; offline metrics only.",
+        "Say at least: {n} data sets; {features}; offline metrics only.",
         len({cell.data or cell.dataset for cell in table.cells.values()}),
+        features=Message.counted(
+            "one feature set per modality and data set",
+            "at most {n} feature sets per modality and data set",
+            ledger.feature_sets,
+        ),
     )
     yield item(Message("2 Limitations"), OPEN, limits, TABLE)
     yield item(Message("3 Theory"), NOT_APPLICABLE, Message("There are no theorems."))

@@ -250,7 +250,7 @@ TUNING: Sequence[Column[Gain]] = (
 )
 
 
-def _tested(get: Callable[[Inference], float]) -> Callable[[Comparison | Disposal], float | None]:
+def _tested(get: Callable[[Inference], float | None]) -> Callable[[Comparison | Disposal], float | None]:
     return lambda row: None if row.inference is None else get(row.inference)
 
 
