@@ -211,6 +211,27 @@ def test_rows_below_a_rating_are_counted_and_remembered(write: Write) -> None:
     assert load_dataset(dataclasses.replace(config, min_rating=None)).rated_below == ()
 
 
+def test_what_has_no_place_is_told_from_what_nobody_has(write: Write) -> None:
+    """Users and items that the core, a rating or the split left out, and those of a world."""
+    rows = [(u, i, {"i2": "valid", "i3": "test"}.get(i, "train")) for u, i, _ in block(4, 4)]
+    rows += [("u9", "i1", "train"), ("u8", "i2", "valid"), ("u8", "i3", "test"), ("u0", "i8", "train")]
+    config = write(rows, k_core=2, min_rating=2.0, items_with=["text"])
+    file = Path(str(config.path)) / "interactions.parquet"
+    pd.read_parquet(file).assign(rating=3).to_parquet(file)
+    left_out = load_dataset(config).left_out
+    assert (left_out.users.tolist(), left_out.items.tolist()) == (["u8", "u9"], ["i0", "i4", "i8"])
+    words = "dataset.protocol=given, dataset.k_core=2, dataset.min_rating=2, dataset.items_with=[text]"
+    assert left_out.words == words
+    (file.parent / "text_feat.npy").unlink()
+    (file.parent / "items.parquet").unlink()
+    without = load_dataset(dataclasses.replace(config, k_core=0, items_with=[])).left_out
+    assert (without.users.tolist(), without.items.tolist()) == (["u8"], [])
+    world = DatasetConfig("planted-w", world="complementary", world_options={"n_users": 60, "n_items": 80}, k_core=6)
+    dataset = load_dataset(world)
+    assert 0 < len(dataset.left_out.items) == 80 - dataset.n_items
+    assert dataset.left_out.users.tolist() == []
+
+
 def test_the_seed_decides_a_random_split(write: Write) -> None:
     config = write(block(3, 5), protocol="paper")
     first, again = load_dataset(config), load_dataset(config)

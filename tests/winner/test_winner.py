@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -20,7 +21,9 @@ from mmbench import paths
 from mmbench.audit.recorded import Sources
 from mmbench.cli import main
 from mmbench.data.interactions import Interactions
+from mmbench.data.planted import make_world
 from mmbench.data.recdata import make_recdata
+from mmbench.data.sources import read_log, write_folder
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import interaction_matrix
 from mmbench.scheduling import worker
@@ -34,7 +37,7 @@ from mmbench.winner.exported import PRODUCTS, export
 from mmbench.winner.recommended import Asked, recommend, recommend_to_new
 from tests.cli.conftest import Command, Said
 from tests.cli.test_errors import is_one_line
-from tests.tiny import TINY, composed
+from tests.tiny import TINY, WORLD, composed
 
 CELLS = {"vbpr": "fused", "freedom": "text", "hybridknn": "fused", "ease": "none"}
 DATA = "planted-complementary"
@@ -149,6 +152,68 @@ def calibrated(winner: Winner, user: int, has: np.ndarray) -> list[np.ndarray]:
         (plain[new] - plain[new].mean()) / plain[new].std() + course.offset
     )
     return [np.where(np.isin(np.arange(len(found)), has), -np.inf, scores) for scores in (plain, found)]
+
+
+@pytest.fixture
+def shop_sweep(tmp_path: Path) -> Path:
+    """A finished cell of a shop, some of whose customers and items the filters and the split left out.
+
+    ``once`` and ``twice`` have too little for the core, ``late`` has test purchases only, and nobody but ``once`` and
+    ``twice`` has ``rare``.
+    """
+    source = make_world("complementary", n_users=60, n_items=80, per_user=10)
+    item = source.items["item_id"].iloc[0]
+    own = [("once", "rare", "train"), ("twice", "rare", "train"), ("twice", item, "train")]
+    own += [("late", one, "test") for one in source.items["item_id"].iloc[:5]]
+    rows = pd.DataFrame(own, columns=["user_id", "item_id", "split"])
+    log = pd.concat([source.log[["user_id", "item_id", "split"]].astype(str), rows], ignore_index=True)
+    write_folder(replace(source, log=log, truth={}), tmp_path / "shop", {})
+    words = ["dataset=folder", "dataset.name=shop", f"dataset.path={tmp_path / 'shop'}", "dataset.protocol=given"]
+    words += [word for word in TINY if word not in WORLD] + ["dataset.k_core=3", "model=ease", "modality=none"]
+    words += [f"paths.multirun={tmp_path}", "sweep.name=s"]
+    planned = Sweep.plan([composed(words).job()], words)
+    planned.open()
+    worker.work(planned.waiting)
+    return planned.folder
+
+
+def test_customers_of_the_log_without_a_list_are_told(shop_sweep: Path, tmp_path: Path, command: Command) -> None:
+    """They are in the data, and models that serve new users serve them."""
+    users, new, out = (tmp_path / name for name in ("ids.txt", "new.csv", "lists.csv"))
+    words = ["recommend", str(shop_sweep), "--cell", "shop/ease", "--allow", str(tmp_path / "shop"), "--out", str(out)]
+    settings = "dataset.protocol=given, dataset.k_core=3"
+    users.write_text("late\nonce\n", encoding="utf-8")
+    idle = f"2 of the user ids are in the data, but have no training interaction under {settings}, such as late, once; "
+    is_one_line(command(*words, "--users", str(users)), f"error: {idle}a model that serves new users takes them by")
+    users.write_text("late\nnobody\n", encoding="utf-8")
+    one = f"1 of the user ids is in the data, but has no training interaction under {settings} (late); "
+    said = f"error: 1 of the user ids are not in the data, such as nobody; {one}"
+    is_one_line(command(*words, "--users", str(users)), said)
+    everybody = command(*words)
+    assert everybody.out.splitlines() == [
+        f"3 users of the data get no list, because they have no training interaction under {settings}, such as late; a "
+        "model that serves new users takes them by their items with --new-users",
+        f"60 lists, from final run 1, written to {out}",
+    ]
+    log = read_log(tmp_path / "shop")
+    log[~log["user_id"].isin(pd.read_csv(out, dtype=str)["user"])].rename(
+        columns={"user_id": "user", "item_id": "item"}
+    ).to_csv(new, index=False)
+    served = command(*words, "--new-users", str(new))
+    assert served.out.splitlines() == [
+        "2 rows are left out, because their items are in the data, but not in the catalogue under "
+        f"{settings}, such as rare",
+        "1 new user gets no list, because all of its items are left out (once)",
+        f"2 lists, from final run 1, written to {out}",
+    ]
+    assert set(pd.read_csv(out, dtype=str)["user"]) == {"late", "twice"}
+    new.write_text("user,item\nonce,rare\n", encoding="utf-8")
+    is_one_line(
+        command(*words, "--new-users", str(new)),
+        f"error: no item of the new users is in the catalogue of the model, which {settings} made smaller than the",
+    )
+    new.write_text("user,item\nonce,rare\nonce,none\n", encoding="utf-8")
+    is_one_line(command(*words, "--new-users", str(new)), "1 of the item ids are not in the data, such as none")
 
 
 @pytest.mark.thorough

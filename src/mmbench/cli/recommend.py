@@ -21,7 +21,7 @@ def main(argv: Sequence[str]) -> None:
         description=translator(Message("The best items of users, by the chosen configuration of a cell.")),
     )
     add_winner(parser, translator)
-    of_users = Message("raw ids of users, one a line; all users by default")
+    of_users = Message("raw ids of users, one a line; by default all who have a training interaction")
     parser.add_argument("--users", type=Path, metavar="FILE", help=translator(of_users))
     parser.add_argument(
         "--new-users",
@@ -52,6 +52,7 @@ def main(argv: Sequence[str]) -> None:
     seed = None if asked.seed == MEAN else int(asked.seed)
     tell_loading(translator)
     from mmbench.cli.folders import check_file
+    from mmbench.data.readers.journal import Journal
     from mmbench.data.readers.lines import numbered_lines
     from mmbench.data.readers.table_files import TableFile
     from mmbench.data.spreadsheet import csv_text
@@ -59,6 +60,7 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.winner.recommended import Asked, recommend, recommend_to_new
 
     check_file(asked.out, "--out FILE")
+    journal = Journal()
     # The files of the user are read outside: an error of theirs is not one of the sweep.
     users = histories = None
     if asked.users is not None:
@@ -75,13 +77,31 @@ def main(argv: Sequence[str]) -> None:
         seeds = sorted(winner.finals) if seed is None else [seed]
         lists = Asked(asked.top, seeds, asked.as_tested)
         if histories is not None:
-            frame = recommend_to_new(winner, histories, lists)
+            frame = recommend_to_new(winner, histories, lists, journal)
+        elif users is not None:
+            frame = recommend(winner, users, lists)
         else:
-            frame = recommend(winner, winner.dataset.user_ids.tolist() if users is None else users, lists)
+            frame = recommend(winner, winner.dataset.user_ids.tolist(), lists)
+            left_out = winner.dataset.left_out
+            if len(left_out.users):
+                journal.tell(
+                    Message.counted(
+                        "1 user of the data gets no list, because it has no training interaction under {settings} "
+                        "({example}); a model that serves new users takes it by its items with --new-users",
+                        "{n} users of the data get no list, because they have no training interaction under "
+                        "{settings}, such as {example}; a model that serves new users takes them by their items with "
+                        "--new-users",
+                        len(left_out.users),
+                        settings=left_out.words,
+                        example=left_out.users[0],
+                    )
+                )
     if asked.out.suffix == ".csv":
         files.write_text(asked.out, csv_text(frame))
     else:
         files.write_parquet(asked.out, frame)
+    for line in journal.lines:
+        print(translator(line))
     print(
         translator(
             Message.counted(

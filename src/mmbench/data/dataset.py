@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
 from mmbench.data.parquet import read_parquet
-from mmbench.data.sources import Source, read_folder, read_log
+from mmbench.data.sources import Source, read_folder, read_items, read_log
 from mmbench.data.splits import PARTS, Split
 from mmbench.messages import Message, Refusal, Template
 
@@ -152,6 +152,20 @@ class DatasetConfig:
         return "".join([self.name, split, *labels])
 
 
+class LeftOut(NamedTuple):
+    """What a source holds and a dataset has no place for.
+
+    Args:
+        users: raw ids of users without a training interaction, sorted.
+        items: raw ids of items that are not in the catalogue, sorted.
+        words: the settings that leave something out, as words of the configuration.
+    """
+
+    users: pd.Index
+    items: pd.Index
+    words: str
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A dataset with indexed users and items.
@@ -208,6 +222,32 @@ class Dataset:
         )
         known = (users >= 0) & (items >= 0)
         return (Interactions(users[known], items[known], self.n_users, self.n_items),)
+
+    @functools.cached_property
+    def left_out(self) -> LeftOut:
+        """Users and items that the split and the filters left out; they are in the data all the same."""
+        config = self.config
+        if config is None:
+            return LeftOut(pd.Index([]), pd.Index([]), "")
+        if config.world is not None:
+            source = _world(config)
+            log, items = source.log, source.items
+        else:
+            folder = _folder(config)
+            log = read_log(folder)
+            items = read_items(folder) if (folder / "items.parquet").exists() else log
+        users, items = (
+            pd.Index(found.unique()).difference(pd.Index([str(one) for one in ids]))
+            for found, ids in (
+                (log["user_id"], self.user_ids),
+                (pd.concat([log["item_id"], items["item_id"]]), self.item_ids),
+            )
+        )
+        words = [f"dataset.protocol={self.split.protocol}"]
+        words += [f"dataset.k_core={config.k_core}"] if config.k_core > 1 else []
+        words += [f"dataset.min_rating={config.min_rating:g}"] if config.min_rating is not None else []
+        words += [f"dataset.items_with=[{','.join(config.items_with)}]"] if config.items_with else []
+        return LeftOut(users, items, ", ".join(words))
 
     @property
     def n_users(self) -> int:
@@ -326,6 +366,11 @@ def _folder(config: DatasetConfig) -> Path:
     return Path(config.path or config.name)
 
 
+def _world(config: DatasetConfig) -> Source:
+    assert config.world is not None
+    return planted.make_world(config.world, config.encoder, **(config.world_options or {}))
+
+
 def _stamps(config: DatasetConfig) -> dict[Path, tuple[int, ...]]:
     """What changes with a file of a canonical folder; a file that is absent has no entry."""
     if config.world is not None:
@@ -346,7 +391,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     """
     stamps = _stamps(config)
     if config.world is not None:
-        source = planted.make_world(config.world, config.encoder, **(config.world_options or {}))
+        source = _world(config)
     else:
         if config.origin is not None and not _folder(config).is_dir():
             raise Refusal(

@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmbench.data.dataset import LeftOut
 from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Index, Interactions
+from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.evaluation.new_items import Calibrated
 from mmbench.evaluation.ranking import DegenerateScores, Evaluator, Scorer
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal, clauses
 from mmbench.nn.recommender import ClosedForm, Recommender
 from mmbench.nn.sparse import interaction_matrix
 from mmbench.winner.chosen import Winner
@@ -60,14 +62,12 @@ def recommend(winner: Winner, users: Sequence[str], asked: Asked) -> pd.DataFram
         Columns ``user, item, rank``, best first; fewer than asked for where a user has almost everything.
 
     Raises:
-        ValueError: for users that the data do not have, for none at all, and for a final run that does not exist; for
-            ``as_tested`` where the test split was not ranked among all items.
+        ValueError: for users that the data do not have or that have no training interaction, for none at all, and for a
+            final run that does not exist; for ``as_tested`` where the test split was not ranked among all items.
     """
     rows, missing = _positions(users, winner.dataset.user_ids)
     if missing:
-        raise Refusal(
-            "{n} of the user ids are not in the data, such as {names}", n=len(missing), names=", ".join(missing[:NAMED])
-        )
+        raise Refusal(_no_lists_of(missing, winner.dataset.left_out))
     split = winner.dataset.split
     if asked.as_tested and split.target:
         raise Refusal(
@@ -82,26 +82,29 @@ def recommend(winner: Winner, users: Sequence[str], asked: Asked) -> pd.DataFram
     return _frame(winner, _with_new_items(winner, models, seen, asked), rows, seen, asked, winner.dataset.user_ids)
 
 
-def recommend_to_new(winner: Winner, histories: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+def recommend_to_new(
+    winner: Winner, histories: pd.DataFrame, asked: Asked, journal: Journal | None = None
+) -> pd.DataFrame:
     """Lists of users that the model was not trained on, known by their items.
+
+    Items that the filters left out of the catalogue say nothing to the model, so their rows are left out too.
 
     Args:
         winner: the model.
         histories: columns ``user`` and ``item``, raw ids; a user of the data counts as a new one.
         asked: which lists; what a user has is left out.
+        journal: told of rows and users that are left out.
 
     Returns:
         As :func:`recommend`.
 
     Raises:
-        ValueError: for items that the data do not have, and for a model that serves only users it was trained on.
+        ValueError: for items that the data do not have, where no row is left, and for a model that serves only users it
+            was trained on.
     """
+    histories = _with_items(histories, winner, journal or Journal())
     users, user_ids = pd.factorize(histories["user"].astype(str))
-    items, missing = _positions(histories["item"], winner.dataset.item_ids)
-    if missing:
-        raise Refusal(
-            "{n} of the item ids are not in the data, such as {names}", n=len(missing), names=", ".join(missing[:NAMED])
-        )
+    items, _ = _positions(histories["item"], winner.dataset.item_ids)
     n_users, n_items = len(user_ids), winner.dataset.n_items
     pairs = np.unique(np.stack([users, items]), axis=1)
     has = Interactions(pairs[0], pairs[1], n_users, n_items)
@@ -110,6 +113,69 @@ def recommend_to_new(winner: Winner, histories: pd.DataFrame, asked: Asked) -> p
         _welcome(model, winner, interaction_matrix(torch.from_numpy(pairs), n_users, n_items))
     calibrated = _with_new_items(winner, models, (has,), asked)
     return _frame(winner, calibrated, np.arange(n_users), (has,), asked, np.asarray(user_ids, dtype=object))
+
+
+def _no_lists_of(missing: Sequence[str], left_out: LeftOut) -> str:
+    """Why users have no lists: the data do not have them, or nothing of theirs was trained on."""
+    idle, why = [one for one in missing if one in left_out.users], []
+    unknown = [one for one in missing if one not in left_out.users]
+    if unknown:
+        said = Message(
+            "{n} of the user ids are not in the data, such as {names}", n=len(unknown), names=", ".join(unknown[:NAMED])
+        )
+        why.append(said)
+    if idle:
+        said = Message.counted(
+            "1 of the user ids is in the data, but has no training interaction under {settings} ({names}); a model "
+            "that serves new users takes it by its items with --new-users",
+            "{n} of the user ids are in the data, but have no training interaction under {settings}, such as {names}; "
+            "a model that serves new users takes them by their items with --new-users",
+            len(idle),
+            settings=left_out.words,
+            names=", ".join(idle[:NAMED]),
+        )
+        why.append(said)
+    return clauses(why)
+
+
+def _with_items(histories: pd.DataFrame, winner: Winner, journal: Journal) -> pd.DataFrame:
+    """The rows whose items are in the catalogue."""
+    _, missing = _positions(histories["item"], winner.dataset.item_ids)
+    if not missing:
+        return histories
+    left_out = winner.dataset.left_out
+    unknown = [one for one in missing if one not in left_out.items]
+    if unknown:
+        raise Refusal(
+            "{n} of the item ids are not in the data, such as {names}", n=len(unknown), names=", ".join(unknown[:NAMED])
+        )
+    known = histories[~histories["item"].astype(str).isin(missing)]
+    if known.empty:
+        raise Refusal(
+            "no item of the new users is in the catalogue of the model, which {settings} made smaller than the data",
+            settings=left_out.words,
+        )
+    journal.tell(
+        Message.counted(
+            "1 row is left out, because its item is in the data, but not in the catalogue under {settings} ({example})",
+            "{n} rows are left out, because their items are in the data, but not in the catalogue under {settings}, "
+            "such as {example}",
+            len(histories) - len(known),
+            settings=left_out.words,
+            example=missing[0],
+        )
+    )
+    lost = histories["user"][~histories["user"].isin(known["user"])].unique()
+    if len(lost):
+        journal.tell(
+            Message.counted(
+                "1 new user gets no list, because all of its items are left out ({example})",
+                "{n} new users get no list, because all of their items are left out (first: {example})",
+                len(lost),
+                example=lost[0],
+            )
+        )
+    return known
 
 
 def _with_new_items(
