@@ -452,6 +452,46 @@ def test_commands(sweep: Path, tmp_path: Path, command: Command) -> None:
     assert "item_vectors.npy" in done.out
 
 
+def test_ids_are_read_as_prepare_reads_them(shop_sweep: Path, tmp_path: Path, command: Command) -> None:
+    """What was prepared from one export is asked for with another export of the same system."""
+    words = ["recommend", str(shop_sweep), "--cell", "shop/ease", "--allow", str(tmp_path / "shop")]
+    words += ["--out", str(tmp_path / "lists.csv")]
+    log = read_log(tmp_path / "shop")
+    user, item = log["user_id"].iloc[0], log["item_id"].iloc[0]
+    wide = item.translate({code: code + 0xFEE0 for code in range(0x30, 0x3A)})
+    assert wide != item
+    new = tmp_path / "new.csv"
+    new.write_text(
+        f"新規会員,\nuser,item\n会員1,{item}\n会員1, {wide} \nNULL,{item}\n会員2,#N/A\n会員3,{item}\n", encoding="cp932"
+    )
+    told = [
+        "new.csv is read as cp932",
+        "new.csv: 1 row above the names of the columns is a title and left out (新規会員)",
+        f"item: 1 id in full-width characters is read as the plain one ({wide})",
+        f"2 rows without user+item are left out (first: {new}, line 5)",
+    ]
+    said = command(*words, "--new-users", str(new))
+    assert said.out.splitlines()[:-1] == told, said.err
+    assert set(pd.read_csv(tmp_path / "lists.csv", dtype=str)["user"]) == {"会員1", "会員3"}
+    new.write_text("user,item\n会員1,4.90123E+12\n", encoding="utf-8")
+    rounded = "a spreadsheet has rounded this code; format its column as text and save again"
+    is_one_line(command(*words, "--new-users", str(new)), f"{new}, line 2: item is '4.90123E+12'; {rounded}")
+    users = tmp_path / "ids.txt"
+    wide = user.translate({code: code + 0xFEE0 for code in range(0x30, 0x3A)})
+    users.write_text(f"\n{wide}\nNULL\n\u200b{user}\n", encoding="utf-8")
+    said = command(*words, "--users", str(users))
+    assert said.out.splitlines()[:-1] == [
+        f"user: 1 id in full-width characters is read as the plain one ({wide})",
+        f"user: 1 id is read without the invisible characters around it ('\\u200b{user}')",
+        f"1 row without user is left out (first: {users}, line 3)",
+    ], said.err
+    assert set(pd.read_csv(tmp_path / "lists.csv", dtype=str)["user"]) == {user}
+    users.write_text("4,90123E+12\n", encoding="utf-8")
+    is_one_line(command(*words, "--users", str(users)), f"{users}, line 1: user is '4,90123E+12'; {rounded}")
+    users.write_text("NULL\n", encoding="utf-8")
+    is_one_line(command(*words, "--users", str(users)), f"{users}: every row lacks user")
+
+
 def test_an_export_is_of_one_model_and_whole_or_not_at_all(
     sweep: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,8 +53,7 @@ def main(argv: Sequence[str]) -> None:
     tell_loading(translator)
     from mmbench.cli.folders import check_file
     from mmbench.data.readers.journal import Journal
-    from mmbench.data.readers.lines import numbered_lines
-    from mmbench.data.readers.table_files import TableFile
+    from mmbench.data.readers.own_tables import read_histories, read_users
     from mmbench.data.spreadsheet import csv_text
     from mmbench.store import files
     from mmbench.winner.recommended import Asked, recommend, recommend_to_new
@@ -64,14 +63,9 @@ def main(argv: Sequence[str]) -> None:
     # The files of the user are read outside: an error of theirs is not one of the sweep.
     users = histories = None
     if asked.users is not None:
-        users = [line.strip() for _, line in numbered_lines(asked.users)]
+        users = read_users(asked.users, journal)
     if asked.new_users is not None:
-        table = TableFile(asked.new_users, encoding="auto")
-        if missing := {"user", "item"} - {*table.header().frame}:
-            raise Refusal("{file} has no column {column}; it needs user and item", file=table.path, column=min(missing))
-        cells = table.read(["user", "item"], ids=["user", "item"]).frame
-        histories = cells.assign(user=cells["user"].str.strip(), item=cells["item"].str.strip())
-        histories = histories[(histories != "").all(axis=1)]
+        histories = read_histories(asked.new_users, journal)
     with reading(asked.sweep):
         winner = winner_of(asked)
         seeds = sorted(winner.finals) if seed is None else [seed]

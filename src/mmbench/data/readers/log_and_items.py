@@ -39,6 +39,10 @@ _WITHOUT_IDS = {
         "items: 1 row without {columns} is left out (first: {where})",
         "items: {n} rows without {columns} are left out (first: {where})",
     ),
+    "users": Template(
+        "1 row without {columns} is left out (first: {where})",
+        "{n} rows without {columns} are left out (first: {where})",
+    ),
 }
 _LOG_LOST_ZEROS = Template(
     "{n} item of the log is found in the list of items only with leading zeros ({in_log} in the log, {listed} in the "
@@ -209,7 +213,7 @@ def with_ids(table: Table, names: Mapping[str, str], what: str, journal: Journal
     Args:
         table: cells.
         names: column by name of the id.
-        what: ``log`` or ``items``.
+        what: ``log``, ``items`` or, for users that lists are asked for, ``users``.
         journal: told what was dropped or read as another id.
 
     Raises:

@@ -11,6 +11,8 @@ import pandas as pd
 
 from mmbench.data.readers.columns import NONE, Columns, guessed, nothing_like, pairs
 from mmbench.data.readers.journal import Journal
+from mmbench.data.readers.known import AUTO
+from mmbench.data.readers.lines import numbered_lines
 from mmbench.data.readers.log_and_items import (
     first_of_each,
     log_of,
@@ -101,6 +103,45 @@ def read_tabular(
         log, listed = with_zeros_restored(log, listed, journal)
     catalogue = with_unlisted(log, listed, items, journal)
     return Source(log, catalogue, {}, notices=tuple(journal.lines), texts=tuple(texts))
+
+
+def read_histories(path: Path, journal: Journal) -> pd.DataFrame:
+    """What new users have: the columns ``user`` and ``item`` of a table, with ids as :func:`read_tabular` reads them.
+
+    Args:
+        path: the table, see :class:`mmbench.data.readers.table_files.TableFile`.
+        journal: told how the file was understood.
+
+    Raises:
+        ValueError: for a file that is no table, a column that it lacks, and an id that cannot be right.
+    """
+    source = TableFile(path, AUTO)
+    header = source.header()
+    if missing := {"user", "item"} - {*header.frame}:
+        raise Refusal("{file} has no column {column}; it needs user and item", file=path, column=min(missing))
+    _tell_of_file(source, header, journal)
+    table = source.read(["user", "item"], ids=["user", "item"])
+    return with_ids(table, {"user": "user", "item": "item"}, "users", journal).frame
+
+
+def read_users(path: Path, journal: Journal) -> list[str]:
+    """Ids of users, one a line, as :func:`read_tabular` reads them; none of a file without any line.
+
+    Args:
+        path: text file.
+        journal: told which lines are left out or read as another id.
+
+    Raises:
+        ValueError: for a file that is no text in UTF-8, and for an id that cannot be right.
+    """
+    lines, ids = [], []
+    for line, text in numbered_lines(path):
+        lines.append(line)
+        ids.append(text)
+    if not ids:
+        return []
+    table = Table(path, pd.DataFrame({"user": ids}), lambda place: lines[place])
+    return with_ids(table, {"user": "user"}, "users", journal).frame["user"].tolist()
 
 
 def _unwanted(word: str, header: Table) -> tuple[str, str]:
