@@ -333,6 +333,69 @@ def test_tables_are_told_apart(shop: Path, start: Start, ran: list[str]) -> None
     assert len(read_items(Path("data/店"))) == ITEMS
 
 
+def test_a_sheet_that_is_named_is_the_table(shop: Path, start: Start, ran: list[str]) -> None:
+    """Of several sheets that could be it; what is asked of columns is asked of that sheet."""
+    require_modules("openpyxl")
+    log = pd.read_csv(shop / "受注.csv", encoding="cp932", dtype=str)
+    listed = pd.read_csv(shop / "商品マスタ.csv", dtype=str)
+    odd = log.rename(columns={"会員番号": "誰"})
+    sheets = {"受注2023": log, "受注2024": odd, "商品": listed, "商品2023": listed, "空": pd.DataFrame()}
+    with pd.ExcelWriter(shop / "店.xlsx", engine="openpyxl") as book:
+        for name, frame in sheets.items():
+            frame.to_excel(book, sheet_name=name, index=False)
+    (shop / "images").rename(shop / "pictures")
+    words = ["shop/店.xlsx", *QUICK]
+    choices = ", ".join(f"shop/店.xlsx ({name})" for name in ("受注2024", "商品", "商品2023"))
+    said = start(*words, "--yes")
+    assert said.err == (
+        "error: Which table lists the items? It cannot be found out: add --items-sheet; choices are " + choices + "\n"
+    )
+    said = start(*words, "--yes", "--sheet", "受注2024", "--items-sheet", "商品")
+    asked = "Which column says who bought? It cannot be found out: add --user; choices are 誰, 商品コード, 数量, 受注日"
+    assert said.err == f"error: {asked}\n"
+    said = start(*words, "--sheet", "受注2024", "--items-sheet", "商品", answers=("1", "n"))
+    assert said.code == 0, said.err
+    assert "Which table" not in said.out
+    book_words = "shop/店.xlsx --user 誰 --items shop/店.xlsx"
+    assert commands(said.out)[0] == f"prepare {book_words} --sheet 受注2024 --items-sheet 商品 --out data/店"
+    for option, sheet in (("--sheet", "受注"), ("--items-sheet", "受注")):
+        said = start(*words, "--yes", option, sheet)
+        assert said.err.startswith(f"error: shop/店.xlsx has no sheet '{sheet}'; sheets are 受注2023, 受注2024, 商品")
+    assert start(*words, "--yes", "--sheet", "空").err.startswith("error: shop/店.xlsx is empty; its first line must")
+    with pd.ExcelWriter(shop / "店.xlsx", engine="openpyxl") as book:
+        for name in ("受注2023", "商品"):
+            sheets[name].to_excel(book, sheet_name=name, index=False)
+        log.to_excel(book, sheet_name="受注2024", index=False)
+    said = start(*words, "--yes")
+    assert (
+        "Which table holds the purchases? It cannot be found out: add --sheet; choices are shop/店.xlsx (" in said.err
+    )
+    said = start(*words, "--yes", "--sheet", "受注2024")
+    assert said.code == 0, said.err
+    named_sheets = "--items shop/店.xlsx --items-sheet 商品 --sheet 受注2024"
+    assert commands(said.out)[0] == f"prepare shop/店.xlsx {named_sheets} --out data/店 --overwrite"
+    with pd.ExcelWriter(shop / "空.xlsx", engine="openpyxl") as book:
+        pd.DataFrame().to_excel(book, index=False)
+    assert start("shop/空.xlsx", *QUICK).err.startswith("error: shop/空.xlsx is empty; its first line must name")
+
+
+@pytest.mark.parametrize("files", [("log.csv", "items.csv"), ("items.csv", "log.csv")])
+def test_a_list_of_items_has_an_encoding_of_its_own(files: tuple[str, str], start: Start, ran: list[str]) -> None:
+    log = bought(np.random.default_rng(0))
+    log.to_csv("log.csv", index=False)
+    listed = pd.DataFrame({"item": log["商品コード"].unique(), "name": "café"})
+    listed.assign(name=listed["name"] + listed["item"]).to_csv("items.csv", index=False, encoding="cp1252")
+    no_text = "error: items.csv is not utf-8 text ("
+    assert start(*files, "--yes", *QUICK).err.startswith(no_text)
+    said = start(*files, "--yes", "--items-encoding", "cp1252", "--out", "data/shop", *QUICK)
+    assert said.code == 0, said.err
+    prepared = "prepare log.csv --items items.csv --items-encoding cp1252 --out data/shop"
+    assert commands(said.out)[0] == prepared
+    assert set(read_items(Path("data/shop"))["name"].str[:4]) == {"café"}
+    assert start("items.csv", "--yes", "--items-encoding", "cp1252", *QUICK).err.startswith(no_text)
+    assert "items.csv is not ascii text (" in start("log.csv", "items.csv", "--items-encoding", "ascii", *QUICK).err
+
+
 @pytest.mark.slow
 def test_without_images_there_is_nothing_to_decide(shop: Path, start: Start) -> None:
     said = start(

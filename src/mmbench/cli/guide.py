@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -64,12 +65,42 @@ class TableSource:
     sheet: str | None
     names: tuple[str, ...]
 
+    @property
+    def place(self) -> tuple[Path, str | None]:
+        """File and sheet."""
+        return self.path, self.sheet
+
     def plays(self, *roles: str) -> bool:
         """Whether a column has a usual name of each role."""
         return all(guessed(self.names, role) for role in roles)
 
     def __str__(self) -> str:
         return str(self.path) if self.sheet is None else f"{self.path} ({self.sheet})"
+
+
+class Readable(NamedTuple):
+    """The tables that were found in files, and why a file cannot be read as it was asked.
+
+    Args:
+        tables: in the order of the files and of their sheets.
+        refused: the error of each file that cannot be read.
+    """
+
+    tables: list[TableSource]
+    refused: dict[Path, Refusal]
+
+    def of_sheet(self, sheet: str | None) -> list[TableSource]:
+        """The tables of a sheet that was named; all of them without a name, and where no file is a workbook.
+
+        Raises:
+            ValueError: if a workbook is there and none has the sheet.
+        """
+        named = [table for table in self.tables if sheet is not None and table.sheet == sheet]
+        if sheet is not None and not named:
+            for file, error in self.refused.items():
+                if sheets_of(file):
+                    raise error
+        return named or self.tables
 
 
 @dataclass(frozen=True)
@@ -278,18 +309,16 @@ class Guide:
                     "{path} is a source by itself, and {other} is none of its files", path=files[0], other=files[1]
                 )
             return [str(files[0]), *options]
-        tables = [table for file in files for table in _tables(file, self.given.encoding)]
-        log = self._log(tables)
+        log, items = self._tables(files)
         words = [str(log.path), *(["--sheet", log.sheet] if log.sheet and not self.given.sheet else [])]
         for role in ("user", "item"):
             if not (log.plays(role) or getattr(self.given, role) or self.given.map):
                 asked = {"user": Message("Which column says who bought?"), "item": Message("Which one says what?")}
                 column = log.names[self.ask.which(asked[role], log.names, f"--{role}")]
                 words += [f"--{role}", column]
-        others = [table for table in tables if table is not log]
-        if self.given.items is None and others:
-            items = self._items(others)
-            words += ["--items", str(items.path), *(["--items-sheet", items.sheet] if items.sheet else [])]
+        if items is not None:
+            words += ["--items", str(items.path)]
+            words += ["--items-sheet", items.sheet] if items.sheet and not self.given.items_sheet else []
             if not (items.plays("listed item") or self.given.item_column):
                 question = Message("Which column of {table} is the item?", table=str(items))
                 words += ["--item-column", items.names[self.ask.which(question, items.names, "--item-column")]]
@@ -298,17 +327,44 @@ class Guide:
                 words += ["--text", items.names[self.ask.which(question, items.names, "--text")]]
         return [*words, *options]
 
-    def _log(self, tables: Sequence[TableSource]) -> TableSource:
-        likely = [table for table in tables if table.plays("user", "item")]
-        if len(tables) == 1 or len(likely) == 1:
-            return (likely or tables)[0]
-        return tables[self.ask.which(Message("Which table holds the purchases?"), list(map(str, tables)), "FILE")]
+    def _tables(self, files: Sequence[Path]) -> tuple[TableSource, TableSource | None]:
+        """The table of the purchases and, unless ``--items`` names one or no other is there, that of the items."""
+        given = self.given
+        as_log = as_items = (given.encoding, given.sheet)
+        if given.items is None:
+            as_items = (given.items_encoding or given.encoding, given.items_sheet)
+        # Each is looked for in the way that prepare will read it: a file that cannot be the one may be the other.
+        logs = _readable(files, *as_log)
+        lists = logs if as_items == as_log else _readable(files, *as_items)
+        for file, error in logs.refused.items():
+            if file in lists.refused:
+                raise error if file == files[0] else lists.refused[file]
+        tables = logs.of_sheet(given.sheet)
+        if not tables:  # the only file is none of purchases, or a workbook without any cell
+            TableFile(files[0], *as_log).header()
+        if given.items is None and given.items_sheet:
+            tables = [table for table in tables if table.sheet != given.items_sheet] or tables
+        log = self._which(
+            tables, ("user", "item"), Message("Which table holds the purchases?"), file="FILE", sheet="--sheet"
+        )
+        others = [table for table in lists.of_sheet(as_items[1]) if table.place != log.place]
+        if given.items is not None or not others:
+            return log, None
+        question = Message("Which table lists the items?")
+        return log, self._which(others, ("listed item", "text"), question, file="--items", sheet="--items-sheet")
 
-    def _items(self, tables: Sequence[TableSource]) -> TableSource:
-        likely = [table for table in tables if table.plays("listed item", "text")]
+    def _which(
+        self, tables: Sequence[TableSource], roles: Sequence[str], question: Message, *, file: str, sheet: str
+    ) -> TableSource:
+        """The only table, else the only likely one, whose columns play all roles, else the one that is answered.
+
+        ``file`` and ``sheet`` are the words that name it beforehand, ``sheet`` where all tables are sheets.
+        """
+        likely = [table for table in tables if table.plays(*roles)]
         if len(tables) == 1 or len(likely) == 1:
             return (likely or tables)[0]
-        return tables[self.ask.which(Message("Which table lists the items?"), list(map(str, tables)), "--items")]
+        option = sheet if all(table.sheet for table in tables) else file
+        return tables[self.ask.which(question, list(map(str, tables)), option)]
 
     def _images(self) -> list[str]:
         """Words of ``prepare`` that encode pictures with what is on this machine."""
@@ -409,14 +465,24 @@ def _unfolded(files: Sequence[Path]) -> list[Path]:
     return list(files) if known else tables
 
 
-def _tables(file: Path, encoding: str) -> Iterator[TableSource]:
-    """The tables of a file: one, or one for each sheet that has cells."""
-    sheets: Sequence[str | None] = sheets_of(file) or [None]
-    for sheet in sheets:
-        try:
-            names = TableFile(file, encoding, sheet).header().names
-        except Refusal:
-            if sheet is None:
-                raise
-            continue  # an empty sheet, or one with notes
-        yield TableSource(file, sheet, tuple(names))
+def _readable(files: Sequence[Path], encoding: str, sheet: str | None) -> Readable:
+    """The tables of files: one of each, or one for each sheet that has cells.
+
+    Args:
+        files: where to look.
+        encoding: of text tables.
+        sheet: the only sheet of workbooks that is looked at.
+    """
+    read = Readable([], {})
+    for file in files:
+        sheets: Sequence[str | None] = sheets_of(file)
+        named = not sheets or sheet is not None
+        for one in sheets if not named else [sheet if sheets else None]:
+            try:
+                names = TableFile(file, encoding, one).header().names
+            except Refusal as error:
+                if named:  # any other is an empty sheet, or one with notes
+                    read.refused[file] = error
+            else:
+                read.tables.append(TableSource(file, one, tuple(names)))
+    return read
