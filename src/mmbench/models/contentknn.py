@@ -27,7 +27,7 @@ class ContentKNN(HistorySums):
     what content alone is worth. Lists hold items of the training log alone. An unseen item j would be in few lists of
     the whole catalogue: it is scored through its own, :math:`i \in N_k(j)`. An item without any content has no
     neighbours. Without any modality, or with ``content_weight`` 0, there is nothing to compare, and the score is the
-    popularity of the item. The reference takes features as they are; ``as_reference`` does.
+    popularity of the item. The reference takes features as they are, which ``as_reference`` does, and lists all items.
 
     Args:
         data: training data.

@@ -44,8 +44,9 @@ class DAMRS(FactorModel):
     (:func:`neighbour_discrimination`), which pulls an item to its neighbours in all views and in each. KL
     (:func:`bernoulli_divergence`) aligns the preferences of users by :math:`\bar e` and by the views.
     An absent modality drops out of the masks, means and products; the variance of one view is 0. Without any modality
-    the only view is that of common users. The model has the numbers of the reference without any option; the reference
-    itself crashes with one modality.
+    the only view is that of common users. Where every item has an interaction the model has the numbers of the
+    reference without any option; an item without one is nobody's neighbour here, in ND either. The reference itself
+    crashes with one modality.
 
     Args:
         data: training data.

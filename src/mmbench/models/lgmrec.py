@@ -36,15 +36,16 @@ class LGMRec(FactorModel):
     .. math:: z = e + c\,\Big(\sum_m a_m \hat f_m + \alpha\,\widehat{\sum_m a_m y_m}\Big)
 
     :math:`e` are the vectors of the backbone, :math:`f_m = S^L [D^{-1} R\,x_m; x_m]` the projected content
-    :math:`x_m = X_m T_m` of items and of a user's items after L propagations, hats scale rows to length one. An item
-    belongs to the hyperedges of modality m by :math:`\mathrm{softmax}((X_m V_m + g) / 0.2)` with Gumbel noise g, a user
-    by the sum over the items of the same logits; :math:`y_m` is what the hyperedges pass on from e, see
-    :func:`through_hyperedges`. The global vectors of every two modalities are contrasted with the weight
-    :math:`\lambda_c\,c\,a_m a_n`; with one modality there is nothing to contrast, and without any the model is its
-    backbone. Raw features are frozen.
+    :math:`x_m = X_m T_m` of items and of a user's items after L propagations (an item without an interaction keeps
+    :math:`x_m`), hats scale rows to length one. An item belongs to the hyperedges of modality m by
+    :math:`\mathrm{softmax}((X_m V_m + g) / 0.2)` with Gumbel noise g, a user by the sum over the items of the same
+    logits; :math:`y_m` is what the hyperedges pass on from e, see :func:`through_hyperedges`. The global vectors of
+    every two modalities are contrasted with the weight :math:`\lambda_c\,c\,a_m a_n`; with one modality there is
+    nothing to contrast, and without any the model is its backbone. Raw features are frozen.
 
-    ``as_reference`` differs from the default in two ways: it draws Gumbel noise in evaluation too, so that its scores
-    are random, and items without an interaction send over hyperedges like any other.
+    ``as_reference`` differs from the default in three ways: it draws Gumbel noise in evaluation too, so that its scores
+    are random; items without an interaction send over hyperedges like any other; and they have no content left once it
+    is propagated.
 
     Args:
         data: training data.
