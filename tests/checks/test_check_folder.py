@@ -187,6 +187,19 @@ def test_words_for_times_beside_dates_of_the_texts(shop: Path) -> None:
     assert names(check_folder(shop, GAIN, NOW)) == {"no_time", "written_later"}
 
 
+def test_the_columns_that_prepare_took_are_those_that_are_checked(shop: Path) -> None:
+    review = "Fits well, but the colour is nothing like the picture"
+    log(first_rows(1, reviewText=review))(shop)
+    item = pd.read_parquet(shop / "interactions.parquet")["item_id"].iloc[0]
+    items(lambda t: t.assign(opinions=[review if i == item else f"{i} is fine" for i in t["item_id"]]))(shop)
+    assert check_folder(shop, GAIN, NOW) == []
+    (shop / "dataset.json").write_text(json.dumps({"texts": ["title", "opinions", "gone"]}), encoding="utf-8")
+    assert names(check_folder(shop, GAIN, NOW)) == {"review_in_text"}
+    for other in ("opinions", [{"name": "opinions"}], None):  # what nobody named is guessed
+        (shop / "dataset.json").write_text(json.dumps({"texts": other}), encoding="utf-8")
+        assert check_folder(shop, GAIN, NOW) == []
+
+
 def test_an_encoding_with_another_template_is_compared_with_its_own_texts(shop: Path) -> None:
     items(lambda t: t.assign(maker=[japanese(n) for n in range(len(t))]))(shop)
     encode_folder(shop, [parse_choice("text", "ngram")], Options(template="{maker}"))

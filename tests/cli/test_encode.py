@@ -47,6 +47,7 @@ def test_what_was_written_is_told_in_both_languages(
     assert encode(monkeypatch, shop, "text@letters=ngram") == 0
     assert capsys.readouterr().out.splitlines() == [
         "text_feat@letters.npy: ngram encoded 4 of 5 items to 4 numbers each; 0 came from the cache",
+        "  texts are made from {title}",
         "  1 item has no text (for example i3)",
         "  choose it with dataset.encoder.text=letters",
     ]

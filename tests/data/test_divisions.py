@@ -90,30 +90,33 @@ def test_a_division_that_the_data_do_not_allow_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "lengths"),
+    ("columns", "named", "lengths"),
     [
-        ({"商品名": ["机", "", None], "商品説明": ["木の机", "", "丸い"]}, [4, 0, 2]),
-        ({"Product Name": ["desk", " ", "x"], "price": ["1", "2", "3"]}, [4, 0, 1]),
-        ({"title": ["ab", "", "a"], "description": ["c", None, "de"]}, [3, 0, 3]),
-        ({"text": ["ab", "", "a"], "title": ["c", "d", "e"]}, [2, 0, 1]),
-        ({"price": ["1", "2", "3"]}, None),
+        ({"商品名": ["机", "", None], "商品説明": ["木の机", "", "丸い"]}, (), [4, 0, 2]),
+        ({"Product Name": ["desk", " ", "x"], "price": ["1", "2", "3"]}, (), [4, 0, 1]),
+        ({"title": ["ab", "", "a"], "description": ["c", None, "de"]}, (), [3, 0, 3]),
+        ({"text": ["ab", "", "a"], "title": ["c", "d", "e"]}, (), [2, 0, 1]),
+        ({"text": ["ab", "", "a"], "notes": ["c", "", "efg"]}, ("notes", "gone"), [1, 0, 3]),
+        ({"price": ["1", "2", "3"]}, (), None),
+        ({"price": ["1", "", "3"]}, ("price",), [1, 0, 1]),
     ],
 )
 def test_the_text_that_is_measured_is_the_one_that_is_encoded(
-    columns: dict[str, list[str | None]], lengths: list[int] | None
+    columns: dict[str, list[str | None]], named: tuple[str, ...], lengths: list[int] | None
 ) -> None:
     items = pd.DataFrame({"item_id": ["a", "b", "c"], **columns})
-    measured = text_lengths(items)
+    measured = text_lengths(items, named)
     assert (None if measured is None else measured.tolist()) == lengths
     if lengths is None:
         with pytest.raises(ValueError, match="looks like a text"):
             item_texts(items)
     else:
-        texts, template = item_texts(items)
+        texts, template = item_texts(items, named=named)
         joined = template.count("{") - 1  # by a blank where an item has all of them
         for text, length in zip(texts, lengths, strict=True):
             assert length <= len(text) <= length + joined
-        assert members_of("text_length:no text", np.zeros(3, np.int64), items).tolist() == [n == 0 for n in lengths]
+        empty = members_of("text_length:no text", np.zeros(3, np.int64), items, named)
+        assert empty.tolist() == [n == 0 for n in lengths]
 
 
 def test_a_slice_does_not_depend_on_what_is_tested() -> None:

@@ -46,6 +46,16 @@ def test_without_a_template_the_text_is_guessed(items: pd.DataFrame) -> None:
     assert item_texts(items.assign(text=["x", "y", ""])) == (["x", "y", ""], "{text}")
 
 
+def test_without_a_template_the_text_is_the_columns_that_were_named(items: pd.DataFrame) -> None:
+    texts = ["Shoe red", "", ""]
+    assert item_texts(items, named=["title", "genres", "gone"]) == (texts, "{title} {genres}")
+    assert item_texts(items.assign(text="x"), named=["title", "genres"]) == (texts, "{title} {genres}")
+    assert item_texts(items, named=["gone"]) == item_texts(items)
+    assert item_texts(items, "{商品名}", ["title"]) == (["靴", "傘", ""], "{商品名}")
+    odd = items.rename(columns={"genres": "{genres}"})
+    assert item_texts(odd, named=["{genres}"]) == (["red", "", ""], "{{genres}}")
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [

@@ -16,6 +16,7 @@ from PIL import Image
 from mmbench.cli.encode import main as encode
 from mmbench.cli.prepare import main as prepare
 from mmbench.data.dataset import DatasetConfig, load_dataset
+from mmbench.data.divisions import text_lengths
 from mmbench.data.encoded import encoders_in
 from mmbench.data.sources import read_folder
 from mmbench.encoders import Choice, Encoder, Matrix
@@ -311,6 +312,26 @@ def test_prepare_encodes_what_it_wrote(shop: Path, tmp_path: Path, capsys: pytes
     capsys.readouterr()
     prepare([str(word) for word in [*words, *encoders, "--overwrite", "lang=ja"]])
     assert "text_feat.npy: words で商品9点中8点を" in capsys.readouterr().out
+
+
+def test_the_columns_that_prepare_took_are_those_that_are_encoded(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, items, out = tmp_path / "log.csv", tmp_path / "items.csv", tmp_path / "out"
+    pd.read_parquet(shop / "interactions.parquet").to_csv(log, index=False)
+    table = pd.read_parquet(shop / "items.parquet")
+    table.assign(notes=[f"note {n}" for n in range(N_ITEMS)]).to_csv(items, index=False)
+    words = ["csv", "--interactions", log, "--items", items, "--text", "notes,title", "--out", out]
+    prepare([str(word) for word in [*words, "--encode", "text=words"]])
+    assert "  texts are made from {notes} {title}" in capsys.readouterr().out.splitlines()
+    encode([str(out), "text@titles=words", "template={title}"])
+    assert "  texts are made from {title}" in capsys.readouterr().out.splitlines()
+    made = [sidecar(out, f"text_feat{label}.json") for label in ("", "@titles")]
+    assert [(one["made_from"], one["coverage"]["encoded"]) for one in made] == [("{notes} {title}", 9), ("{title}", 8)]
+    dataset = load_dataset(DatasetConfig("out", str(out)))
+    assert dataset.texts == ("notes", "title")
+    lengths = [text_lengths(dataset.items, named) for named in ((), dataset.texts)]
+    assert [0 if held is None else int((held > 0).sum()) for held in lengths] == [8, 9]
 
 
 def test_a_refused_encoding_leaves_no_folder_of_prepare(

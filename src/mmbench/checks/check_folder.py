@@ -9,7 +9,7 @@ import pandas as pd
 
 from mmbench.checks import Finding, Severity, blocking, enough_users, feature_rows, item_table, log, unread_texts
 from mmbench.data.dataset import DatasetConfig, load_dataset
-from mmbench.data.sources import read_items, read_log, text_is_grams
+from mmbench.data.sources import named_texts, read_items, read_log, text_is_grams
 from mmbench.encoders.contents import item_texts
 from mmbench.messages import Refusal, Template, message_of
 
@@ -45,11 +45,11 @@ def check_folder(
         items = read_items(folder)
         files, unread = feature_rows.read_all(folder, items, config.encoder, trusted=config.trust_row_order)
         findings += unread
-        findings += item_table.findings(interactions, items, _texts(items, None))
+        findings += item_table.findings(interactions, items, _texts(folder, items, None))
         findings += feature_rows.findings(files, items, interactions)
         for file in files:
             made_from = None if file.about is None else file.about.get("made_from")
-            texts = _texts(items, made_from) if file.modality == "text" else None
+            texts = _texts(folder, items, made_from) if file.modality == "text" else None
             if texts is not None:
                 findings += unread_texts.findings(file, texts, by_grams=file.name == "text" and text_is_grams(folder))
     if not any(finding.severity is Severity.BLOCKING for finding in findings):
@@ -57,10 +57,10 @@ def check_folder(
     return sorted(findings, key=lambda finding: finding.severity is not Severity.BLOCKING)
 
 
-def _texts(items: pd.DataFrame, template: str | None) -> list[str] | None:
+def _texts(folder: Path, items: pd.DataFrame, template: str | None) -> list[str] | None:
     try:
-        return item_texts(items, template)[0]
-    except ValueError:  # no column looks like a text
+        return item_texts(items, template, named_texts(folder))[0]
+    except ValueError:  # no column looks like a text, or dataset.json is broken, which reading the features tells
         return None
 
 

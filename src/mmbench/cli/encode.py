@@ -30,7 +30,8 @@ image=  histograms (colours, textures, gradients; no weights), efficientnet-lite
 settings
   download=true         fetch weights that are not on this machine (nothing is ever fetched without it)
   overwrite=true        replace features that something else made
-  template='{{title}}. {{description}}'   how a text is made; default: column text, else columns with usual names
+  template='{{title}}. {{description}}'   how a text is made; default: the columns that prepare took, else text, else
+                        columns with usual names
   images=FOLDER|COLUMN  files called after the item ids, or a column with paths; default: image_path, image or
                         image_url, else images/
   convert=true          encode animated, CMYK, grey and palette images as RGB instead of marking them missing
@@ -144,6 +145,8 @@ def described(one: Encoded, translator: Translator) -> list[str]:
             cached=translator.number(vectors.from_cache),
         )
     ]
+    if one.choice.modality == "text":
+        lines.append(Message("texts are made from {template}", template=about["made_from"]))
     for problem, example in one.examples.items():
         template = (_TEXTS_LEFT_OUT if one.choice.modality == "text" else _LEFT_OUT)[problem]
         lines.append(Message(template, coverage["missing"][problem], example=example))

@@ -19,7 +19,7 @@ from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
 from mmbench.data.parquet import read_parquet
-from mmbench.data.sources import Source, read_folder, read_items, read_log
+from mmbench.data.sources import Source, named_texts, read_folder, read_items, read_log
 from mmbench.data.splits import PARTS, Split
 from mmbench.messages import Message, Refusal, Template
 
@@ -208,6 +208,13 @@ class Dataset:
             return pd.DataFrame(index=index)
         frame = read_parquet(file)
         return frame.set_index(frame["item_id"].astype(str)).loc[lambda f: ~f.index.duplicated()].reindex(index)
+
+    @functools.cached_property
+    def texts(self) -> tuple[str, ...]:
+        """Columns of :attr:`items` that ``prepare`` made the texts of; none where nothing says so."""
+        if self.config is None or self.config.world is not None:
+            return ()
+        return named_texts(_folder(self.config))
 
     @functools.cached_property
     def rated_below(self) -> tuple[Interactions, ...]:

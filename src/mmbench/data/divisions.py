@@ -156,22 +156,30 @@ def first_of(names: Sequence[Sequence[str]]) -> tuple[str | None, ...]:
     return tuple(some[0] if some else None for some in names)
 
 
-def text_lengths(items: pd.DataFrame) -> NDArray[np.int64] | None:
-    """Characters of an item's text, ``(n_items,)``: of all of its columns together; None without such a column."""
-    columns = text_columns(map(str, items))
+def text_lengths(items: pd.DataFrame, named: Sequence[str] = ()) -> NDArray[np.int64] | None:
+    """Characters of an item's text, ``(n_items,)``: of all of its columns together; None without such a column.
+
+    Args:
+        items: rows of items.parquet in the order of the catalogue.
+        named: columns that ``prepare`` made the texts of; those with usual names where none of them is there.
+    """
+    columns = text_columns(map(str, items), named)
     if not columns:
         return None
     texts = items[columns].fillna("").astype(str)
     return np.asarray(sum(texts[name].str.strip().str.len() for name in columns), dtype=np.int64)
 
 
-def members_of(name: str, train_counts: NDArray[np.int64], items: pd.DataFrame) -> NDArray[np.bool_]:
+def members_of(
+    name: str, train_counts: NDArray[np.int64], items: pd.DataFrame, named: Sequence[str] = ()
+) -> NDArray[np.bool_]:
     """Items of a slice, ``(n_items,)``.
 
     Args:
         name: the slice, ``<division>:<label>``.
         train_counts: training interactions of each item, ``(n_items,)``.
         items: rows of items.parquet in the order of the catalogue.
+        named: columns that ``prepare`` made the texts of, see :func:`text_lengths`.
 
     Raises:
         Refusal: for a division that the data do not allow, or a label that no item has.
@@ -180,9 +188,9 @@ def members_of(name: str, train_counts: NDArray[np.int64], items: pd.DataFrame) 
     everything = np.arange(len(train_counts))
     if division == POPULARITY:
         slicing = by_popularity(everything, train_counts)
-    elif division == CATEGORY and (named := categories(items)) is not None:
-        slicing = by_category(everything, first_of(named), most=len(everything))
-    elif division == LENGTH and (lengths := text_lengths(items)) is not None:
+    elif division == CATEGORY and (of_items := categories(items)) is not None:
+        slicing = by_category(everything, first_of(of_items), most=len(everything))
+    elif division == LENGTH and (lengths := text_lengths(items, named)) is not None:
         slicing = by_length(everything, lengths)
     elif division == CATEGORY:
         raise Refusal(

@@ -316,6 +316,16 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return dict(meta)
 
 
+def named_texts(folder: Path) -> tuple[str, ...]:
+    """Columns that ``prepare`` made the texts of, as ``dataset.json`` says; none where it says nothing.
+
+    Raises:
+        ValueError: as :func:`read_meta`.
+    """
+    named = read_meta(folder).get("texts")
+    return tuple(name for name in named if isinstance(name, str)) if isinstance(named, list) else ()
+
+
 def text_is_grams(folder: Path) -> bool:
     """Whether ``dataset.json`` says that ``prepare`` made these text features of character n-grams."""
     path = encoded.feature_file(folder, "text")

@@ -169,7 +169,7 @@ def _exposure(a: CellResult, data: Catalogue | str, part: str) -> Gate:
     shown = read_lists(a)
     shown = shown[shown >= 0]
     if part:
-        shown = shown[members_of(part, data.item_counts, data.dataset.items)[shown]]
+        shown = shown[members_of(part, data.item_counts, data.dataset.items, data.dataset.texts)[shown]]
         if not len(shown):
             return Gate("G5", Status.UNKNOWN, None, EXPOSURE, Message("no item of the part was recommended"))
     share = float(data.dataset.features[IMAGE].present[shown].mean())

@@ -160,7 +160,7 @@ def _measured(
     data = read_catalogue(a, table.trust)
     part = None
     if disposal.part and not isinstance(data, str):
-        inside = members_of(disposal.part, data.item_counts, data.dataset.items)
+        inside = members_of(disposal.part, data.item_counts, data.dataset.items, data.dataset.texts)
         part = _part(disposal.part, inside, data)
         data = _with_images_of(data, inside)
     compared = [comparison] if comparison.configuration is not None else []
@@ -272,7 +272,7 @@ def _promises(table: SweepTable, whole: Read, disposal: Disposal, measured: Coll
             continue
         name = f"{names[shown]}:{label}"
         try:
-            inside = members_of(name, data.item_counts, data.dataset.items)
+            inside = members_of(name, data.item_counts, data.dataset.items, data.dataset.texts)
         except Refusal:  # all other categories together are no slice
             continue
         present = data.dataset.features[IMAGE].present

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -23,14 +24,15 @@ _NEXT_ADDRESS = re.compile(r"\s+(?=\w+://)")
 _OPTIONAL = re.compile(r"\[([^\[\]]*\{[^\[\]]*)\]")
 
 
-def item_texts(items: pd.DataFrame, template: str | None = None) -> tuple[list[str], str]:
+def item_texts(items: pd.DataFrame, template: str | None = None, named: Sequence[str] = ()) -> tuple[list[str], str]:
     """The text of every item, empty where all of its columns are blank.
 
     Args:
         items: the catalogue.
         template: ``{title}.[ Genres: {genres}.]``, with columns of ``items`` in braces; a part in brackets is left out
-            where one of its columns is blank. By default the column ``text``, else the columns with usual names, joined
-            by spaces.
+            where one of its columns is blank. By default the columns ``named``, else the column ``text``, else those
+            with usual names, joined by spaces.
+        named: columns that ``prepare`` made the texts of, see :func:`mmbench.data.sources.named_texts`.
 
     Returns:
         The texts and the template they were made with.
@@ -38,8 +40,7 @@ def item_texts(items: pd.DataFrame, template: str | None = None) -> tuple[list[s
     Raises:
         ValueError: for a column that is not there, or no column that looks like a text.
     """
-    template = template or _usual_template(items)
-    columns = _PLACE.findall(template)
+    columns = _PLACE.findall(template) if template else _usual_columns(items, named)
     for column in columns:
         if column not in items:
             raise Refusal(
@@ -48,7 +49,7 @@ def item_texts(items: pd.DataFrame, template: str | None = None) -> tuple[list[s
                 column=repr(column),
                 columns=_held(items),
             )
-    if not columns:
+    if template and not columns:
         raise Refusal(
             "template={template} names no column; write them in braces, for example {{title}}", template=repr(template)
         )
@@ -56,8 +57,10 @@ def item_texts(items: pd.DataFrame, template: str | None = None) -> tuple[list[s
     texts = []
     for place in range(len(items)):
         own = {column: values[place] for column, values in cells.items()}
-        texts.append(_filled(template, own).strip() if any(own.values()) else "")
-    return texts, template
+        # A name with a brace in it cannot stand in a template, so none is read where nobody wrote one.
+        text = _filled(template, own) if template else " ".join(own.values())
+        texts.append(text.strip() if any(own.values()) else "")
+    return texts, template or " ".join(f"{{{column}}}" for column in columns)
 
 
 def _filled(template: str, cells: dict[str, str]) -> str:
@@ -67,15 +70,15 @@ def _filled(template: str, cells: dict[str, str]) -> str:
     return _PLACE.sub(lambda match: cells[match[1]], _OPTIONAL.sub(optional, template))
 
 
-def _usual_template(items: pd.DataFrame) -> str:
-    columns = text_columns(map(str, items))
+def _usual_columns(items: pd.DataFrame, named: Sequence[str]) -> list[str]:
+    columns = text_columns(map(str, items), named)
     if not columns:
         raise Refusal(
             "no column of items.parquet looks like a text; say how it is made, for example template='{{title}}'; "
             "columns are {columns}",
             columns=_held(items),
         )
-    return " ".join(f"{{{column}}}" for column in columns)
+    return columns
 
 
 def _held(items: pd.DataFrame) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 from mmbench import fingerprint, paths
 from mmbench.data import encoded
 from mmbench.data.features import nonzero_rows
-from mmbench.data.sources import read_items, text_is_grams
+from mmbench.data.sources import named_texts, read_items, text_is_grams
 from mmbench.encoders import EVERY_LANGUAGE, Choice, Encoder, short_name
 from mmbench.encoders.cache import VectorCache
 from mmbench.encoders.contents import item_images, item_texts, looked_for
@@ -219,7 +219,7 @@ def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options,
     ids = items["item_id"].tolist()
     unread, images = "", None
     if choice.modality == "text":
-        texts, source = item_texts(items, options.template)
+        texts, source = item_texts(items, options.template, named_texts(folder))
         vectors, about = _texts(texts, choice.encoder, options, progress)
         foreign = np.flatnonzero(beyond(texts, readable_scripts(about["languages"] or [EVERY_LANGUAGE])))
         about["unread_texts"] = len(foreign)

@@ -76,6 +76,7 @@ def read_catalogue(cell: CellResult, trust: Trust) -> Catalogue | str:
         if (why := trust.objection(config)) is not None:
             return why
         dataset = load_dataset(config)
+        named = dataset.texts
         if record.target:
             dataset = replace(dataset, split=dataset.split.towards(record.target))
     except (ValueError, OSError, TypeError):
@@ -85,7 +86,7 @@ def read_catalogue(cell: CellResult, trust: Trust) -> Catalogue | str:
         return Message("the data set is no longer the one that the sweep ran on")
     items = dataset.items
     categories = divisions.categories(items)
-    lengths = divisions.text_lengths(items)
+    lengths = divisions.text_lengths(items, named)
     unknown = []
     if categories is None:
         columns = functools.reduce(lambda first, rest: Message(OR, first=first, rest=rest), divisions.CATEGORY_COLUMNS)

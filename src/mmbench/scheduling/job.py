@@ -204,7 +204,7 @@ class Job:
         if condition.missing_rule != SLICE:
             return None
         counts = np.bincount(dataset.split.train.items, minlength=dataset.n_items)
-        inside = members_of(condition.missing_slice, counts, dataset.items)
+        inside = members_of(condition.missing_slice, counts, dataset.items, dataset.texts)
         if condition.missing_items not in ("", fingerprint.of_arrays(inside)):
             raise Refusal(
                 "modality.missing_slice={slice}: its items are no longer those that the record was made with",

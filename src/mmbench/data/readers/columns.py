@@ -136,12 +136,19 @@ def guessed(names: Iterable[str], role: str) -> list[str]:
     return [plain[usual] for usual in USUAL[role] if usual in plain]
 
 
-def text_columns(names: Iterable[str]) -> list[str]:
-    """Columns of a catalogue that are the text of its items: ``text``, or all with a usual name, the most usual first.
+def text_columns(names: Iterable[str], named: Sequence[str] = ()) -> list[str]:
+    """Columns of a catalogue that are the text of its items.
 
-    What is encoded by default is measured by the slices of text length, too.
+    Those of ``named`` that are there, else ``text``, else all with a usual name, the most usual first. What is encoded
+    by default is measured by the slices of text length, too.
+
+    Args:
+        names: columns of the catalogue.
+        named: columns that somebody has named, see :func:`mmbench.data.sources.named_texts`.
     """
     names = list(names)
+    if known := [name for name in dict.fromkeys(named) if name in names]:
+        return known
     return [TEXT_COLUMN] if TEXT_COLUMN in names else guessed(names, "text")
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mmbench.data import encoded
 from mmbench.data.readers.columns import guessed
-from mmbench.data.sources import read_meta
+from mmbench.data.sources import named_texts
 from mmbench.decision.gates import IMAGE, finished
 from mmbench.encoders.contents import item_images
 from mmbench.inference.contribution import hits
@@ -95,8 +95,8 @@ def titles(data: Catalogue) -> list[str]:
 
     It stands in the first column that ``prepare`` made the texts of, else in one with a usual name.
     """
-    named = [] if data.folder is None else read_meta(data.folder).get("texts")
-    columns = [*(named if isinstance(named, list) else []), *guessed(map(str, data.items), "text"), "text"]
+    named = () if data.folder is None else named_texts(data.folder)
+    columns = [*named, *guessed(map(str, data.items), "text"), "text"]
     shown = [str(name) for name in data.dataset.item_ids]
     for column in reversed([name for name in dict.fromkeys(columns) if name in data.items]):
         for item, value in enumerate(data.items[column]):
