@@ -85,6 +85,28 @@ def test_the_same_order_lines_as_a_workbook(tmp_path: Path) -> None:
         read_tabular(path)
 
 
+def test_a_chart_is_no_sheet_of_a_table(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "orders.xlsx", {"受注": [["user", "item"], ["u", "i"]]})
+    import openpyxl
+    from openpyxl.chart import BarChart, Reference
+
+    book = openpyxl.load_workbook(path)
+    chart = BarChart()
+    chart.add_data(Reference(book["受注"], min_col=1, min_row=1, max_row=2))
+    book.create_chartsheet("グラフ1", 0).add_chart(chart)
+    book.save(path)
+    assert sheets_of(path) == ["受注"]
+    assert read_tabular(path).log["item_id"].tolist() == ["i"]
+    with pytest.raises(ValueError, match=r"orders.xlsx has no sheet 'グラフ1'; sheets are 受注$"):
+        read_tabular(path, sheet="グラフ1")
+    book.remove(book["受注"])
+    book.save(path)
+    assert sheets_of(path) == []
+    for sheet in (None, "グラフ1"):
+        with pytest.raises(ValueError, match=r"orders.xlsx has no sheet with cells$"):
+            read_tabular(path, sheet=sheet)
+
+
 def test_faults_of_a_workbook_have_their_line(tmp_path: Path) -> None:
     rows = [["user", "item", "rating"], ["u", "i", 1.5], [], ["u", "j", "good"]]
     path = workbook(tmp_path / "a.xlsx", {"a": rows})

@@ -183,7 +183,7 @@ class TableFile:
 
 
 def sheets_of(path: Path) -> list[str]:
-    """Names of the sheets of a workbook, none for another file.
+    """Names of the sheets of a workbook that hold cells and no chart, none for another file.
 
     Raises:
         ValueError: as :meth:`TableFile.header`.
@@ -191,7 +191,7 @@ def sheets_of(path: Path) -> list[str]:
     if suffix_of(path) not in EXCEL:
         return []
     with _workbook(path) as book:
-        return list(map(str, book.sheetnames))
+        return [str(held.title) for held in book.worksheets]
 
 
 def is_table(path: Path) -> bool:
@@ -265,14 +265,17 @@ def _sheet_rows(path: Path, sheet: str | None = None) -> Iterator[Iterator[tuple
         ValueError: as :func:`_workbook`, or if the sheet is not there.
     """
     with _workbook(path) as book:
-        if sheet is not None and sheet not in book.sheetnames:
+        sheets = {str(held.title): held for held in book.worksheets}  # the other names are those of charts
+        if not sheets:
+            raise Refusal("{path} has no sheet with cells", path=path)
+        if sheet is not None and sheet not in sheets:
             raise Refusal(
                 "{path} has no sheet {sheet}; sheets are {sheets}",
                 path=path,
                 sheet=repr(sheet),
-                sheets=", ".join(book.sheetnames),
+                sheets=", ".join(sheets),
             )
-        yield _numbered_rows(path, book.worksheets[0] if sheet is None else book[sheet])
+        yield _numbered_rows(path, next(iter(sheets.values())) if sheet is None else sheets[sheet])
 
 
 @contextlib.contextmanager
