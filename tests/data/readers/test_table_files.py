@@ -85,6 +85,39 @@ def test_the_same_order_lines_as_a_workbook(tmp_path: Path) -> None:
         read_tabular(path)
 
 
+@pytest.mark.parametrize(
+    ("number_format", "value", "shown"),
+    [
+        ("0000", 12, "0012"),
+        ("0000_ ", 12, "0012"),
+        ("0000;-0000", 12, "0012"),
+        ("0000;-0000", -12, "-0012"),
+        ("0000_);(0000)", 12, "0012"),
+        ("0000_);[Red]\\(0000\\)", 12, "0012"),
+        ("[$-411]0000;@", 12.0, "0012"),
+        ("0000\\ ", 123456, "123456"),
+        ("000\\-0000", 123456, "012-3456"),
+        ("000-0000", 12345678, "1234-5678"),
+        ('"SKU"0000', 12, "SKU0012"),
+        ('00"個"', 3, "03個"),
+        ("0000年", 2024, "2024年"),
+        ('"00"0', 12, "12"),  # one digit is not padded
+        ("0", 12, "12"),
+        ("General", 12, "12"),
+        ("#,##0", 1234, "1234"),
+        ("00.00", 12, "12"),
+        ("00%", 1, "1"),
+        ("00E+00", 12, "12"),
+        ("0000", 12.5, "12.5"),
+        ('00"', 12, "12"),
+    ],
+)
+def test_a_number_is_read_as_its_format_pads_it(number_format: str, value: float, shown: str, tmp_path: Path) -> None:
+    rows = [["user", "item", "note"], ["u", value, "x"]]
+    path = workbook(tmp_path / "a.xlsx", {"a": rows}, {"B2": number_format})
+    assert read_tabular(path).log["item_id"].tolist() == [shown]
+
+
 def test_a_chart_is_no_sheet_of_a_table(tmp_path: Path) -> None:
     path = workbook(tmp_path / "orders.xlsx", {"受注": [["user", "item"], ["u", "i"]]})
     import openpyxl

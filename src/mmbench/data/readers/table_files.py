@@ -35,8 +35,11 @@ TABLES = (*DELIMITED, *PARQUET, *EXCEL, *JSON_LINES)
 _SAMPLE_ROWS = 1000
 #: Rows of a sheet. A cell that claims a place far below makes openpyxl count up to it.
 _MOST_SHEET_ROWS = 1 << 20
-#: A number format of zeros alone pads with zeros.
-_PADDED = re.compile(r"0{2,}")
+#: Parts of a number format: a zero, what is shown as it stands, and what shows nothing (countries, colours, the width
+#: of a letter, filling).
+_FORMAT_PART = re.compile(
+    r"""(?P<zero>0)|\\(?P<escaped>.)|"(?P<quoted>[^"]*)"|(?P<plain>[ $()+-]|[^\x00-\x7f])|\[[^\]]*\]|[_*].""", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -321,7 +324,7 @@ def _numbered_rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
 
 
 def _shown(cell: Any) -> str:
-    """A cell as a person sees it: a code shown as 0012 keeps its zeros, an error is empty."""
+    """A cell as a person sees it: a code shown as 0012 or 012-3456 is read so, an error is empty."""
     value = cell.value
     if value is None or cell.data_type == "e":
         return ""
@@ -333,6 +336,29 @@ def _shown(cell: Any) -> str:
         return f"{value:.14E}"  # beyond 15 digits Excel has rounded already
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, int) and _PADDED.fullmatch(cell.number_format or ""):
-        return str(value).zfill(len(cell.number_format))
-    return str(value)
+    form = _padded_form(cell.number_format or "") if isinstance(value, int) else None
+    return str(value) if form is None else _padded(value, form)
+
+
+@functools.lru_cache
+def _padded_form(number_format: str) -> tuple[str | None, ...] | None:
+    """What a number format shows of a whole number, with None for a digit; None where it does not pad with zeros."""
+    form: list[str | None] = []
+    place = 0
+    while place < len(number_format) and number_format[place] != ";":  # further sections are not for positive numbers
+        part = _FORMAT_PART.match(number_format, place)
+        if part is None:
+            return None
+        form.append(None if part["zero"] else part["escaped"] or part["quoted"] or part["plain"] or "")
+        place = part.end()
+    return tuple(form) if form.count(None) > 1 else None
+
+
+def _padded(value: int, form: Sequence[str | None]) -> str:
+    """A whole number in its form; digits that are too many for it stand at the place of the first."""
+    zeros = form.count(None)
+    digits = str(abs(value)).zfill(zeros)
+    many = len(digits) - zeros + 1
+    left = iter([digits[:many], *digits[many:]])
+    text = "".join(next(left) if part is None else part for part in form)
+    return f"{'-' if value < 0 else ''}{text.strip()}"
