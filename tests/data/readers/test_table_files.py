@@ -390,6 +390,35 @@ def test_bytes_of_parquet_that_are_no_text_have_their_column(tmp_path: Path) -> 
             TableFile(path).read(["user", "item"])
 
 
+@pytest.mark.parametrize("unit", ["s", "ns"])
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+def test_moments_near_1970_are_moments(unit: str, zone: str | None, tmp_path: Path) -> None:
+    seconds = [-90_000_000, -1, 0, 86_400, 45_000, 90_000_000, 1_704_412_800]
+    moments = pd.Series(pd.to_datetime(seconds, unit="s", utc=True).tz_convert(zone)).dt.as_unit(unit)
+    path = tmp_path / "log.parquet"
+    pd.DataFrame({"user": "u", "item": list("abcdefg"), "time": moments}).to_parquet(path)
+    assert read_tabular(path).log["timestamp"].tolist() == seconds
+    early = pd.DataFrame({"user": "u", "item": list("ab"), "time": moments[2:4]})  # the numbers of days, too
+    early.to_parquet(path)
+    assert read_tabular(path).log["timestamp"].tolist() == [0, 86_400]
+    pd.DataFrame({"user": "u", "item": list("ab"), "time": [moments[3], None]}).to_parquet(path)
+    with pytest.raises(ValueError, match=r"log.parquet, row 2: time is ''; every row needs a time"):
+        read_tabular(path)
+
+
+@pytest.mark.parametrize(
+    "other", ["2024-01-05 12:30:00", "2024-01-05T12:30:00", "2024-01-05T12:30:00.5Z", "令和6年1月5日"]
+)
+def test_moments_of_one_form_are_read_as_those_of_others(other: str, tmp_path: Path) -> None:
+    rows = ["user,item,time", "u,a,2024-01-05T12:30:00", "u,b,1969-12-31 23:59:59", f"u,c,{other}"]
+    noon = 1704412800 + (0 if "令和" in other else 45_000)
+    path = write(tmp_path / "log.csv", "\n".join(rows))
+    assert read_tabular(path).log["timestamp"].tolist() == [1704457800, -1, noon]
+    bad = write(tmp_path / "bad.csv", "\n".join([*rows, "u,d,2024-02-30T00:00:00"]))
+    with pytest.raises(ValueError, match=r"bad.csv, line 5: time is '2024-02-30T00:00:00'; write times as seconds"):
+        read_tabular(bad)
+
+
 def test_a_column_may_be_called_line(tmp_path: Path) -> None:
     rows = [["user", "item", "line"], ["u", "i", "x"]]
     json_lines = write(tmp_path / "a.jsonl", '{"user": "u", "item": "i", "line": "x"}\n')

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from mmbench import extensions
 from mmbench.data.divisions import names_in
@@ -240,11 +241,12 @@ def _as_texts(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def as_text(values: pd.Series) -> pd.Series:
-    """Cells as they would stand in a CSV file: no decimal point in whole numbers, times as seconds."""
+    """Cells as they would stand in a CSV file: no decimal point in whole numbers, moments as whole seconds of UTC."""
     empty = values.isna()
     if pd.api.types.is_datetime64_any_dtype(values):
-        moments = pd.to_datetime(values, utc=True).dt.tz_localize(None).dt.as_unit("s")
-        text = moments.fillna(pd.Timestamp(0)).astype(np.int64).astype(str)
+        # As numbers, those near 1970 would be too small for seconds.
+        moments = pd.to_datetime(values, utc=True).dt.tz_localize(None).to_numpy("datetime64[s]")
+        text = pd.Series(pa.array(moments).cast(pa.string()), values.index, dtype=str)
     elif pd.api.types.is_float_dtype(values) and (values.dropna() % 1 == 0).all() and values.abs().max() < 2**53:
         text = values.fillna(0).astype(np.int64).astype(str)
     elif _holds_lists(values):

