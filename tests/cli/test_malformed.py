@@ -344,6 +344,37 @@ files(
     {"M_pairs.csv": "user,item,timestamp\n1,3,1600000000000\n", "M_x_text_features_y.npy": matrix(np.eye(2))},
     "there are 2 items, numbered from 1",
 )
+files(
+    "microlens of a huge item",
+    {"M_pairs.csv": PAIRS + "1,9999999999,1600000000000\n"},
+    "row 2: item_id is '9999999999'; item numbers must run from 1 without large gaps",
+)
+files(
+    "microlens title of a huge item",
+    {"M_pairs.csv": PAIRS, "M_title_en.csv": "item,title\n1,a\n1001,b\n"},
+    "M_title_en.csv, line 3: item is '1001'; item numbers must run from 1 without large gaps",
+)
+files(
+    "microlens title beyond features",
+    {"M_pairs.csv": PAIRS, "M_title_en.csv": "1,a\n3,b\n", "M_x_text_features_y.npy": matrix(np.eye(2))},
+    "line 2: item is '3'; there are 2 items, numbered from 1",
+)
+files(
+    "microlens title of item zero",
+    {"M_pairs.csv": PAIRS, "M_title_en.csv": "0,a\n1,b\n"},
+    "line 1: item is '0'; items must be whole numbers from 1",
+)
+files(
+    "microlens title of a small number",
+    {"M_pairs.csv": PAIRS, "M_title_en.csv": "1,a\n²,b\n"},
+    "line 2: must be item number",
+)
+files(
+    "microlens with gaps",
+    {"M_pairs.csv": PAIRS, "M_title_en.csv": "4,a\n"},
+    "3 listed items have no inter",
+    warning=True,
+)
 files("movielens cut off", {"u.data": "1\t2\t5\t881250949\n1\t2\n"}, "line 2: 2 cells where the header has 4")
 files("a prepared folder", {"interactions.parquet": b"", "dataset.json": "{}"}, "is a prepared folder already")
 

@@ -262,6 +262,7 @@ def test_microlens_in_time_order(tmp_path: Path) -> None:
     source = read(tmp_path, "microlens")
     assert source.log["split"].tolist() == ["train", "train", "valid", "test", "train", "train"]
     assert len(source.items) == 4
+    assert not any("no interaction" in line for line in source.notices)
 
 
 OLD = {"reviewerID": "A1", "asin": "B1", "reviewerName": "n", "helpful": [0, 1], "reviewText": "t", "overall": 4.0,

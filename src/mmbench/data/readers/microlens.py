@@ -16,6 +16,7 @@ from mmbench.data.readers.feature_files import image_paths
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.lines import numbered_lines
 from mmbench.data.readers.log_and_items import log_of
+from mmbench.data.readers.numbered import MAX_ITEMS_PER_ROW
 from mmbench.data.readers.table_files import TableFile
 from mmbench.data.readers.text_table import Table
 from mmbench.data.sources import Source
@@ -52,18 +53,23 @@ def read_microlens(folder: Path, journal: Journal) -> Source:
         log = log_of(source.read(list(names.values())), names, journal)
     else:
         log = _ordered(path)
-    numbers = log["item_id"].str.fullmatch("[1-9][0-9]{0,9}").to_numpy(bool)
-    Table(path, log).require(numbers, "item_id", Message("items must be whole numbers from 1"))
     matrices = _matrices(folder, journal)
-    titles = _titles(folder, journal)
-    size = max(log["item_id"].astype(np.int64).max(), *map(int, titles), 0)
-    size = len(next(iter(matrices.values()))) if matrices else int(size)
-    Table(path, log).require(
-        log["item_id"].astype(np.int64).to_numpy() <= size,
-        "item_id",
-        Message("there are {size} items, numbered from 1", size=size),
+    most = len(next(iter(matrices.values()))) if matrices else MAX_ITEMS_PER_ROW * len(log)
+    rule = (
+        Message("there are {size} items, numbered from 1", size=most)
+        if matrices
+        else Message("item numbers must run from 1 without large gaps")
     )
+    bought = np.unique(_numbers(Table(path, log), "item_id", most, rule))
+    titles = _titles(folder, most, rule, journal)
+    size = most if matrices else max(int(bought[-1]), *map(int, titles), 0)
     ids = [str(number) for number in range(1, size + 1)]
+    if idle := size - len(bought):
+        journal.tell(
+            Message.counted(
+                "items: 1 listed item has no interaction", "items: {n} listed items have no interaction", idle
+            )
+        )
     items = pd.DataFrame({"item_id": ids})
     if titles:
         items["title"] = [titles.get(item, "") for item in ids]
@@ -103,19 +109,39 @@ def _ordered(path: Path) -> pd.DataFrame:
     return pd.DataFrame({"user_id": users, "item_id": items, "split": parts})
 
 
-def _titles(folder: Path, journal: Journal) -> dict[str, str]:
+def _numbers(table: Table, column: str, most: int, rule: Message) -> NDArray[np.int64]:
+    """A column of item numbers from 1.
+
+    Raises:
+        ValueError: for another cell and, by ``rule``, for a number above ``most``, with its line.
+    """
+    text = table.frame[column]
+    table.require(
+        text.str.fullmatch("[1-9][0-9]{0,9}").to_numpy(bool), column, Message("items must be whole numbers from 1")
+    )
+    numbers = text.astype(np.int64).to_numpy()
+    table.require(numbers <= most, column, rule)
+    return np.asarray(numbers)
+
+
+def _titles(folder: Path, most: int, rule: Message, journal: Journal) -> dict[str, str]:
     """Title by item; a line is split at its first comma, because titles are not quoted."""
     tables = sorted(folder.glob("*_title_en.csv")) or sorted(folder.glob("*_title*.csv"))
-    titles: dict[str, str] = {}
-    for number, line in numbered_lines(journal.read(tables[0])) if tables else ():
+    if not tables:
+        return {}
+    path, lines, cells = journal.read(tables[0]), [], []
+    for number, line in numbered_lines(path):
         item, comma, title = line.partition(",")
-        if not item.strip().isdigit():
+        if not re.fullmatch("[0-9]+", item.strip()):
             if number == 1:
                 continue  # some copies have a header
-            raise Refusal("{path}, line {line}: must be item number, comma, title", path=tables[0], line=number)
+            raise Refusal("{path}, line {line}: must be item number, comma, title", path=path, line=number)
         if comma:
-            titles[item.strip()] = title.strip()
-    return titles
+            lines.append(number)
+            cells.append((item.strip(), title.strip()))
+    table = Table(path, pd.DataFrame(cells, columns=["item", "title"], dtype=str), lambda place: lines[place])
+    _numbers(table, "item", most, rule)
+    return dict(cells)
 
 
 def _liked(folder: Path, ids: list[str], journal: Journal) -> dict[str, NDArray[np.float64]]:
