@@ -271,7 +271,6 @@ def test_a_failing_rename_puts_the_old_folder_back(
         ([], "the following arguments are required: command"),
         (["xlsx"], "the following arguments are required: --out"),
         (["csv", "--out", "x"], "the following arguments are required: --interactions"),
-        (["csv", "--out", "x", "--interactions", "log.csv", "--text", "title"], "--text and --item-column describe"),
         (["csv", "--out", "x", "--interactions", "log.csv", "--text-dim", "wide"], "--text-dim=wide must be a whole"),
         (["log.csv", "--out", "x", "--text-dim", "0"], "--text-dim=0 must be a whole number of at least 1"),
         (["export-mmrec", "none", "--out", "x", "--k-core", "-1"], "--k-core=-1 must be a whole number of at least 0"),

@@ -104,8 +104,6 @@ def _encode(folder: Path, given: argparse.Namespace, translator: Translator) -> 
 def _options(given: argparse.Namespace) -> Options:
     columns = mapped(given.map) if given.map else Columns()
     columns = replace(columns, **{role: getattr(given, role) for role in ROLES if getattr(given, role)})
-    if given.format == "table" and given.items is None and (given.text not in (None, NONE) or given.item_column):
-        raise Refusal("--text and --item-column describe the table --items, which is not given")
     return Options(
         columns,
         given.items,

@@ -452,6 +452,29 @@ def test_what_is_nothing_is_not_guessed(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        (Options(cancel_returns=True), "--cancel-returns"),
+        (Options(restore_zeros=True), "--restore-zeros"),
+        (Options(item_column="asin"), "--item-column"),
+        (Options(items=Path("meta.jsonl"), item_column="asin"), "--item-column"),
+    ],
+)
+@pytest.mark.parametrize("name", ["mmrec", "amazon-2014"])
+def test_options_of_tables_are_not_ignored_elsewhere(options: Options, option: str, name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"^{option} is for tables and does not go with the format {name}$"):
+        read_source(tmp_path, name, options, Journal())
+
+
+@pytest.mark.parametrize("name", ["table", None])
+@pytest.mark.parametrize("options", [Options(item_column="sku"), Options(text=("title",))])
+def test_options_of_the_items_need_them(name: str | None, options: Options, tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "user,item\nu,i\n")
+    with pytest.raises(ValueError, match=r"^--text and --item-column describe the table --items, which is not given$"):
+        read_source(log, name, options, Journal())
+
+
 def test_vectors_that_a_mac_named_after_items_are_found(tmp_path: Path) -> None:
     """It takes a letter and its mark apart in the name of a file."""
     for item in ("ガラス", "pâté"):

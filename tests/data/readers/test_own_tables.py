@@ -477,6 +477,18 @@ def test_returns_cancel_their_purchase(tmp_path: Path) -> None:
         read_tabular(only, cancel_returns=True)
 
 
+def test_what_an_option_needs_and_does_not_have_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", "user,item,amount\na,x,1\na,x,-1\n")
+    needs = r"log.csv: --cancel-returns needs the quantity of each row, and no column is known to be it; name it with "
+    with pytest.raises(ValueError, match=needs + "--quantity; columns are user, item, amount$"):
+        read_tabular(path, cancel_returns=True)
+    quantity = write(tmp_path / "log.csv", "user,item,quantity\na,x,1\na,x,-1\n")
+    with pytest.raises(ValueError, match=needs):
+        read_tabular(quantity, Columns(quantity="none"), cancel_returns=True)
+    with pytest.raises(ValueError, match=r"^--restore-zeros compares the codes of the log with the table --items, whi"):
+        read_tabular(quantity, restore_zeros=True)
+
+
 def test_without_times_a_return_cancels_what_stands_above(tmp_path: Path) -> None:
     path = write(tmp_path / "log.csv", "user,item,quantity\na,x,-1\na,x,1\na,y,1\na,y,-1\n")
     assert read_tabular(path, cancel_returns=True).log["item_id"].tolist() == ["x"]

@@ -126,12 +126,20 @@ def read_source(path: Path, name: str | None, options: Options, journal: Journal
         return name, _imported(name, path, options, journal)
     if name in FOLDERS and not path.is_dir():
         raise Refusal("the format {name} is a folder of files; {path} is a file", name=name, path=path)
-    if options.columns != Columns() and name != "table":
-        raise Refusal("{option} is for tables and does not go with the format {name}", option="--map", name=name)
-    if options.leave_out and name != "table":
-        raise Refusal("{option} is for tables and does not go with the format {name}", option="--leave-out", name=name)
-    if (options.items or options.item_column) and name not in WITH_ITEMS:
-        raise Refusal("{option} is for tables and does not go with the format {name}", option="--items", name=name)
+    of_tables = {
+        "--map": options.columns != Columns(),
+        "--leave-out": options.leave_out,
+        "--cancel-returns": options.cancel_returns,
+        "--restore-zeros": options.restore_zeros,
+        "--item-column": options.item_column,
+    }
+    foreign = [option for option, given in of_tables.items() if given and name != "table"]
+    if options.items and name not in WITH_ITEMS:
+        foreign.append("--items")
+    if foreign:
+        raise Refusal("{option} is for tables and does not go with the format {name}", option=foreign[0], name=name)
+    if name == "table" and options.items is None and (options.text or options.item_column):
+        raise Refusal("--text and --item-column describe the table --items, which is not given")
     return name, READERS[name](path, options, journal)
 
 

@@ -69,19 +69,29 @@ def read_tabular(
         sheet: of a workbook with the log.
         items_encoding: of the table of items; ``encoding`` by default.
         items_sheet: of a workbook with the items.
-        cancel_returns: see :func:`mmbench.data.readers.log_and_items.log_of`.
-        restore_zeros: give ids of items the leading zeros that the log or ``items`` has lost.
+        cancel_returns: see :func:`mmbench.data.readers.log_and_items.log_of`; needs a quantity.
+        restore_zeros: give ids of items the leading zeros that the log or ``items`` has lost; needs ``items``.
         leave_out: ``column=value`` of rows of the log that do not count.
         journal: where to tell; a new one by default.
 
     Raises:
         ValueError: naming the file, line or column and what is allowed.
     """
+    if restore_zeros and items is None:
+        raise Refusal("--restore-zeros compares the codes of the log with the table --items, which is not given")
     journal = journal or Journal()
     columns = columns or Columns()
     source = TableFile(journal.read(interactions), encoding, sheet)
     header = source.header(_LOOKED_AT)
     names = columns.chosen(header)
+    if cancel_returns and "quantity" not in names:
+        raise nothing_like(
+            header,
+            Template(
+                "{path}: --cancel-returns needs the quantity of each row, and no column is known to be it; name it "
+                "with --quantity; columns are {columns}"
+            ),
+        )
     _tell_of_file(source, header, journal)
     unwanted = [_unwanted(word, header) for word in leave_out]
     kept = list(dict.fromkeys([*names.values(), *(name for name, _ in unwanted)]))
