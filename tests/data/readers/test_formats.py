@@ -172,6 +172,22 @@ def test_movielens_latest(tmp_path: Path) -> None:
     assert source.log["rating"].tolist() == [4.5, 3.0]
 
 
+def test_ratings_and_movies_of_others_are_no_movielens(tmp_path: Path) -> None:
+    write(tmp_path / "ratings.csv", "user_id,movie_id,rating\n1,10,4.5\n2,11,3\n")
+    write(tmp_path / "movies.csv", "movie_id,title,genres\n10,A,Drama\n11,C,\n")
+    with pytest.raises(ValueError, match=r"holds no single table \(found: movies.csv, ratings.csv\); name a file"):
+        detected(tmp_path)
+    with pytest.raises(
+        ValueError,
+        match=r"ratings.csv: columns userId, movieId, timestamp are missing; columns are user_id, ",
+    ):
+        read_source(tmp_path, "movielens", Options(), Journal())
+    write(tmp_path / "ratings.csv", '"userId","movieId","rating"\n1,10,4.5\n')
+    assert detected(tmp_path) == "movielens"
+    with pytest.raises(ValueError, match=r"ratings.csv: columns timestamp are missing; columns are userId, movieId, r"):
+        read_source(tmp_path, None, Options(), Journal())
+
+
 def test_recbole_parts_and_vectors(tmp_path: Path) -> None:
     for part, user in (("train", "a"), ("valid", "b"), ("test", "a")):
         write(tmp_path / f"s.{part}.inter", f"user_id:token\titem_id:token\n{user}\ti{part}\n")

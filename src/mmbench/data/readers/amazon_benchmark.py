@@ -91,15 +91,7 @@ def _log(path: Path, journal: Journal) -> pd.DataFrame:
     if _is_row(first_cells(path)):
         table = read_delimited(journal.read(path), Dialect(header=False), columns=_COLUMNS, names=_COLUMNS)
         return log_of(table, _ROLES, journal)
-    header = read_header(path)
-    missing = [name for name in _COLUMNS if name not in header.frame]
-    if missing:
-        raise Refusal(
-            "{path}: columns {missing} are missing; columns are {columns}",
-            path=path,
-            missing=", ".join(missing),
-            columns=header.names_in_short,
-        )
+    read_header(path).check_columns(_COLUMNS)
     return log_of(read_delimited(journal.read(path), columns=_COLUMNS), _ROLES, journal)
 
 

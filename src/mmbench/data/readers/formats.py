@@ -19,7 +19,7 @@ from mmbench.data.readers.lines import PICKLE, PICKLE_SUFFIXES, first_cells, jso
 from mmbench.data.readers.lists import homes, read_lists
 from mmbench.data.readers.microlens import read_microlens
 from mmbench.data.readers.mmrec import read_mmrec
-from mmbench.data.readers.movielens import read_movielens
+from mmbench.data.readers.movielens import is_latest, read_movielens
 from mmbench.data.readers.own_tables import read_tabular
 from mmbench.data.readers.table_files import DELIMITED, JSON_LINES, is_table, suffix_of
 from mmbench.data.regular_file import regular_file
@@ -198,7 +198,7 @@ def _of_folder(folder: Path) -> str:
         return "recbole" if recbole.is_atomic(logs[0]) else "mmrec"
     if any((place / "train.json").is_file() for place in homes(folder)):
         return "lattice"
-    if "u.data" in held or {"ratings.csv", "movies.csv"} <= held:
+    if "u.data" in held or is_latest(folder):
         return "movielens"
     if any(name.endswith(("_pairs.csv", "_pairs.tsv")) for name in held):
         return "microlens"

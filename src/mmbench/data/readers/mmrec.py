@@ -168,14 +168,7 @@ def _inter(folder: Path) -> Table:
                 found=names,
             )
     table = read_delimited(logs[0], _TABS)
-    missing = [column for column in (USER, ITEM, LABEL) if column not in table.frame]
-    if missing:
-        raise Refusal(
-            "{path}: columns {missing} are missing; columns are {columns}",
-            path=logs[0],
-            missing=", ".join(missing),
-            columns=table.names_in_short,
-        )
+    table.check_columns((USER, ITEM, LABEL))
     return table
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmbench.data.readers.delimited import Dialect, read_delimited
+from mmbench.data.readers.delimited import Dialect, read_delimited, read_header
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.log_and_items import first_of_each, log_of, with_ids, with_unlisted
 from mmbench.data.readers.text_table import Table
@@ -19,7 +19,20 @@ _GENRES = (
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
 _MOVIES = ("movieId", "title", "released", "released on video", "url", *_GENRES)
+#: The tables of the later sets.
+RATINGS, MOVIES = "ratings.csv", "movies.csv"
 _LATEST = {"user": "userId", "item": "movieId", "rating": "rating", "timestamp": "timestamp"}
+
+
+def is_latest(folder: Path) -> bool:
+    """Whether a folder is one of the later sets: others call tables ``ratings.csv`` and ``movies.csv``, too.
+
+    Raises:
+        ValueError: for a ``ratings.csv`` that is no table.
+    """
+    if not all((folder / name).is_file() for name in (RATINGS, MOVIES)):
+        return False
+    return {_LATEST["user"], _LATEST["item"]} <= set(read_header(folder / RATINGS).names)
 
 
 def read_movielens(folder: Path, journal: Journal) -> Source:
@@ -41,9 +54,11 @@ def read_movielens(folder: Path, journal: Journal) -> Source:
         log = log_of(ratings, {name: name for name in _RATINGS}, journal)
         movies = path.with_name("u.item")
     else:
-        ratings = read_delimited(journal.read(folder / "ratings.csv"), columns=list(_LATEST.values()))
+        path = journal.read(folder / RATINGS)
+        read_header(path).check_columns(_LATEST.values())
+        ratings = read_delimited(path, columns=list(_LATEST.values()))
         log = log_of(ratings, _LATEST, journal)
-        movies = folder / "movies.csv"
+        movies = folder / MOVIES
     if not movies.is_file():
         return Source(log, pd.DataFrame({"item_id": log["item_id"].unique()}), {}, notices=tuple(journal.lines))
     table = _old_movies(journal.read(movies)) if old else _new_movies(journal.read(movies))
@@ -66,6 +81,6 @@ def _old_movies(path: Path) -> Table:
 def _new_movies(path: Path) -> Table:
     table = read_delimited(path)
     for name in ("movieId", "title", "genres"):
-        table.check_column(name, "movies.csv")
+        table.check_column(name, MOVIES)
     genres = table.frame["genres"].replace("(no genres listed)", "").str.replace("|", ", ")
     return table.with_frame(table.frame.assign(genres=genres))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,21 @@ class Table:
                 path=self.path,
                 column=repr(column),
                 option=option,
+                columns=self.names_in_short,
+            )
+
+    def check_columns(self, columns: Iterable[str]) -> None:
+        """Refuse a table of a known format that lacks some of its columns.
+
+        Raises:
+            ValueError: naming those that are missing and those that are there.
+        """
+        missing = [column for column in columns if column not in self.frame]
+        if missing:
+            raise Refusal(
+                "{path}: columns {missing} are missing; columns are {columns}",
+                path=self.path,
+                missing=", ".join(missing),
                 columns=self.names_in_short,
             )
 
