@@ -500,6 +500,50 @@ def pickle_in_a_zip(folder: Path) -> list[str]:
     return zipped(folder, ("data/trnMat.pkl", "x"))
 
 
+#: A name as an older system in Japan writes it, and as errors show it.
+OLD_NAME = os.fsdecode("受注".encode("cp932"))
+NO_NAME = r"/\\x8e\\xf3\\x92\\x8d{}: this name is not UTF-8 text; rename the file or folder$"
+
+
+@case(NO_NAME.format("\\.csv"))
+def name_that_is_not_utf8(folder: Path) -> list[str]:
+    (folder / f"{OLD_NAME}.csv").write_text(LOG)
+    return [str(folder / f"{OLD_NAME}.csv")]
+
+
+@case(NO_NAME.format("\\.csv"))
+def name_in_a_folder_that_is_not_utf8(folder: Path) -> list[str]:
+    (folder / "logs").mkdir()
+    (folder / "logs" / f"{OLD_NAME}.csv").write_text(LOG)
+    return [str(folder / "logs")]
+
+
+@case(NO_NAME.format("\\.inter"))
+def name_of_another_format_that_is_not_utf8(folder: Path) -> list[str]:
+    (folder / f"{OLD_NAME}.inter").write_text(INTER)
+    return [str(folder)]
+
+
+@case(NO_NAME.format("/items\\.csv"))
+def folder_of_items_that_is_not_utf8(folder: Path) -> list[str]:
+    (folder / "a.csv").write_text(LOG)
+    (folder / OLD_NAME).mkdir()
+    (folder / OLD_NAME / "items.csv").write_text("item,title\ni1,x\n")
+    return [str(folder / "a.csv"), "--items", str(folder / OLD_NAME / "items.csv")]
+
+
+@case(NO_NAME.format("\\.zip"))
+def archive_that_is_not_utf8(folder: Path) -> list[str]:
+    path = Path(zipped(folder, ("a.csv", LOG))[0])
+    return [str(path.rename(folder / f"{OLD_NAME}.zip"))]
+
+
+@case(NO_NAME.format("\\.csv"), command="start")
+def name_for_start_that_is_not_utf8(folder: Path) -> list[str]:
+    (folder / f"{OLD_NAME}.csv").write_text(LOG)
+    return [str(folder / f"{OLD_NAME}.csv"), "--yes"]
+
+
 @case("is not there; SOURCE is a file, a folder or a .zip")
 def dangling_link(folder: Path) -> list[str]:
     (folder / "a.csv").symlink_to(folder / "nothing.csv")

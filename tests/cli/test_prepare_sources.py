@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 import zipfile
@@ -107,6 +108,27 @@ def test_features_of_ones_own_by_id(shop: Path) -> None:
         run(*words, *labelled, "--out", shop / "labelled")
     with pytest.raises(ValueError, match=r"^--features image is given twice; name one file for it$"):
         run(*words, *("--features", f"image={shop / 'clip.npy'}") * 2, "--out", shop / "twice")
+
+
+def test_a_name_that_is_not_utf8_in_a_folder_of_features_is_no_fault(shop: Path) -> None:
+    (shop / "sound").mkdir()
+    np.save(shop / "sound" / "c.npy", np.array([[7, 8, 9]], np.float32))
+    words = [shop / "log.csv", "--map", "user=who,item=what,code", "--text", "none", "--items", shop / "items.csv"]
+    words += ["--features", f"audio={shop / 'sound'}", "--out", shop / "o", "--overwrite"]
+    found = []
+    for name in (b"a", "メモ".encode("cp932")):
+        (shop / "sound" / os.fsdecode(name)).write_text("x")
+        run(*words)
+        provenance = meta(shop / "o")["provenance"]
+        assert isinstance(provenance, dict)
+        found.append(provenance["files"]["sound"])
+    assert found[0] != found[1]
+
+
+def test_an_out_whose_name_is_not_utf8_is_refused_before_anything_is_read(shop: Path) -> None:
+    out = shop / os.fsdecode("店".encode("cp932"))
+    with pytest.raises(ValueError, match=r"/\\x93X: this name is not UTF-8 text; rename the file or folder$"):
+        run(shop / "nothing.csv", "--out", out)
 
 
 def test_an_archive(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

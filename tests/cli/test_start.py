@@ -318,6 +318,15 @@ def test_the_decision_reads_the_folders_that_were_named(
     assert commands(said.out)[-1] == "decide multirun/shop economics=economics-default.yaml"  # it is read anyway
 
 
+def test_a_name_that_is_not_utf8_beside_the_table_is_no_fault(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "a.csv").write_text("user,item\nu,a\nu,b\nv,a\nv,b\n")
+    (tmp_path / "small" / os.fsdecode("メモ".encode("cp932"))).write_text("x")
+    said = start("small", "--yes", *QUICK)
+    assert "A sweep cannot read this folder" in said.out  # two users are too few
+    assert "data/small has not ended well" in said.out + said.err
+
+
 def test_tables_are_told_apart(shop: Path, start: Start, ran: list[str]) -> None:
     require_modules("openpyxl")
     with pd.ExcelWriter(shop / "店.xlsx", engine="openpyxl") as book:

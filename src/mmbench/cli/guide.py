@@ -19,6 +19,7 @@ from mmbench.data.readers.columns import guessed
 from mmbench.data.readers.formats import detected
 from mmbench.data.readers.journal import Question
 from mmbench.data.readers.table_files import TableFile, is_table, sheets_of
+from mmbench.data.regular_file import storable
 from mmbench.data.sources import modalities_in
 from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.messages.commands import command_line
@@ -177,6 +178,7 @@ class Guide:
         for file in given.files:
             if not file.exists():
                 raise Refusal("{path} is not there; SOURCE is a file, a folder or a .zip", path=file)
+            storable(file.resolve())  # the data set is called after it
         first = given.files[0].resolve()
         shared = first.parent.name if len(given.files) > 1 else first.name if first.is_dir() else first.stem
         self.out: Path = given.out or Path("data") / paths.slug([shared])
@@ -451,7 +453,8 @@ def _read(file: Path) -> Walk:
 def _stamps(place: Path) -> list[str]:
     """A file or the files of a folder, with what changes when they do."""
     held = sorted(place.iterdir()) if place.is_dir() else [place] if place.exists() else []
-    return [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in held if path.is_file()]
+    stamps = [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in held if path.is_file()]
+    return [stamp.encode(errors="backslashreplace").decode() for stamp in stamps]  # a name may be no UTF-8
 
 
 def _unfolded(files: Sequence[Path]) -> list[Path]:

@@ -33,6 +33,7 @@ from mmbench.data.readers.feature_files import read_item_feature
 from mmbench.data.readers.formats import Options, read_source
 from mmbench.data.readers.journal import Journal, Question
 from mmbench.data.readers.mmrec import kept_by, write_mmrec
+from mmbench.data.regular_file import storable
 from mmbench.data.sources import Source, read_folder, write_folder
 from mmbench.data.splits import PARTS, automatic
 from mmbench.encoders.ngrams import with_text
@@ -61,12 +62,14 @@ def prepare_folder(given: argparse.Namespace, translator: Translator) -> Prepare
     Raises:
         ValueError: for a mistake in the command line or in the files.
     """
+    storable(given.out.resolve())
     run = {EXPORT: _to_mmrec, PLANTED: _planted}.get(given.command, _import)
     return run(given, translator)
 
 
 def _import(given: argparse.Namespace, translator: Translator) -> Prepared:
     options, journal = _options(given), Journal()
+    storable(given.source)  # an archive is read under another name
     with new_folder(given.out, CANONICAL_FILES, given.overwrite) as folder, _opened(given.source) as path:
         name, source = read_source(path, given.format, options, journal)
         source = _with_features(source, given, journal)
@@ -202,7 +205,9 @@ def _digests(root: Path, files: Sequence[Path]) -> dict[str, str]:
             continue
         digest = hashlib.sha256()
         for part in sorted(part for part in path.rglob("*") if part.is_file()):
-            digest.update(f"{part.relative_to(path).as_posix()}\0{fingerprint.of_file(part)}\n".encode())
+            below_it = part.relative_to(path).as_posix()
+            # A name that is not UTF-8 counts by its bytes.
+            digest.update(below_it.encode(errors="surrogateescape") + f"\0{fingerprint.of_file(part)}\n".encode())
         digests[name] = digest.hexdigest()
     return digests
 

@@ -1,7 +1,11 @@
-"""Files that can be read to their end: a pipe, a socket or a device may give nothing, or give for ever."""
+"""Files that can be read to their end, and names that can be kept.
+
+A pipe, a socket or a device may give nothing, or give for ever.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mmbench.messages import Refusal
@@ -18,3 +22,17 @@ def regular_file(path: Path) -> Path:
     if path.exists():
         raise Refusal("{path} is no file but a folder, a pipe, a socket or a device", path=path)
     raise Refusal("{path} is missing", path=path)
+
+
+def storable(path: Path) -> Path:
+    """Return a path whose name is text: neither ``dataset.json`` nor pandas and Arrow can take the bytes of others.
+
+    Raises:
+        ValueError: for a name that is not UTF-8, as older systems in Japan write them.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise Refusal("{path}: this name is not UTF-8 text; rename the file or folder", path=shown) from error
+    return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmbench.data.regular_file import storable
 from mmbench.messages import Message
 
 
@@ -41,7 +42,12 @@ class Journal:
         self.tell(message)
 
     def read(self, path: Path) -> Path:
-        """Remember ``path`` as read and return it."""
+        """Remember ``path`` as read and return it.
+
+        Raises:
+            ValueError: for a name that a data set cannot keep.
+        """
+        storable(path)
         if path not in self.files:
             self.files.append(path)
         return path

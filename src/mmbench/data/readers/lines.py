@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mmbench.data.readers.text_table import shortened
-from mmbench.data.regular_file import regular_file
+from mmbench.data.regular_file import regular_file, storable
 from mmbench.messages import Refusal, Template
 
 #: A longer line is no line of a log: most likely the whole file is one JSON array.
@@ -72,9 +72,9 @@ def open_bytes(path: Path) -> BinaryIO:
     """Open a plain or gzip file.
 
     Raises:
-        ValueError: for what is no file, and for a pickle.
+        ValueError: for what is no file, for a pickle, and for a name that a data set cannot keep.
     """
-    refuse_pickle(path)
+    refuse_pickle(storable(path))
     # A GzipFile is a BinaryIO in all that is used of it.
     return cast(BinaryIO, gzip.open(path)) if is_gzip(path) else path.open("rb")
 

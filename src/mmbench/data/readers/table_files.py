@@ -26,6 +26,7 @@ from mmbench.data.readers.columns import header_at
 from mmbench.data.readers.delimited import TITLE_ROWS, encoding_of, read_delimited, read_header
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines, refuse_pickle
 from mmbench.data.readers.text_table import NESTED, Table
+from mmbench.data.regular_file import storable
 from mmbench.messages import Refusal
 from mmbench.messages.refused import first_line
 
@@ -113,7 +114,7 @@ class TableFile:
             raise Refusal(
                 "{path} must end in .csv, .tsv, .txt, .jsonl, .json (each also .gz), .parquet or .xlsx", path=self.path
             )
-        refuse_pickle(self.path)
+        refuse_pickle(storable(self.path))
         return suffix_of(self.path)
 
     @functools.cached_property
