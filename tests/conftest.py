@@ -49,6 +49,14 @@ def pytest_collection_finish() -> None:
     allocation.settle()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Nor what the tests of a file have imported, such as the compiler, or keep for the others."""
+    yield
+    if nextitem is not None and nextitem.path != item.path:
+        allocation.settle()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _a_text_is_parsed_once() -> Iterator[None]:
     """Hydra parses twenty files for every job it composes, and most tests compose from the same ones."""
