@@ -3,17 +3,21 @@
 Needs ``pip install cornac implicit recbole`` beside mmbench. Each library learns from our training part; of each
 trained model eight configurations are tried and one is chosen by our validation, as many as ``budget=small`` gives a
 model of ours. What it recommends is written to a file and ranked as ``model=external``, so that candidates, ties and
-metric are the same. EASE and iALS have the configurations that the study chose for ours, and nothing is chosen.
+metric are the same. EASE and iALS have the configurations that the study chose for ours, and nothing is chosen. What
+ours has more is paired by user; ``results/peers.json`` keeps it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,16 +30,27 @@ from mmbench.cli.compose import compose
 from mmbench.data.dataset import Dataset
 from mmbench.evaluation.metrics import per_user
 from mmbench.evaluation.ranking import Evaluator
+from mmbench.inference.intervals import CrossedInterval, Interval, relative_gain
+from mmbench.messages import points
 from mmbench.report.reading import read_sweep
-from tests.studies.sweeps import METRIC, ROOT, mmbench
+from mmbench.report.sentences import percents
+from mmbench.store import files
+from tests.benchmarks.performance import table
+from tests.studies import pages
+from tests.studies.sweeps import METRIC, RESULTS, ROOT, mmbench
 
 FOLDER = ROOT / "build" / "peers"
+KEPT = RESULTS / "peers.json"
 #: Items per user in a file: more than the candidates of validation and test that can stand before place 20.
 LISTED = 200
 SEED = 1
 #: What the study chose for ours (conf/tuned/ml100k).
 EASE_PENALTY = 238.12679223874937
 IALS = {"dim": 128, "penalty": 0.014633434446283186, "unobserved": 0.40671160976556486}
+#: Models whose configuration is not chosen, and which one they have.
+AS_OURS = {"ease": "the penalty that the study chose for ours", "ials": "the weights that the study chose for ours"}
+#: Tried of every other model.
+CONFIGURATIONS = 8
 #: Models of ours beside them, with the condition that gives them the same input.
 OURS = {"ease": "none", "ials": "none", "bpr": "none", "lightgcn": "none", "vbpr": "image"}
 
@@ -207,38 +222,86 @@ def write_lists(scores: Scores, data: Dataset, file: Path) -> None:
     pd.DataFrame(columns)[kept].to_csv(file, index=False)
 
 
+def scores_of(name: str, data: Dataset) -> Scores:
+    """What a library's model gives that is best on our validation."""
+    judge = Evaluator(data.split.valid, data.split.train)
+    best, chosen = -1.0, None
+    for scores in LIBRARIES[name][1](data):
+        score = float(per_user(judge.rank(Given(scores)).pairs, METRIC).mean())
+        print(f"{name}: validation {score:.4f}", file=sys.stderr, flush=True)
+        if score > best:
+            best, chosen = score, scores
+    assert chosen is not None
+    return chosen
+
+
+def measured(name: str, data: Dataset) -> dict[str, Any]:
+    """Both sides ranked on test, and what ours has more than the library."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    lists = FOLDER / f"{name}.csv"
+    write_lists(scores_of(name, data), data, lists)
+    words = ("dataset=ml100k", "tracking=none", "sweep.workers=1")
+    external = ("model=external", f"model.recommendations={os.fspath(lists)}", "budget=smoke")
+    mmbench("-m", f"sweep.name=peer_{name}", *words, *external)
+    effort = ("tuned=ml100k", "budget=standard") if name in AS_OURS else ("budget=small",)
+    mmbench("-m", f"sweep.name=ours_{name}", *words, f"model={name}", f"modality={OURS[name]}", *effort)
+    theirs, ours = (per_user_of(f"{whose}_{name}") for whose in ("peer", "ours"))
+    library = LIBRARIES[name][0]
+    return {
+        "library": f"{library} {metadata.version(library)}",
+        "theirs": float(theirs.mean()),
+        "ours": float(ours.mean()),
+        "more": dataclasses.asdict(more(ours, theirs)),
+    }
+
+
+def per_user_of(sweep: str) -> Scores:
+    """Test NDCG@20 of the only cell of a sweep, ``(n_users, n_seeds)``."""
+    found = read_sweep(ROOT / "multirun" / sweep)
+    (cell,) = [cell for cell in found.cells.values() if cell.status == "done" and not cell.parts]
+    return cell.per_user(METRIC)
+
+
+def more(ours: Scores, theirs: Scores) -> CrossedInterval:
+    """The relative gain of ours over users and our seeds; the library is trained once, so that its noise is not in it.
+
+    Args:
+        ours: ``(n_users, n_seeds)``.
+        theirs: of the same users, every seed alike.
+    """
+    return relative_gain(ours, np.broadcast_to(theirs[:, :1], ours.shape))
+
+
+def known() -> dict[str, Mapping[str, Any]]:
+    """What is kept, by model."""
+    return dict(files.read_document(KEPT)) if KEPT.exists() else {}
+
+
+def rows(kept: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table of docs/study-method.md."""
+    lines = []
+    for name in (name for name in LIBRARIES if name in kept):
+        told = kept[name]
+        gain = Interval(**{key: told["more"][key] for key in ("mean", "lo", "hi")})
+        lines.append(
+            [
+                name if OURS[name] == "none" else f"{name}, {OURS[name]}",
+                f"{told['library']}, {AS_OURS.get(name, f'best of {CONFIGURATIONS} configurations on validation')}",
+                f"{told['theirs']:.4f}",
+                f"{told['ours']:.4f}",
+                f"{points(gain.mean)} {percents(gain)}",
+            ]
+        )
+    return table(["model", "library", "its NDCG@20", "ours", "ours over it %"], lines)
+
+
 def main() -> None:
-    """Fit, choose by validation, rank on test, print."""
+    """Fit, choose by validation, rank on test and write the table, for the models that are named or for all."""
     logging.disable(logging.WARNING)
     data = compose(["dataset=ml100k", "model=popularity", "tracking=none"]).job().dataset()
-    judge = Evaluator(data.split.valid, data.split.train)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    asked = sys.argv[1:] or list(LIBRARIES)
-    print("| model | input | library | its NDCG@20 | ours |\n| --- | --- | --- | --- | --- |")
-    for name in asked:
-        library, run = LIBRARIES[name]
-        best, chosen = -1.0, None
-        for scores in run(data):
-            score = float(per_user(judge.rank(Given(scores)).pairs, METRIC).mean())
-            print(f"{name}: validation {score:.4f}", file=sys.stderr, flush=True)
-            if score > best:
-                best, chosen = score, scores
-        assert chosen is not None
-        write_lists(chosen, data, FOLDER / f"{name}.csv")
-        words = ("dataset=ml100k", "tracking=none", "sweep.workers=1")
-        lists = f"model.recommendations={os.fspath(FOLDER / f'{name}.csv')}"
-        mmbench("-m", f"sweep.name=peer_{name}", *words, "model=external", lists, "budget=smoke")
-        effort = ("tuned=ml100k", "budget=standard") if name in ("ease", "ials") else ("budget=small",)
-        mmbench("-m", f"sweep.name=ours_{name}", *words, f"model={name}", f"modality={OURS[name]}", *effort)
-        told = [mean_of(f"{whose}_{name}") for whose in ("peer", "ours")]
-        print(f"| {name} | {OURS[name]} | {library} | {told[0]} | {told[1]} |", flush=True)
-
-
-def mean_of(sweep: str) -> str:
-    """Test NDCG@20 of the only cell of a sweep, over its final seeds."""
-    table = read_sweep(ROOT / "multirun" / sweep)
-    (cell,) = [cell for cell in table.cells.values() if cell.status == "done" and not cell.parts]
-    return f"{cell.mean(METRIC):.4f}"
+    for name in sys.argv[1:] or LIBRARIES:
+        files.write_document(KEPT, {**known(), name: measured(name, data)})
+        pages.write({"peers": rows(known())})
 
 
 if __name__ == "__main__":

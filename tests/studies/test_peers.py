@@ -12,7 +12,7 @@ import torch
 
 from mmbench.data.interactions import Interactions
 from mmbench.data.splits import Split
-from tests.studies import peers
+from tests.studies import pages, peers
 
 
 @pytest.fixture
@@ -38,3 +38,18 @@ def test_lists_hold_what_is_not_in_training_with_raw_ids(
 def test_what_a_library_did_not_see_ranks_behind_all_it_saw() -> None:
     scores = peers.Given(np.array([[1.0, -np.inf, -3.0]])).score(torch.tensor([0]))
     assert scores.argsort(descending=True).tolist() == [[0, 2, 1]]
+
+
+def test_a_library_that_is_trained_once_is_paired_with_every_seed_of_ours() -> None:
+    theirs = np.array([[0.2], [0.4], [0.6], [0.8]])
+    ours = np.array([[0.2, 0.4], [0.4, 0.6], [0.6, 0.8], [0.8, 1.0]])
+    found = peers.more(ours, theirs)
+    assert found.mean == pytest.approx(0.2)
+    assert (found.seeds, found.contains(0.2)) == (2, True)
+    same = peers.more(theirs, theirs)
+    assert (same.mean, same.lo, same.hi) == (0.0, 0.0, 0.0)
+
+
+def test_the_page_has_what_is_kept() -> None:
+    assert peers.known().keys() == peers.LIBRARIES.keys()
+    assert pages.shows("peers", peers.rows(peers.known()))

@@ -82,7 +82,7 @@ class TableSource:
 class Readable(NamedTuple):
     """The tables that were found in files, and why a file cannot be read as it was asked.
 
-    Args:
+    Attributes:
         tables: in the order of the files and of their sheets.
         refused: the error of each file that cannot be read.
     """

@@ -155,7 +155,7 @@ class DatasetConfig:
 class LeftOut(NamedTuple):
     """What a source holds and a dataset has no place for.
 
-    Args:
+    Attributes:
         users: raw ids of users without a training interaction, sorted.
         items: raw ids of items that are not in the catalogue, sorted.
         words: the settings that leave something out, as words of the configuration.
