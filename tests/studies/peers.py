@@ -274,14 +274,14 @@ def more(ours: Scores, theirs: Scores) -> CrossedInterval:
 
 def known() -> dict[str, Mapping[str, Any]]:
     """What is kept, by model."""
-    return dict(files.read_document(KEPT)) if KEPT.exists() else {}
+    found = files.read_document(KEPT) if KEPT.exists() else {}
+    return {name: found[name] for name in LIBRARIES if name in found}
 
 
 def rows(kept: Mapping[str, Mapping[str, Any]]) -> str:
     """The table of docs/study-method.md."""
     lines = []
-    for name in (name for name in LIBRARIES if name in kept):
-        told = kept[name]
+    for name, told in kept.items():
         gain = Interval(**{key: told["more"][key] for key in ("mean", "lo", "hi")})
         lines.append(
             [
