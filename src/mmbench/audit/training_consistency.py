@@ -138,7 +138,7 @@ class TrainingAudit:
         pilots = [self.by_unit[unit] for slot in range(PILOTS) if (unit := Unit(Stage.TRIAL, slot)) in self.by_unit]
         cut = training.stage == Stage.PROPOSAL or (training.stage == Stage.TRIAL and training.index >= PILOTS)
         rungs = dict(sampler.thresholds(self.audited.budget.get("rungs") or (), pilots)) if cut else {}
-        last = self.audited.cell.target == "cold"
+        last = self.audited.cell.keeps_last_of_equals
         ended = _replayed(course.history, rule, course.steps_per_epoch, rungs, last_of_equals=last)
         yield from same(file, "course", (course.epochs, course.best_epoch, course.stop_reason), ended)
         if not training.state_hash:

@@ -61,7 +61,7 @@ def decide_sweep(
         decision,
         settings["lang"],
         day=date.today(),
-        # Models with images for a part of the items alone have no lists to take examples from.
+        # Examples are found by models with images for all items, which an answer about a part of them does not advise.
         examples=examples_of(table, about.comparison.a, about.catalogue)
         if decision.trusted and evidence.part is None
         else [],

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmbench.cli.words import Number, Parser, add_winner, take_language, tell_loading, winner_of
 from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import reading
+
+if TYPE_CHECKING:
+    from mmbench.data.dataset import LeftOut
 
 #: Final runs whose places of items are averaged.
 MEAN = "mean"
@@ -76,20 +80,8 @@ def main(argv: Sequence[str]) -> None:
             frame = recommend(winner, users, lists)
         else:
             frame = recommend(winner, winner.dataset.user_ids.tolist(), lists)
-            left_out = winner.dataset.left_out
-            if len(left_out.users):
-                journal.tell(
-                    Message.counted(
-                        "1 user of the data gets no list, because it has no training interaction under {settings} "
-                        "({example}); a model that serves new users takes it by its items with --new-users",
-                        "{n} users of the data get no list, because they have no training interaction under "
-                        "{settings}, such as {example}; a model that serves new users takes them by their items with "
-                        "--new-users",
-                        len(left_out.users),
-                        settings=left_out.words,
-                        example=left_out.users[0],
-                    )
-                )
+            if len(winner.dataset.left_out.users):
+                journal.tell(_unserved(winner.dataset.left_out))
     if asked.out.suffix == ".csv":
         files.write_text(asked.out, csv_text(frame))
     else:
@@ -106,4 +98,17 @@ def main(argv: Sequence[str]) -> None:
                 file=asked.out,
             )
         )
+    )
+
+
+def _unserved(left_out: LeftOut) -> Message:
+    """How many users of the data get no list, and why."""
+    return Message.counted(
+        "1 user of the data gets no list, because it has no training interaction under {settings} ({example}); a model "
+        "that serves new users takes it by its items with --new-users",
+        "{n} users of the data get no list, because they have no training interaction under {settings}, such as "
+        "{example}; a model that serves new users takes them by their items with --new-users",
+        len(left_out.users),
+        settings=left_out.words,
+        example=left_out.users[0],
     )

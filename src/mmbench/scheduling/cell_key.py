@@ -53,7 +53,7 @@ def key_of(cell: Cell) -> str:
         key["given"] = cell.given
     if cell.sample is not None:
         key["validation"] = list(cell.sample)
-    if cell.target == "cold":
+    if cell.keeps_last_of_equals:
         key["of equal epochs"] = "the last"  # earlier versions kept the first
     return fingerprint.of_json(key)
 

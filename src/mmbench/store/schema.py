@@ -462,6 +462,11 @@ class Cell(Record, frozen=True, tag="cell"):
         return target_of(dataset.get("protocol", ""), tuning.get("target"))
 
     @property
+    def keeps_last_of_equals(self) -> bool:
+        """Whether of equally good epochs the last is kept: where new items are ranked among themselves."""
+        return self.target == "cold"
+
+    @property
     def given(self) -> Configuration | None:
         """The configuration of another sweep that it took; None where it was tuned."""
         given = self.config.get("given")

@@ -383,10 +383,13 @@ def _where(speaker: Speaker, slices: Sequence[Fact]) -> Markup | None:
 def _left_out(speaker: Speaker, slices: Sequence[Fact]) -> str:
     """How many slices the chart leaves out; empty where it shows all."""
     n = len(slices) - MOST_SLICES
-    told = Message.counted(
-        "{n} further slice stands in contribution.md.", "{n} further slices stand in contribution.md.", n
+    if n <= 0:
+        return ""
+    return speaker(
+        Message.counted(
+            "{n} further slice stands in contribution.md.", "{n} further slices stand in contribution.md.", n
+        )
     )
-    return speaker(told) if n > 0 else ""
 
 
 def _unsliced(speaker: Speaker, read: Read) -> str:
