@@ -8,15 +8,19 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from threading import BrokenBarrierError
 
 
 def beside(folder: Path, epochs: int, barrier: Barrier, sends: Connection) -> None:
-    """One of two waits for the other, which dies without a word."""
+    """One of two waits for the other, which dies without a word, and says so if it waited to the end."""
     try:
         (folder / "first").touch(exist_ok=False)
     except FileExistsError:
         os.kill(os.getpid(), signal.SIGKILL)
-    barrier.wait(600)
+    try:
+        barrier.wait(60)
+    except BrokenBarrierError:
+        (folder / "waited in vain").touch()
 
 
 def alone(jobs: Sequence[str], sends: Connection) -> None:
