@@ -25,10 +25,12 @@ from mmbench.store.leases import (
     LeaseLost,
     Owner,
     PostgresLeases,
+    at_work,
     holding,
     identity,
     is_stopped,
     make_leases,
+    present,
     process_start,
 )
 
@@ -297,6 +299,27 @@ def test_the_identity_of_a_sweep_is_written_once(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         identity(tmp_path / "gone")
     assert not (tmp_path / "gone").exists()
+
+
+def test_commands_that_would_share_no_lease_do_not_work_on_a_sweep_together(tmp_path: Path) -> None:
+    """With leases in other places they would do every training twice."""
+    elsewhere = FileLeases(tmp_path / "server")  # stands for a server of leases
+    here = make_leases("files", tmp_path, 60.0)
+    with present(elsewhere, "postgresql+psycopg://me@host/leases", tmp_path):
+        assert at_work(elsewhere, tmp_path)
+        with present(elsewhere, "postgresql+psycopg://me@host/leases", tmp_path):
+            pass
+        with (
+            pytest.raises(ValueError, match=r"^study\.storage=files: another command is at work on this sweep and has"),
+            present(here, "files", tmp_path),
+        ):
+            pass
+    assert not at_work(elsewhere, tmp_path)
+    assert here.claim("command-of")
+    assert here.claim("command-5d41402abc4b2a76b9719d911017c592")  # of an earlier version
+    with present(here, "files", tmp_path):
+        assert len(here.living()) == 3
+    assert at_work(elsewhere, tmp_path)
 
 
 def test_postgresql_without_its_driver_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
 from mmbench.store import crashes, files, ledger, trackers
 from mmbench.store.bounds import Damaged
-from mmbench.store.leases import Leases, check_storage, make_leases, present
+from mmbench.store.leases import Leases, at_work, check_storage, make_leases, present
 from mmbench.store.mending import mend, mend_after
 from mmbench.store.records import CellStore
 from mmbench.training.settings import check_machine
@@ -147,14 +147,29 @@ class Sweep:
         return make_leases(study.storage, self.folder, study.lease_timeout)
 
     @contextlib.contextmanager
+    def present(self) -> Iterator[None]:
+        """Show that this command is at work on the sweep.
+
+        Raises:
+            ValueError: for a lease server that does not answer, and as :func:`mmbench.store.leases.present`.
+        """
+        with contextlib.closing(self.leases()) as leases, present(leases, self.config.study.storage, self.folder):
+            yield
+
+    @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
-        """Open the sweep while no other command does, and show that this one is at work on it."""
+        """Open the sweep while no other command does, and show that this one is at work on it.
+
+        Raises:
+            ValueError: as :meth:`present`, and for what does not go with earlier commands.
+        """
         check_storage(self.config.study.storage)
         with contextlib.ExitStack() as stack:
             with files.locked(paths.lock_file(self.folder, "plan")):
-                leases = stack.enter_context(contextlib.closing(self.leases()))
+                self.check()
+                self.check_running()
+                stack.enter_context(self.present())
                 self.open()
-                stack.enter_context(present(leases))
             yield
 
     def check_running(self) -> None:
@@ -167,7 +182,7 @@ class Sweep:
         if not aside:
             return
         with contextlib.closing(self.leases()) as leases:
-            running = leases.living()
+            running = at_work(leases, self.folder)
         if running:
             raise Refusal(
                 "{cell}: another command is at work on this sweep, so its records cannot be set aside for other data, "
@@ -213,8 +228,6 @@ class Sweep:
 
     def open(self) -> None:
         """Write the manifest, and claim the folders of the cells that will run."""
-        self.check()
-        self.check_running()
         plan = write_manifest(self.folder, self.jobs, self.planned, self.overrides)
         self.tell(Message("plan {plan}", plan=plan))
         faults.reach("planned")
@@ -436,7 +449,7 @@ def join_sweep(jobs: Sequence[Job], overrides: Sequence[str], given: Given | Non
     sweep.check_machine(given)
     # An allocation may begin days after it was asked for.
     check_code(sweep.folder, sweep.planned, afresh=False)
-    with contextlib.closing(sweep.leases()) as leases, present(leases):
+    with sweep.present():
         return sweep.run_pool(given)
 
 

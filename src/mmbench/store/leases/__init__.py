@@ -8,6 +8,7 @@ over while it was silent learns of it before it writes, see :func:`holding`.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ __all__ = [
     "Leases",
     "Owner",
     "PostgresLeases",
+    "at_work",
     "check_storage",
     "holding",
     "identity",
@@ -43,6 +45,8 @@ __all__ = [
 BEAT = 5.0
 #: The storage that needs no server.
 FILES = "files"
+#: What the names of leases begin with by which commands show that they are at work.
+COMMAND = "command"
 #: Of the identity of a sweep.
 LETTERS = 32
 
@@ -126,12 +130,40 @@ def holding(leases: Leases, name: str) -> Iterator[Callable[[], None]]:
 
 
 @contextlib.contextmanager
-def present(leases: Leases) -> Iterator[None]:
-    """Show that a command is at work on a sweep, also while none of its workers holds a training."""
-    name = f"command-{uuid.uuid4().hex}"
-    leases.claim(name)
-    with holding(leases, name):
+def present(leases: Leases, storage: str, sweep_dir: Path) -> Iterator[None]:
+    """Show that a command is at work on a sweep, also while none of its workers holds a training.
+
+    The sign lies in the folder of the sweep wherever the leases are, so that a command with another storage sees it:
+    the two would share no lease, and do every training twice.
+
+    Args:
+        leases: those of the command.
+        storage: where they are, as in ``study.storage``.
+        sweep_dir: folder of the sweep.
+
+    Raises:
+        ValueError: if a command with another storage is at work on the sweep.
+    """
+    signs = FileLeases(paths.lease_dir(sweep_dir), leases.timeout)
+    mine = f"{COMMAND}-{hashlib.sha256(storage.encode()).hexdigest()[:16]}-"
+    name = f"{mine}{uuid.uuid4().hex}"
+    with locked(paths.lock_file(sweep_dir, "commands")):
+        # Signs of earlier versions do not say which storage it is, and have one part less.
+        commands = [sign for sign in signs.living() if sign.startswith(f"{COMMAND}-") and sign.count("-") == 2]
+        if not all(sign.startswith(mine) for sign in commands):
+            raise Refusal(
+                "study.storage={storage}: another command is at work on this sweep and has another study.storage, so "
+                "both would do the same trainings; give this one the same, or wait until the other has ended",
+                storage=storage,
+            )
+        signs.claim(name)
+    with holding(signs, name):
         yield
+
+
+def at_work(leases: Leases, sweep_dir: Path) -> bool:
+    """Whether a command is at work on a sweep, or somebody holds one of its trainings."""
+    return bool(leases.living() or FileLeases(paths.lease_dir(sweep_dir), leases.timeout).living())
 
 
 def check_storage(storage: str) -> None:
