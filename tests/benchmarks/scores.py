@@ -38,7 +38,7 @@ def matrices(model: Recommender) -> Iterator[tuple[str, Tensor]]:
     """Dense matrices that scoring reads."""
     named = [*model.named_buffers()] if isinstance(model, ClosedForm) else []
     if isinstance(model, FactorModel) and model._frozen is not None:
-        named = list(zip(("user vectors", "columns of items"), model._frozen, strict=True))
+        named = list(zip(("user vectors", "columns of items"), model._frozen[:2], strict=True))
     for name, value in named:
         if value.layout == torch.strided and value.dim() == 2:
             yield name, value

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.nn.alternating_least_squares import check_weights, factorised
 from mmbench.nn.content_map import ContentMap
+from mmbench.nn.equal_rows import EqualRows
 from mmbench.nn.recommender import UnseenItems
 
 
@@ -52,6 +53,8 @@ class AttributeMap(ContentMap):
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.PREDICTED_VECTOR
     users: Tensor
     items: Tensor
+    copies: Tensor
+    originals: Tensor
 
     def __init__(
         self,
@@ -81,15 +84,19 @@ class AttributeMap(ContentMap):
         self.factorisation = (embedding_dim, n_sweeps, unobserved_weight, mf_reg_weight)
         self.register_buffer("users", torch.empty(0), persistent=False)
         self.register_buffer("items", torch.empty(0), persistent=False)
+        for name in EqualRows._fields:
+            self.register_buffer(name, torch.empty(0, dtype=torch.long), persistent=False)
 
     def fit(self, data: RecData) -> None:
         """Factorise the interactions, then regress the item vectors on content."""
         self.users, items = factorised(data, *self.factorisation)
         self.items = self.predict(data, items).to(items.dtype)
+        mapped = ~data.warm if self.mapped == "cold" else torch.ones_like(data.warm)
+        self.copies, self.originals = EqualRows.of(self.items, torch.nonzero(mapped).squeeze(1))
 
     def score(self, users: Tensor) -> Tensor:
-        """Inner products: ``(B, n_items)``."""
-        return self.users[users] @ self.items.T
+        """Inner products: ``(B, n_items)``; items of equal content have equal ones."""
+        return EqualRows(self.copies, self.originals).even(self.users[users] @ self.items.T)
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Users as they were factorised, items as they are mapped."""

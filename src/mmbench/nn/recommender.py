@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.equal_rows import EqualRows
 from mmbench.nn.initialisation import draw_by_name
 from mmbench.nn.kernels import ChosenRows, GatheredRows
 from mmbench.nn.towers import ItemTable
@@ -147,8 +148,9 @@ class FactorModel(Recommender):
 
     #: Items without a training interaction, ``(n_unseen,)``, which training notes after it has made the model.
     unseen: Tensor | None = None
-    #: Final vectors of users, and of items as columns, ``(d, n_items)``, until the next training or state.
-    _frozen: tuple[Tensor, Tensor] | None = None
+    #: Final vectors of users, of items as columns, ``(d, n_items)``, and which unseen ones are equal, until the next
+    #: training or state.
+    _frozen: tuple[Tensor, Tensor, EqualRows] | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,16 +207,20 @@ class FactorModel(Recommender):
                     table[unseen] = rows
 
     def score(self, users: Tensor) -> Tensor:
-        """Inner products ``(B, n_items)``; in eval mode one forward pass serves all blocks of users."""
+        """Inner products ``(B, n_items)``; in eval mode one forward pass serves all blocks of users.
+
+        Unseen items with equal vectors get equal scores, whatever the order in which a product sums.
+        """
         if self.training:
             user_vectors, item_vectors = self()
             return user_vectors[users] @ item_vectors.T
         if self._frozen is None:
             user_vectors, item_vectors = self.final_vectors()
+            unseen = torch.empty(0, dtype=torch.long) if self.unseen is None else self.unseen
             # The product of a block of users takes less time with items as columns, which all blocks share.
-            self._frozen = user_vectors, item_vectors.T.contiguous()
-        user_vectors, columns = self._frozen
-        return user_vectors[users] @ columns
+            self._frozen = user_vectors, item_vectors.T.contiguous(), EqualRows.of(item_vectors, unseen)
+        user_vectors, columns, equal = self._frozen
+        return equal.even(user_vectors[users] @ columns)
 
     def vectors(self) -> tuple[Tensor, Tensor]:
         """Those of :meth:`final_vectors`, in eval mode."""
