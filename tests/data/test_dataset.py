@@ -34,7 +34,7 @@ def write(tmp_path: Path) -> Write:
         ids = items.split()
         log = pd.DataFrame(rows, columns=["user_id", "item_id", "split"])
         log["timestamp"] = np.arange(len(log)) + 1000
-        values = np.array([[float(i[1:]) + 1, 1.0] for i in ids], np.float32)
+        values = np.array([[float(i[1:] or ord(i)) + 1, 1.0] for i in ids], np.float32)
         features = {"text": with_missing_filled(values, np.array([i != "i0" for i in ids]))}
         write_folder(Source(log, pd.DataFrame({"item_id": ids}), features), tmp_path, {})
         return DatasetConfig("shop", str(tmp_path), **options)  # type: ignore[arg-type]
@@ -255,6 +255,20 @@ def test_a_core_by_time_is_fitted_on_train(write: Write) -> None:
     assert pairs(dataset, "valid") == {("u0", "i0")}
     assert pairs(dataset, "test") == {("u2", "i0")}
     assert sorted(dataset.item_ids) == ["i0", "i1", "i2", "i3"]
+
+
+def test_whoever_takes_an_item_first_says_in_which_part_it_is_new(write: Write) -> None:
+    """Also a user without a training interaction, for whom nothing is ranked: x is no new item of test."""
+    trained = [(f"u{u}", f"i{i}", "") for u in range(8) for i in (1, 2, 3)]
+    valid = [("late", "x", ""), ("u0", "v", ""), ("late", "i0", "")]
+    test = [("u1", "x", ""), ("late", "w", ""), ("u2", "z", "")]
+    split = load_dataset(write([*trained, *valid, *test], protocol="time", items="x v w z i3 i2 i1 i0")).split
+    assert split.new_valid is not None
+    assert split.new_test is not None
+    names = np.array(["x", "v", "w", "z", "i3", "i2", "i1", "i0"])
+    assert set(names[split.new_valid.pool]) == {"x", "v", "i0"}
+    assert set(names[split.new_test.pool]) == {"w", "z"}
+    assert [names[item] for item in split.new_test.rows.items] == ["z"]  # x is a candidate of validation alone
 
 
 def test_an_automatic_protocol_is_named(write: Write) -> None:

@@ -428,9 +428,8 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     if protocol == "auto":
         protocol, why = splits.automatic(log, config.split_column)
         notices.append(why)
-    log, parts = _split(log, protocol, config)
+    log, parts, pools = _split(log, protocol, config)
     _not_empty(log, config)
-    pools = _pools(log, parts, protocol, config)
     log, parts = _users_with_train(log, parts, notices)
     items, features = _catalogue(source, log, config.k_core, pools, notices)
     split = _indexed(log, parts, items, protocol)
@@ -496,32 +495,36 @@ def _with_content(source: Source, modalities: Sequence[str], notices: list[str])
     return replace(source, log=log, items=items, features=features)
 
 
-def _split(log: pd.DataFrame, protocol: str, config: DatasetConfig) -> tuple[pd.DataFrame, pd.Series]:
+def _split(
+    log: pd.DataFrame, protocol: str, config: DatasetConfig
+) -> tuple[pd.DataFrame, pd.Series, dict[str, pd.Index] | None]:
     """Filter by the k-core and split.
 
     The core is taken before the split, except by time: then it is fitted on train, because a core of the whole log
     would depend on the future. Items that first occur after train stay as the cold slice.
+
+    Returns:
+        The log, the part of each row, and the items that are new in validation and in test, whoever takes them first;
+        None under a protocol that does not set any apart.
     """
     split_rows = functools.partial(
         splits.split_rows, column=config.split_column, seed=config.split_seed, fold=config.cold_fold
     )
     if protocol != "time":
         log = k_core(log, config.k_core)
-        return log, split_rows(log, protocol)
+        pools = None
+        if protocol == "cold":
+            assert config.cold_fold is not None
+            pools = splits.cold_pools(log, config.split_seed, config.cold_fold)
+        return log, split_rows(log, protocol), pools
     parts = split_rows(log, protocol)
     train = log[parts == "train"]
     core = k_core(train, config.k_core)
     dropped_items = set(train["item_id"]) - set(core["item_id"])
-    keep = log["user_id"].isin(core["user_id"]) & ~log["item_id"].isin(dropped_items)
-    return log[keep], parts[keep]
-
-
-def _pools(log: pd.DataFrame, parts: pd.Series, protocol: str, config: DatasetConfig) -> dict[str, pd.Index] | None:
-    """Items that are new in validation and in test; None under a protocol that does not set any apart."""
-    if protocol == "cold":
-        assert config.cold_fold is not None
-        return splits.cold_pools(log, config.split_seed, config.cold_fold)
-    return splits.late_pools(log, parts) if protocol == "time" else None
+    of_core = ~log["item_id"].isin(dropped_items)
+    pools = splits.late_pools(log[of_core], parts[of_core])
+    keep = of_core & log["user_id"].isin(core["user_id"])
+    return log[keep], parts[keep], pools
 
 
 def _with_new_items(split: Split, pools: Mapping[str, NDArray[np.bool_]], notices: list[str]) -> Split:
