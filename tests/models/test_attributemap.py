@@ -64,6 +64,10 @@ def test_only_wide_features_need_all_pairs_of_items(block_world: BlockWorld) -> 
     data = block_world.data(("text",))
     object.__setattr__(data, "n_items", 200_000)
     AttributeMap(data)
+    data.features["text"] = torch.empty(0, 4096)  # copies of the features alone
+    with pytest.raises(ValueError, match=r"AttributeMap needs 19\.7 GB for 200,000 items, more than max_memory_gb=8"):
+        AttributeMap(data)
+    AttributeMap(data, max_memory_gb=20.0)
     data.features["text"] = torch.empty(0, 100_000)
     with pytest.raises(ValueError, match=r"AttributeMap needs 1440\.0 GB for 200,000 items, more than max_memory_gb=8"):
         AttributeMap(data)

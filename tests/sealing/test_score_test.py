@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from mmbench import paths
 from mmbench.data.dataset import Dataset
+from mmbench.data.features import ItemFeature
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData
 from mmbench.data.splits import Split
@@ -150,6 +151,18 @@ def test_the_test_split_stays_closed_until_something_is_chosen(tmp_path: Path) -
     with pytest.raises(ValueError, match="the test split stays closed until a configuration is chosen"):
         score_test(task, store, job.dataset().split)
     assert store.seal() is None
+
+
+def test_a_cell_whose_content_cannot_be_shuffled_is_scored_without_its_reliance(tmp_path: Path) -> None:
+    job = make_job(tmp_path, *EFFORT, "modality=image")
+    task, store = opened(job)
+    image = task.features["image"]
+    same = ItemFeature(np.tile(image.values[:1], (len(image.values), 1)), image.present)
+    worked(replace(task, features={**task.features, "image": same}), store, job.dataset().split)
+    assert store.failure() is None
+    assert store.seal() is not None
+    assert not paths.final_file(store.folder, 1, paths.shuffled_ranks("image")).exists()
+    assert paths.final_file(store.folder, 1, paths.RANKS).exists()
 
 
 # Every test number can be computed again

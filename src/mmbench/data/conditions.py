@@ -131,6 +131,10 @@ def _fits(result: object, feature: ItemFeature) -> bool:
 RANDOM, TAIL, SLICE = MISSING_RULES = ("random", "tail", "slice")
 
 
+class UnchangedControl(Refusal):
+    """A control that leaves the real features as they are: all rows are equal, or one alone has content."""
+
+
 @dataclass(frozen=True)
 class ModalityCondition:
     """State of each modality.
@@ -271,7 +275,7 @@ class ModalityCondition:
             inside: items of the slice, ``(n_items,)``; needed for ``missing_rule=slice``.
 
         Raises:
-            ValueError: if a control comes out equal to the real features.
+            UnchangedControl: if a control comes out equal to the real features.
         """
         result: dict[str, ItemFeature] = {}
         for name in sorted(features):
@@ -285,10 +289,12 @@ class ModalityCondition:
             if made is None:
                 continue
             if state != "real" and made.fingerprint() == partial.fingerprint():
-                raise Refusal(
-                    "modality {modality}: state {state} left the features unchanged, so it controls nothing",
-                    modality=name,
-                    state=repr(state),
+                raise UnchangedControl(
+                    Message(
+                        "modality {modality}: state {state} left the features unchanged, so it controls nothing",
+                        modality=name,
+                        state=repr(state),
+                    )
                 )
             result[name] = made
         return result

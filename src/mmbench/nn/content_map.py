@@ -55,8 +55,8 @@ class ContentMap(ClosedForm):
     ) -> None:
         super().__init__()
         self.shares = content_shares(data, content_weight, first_modality_weight, modality_weights)
-        if not is_narrow(sum(data.features[name].shape[1] for name in self.shares), data.n_items):
-            check_memory(type(self).__name__, data, ARRAYS, max_memory_gb, self.shares)
+        narrow = is_narrow(sum(data.features[name].shape[1] for name in self.shares), data.n_items)
+        check_memory(type(self).__name__, data, 0 if narrow else ARRAYS, max_memory_gb, self.shares)
         self.reg_weight, self.mapped = positive("reg_weight", reg_weight), one_of("mapped", mapped, MAPPED)
 
     def predict(self, data: RecData, targets: Tensor) -> Tensor:

@@ -41,6 +41,9 @@ from mmbench.tuning.cell import CellTask
 from mmbench.tuning.space import configuration_hash
 from mmbench.tuning.study import is_outdated
 
+#: What torch calls something of its own in the containers that models keep the parts of their modalities in.
+NAMES_OF_TORCH = frozenset((*dir(torch.nn.ModuleDict()), *dir(torch.nn.ParameterDict())))
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -97,6 +100,7 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
         dataset = job.dataset()
         if job.config.dataset.cell_name not in described:
             described.add(job.config.dataset.cell_name)
+            check_names(dataset)
             print("\n".join(map(translator, dataset.summary())), flush=True)
         if job.target and job.cell.dataset not in aimed:
             aimed.add(job.cell.dataset)
@@ -122,6 +126,23 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
                 cell=job.cell,
             )
     return list(by_cell.values())
+
+
+def check_names(dataset: Dataset) -> None:
+    """Refuse modalities after which no part of a trained model can be called.
+
+    Raises:
+        ValueError: naming the first of them.
+    """
+    for name in sorted(dataset.features):
+        if "." in name or name in NAMES_OF_TORCH:
+            raise Refusal(
+                "dataset {dataset}: no modality can be called {modality}, because trained models call their parts by "
+                "it: it must not hold a dot, and torch has another use for some names, such as type, items and values; "
+                "rename its feature file",
+                dataset=dataset.name,
+                modality=name,
+            )
 
 
 def _check_memory(job: Job, task: CellTask) -> None:

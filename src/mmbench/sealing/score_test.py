@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mmbench import faults, paths
-from mmbench.data.conditions import ModalityCondition
+from mmbench.data.conditions import ModalityCondition, UnchangedControl
 from mmbench.data.features import ItemFeature
 from mmbench.data.held_out import CANDIDATES, TARGETS
 from mmbench.data.recdata import make_recdata
@@ -171,8 +171,9 @@ def stored_rankings(
             rankings[paths.ranks_among(candidates)] = _calibrated(among, training).rank(model)
     if final and training.state_hash:
         for name, condition in inference_shuffles(task).items():
-            shuffled = stored_model(task, store, training, graph_dir, task.inputs(training.seed, condition))
-            with contextlib.suppress(DegenerateScores):  # nothing is left to rank by; the absent file says so
+            # Nothing is left to rank by, or there is nothing to shuffle; the absent file says so.
+            with contextlib.suppress(DegenerateScores, UnchangedControl):
+                shuffled = stored_model(task, store, training, graph_dir, task.inputs(training.seed, condition))
                 rankings[paths.shuffled_ranks(name)] = _calibrated(evaluator, training).rank(shuffled)
     return rankings
 

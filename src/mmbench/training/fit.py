@@ -153,7 +153,7 @@ def fit(
     if isinstance(model, FactorModel) and len(model.unseen if model.unseen is not None else ()) and model.item_tables():
         course.cold_rows = "zero"
     if common_lists and new_valid is not None:
-        course.offset = offset_of(model, new_valid, train, settings.device)
+        course.offset = offset_of(model, new_valid, train, evaluator.device)
     cost.ranked_users = len(evaluator.users) * course.epochs
     cost.seconds = time.perf_counter() - began
     return Fitted(model, state, evaluator.users, per_user, course, cost, search.approximations)
