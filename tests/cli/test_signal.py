@@ -43,7 +43,7 @@ def test_a_world_whose_image_repeats_its_text(command: Command, tmp_path: Path) 
     assert record["debiased_cka"]["image+text"] > 0.5
     for line in ("Is a trial worth it? planted-redundant", "only without the others (amber)", "yes (green)"):
         assert line in said.out
-    assert "of what it tells, text tells too" in " ".join(said.out.split())
+    assert "it tells something about behaviour, but nothing is shown that text cannot" in " ".join(said.out.split())
     assert f"written to {folder}: signal.json, signal.md" in said.out
     markdown = (folder / "signal.md").read_text(encoding="utf-8")
     rows = [line for line in markdown.splitlines() if line.startswith("| ")]
@@ -192,18 +192,16 @@ def test_every_light(unique: float, lo: float, alone: float, others: bool, expec
 
 
 @pytest.mark.parametrize(
-    ("unique", "alone", "others", "said"),
+    ("unique", "alone", "others"),
     [
-        (0.05, 0.03, ("text",), "0% of what it tells, text tells too"),  # together they find more than each
-        (0.02, 0.05, ("audio", "text"), "60% of what it tells, audio and text tell too"),
-        (-0.01, 0.05, ("text",), "100% of what it tells, text tells too"),
-        (0.0, -0.005, ("text",), "what it tells, text tells too"),  # above chance, which is below zero
-        (0.0, 0.0, ("audio", "text"), "what it tells, audio and text tell too"),
+        (0.05, 0.03, ("text",)),  # together they find more than each
+        (0.02, 0.05, ("audio", "text")),
+        (-0.01, 0.05, ("text",)),
+        (0.0, -0.005, ("text",)),  # above chance, which is below zero
     ],
 )
-def test_a_share_that_others_tell_is_none_of_more_than_all(
-    unique: float, alone: float, others: tuple[str, ...], said: str
-) -> None:
+def test_no_share_is_told_of_what_is_not_shown(unique: float, alone: float, others: tuple[str, ...]) -> None:
+    """Most of it may be the modality's own: its range holds more than the estimate."""
     pretest, names = found(unique, -1.0, alone), ("image", *others)
     of_each = Interval(unique, -1.0, unique + 0.01)
     signal = replace(
@@ -215,7 +213,8 @@ def test_a_share_that_others_tell_is_none_of_more_than_all(
     )
     pretest = replace(pretest, coverage=dict.fromkeys(names, 1.0), signal=signal)
     assert pretest.lights["image"] is Light.AMBER
-    assert written.light_reason(pretest, "image", Translator()) == said
+    said = written.light_reason(pretest, "image", Translator())
+    assert said == f"it tells something about behaviour, but nothing is shown that {' and '.join(others)} cannot"
 
 
 def test_every_light_says_why() -> None:
@@ -231,7 +230,7 @@ def test_every_light_says_why() -> None:
     ]
     assert said == [
         "it tells something about behaviour that text cannot",
-        "80% of what it tells, text tells too",
+        "it tells something about behaviour, but nothing is shown that text cannot",
         "with this encoder it is not shown to tell anything about behaviour",
         "it tells something about behaviour",
         "with this encoder it is not shown to tell anything about behaviour",

@@ -14,6 +14,7 @@ from mmbench import paths
 from mmbench.decision import Economics, Evidence, Gate, Status, read_economics
 from mmbench.decision.economics import Source
 from mmbench.decision.evidence import Part, Promise
+from mmbench.inference.gains import NoWord
 from mmbench.inference.intervals import Interval, LogGain
 
 #: Nothing but the transfer is uncertain: B = 1,000,000, one-off 60,000, yearly 20,000, no discount, three years.
@@ -81,7 +82,8 @@ def evidence(mean: float, se: float = 0.01, silent: str = "", **gates: Status) -
 
 
 def without_gain(measured: Evidence, silent: str = "") -> Evidence:
-    return replace(measured, gain=None, silent=silent, variances={}, per_thousand=None)
+    variances = measured.variances if silent == NoWord.WIDE else {}
+    return replace(measured, gain=None, silent=silent, variances=variances, per_thousand=None)
 
 
 def in_part(measured: Evidence) -> Evidence:

@@ -132,6 +132,10 @@ def test_files_that_come_along(name: str) -> None:
         ({"steps": {"users": {"cost": -1}}}, "steps.users.cost=-1 must be a number from 0"),
         ({"transfer_pairs": [[0.1, 0.2]]}, "must be at least 3 pairs"),
         ({"transfer_pairs": [[0, 0.2]] * 3}, "offline gains that are not all zero"),
+        (
+            {"transfer_pairs": [[0.01, 0.05], [0.02, 0.1], [0.01, 0.04]]},
+            r"come to a factor of 4.31 to 5.36, and at most 2 is possible; are both gains in the same unit",
+        ),
     ],
 )  # fmt: skip
 def test_mistakes(own: dict[str, Any], message: str) -> None:

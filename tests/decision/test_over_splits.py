@@ -12,7 +12,7 @@ import pytest
 
 from mmbench.decision import as_record, decide, replay
 from mmbench.decision.evidence import Gate, Status
-from mmbench.decision.page.sections import _steps, _uncertainty
+from mmbench.decision.page.sections import _hero, _steps, _uncertainty
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.steps import RUNGS, SILENT, WAITING
 from mmbench.decision.sweep_evidence import Read, configuration_gain, read_evidence
@@ -76,6 +76,31 @@ def test_the_chosen_configurations_are_compared_over_all_splits(read: Read) -> N
     assert chosen.mean == pytest.approx(math.sqrt(125 / 120 * 135 / 120) - 1)
     folds = over_repetitions(Repeated.FOLD, gains)
     assert (folds.df, folds.lo < chosen.lo) == (1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("stop", "seeds"),
+    [("patience", 2), ("closed_form", 3)],  # of a model that no seed changes one run is as good as three
+)
+def test_models_with_unequal_numbers_of_final_runs_are_compared_by_those_that_both_have(
+    tmp_path: Path, stop: str, seeds: int
+) -> None:
+    whole = controlled(cells()) | {("d", "itemknn", "-"): itemknn(121)}
+    simple = whole["d", "itemknn", "-"]
+    trials = simple.finals[[0] * 8]
+    whole["d", "itemknn", "-"] = replace(
+        simple,
+        finals=simple.finals[:2],
+        trials=trials,
+        courses=[{"stop_reason": stop}] * 8,
+        final={"stop_reason": stop},
+    )
+    table = read_sweep(write_sweep(tmp_path / "s", whole))
+    read = read_evidence(table)
+    chosen = configuration_gain(table, read.disposal)
+    assert chosen is not None
+    assert chosen.seeds == seeds
+    assert next(gate for gate in read.evidence.gates if gate.name == "G9").status is Status.PASS
 
 
 @pytest.mark.parametrize("dataset", ["d", "d-split1", "d over 2 split seeds"])
@@ -151,20 +176,47 @@ def test_its_record_says_how_many_and_a_single_split_says_nothing(read: Read) ->
 
 
 SAID = [
-    ("en", False, "Data set d (mean over 2 random splits), models", "and 52% from how the data were split."),
-    ("ja", False, "データ: d(無作為な分割2通りの平均)、モデル", "データの分け方が52%です。"),
-    ("en", True, "Data set d (mean over 2 groups of new items), models", "how far the groups of new items differ."),
-    ("ja", True, "データ: d(新商品のグループ2組の平均)、モデル", "新商品のグループごとの違いによるものです。"),
+    (
+        "en",
+        False,
+        "Data set d (mean over 2 random splits), models",
+        "and 52% from how the data were split.",
+        "trials, customers, training noise and splits of the data",
+    ),
+    (
+        "ja",
+        False,
+        "データ: d(無作為な分割2通りの平均)、モデル",
+        "データの分け方が52%です。",
+        "試行の選ばれ方、お客様の違い、学習ごとのばらつき、データの分け方",
+    ),
+    (
+        "en",
+        True,
+        "Data set d (mean over 2 groups of new items), models",
+        "how far the groups of new items differ.",
+        "groups of new items",
+    ),
+    (
+        "ja",
+        True,
+        "データ: d(新商品のグループ2組の平均)、モデル",
+        "新商品のグループごとの違いによるものです。",
+        "新商品のグループの違い",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("lang", "folds", "about", "uncertainty"), SAID)
-def test_the_page_says_over_what(read: Read, lang: str, folds: bool, about: str, uncertainty: str) -> None:
+@pytest.mark.parametrize(("lang", "folds", "about", "uncertainty", "over"), SAID)
+def test_the_page_says_over_what(read: Read, lang: str, folds: bool, about: str, uncertainty: str, over: str) -> None:
     shares = {"folds": 1.0} if folds else {"trials": 0.2, "users": 0.2, "seed": 0.08, "splits": 0.52}
     e = replace(read.evidence, folds=folds, variances=shares)
     s = Speaker.of(lang, e, economics(), decide(e, economics()))
     assert s.about(date(2026, 1, 1)).startswith(about)
     assert _uncertainty(s).endswith(uncertainty)
+    hero = _hero(s)
+    assert hero is not None
+    assert hero["over"] == over
 
 
 def test_more_users_are_worth_nothing_to_folds(read: Read) -> None:

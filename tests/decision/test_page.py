@@ -33,7 +33,7 @@ from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.tuned_gain import tuned_gain
 from mmbench.messages import Message, Translator
 from mmbench.report.catalogue import Catalogue
-from mmbench.report.contribution_facts import AMONG_NEW, FOUND_OF_1000, NEW_ITEMS
+from mmbench.report.contribution_facts import AMONG_NEW, FOUND_OF_1000, NEW_ITEMS, REDUNDANCY, VALUES
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.reading import read_sweep
@@ -594,6 +594,25 @@ def test_the_best_encoder_on_validation_is_decided_about_and_the_other_one_count
         assert {gate.name: gate for gate in read.evidence.gates}["G6"].status == "pass"
         gain = {"fused": 150 / 120 - 1, "text_shuffled_image": 125 / 150 - 1}[condition]
         assert read.evidence.ratio == pytest.approx(gain)
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "said"),
+    [
+        (0.31, 0.7, "Between 31% and 70% of what images tell, text tells too."),
+        (0.7, 1.4, "Between 70% and 100% of what images tell, text tells too."),
+        (0.1, 0.9, ""),
+        (-0.4, 2.8, ""),
+    ],
+)
+def test_a_share_that_may_be_almost_any_is_not_told(
+    shop: tuple[SweepTable, Read], lo: float, hi: float, said: str
+) -> None:
+    _, read = shop
+    fact = Fact(VALUES, "image", REDUNDANCY, (lo + hi) / 2, Interval((lo + hi) / 2, lo, hi))
+    read = replace(read, facts=replace(read.facts, facts=[fact]))
+    speaker = Speaker.of("en", evidence(0.25), economics(), decide(evidence(0.25), economics(), 100))
+    assert sections._repeat(speaker, read, "text") == said
 
 
 def itemknn(end: int) -> Made:

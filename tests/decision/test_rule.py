@@ -65,6 +65,10 @@ from tests.test_decision import evpi_normal
 FAIL, UNKNOWN, PASS = Status.FAIL, Status.UNKNOWN, Status.PASS
 
 
+def too_wide(**variances: float) -> Evidence:
+    return replace(without_gain(evidence(0.0), NoWord.WIDE), variances=variances)
+
+
 def with_gate(measured: Evidence, gate: Gate) -> Evidence:
     return replace(measured, gates=(*(g for g in measured.gates if g.name != gate.name), gate))
 
@@ -92,6 +96,8 @@ CASES = {
     "G3: shuffled images do as well": (evidence(0.25, G3=FAIL), Action.HOLD, Why.BARRED_GO, "G3", "users"),
     "G3: no control was run": (evidence(0.25, G3=UNKNOWN), Action.HOLD, Why.UNTRUSTED, "G3", "control"),
     "G4: coverage breaks": (evidence(0.25, G4=FAIL), Action.HOLD, Why.BARRED_GO, "G4", "model"),
+    "G4: more users and runs would show it": (
+        with_gate(evidence(0.25), Gate("G4", UNKNOWN, 2.6)), Action.HOLD, Why.BARRED_GO, "G4", "users"),
     "G4: no guard-rail is needed to leave it": (evidence(0.0, 0.027, G4=FAIL), Action.NO_GO, Why.NONE, "", "wait"),
     "G5: few items have images": (evidence(0.0, 0.027, G5=FAIL), Action.HOLD, Why.UNTRUSTED, "G5", "images"),
     "G5: nobody could count": (evidence(0.25, G5=UNKNOWN), Action.HOLD, Why.UNTRUSTED, "G5", "repair"),
@@ -135,7 +141,13 @@ CASES = {
     "few trials, so nothing was compared": (
         evidence(0.0, silent=NoWord.FEW_TRIALS, G9=UNKNOWN), Action.HOLD, Why.SILENT, "G9", "trials"),
     "few users": (without_gain(evidence(0.0), NoWord.FEW_USERS), Action.HOLD, Why.SILENT, "", "users"),
-    "too wide": (without_gain(evidence(0.0), NoWord.WIDE), Action.HOLD, Why.SILENT, "", "users"),
+    "too wide by users": (without_gain(evidence(0.0), NoWord.WIDE), Action.HOLD, Why.SILENT, "", "users"),
+    "too wide by trials": (too_wide(trials=0.6, users=0.3, seed=0.1), Action.HOLD, Why.SILENT, "", "trials"),
+    "too wide by training noise": (too_wide(trials=0.3, users=0.3, seed=0.4), Action.HOLD, Why.SILENT, "", "seeds"),
+    "too wide by splits, which no step adds": (
+        too_wide(trials=0.2, users=0.2, splits=0.6), Action.HOLD, Why.SILENT, "", "users"),
+    "too wide, and a record of before does not say by what": (
+        replace(too_wide(), variances={}), Action.HOLD, Why.SILENT, "", "users"),
     "no control at all": (
         without_gain(evidence(0.0, G3=UNKNOWN), NoWord.MORE_SEARCH), Action.HOLD, Why.SILENT, "G3", "control"),
     "a gain of new items": (replace(evidence(0.25), target="cold"), Action.HOLD, Why.SILENT, "", "all_items"),

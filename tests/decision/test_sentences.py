@@ -6,6 +6,7 @@ pattern knows fails, and so does a pattern that nothing says.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,7 @@ from mmbench.decision.gates import better_than_shuffled
 from mmbench.decision.page import phrases, sections
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.rule import Confidence, Why
-from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, SILENT
+from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS, SILENT
 from mmbench.decision.value import breakeven, likely_npv, of_part
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.gains import NoWord
@@ -192,7 +193,8 @@ def word(said: Said) -> bool:
         "a gain is shown; as measured it reaches break-even": 0 < i.lo < g <= i.mean,
         "a gain is shown; as measured it is less than break-even": i.lo > 0 and i.mean < g <= i.hi,
         "a gain is shown, and it is less than break-even": i.lo > 0 and i.hi < g,
-        "the same but for less than break-even": -g < ninety.lo and ninety.hi < g,
+        "any difference is smaller than break-even": -g < ninety.lo and ninety.hi < g and i.hi >= 0,
+        "a loss is shown, and it is smaller than break-even": -g < ninety.lo and i.hi < 0,
         "a loss of break-even or more is shown": i.hi < 0 and i.hi <= -g,
         "a loss is shown; as measured it is break-even or more": i.mean <= -g < i.hi < 0,
         "a loss is shown; as measured it is less than break-even": i.lo <= -g < i.mean and i.hi < 0,
@@ -254,6 +256,11 @@ def leveled(
     yield claim(named, lambda s: check(s) and near(s.n["level"], 100 * of(s), 1) and of(s) > 0.95, **places, level="n")
 
 
+def most_moving(said: Said) -> str:
+    """What the sentence calls the number of the business that moves the result most."""
+    return phrases.INPUT_NAMES[next(swing.name for swing in said.d.swings if swing.name != "gain")]
+
+
 def of_thousand(said: Said) -> float:
     """The level of the range of relevant items."""
     assert said.e.per_thousand is not None
@@ -313,8 +320,22 @@ CLAIMS = [
             s.n["hi"] < s.n["need"]
             and near(s.n["hi"], s.e.gain.at(0.99).hi)
             and not s.closed("G1")
+            and not s.e.depends_on_tuning
             and not any(g.name == "G3" and g.status is UNKNOWN for g in s.d.gates)
         ),
+    ),
+    claim(
+        "No gain that these data allow after {n} of {trials} trials (up to {hi} at 99 %) would earn what images cost: "
+        "{need} is needed to pay. With more or fewer trials the gain would be another: it depends on tuning.",
+        lambda s: (
+            s.n["hi"] < s.n["need"]
+            and near(s.n["hi"], s.e.gain.at(0.99).hi)
+            and not s.closed("G1")
+            and s.e.depends_on_tuning
+            and (s.n["n"], s.n["trials"]) == (s.e.n, s.e.trials)
+        ),
+        n="n",
+        trials="n",
     ),
     claim(
         "No gain that these data allow (up to {hi} at 99 %) would earn what images cost: {need} is needed to pay. "
@@ -340,7 +361,25 @@ CLAIMS = [
     ),
     *leveled(
         "We cannot tell yet: the true effect may be anywhere from {lo} to {hi}, and {need} is needed to pay.",
-        lambda s: about(s) and s.d.action is Action.HOLD and s.d.why is Why.UNCLEAR,
+        lambda s: (
+            about(s)
+            and s.d.action is Action.HOLD
+            and s.d.why is Why.UNCLEAR
+            and (s.interval.contains(s.d.breakeven) or s.e.gain.se == 0)
+        ),
+    ),
+    *itertools.chain.from_iterable(
+        leveled(
+            said.one.replace("{range}", "{lo} to {hi}"),
+            lambda s, above=above: (
+                about(s)
+                and (s.d.action, s.d.why) == (Action.HOLD, Why.UNCLEAR)
+                and (s.interval.lo > s.d.breakeven if above else s.interval.hi < s.d.breakeven)
+                and s.text["name"] == most_moving(s)
+            ),
+            name="t",
+        )
+        for above, said in phrases.CLEAR_OF_NEED.items()
     ),
     claim(
         "Nothing can be concluded from the measurement: {reason}. This does not mean that images have no effect.",
@@ -563,11 +602,22 @@ CLAIMS = [
     claim(phrases.TELL_NO_USERS, lambda s: s.interval.contains(s.d.breakeven) and hopeless(s)),
     claim(
         phrases.TELL_INPUTS,
-        lambda s: (
-            not s.interval.contains(s.d.breakeven)
-            and s.text["name"] == phrases.INPUT_NAMES[next(w.name for w in s.d.swings if w.name != "gain")]
-        ),
+        lambda s: not s.interval.contains(s.d.breakeven) and s.text["name"] == most_moving(s),
         name="t",
+    ),
+    claim(
+        phrases.OPEN_WIDTH,
+        lambda s: (
+            s.e.silent == NoWord.WIDE
+            and near(s.n["share"], max(s.e.variances.values()) / math.fsum(s.e.variances.values()), 2)
+            and s.text["source"] == phrases.RANGE_SOURCES[max(s.e.variances, key=s.e.variances.__getitem__)]
+        ),
+        source="t",
+    ),
+    claim(
+        phrases.OPEN_UNCOUNTED,
+        lambda s: any(g.name == s.text["gate"] == "G5" and g.status is UNKNOWN for g in s.d.barred),
+        gate="t",
     ),
     claim(
         phrases.OPEN_TRIALS[""],
@@ -760,6 +810,10 @@ def worlds() -> Iterator[tuple[Evidence, Economics]]:
             yield replace(later, per_thousand=Interval(-0.2, -0.9, 0.5, level)), economics()
             yield replace(later, per_thousand=None), economics()
             yield replace(later, gates=(Gate("G1", FAIL), *measured.gates[1:]), dataset=f"look {look}"), economics()
+    for mean in (0.1, 0.07):  # on either side of break-even, and the business is not known
+        clear = numbered(evidence(mean, 0.004))
+        yield clear, unsure
+        yield replace(clear, level=0.975), unsure
     for reason in SILENT:
         yield replace(numbered(evidence(-0.05)), silent=str(reason)), economics()
         trials = 5 if reason == FEW_TRIALS else 30
@@ -897,7 +951,12 @@ def test_a_gain_below_the_one_seen_in_four_of_five_studies_may_be_shown() -> Non
             "a gain is shown, and it is less than break-even",
             "改善していると言えるが、採算ライン未満",
         ),
-        (evidence(-0.05, 0.012), "the same but for less than break-even", "実務上同じ(差は採算ライン未満)"),
+        (evidence(-0.01, 0.012), "any difference is smaller than break-even", "差があっても採算ライン未満"),
+        (
+            evidence(-0.05, 0.012),
+            "a loss is shown, and it is smaller than break-even",
+            "悪化していると言えるが、採算ライン未満",
+        ),
         (
             evidence(-0.06, 0.02),
             "a loss is shown; as measured it is less than break-even",
@@ -915,6 +974,40 @@ def test_no_more_is_said_against_break_even_than_the_range_shows(measured: Evide
     decided = decide(measured, economics(), 4000)
     assert Speaker.of("en", measured, economics(), decided).measured().endswith(f" with likely inputs: {en}.")
     assert Speaker.of("ja", measured, economics(), decided).measured().endswith(f"のとき)との比較: {ja}。")
+
+
+@pytest.mark.parametrize(
+    ("measured", "en", "ja"),
+    [
+        (evidence(0.25, G1=FAIL), phrases.STEPS["repair"], "同じ手間をかけて比較をやり直す。"),
+        (evidence(0.25, G5=UNKNOWN), phrases.COUNTED, "リストが保存されるように、最終学習をもう一度実行する。"),
+        (evidence(0.25, silent=RUNGS), phrases.REPAIRS[RUNGS], "途中打ち切り(budget.rungs)なしで比較をやり直す。"),
+        (
+            without_gain(evidence(0.25), NoWord.FEW_SUCCESSES),
+            phrases.REPAIRS[NoWord.FEW_SUCCESSES],
+            "試行が失敗した原因を調べ、もう一度実行する。",
+        ),
+        (
+            without_gain(evidence(0.25), NoWord.ONE_FOLD),
+            phrases.REPAIRS[NoWord.ONE_FOLD],
+            "新商品のほかのグループも評価する。",
+        ),
+    ],
+)
+def test_what_is_repeated_is_what_was_not_done_as_it_has_to_be(measured: Evidence, en: str, ja: str) -> None:
+    decided = decide(measured, economics(), 4000)
+    assert decided.step.name == "repair"
+    assert Speaker.of("en", measured, economics(), decided).step(decided.step) == en
+    assert Speaker.of("ja", measured, economics(), decided).step(decided.step) == ja
+
+
+def test_nothing_comes_back_where_nothing_is_spent_once() -> None:
+    cost = {**OWN["cost"], "engineering_once": 0, "image": 0, "encoding": 0}
+    setting = economics(cost=cost)
+    decided = decide(evidence(0.25), setting, 4000)
+    assert decided.flip is not None
+    assert decided.flip.payback == 0
+    assert sections._payback(Speaker.of("en", evidence(0.25), setting, decided)) == ""
 
 
 def test_a_number_does_not_look_like_what_it_is_not() -> None:

@@ -261,7 +261,8 @@ def slope(pairs: Any) -> Range:
     :math:`\hat\eta = \sum x y / \sum x^2` for offline gains x and online gains y.
 
     Raises:
-        ValueError: for fewer than three pairs of numbers, or offline gains that are all zero.
+        ValueError: for fewer than three pairs of numbers, offline gains that are all zero, or a factor beyond what is
+            possible.
     """
     usable = (
         isinstance(pairs, Sequence)
@@ -282,6 +283,15 @@ def slope(pairs: Any) -> Range:
     eta = sum(x * y for x, y in pairs) / squares
     residual = sum((y - eta * x) ** 2 for x, y in pairs) / (len(pairs) - 1)
     half = 2 * math.sqrt(residual / squares)
+    if eta + half > INPUTS["transfer"]:
+        raise Refusal(
+            "economics: transfer_pairs={pairs} come to a factor of {low} to {high}, and at most {most} is possible; "
+            "are both gains in the same unit, 0.02 for 2 %?",
+            pairs=_shown(pairs),
+            low=f"{max(eta - half, 0.0):.3g}",
+            high=f"{eta + half:.3g}",
+            most=f"{INPUTS['transfer']:g}",
+        )
     return Range(max(eta - half, 0.0), max(eta, 0.0), max(eta + half, 0.0))
 
 

@@ -147,7 +147,8 @@ class Evidence:
             something may.
         depends_on_tuning: whether fewer or more trials say something else.
         variances: variance of the logarithm of the ratio by the draw of ``trials``, of ``users`` and by the ``seed`` of
-            default configurations; over repetitions also by ``splits``, or by ``folds`` alone; empty without bounds.
+            default configurations; over repetitions also by ``splits``, or by ``folds`` alone; empty without bounds,
+            but where these are too wide.
         model: the model that is best on validation with everything it may use.
         contrast: everything against everything but images, for example ``fused_vs_text``.
         per_thousand: relevant items more per 1,000 recommendations; None without bounds.

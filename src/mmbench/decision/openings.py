@@ -10,7 +10,7 @@ from enum import StrEnum
 from scipy import special
 
 from mmbench.decision.evidence import Evidence, Gate, Status
-from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, USERS
+from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, USERS, largest
 from mmbench.inference.gains import NoWord
 from mmbench.inference.intervals import MIN_USERS, LogGain
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS
@@ -31,6 +31,7 @@ class Key(StrEnum):
     DATA = "data that can be read"
     USERS_AND_SEEDS = "times as many users and seeds"
     INPUTS = "what the business is like"
+    WIDTH = "a narrower range"
     ELSE = "something else"
 
 
@@ -42,7 +43,8 @@ class Opening:
         gate: its name; empty where no gate is closed and the range holds break-even, or nothing may be concluded.
         key: what it takes.
         amount: how many users, trials or seeds, in all; how many times as many of both; with ``no number of users`` the
-            share of the variance that more users leave as it is; None where no number says it.
+            share of the variance that more users leave as it is; with ``a narrower range`` the largest share of the
+            variance that one source has; None where no number says it.
     """
 
     gate: str
@@ -106,6 +108,9 @@ def _of_silence(evidence: Evidence) -> Opening:
         return Opening("", Key.TRIALS, max(MIN_TRIALS, 2 * evidence.trials if evidence.trials >= MIN_TRIALS else 0))
     if evidence.silent in OF_SEEDS:
         return Opening("", Key.SEEDS, MIN_SEEDS)
+    if evidence.silent == NoWord.WIDE and evidence.variances:
+        whole = math.fsum(evidence.variances.values())
+        return Opening("", Key.WIDTH, evidence.variances[largest(evidence.variances)] / whole)
     if evidence.silent == NoWord.FEW_USERS:
         return Opening("", Key.USERS, MIN_USERS)
     return Opening("", Key.ELSE)

@@ -23,6 +23,7 @@ from mmbench.decision.steps import (
     before_agreement,
     measuring_steps,
     mending_step,
+    silence_step,
 )
 from mmbench.decision.value import DRAWS, Flip, Swing, Value, breakeven, draw, flips, of_part, tornado
 from mmbench.inference import verdicts
@@ -31,7 +32,7 @@ from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Refusal
 
 #: Raised whenever the same inputs may give another answer.
-RULE_VERSION = 5
+RULE_VERSION = 6
 #: Probabilities from which paying, or for NO-GO not paying, is likely and very likely.
 LIKELY_FROM = (0.80, 0.95)
 #: NO-GO by money alone: probability of paying, and level of the bounds of the gain whose upper end is looked at.
@@ -262,7 +263,7 @@ def _unmeasured(
         step = _known(SILENT[OF_NEW_ITEMS_ALONE], economics, ALL_ITEMS)
         return Decision(Action.HOLD, Why.SILENT, gates, (), limit, None, None, None, swings=(), steps=(), step=step)
     first = before_agreement(barred) if evidence.silent else barred
-    name = SILENT.get(evidence.silent, "repair")
+    name = silence_step(evidence)
     if first:
         step = mending_step(first, (), economics)
     else:

@@ -16,6 +16,8 @@ from mmbench.inference.intervals import LogGain
 #: Steps that narrow what is known about the gain, so that their value can be computed. More trials hardly do beyond
 #: about 30: the gain is told for a third of them, and the best of more depends on the draw as much.
 USERS, AB_TEST = "users", "ab_test"
+#: To do again what was not done as it has to be.
+REPAIR = "repair"
 #: What to do where the answer is known.
 ROLL_OUT, WAIT = "roll_out", "wait"
 #: To put data back where the sweep read them, and to train what is planned. No file of sums has a price for them.
@@ -34,15 +36,15 @@ RUNGS, WAITING, FEW_TRIALS, ONE_SEED = (
 OF_NEW_ITEMS_ALONE = "a gain of new items, not of all recommendations"
 #: Every reason why nothing may be concluded, and the step that mends it.
 SILENT: Mapping[str, str] = {
-    RUNGS: "repair",
+    RUNGS: REPAIR,
     WAITING: FINISH,
     FEW_TRIALS: "trials",
     ONE_SEED: "seeds",
     OF_NEW_ITEMS_ALONE: "trials",
-    NoWord.ONE_FOLD: "repair",
+    NoWord.ONE_FOLD: REPAIR,
     NoWord.MORE_SEARCH: "control",
     NoWord.FEW_TRIALS: "trials",
-    NoWord.FEW_SUCCESSES: "repair",
+    NoWord.FEW_SUCCESSES: REPAIR,
     NoWord.NOTHING_FOUND: "model",
     NoWord.FEW_USERS: "users",
     NoWord.SEED_UNKNOWN: "seeds",
@@ -53,7 +55,9 @@ SILENT: Mapping[str, str] = {
 }
 #: Steps that mend a gate which is not known, where they are others than for one that does not pass: nothing is bought
 #: because nobody could count, and trials do not replace a second training run.
-NOT_KNOWN: Mapping[str, str] = {"G5": "repair", "G9": "seeds"}
+NOT_KNOWN: Mapping[str, str] = {"G5": REPAIR, "G9": "seeds"}
+#: What narrows a range that is too wide, by what most of it comes from. No step of the file of sums adds splits.
+NARROWS: Mapping[str, str] = {"trials": "trials", "seed": "seeds"}
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,18 @@ def _order(step: NextStep) -> tuple[bool, float]:
     return (not worth, -step.net if worth else -(step.evsi or 0.0) / max(step.cost, 1e-9))
 
 
+def largest(variances: Mapping[str, float]) -> str:
+    """The source that most of the variance comes from."""
+    return max(variances, key=lambda source: variances[source])
+
+
+def silence_step(evidence: Evidence) -> str:
+    """The step that mends why nothing may be concluded; a range that is too wide by what most of it comes from."""
+    if evidence.silent == NoWord.WIDE and evidence.variances:
+        return NARROWS.get(largest(evidence.variances), USERS)
+    return SILENT.get(evidence.silent, REPAIR)
+
+
 def _equivalent_noise(before: float, after: float) -> float:
     """Standard error of the pilot that brings a standard error from before to after, precisions adding up."""
     if before <= 0 or after >= before:
@@ -150,6 +166,8 @@ def mending_step(barred: Sequence[Gate], measuring: Sequence[NextStep], economic
         return NextStep(DATA, 0.0, 0.0, None, why=gate.why)
     mends = GATES[gate.name][1]
     name = NOT_KNOWN.get(gate.name, mends) if gate.status is Status.UNKNOWN else mends
+    if gate.name == "G4" and gate.status is Status.UNKNOWN and gate.value is not None:
+        name = USERS  # nothing is broken, and more users and final runs would show it
     known = next((step for step in measuring if step.name == name), None)
     step = economics.steps[name]
     cost = step.cost

@@ -19,6 +19,7 @@ from mmbench.decision.evidence import Evidence, Part, Promise
 from mmbench.decision.gates import IMAGE, command_of, finished, models_of, read_gates, split_of
 from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS, WAITING
 from mmbench.inference import intervals
+from mmbench.inference.gains import NoWord
 from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.repetitions import Repeated, over_repetitions, repeated_gain
 from mmbench.inference.tuned_gain import free_disposal
@@ -187,7 +188,7 @@ def _measured(
         level=tuned.level if tuned else 0.95,
         silent=silence(disposal, own) or (OF_NEW_ITEMS_ALONE if of_new else ""),
         depends_on_tuning=tuned is not None and tuned.depends_on_tuning,
-        variances=tuned.variances if tuned and bounded else {},
+        variances=tuned.variances if tuned and (bounded or tuned.refusal is NoWord.WIDE) else {},
         model=a.model,
         contrast=comparison.contrast,
         per_thousand=per_thousand(disposal, own, tuned.level) if tuned and bounded and not of_new else None,
@@ -443,11 +444,17 @@ def configuration_gain(table: SweepTable, disposal: Disposal) -> CrossedInterval
 def _configuration_gain(table: SweepTable, disposal: Disposal, dataset: str) -> CrossedInterval | None:
     """The same on one data set."""
     cells = _by_name(table, dataset)
-    a, b = (max((cells[name] for name in side), key=_validation) for side in (disposal.real, disposal.control))
-    top, base = a.per_user(table.primary), b.per_user(table.primary)
-    if top.shape != base.shape or not base.any():
+    sides = [max((cells[name] for name in side), key=_validation) for side in (disposal.real, disposal.control)]
+    # Models of a sweep may have unequal numbers of final runs; of one that no seed changes, one run is as good as all.
+    drawn = [set(cell.seeds) for cell in sides if not cell.exact] or [set(sides[0].seeds)]
+    runs = sorted(set.intersection(*drawn))
+    top, base = (
+        np.repeat(scores[:, :1], len(runs), axis=1) if cell.exact else scores[:, [cell.seeds.index(s) for s in runs]]
+        for cell, scores in ((cell, cell.per_user(table.primary)) for cell in sides)
+    )
+    if not runs or not base.any():
         return None
-    return intervals.bounded_gain(top, base, same=alike(a, b))
+    return intervals.bounded_gain(top, base, same=alike(*sides))
 
 
 def silence(disposal: Disposal, groups: Sequence[Group]) -> str:

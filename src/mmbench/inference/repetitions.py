@@ -63,10 +63,7 @@ def over_folds(log_ratios: Sequence[float] | Vector) -> LogGain:
     Raises:
         ValueError: for fewer than two folds, or one without a ratio.
     """
-    logs = np.asarray(log_ratios, np.float64)
-    if len(logs) < 2 or not np.isfinite(logs).all():
-        raise ValueError(f"finite ratios of at least two folds are needed, not {logs.tolist()}")
-    return LogGain(float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(len(logs)), len(logs) - 1.0)
+    return LogGain(*_over_folds(log_ratios))
 
 
 def mean_over_folds(values: Sequence[float] | Vector, level: float = 0.95) -> Interval:
@@ -77,14 +74,19 @@ def mean_over_folds(values: Sequence[float] | Vector, level: float = 0.95) -> In
         level: coverage.
 
     Raises:
-        ValueError: for fewer than two folds.
+        ValueError: for fewer than two folds, or one without a value.
     """
-    if len(values) < 2:
-        raise ValueError(f"values of at least two folds are needed, not {len(values)}")
-    found = np.asarray(values, np.float64)
-    mean, se = float(found.mean()), float(found.std(ddof=1)) / math.sqrt(len(found))
-    half = float(special.stdtrit(len(found) - 1, (1 + level) / 2)) * se
+    mean, se, df = _over_folds(values)
+    half = float(special.stdtrit(df, (1 + level) / 2)) * se
     return Interval(mean, mean - half, mean + half, level)
+
+
+def _over_folds(values: Sequence[float] | Vector) -> tuple[float, float, float]:
+    """Mean over folds, its standard error and degrees of freedom."""
+    found = np.asarray(values, np.float64)
+    if len(found) < 2 or not np.isfinite(found).all():
+        raise ValueError(f"finite values of at least two folds are needed, not {found.tolist()}")
+    return float(found.mean()), float(found.std(ddof=1)) / math.sqrt(len(found)), len(found) - 1.0
 
 
 def over_repetitions(kind: Repeated, gains: Sequence[CrossedInterval]) -> CrossedInterval:

@@ -22,10 +22,10 @@ from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import UNMARKED, Repetitions, draws_of_new_items, read_repetitions
 
 SAME = "="
-SIGNIFICANT, EQUIVALENT, UNDECIDED, FAILED, WORDLESS = "†", "≈", "?", "✗", "°"
+SIGNIFICANT, EQUIVALENT, UNDECIDED, DEPENDS, FAILED, WORDLESS = "†", "≈", "?", "‡", "✗", "°"
 
 #: Said of rows that are ahead of the best of their column once both are tuned.
-AHEAD = Template("{data}: the tuned gain of the best of its column has an interval below zero over {rows}.")
+AHEAD = Template("{data}: once both are tuned, these are ahead of the best of their column: {rows}.")
 
 
 def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence[Group]) -> Document:
@@ -215,8 +215,8 @@ def _gain(comparison: Comparison) -> str:
     if inference is not None:
         marks = SIGNIFICANT * is_significant(comparison, inference.holm)
         marks += EQUIVALENT * is_significant(comparison, inference.equivalence_p)
-    silent = WORDLESS * (word is None)
-    return f"{text}{marks}{UNDECIDED * (word is Verdict.UNDECIDED)}{broken}{silent}"
+    open_ = {Verdict.UNDECIDED: UNDECIDED, Verdict.DEPENDS_ON_TUNING: DEPENDS, None: WORDLESS}.get(word, "")
+    return f"{text}{marks}{open_}{broken}"
 
 
 def _mde(comparison: Comparison | None) -> str:
@@ -241,14 +241,15 @@ def _notes(table: SweepTable) -> list[str]:
             "Gains are relative, of models tuned with a third of their trials (verdicts.md), interval over trials, "
             "users and the default's seed (95 % unless another level is named); {significant} Holm p within the model"
             " below .05 (.05/k at look k), {equivalent} equivalent within {margin} % (TOST), {undecided} undecided, "
-            "{failed} failed or not trusted, {wordless} no word is allowed, or it is that of the repetitions together; "
-            "margin: smallest one at which the two are equivalent; MDE: true gain that is seen in four of five such "
-            "studies (80 % power), smaller ones less often; R: share of what the added modality adds to nothing that "
-            "the others tell too.",
+            "{depends} depends on tuning, {failed} failed or not trusted, {wordless} no word is allowed, or it is that "
+            "of the repetitions together; margin: smallest one at which the two are equivalent; MDE: true gain that is "
+            "seen in four of five such studies (80 % power), smaller ones less often; R: share of what the added "
+            "modality brings on its own that the others bring too.",
             significant=SIGNIFICANT,
             equivalent=EQUIVALENT,
             margin=f"{100 * table.delta:g}",
             undecided=UNDECIDED,
+            depends=DEPENDS,
             failed=FAILED,
             wordless=WORDLESS,
         ),

@@ -518,13 +518,17 @@ def is_spoken_of(row: _Planned) -> bool:
 
 
 def is_significant(row: _Planned, p: float) -> bool:
-    """Whether a p lies below the level of the row's look, and the row may have a word at all.
+    """Whether a p lies below the level of the row's look, and the row may have that word.
+
+    Nothing is better, worse or equal where other numbers of trials say something else.
 
     Args:
         row: a contrast or a free disposal.
         p: one of its p: of no gain, adjusted, or of TOST.
     """
-    return is_spoken_of(row) and row.tuned is not None and p < 1.0 - row.tuned.level
+    if row.tuned is None or row.tuned.depends_on_tuning:
+        return False
+    return is_spoken_of(row) and p < 1.0 - row.tuned.level
 
 
 def significant(compared: Sequence[Comparison]) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -123,12 +124,12 @@ def _over_folds(measured: Sequence[Facts], repeated: Sequence[Repetitions]) -> I
 
 
 def new_items_over_folds(folds: Sequence[Facts]) -> list[Fact]:
-    """M7 over at least two folds: mean of every measure that all of them have, with bounds over the folds alone."""
+    """M7 over at least two folds: mean of every measure that all of them tell, with bounds over the folds alone."""
     by_fold = [{(f.subject, f.part): f for f in facts.facts if f.measure == NEW_ITEMS} for facts in folds]
     joined = []
     for subject, part in by_fold[0]:
         own = [found[subject, part] for found in by_fold if (subject, part) in found]
-        if len(own) < len(by_fold):
+        if len(own) < len(by_fold) or not all(math.isfinite(fact.value) for fact in own):
             continue
         interval = mean_over_folds([fact.value for fact in own])
         baselines = [fact.baseline for fact in own if fact.baseline is not None]
@@ -306,7 +307,7 @@ def _values(facts: Facts, game: Mapping[Coalition, CellResult], metric: str, wor
         if value.redundancy is None:
             facts.unknown.append(
                 Message(
-                    "redundancy of {modality}: what it adds to nothing is not shown to be above zero", modality=name
+                    "redundancy of {modality}: what it adds on its own is not shown to be above zero", modality=name
                 )
             )
         elif facts.inferred:
@@ -333,9 +334,9 @@ SILENT = (None, Verdict.FAILED, Verdict.UNTRUSTED, Verdict.DEPENDS_ON_TUNING)
 
 #: What a modality does beside others, and where it is the only one.
 ADDS = Template("{modality} adds to the others")
-ADDS_ALONE = Template("{modality} adds to nothing but behaviour")
+ADDS_ALONE = Template("{modality} improves on behaviour alone")
 TAKES = Template("{modality} takes away from the others")
-TAKES_ALONE = Template("{modality} takes away from nothing but behaviour")
+TAKES_ALONE = Template("{modality} is worse than behaviour alone")
 
 
 def readings(contributions: shapley.Contributions, words: Words) -> Iterator[str]:
@@ -370,7 +371,7 @@ def readings(contributions: shapley.Contributions, words: Words) -> Iterator[str
         elif several and value.alone.lo > 0:
             if agrees(alone, GAINED):
                 yield Message(
-                    "{modality} adds to nothing but behaviour, and is not shown to add to the others", modality=name
+                    "{modality} improves on behaviour alone, and is not shown to add to the others", modality=name
                 )
         elif agrees(alone, NOT_GAINED):
             yield Message("no use of {modality} is shown with this encoder and model", modality=name)

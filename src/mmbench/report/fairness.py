@@ -154,7 +154,7 @@ def budget_columns(delta: float) -> Sequence[Column[CellEffort]]:
         Column(None, Message("validation, best"), lambda cell: cell.choice.score, lambda score: f"{score:.4f}"),
         Column(None, Message("gain over default"), _over_default, percent),
         Column(None, Message("last half of trials"), _last_half, lambda share: f"{100 * share:.1f} %"),
-        Column(None, Message("optimism"), _optimism, lambda optimism: f"{optimism:+.4f}"),
+        Column(None, Message("optimism, all trials"), _optimism, lambda optimism: f"{optimism:+.4f}"),
         Column(None, Message("parameters"), _parameters),
         Column(None, Message("at an edge"), _at_edge),
         Column(None, Message("chosen"), _chosen),
@@ -183,8 +183,8 @@ VERDICTS: Sequence[Column[Group]] = (
 #: What the marks of trainings mean.
 LEGEND = Message(
     "stalled: patience ended the training below the popularity baseline, raise budget.patience_steps; cut off: the cap "
-    "ended it while validation still rose, raise budget.max_steps. Where they weigh more than a tenth of what is "
-    "chosen, the measurement is not trusted."
+    "ended it while validation still rose, raise budget.max_steps. Where such trials carry more than a tenth of the "
+    "weight of what is chosen, the measurement is not trusted; such final runs are a warning."
 )
 
 
@@ -197,7 +197,8 @@ def by_trials(compared: Sequence[Comparison]) -> str:
     ]
     if not told:
         return Message(
-            "No two conditions of a planned contrast, or nothing tuned or found: no gain by number of trials."
+            "No gain by number of trials: no planned contrast has both of its conditions, or nothing was tuned or "
+            "found."
         )
     return Message("Gain by number of trials: {gains}.", gains=functools.reduce(_then, told))
 

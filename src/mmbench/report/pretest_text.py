@@ -17,7 +17,7 @@ from mmbench.inference.contribution.pretest import EPSILON, Light, Pretest
 from mmbench.inference.contribution.shapley import Coalition
 from mmbench.inference.contribution.signal import MIN_INTERACTIONS
 from mmbench.inference.intervals import Interval
-from mmbench.messages import Message, Template, Translator
+from mmbench.messages import Message, Translator
 from mmbench.report.layout import markdown_table, md, text_table
 from mmbench.store import records
 
@@ -75,21 +75,15 @@ def light_reason(pretest: Pretest, name: str, translator: Translator) -> str:
     """One sentence for the light of a modality."""
     beside = sorted(pretest.coverage.keys() - {name})
     others = translator.list(beside)
-    alone, unique = pretest.signal.r2[frozenset({name})], pretest.signal.unique[name].mean
     match pretest.lights[name]:
         case Light.GREEN if others:
             return translator(Message("it tells something about behaviour that {others} cannot", others=others))
         case Light.GREEN:
             return translator(Message("it tells something about behaviour"))
         case Light.AMBER:
-            if alone <= 0:  # no better than the mean of the items, and still above chance: there is no share of it
-                told = Template("what it tells, {others} tells too", "what it tells, {others} tell too")
-                return translator(Message(told, len(beside), others=others))
-            told = Template(
-                "{share} of what it tells, {others} tells too", "{share} of what it tells, {others} tell too"
+            return translator(
+                Message("it tells something about behaviour, but nothing is shown that {others} cannot", others=others)
             )
-            share = translator.percent(min(max(1 - unique / alone, 0.0), 1.0))
-            return translator(Message(told, len(beside), share=share, others=others))
         case _:
             return translator(Message("with this encoder it is not shown to tell anything about behaviour"))
 

@@ -477,8 +477,8 @@ LEGEND = (
     Message(
         "equivalence p: TOST within the margin; A (B) not worse p: non-inferiority of A to B (of B to A); margin: "
         "smallest one at which the two are equivalent; MDE: true gain that is seen in four of five such studies (80 % "
-        "power), smaller ones less often; R: share of what the modality adds to nothing that the others tell too "
-        "(contribution.md)."
+        "power), smaller ones less often; R: share of what the modality brings on its own that the others bring "
+        "too (contribution.md)."
     ),
     Message(
         "these two configurations: gain of the one configuration that validation chose for A over that of B, interval "

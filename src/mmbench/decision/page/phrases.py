@@ -82,13 +82,14 @@ WORDS = {
     Verdict.DEPENDS_ON_TUNING: Message("depends on tuning"),
     Verdict.BETTER: Message("a gain is shown; as measured it reaches break-even"),
     Verdict.BETTER_SMALL: Message("a gain is shown; as measured it is less than break-even"),
-    Verdict.EQUIVALENT: Message("the same but for less than break-even"),
+    Verdict.EQUIVALENT: Message("any difference is smaller than break-even"),
     Verdict.WORSE: Message("a loss is shown; as measured it is break-even or more"),
     Verdict.WORSE_SMALL: Message("a loss is shown; as measured it is less than break-even"),
     Verdict.UNDECIDED: Message("neither a difference nor its absence is shown"),
 }
-#: The same where the whole range lies on that side; a loss that is shown to be less is the same but for that.
+#: The same where the whole range lies on that side.
 WHOLLY = {
+    Verdict.EQUIVALENT: Message("a loss is shown, and it is smaller than break-even"),
     Verdict.BETTER: Message("a gain of break-even or more is shown"),
     Verdict.BETTER_SMALL: Message("a gain is shown, and it is less than break-even"),
     Verdict.WORSE: Message("a loss of break-even or more is shown"),
@@ -167,6 +168,14 @@ STEPS = {
     "finish": Message("Go on with the sweep until all that is planned has run."),
     "roll_out": Message("Introduce step by step, with an A/B test that can be stopped."),
 }
+#: What is repeated, by why nothing may be concluded; above, where effort was unequal.
+REPAIRS = {
+    RUNGS: Message("Repeat the comparison without rungs."),
+    NoWord.FEW_SUCCESSES: Message("Find out why trials failed, and run them again."),
+    NoWord.ONE_FOLD: Message("Run the other groups of new items too."),
+}
+#: The same where the share of what is shown that has an image is not known.
+COUNTED = Message("Run the final runs again so that their lists are kept.")
 STATUSES = {
     Status.PASS: ("pass", Message("✓ passed")),
     Status.FAIL: ("fail", Message("✗ not passed")),
@@ -317,9 +326,28 @@ TELL_NO_USERS = Template(
     "More users narrow the range, but no number of them takes break-even out of it if the gain stays as it was "
     "measured: {share} of the uncertainty does not come from which customers were tested."
 )
-TELL_INPUTS = Template(
-    "The gain is told from break-even; not known well enough are the numbers of the business, above all: {name}."
-)
+TELL_INPUTS = Template("Better figures of the business would tell, above all: {name}.")
+#: Why it is HOLD where the gain lies above (True) or below break-even, and the business decides.
+CLEAR_OF_NEED = {
+    True: Template(
+        "The gain ({range}) is above the {need} that pays at the likely values of the business, but these are too "
+        "uncertain to decide, above all: {name}."
+    ),
+    False: Template(
+        "The gain ({range}) is below the {need} that pays at the likely values of the business, but these are too "
+        "uncertain to decide, above all: {name}."
+    ),
+}
+#: What a range comes from.
+RANGE_SOURCES = {
+    "trials": Message("which trials were drawn"),
+    "users": Message("which customers were tested"),
+    "seed": Message("training noise"),
+    "splits": Message("how the data were split"),
+    "folds": Message("how far the groups of new items differ"),
+}
+OPEN_WIDTH = Template("The range has to become narrower: {share} of the uncertainty comes from {source}.")
+OPEN_UNCOUNTED = Template("{gate} can be answered once it can be counted how much of what is shown has an image.")
 #: When the company gave its sums.
 SUMS = {
     Given.BEFORE: Template(

@@ -41,6 +41,14 @@ MOST_SWINGS, MOST_SLICES = 8, 14
 LIST = 20
 RAILS = {Rail.HOLDS: Message("✓ not worse"), Rail.BROKEN: Message("✗ worse"), Rail.OPEN: Message("? not shown")}
 UNMEASURED = "not-measured"
+#: Width of a range of shares from which on it says nothing.
+MOST_OF_ALL = 0.5
+#: What the range of the gain is one over, by what its variance comes from where that is repetitions.
+RANGES = {
+    "": Message("trials, customers and training noise"),
+    "splits": Message("trials, customers, training noise and splits of the data"),
+    "folds": Message("groups of new items"),
+}
 COST_KINDS = {
     "images": Message("images (photograph, rights, cleaning)"),
     "encoding": Message("computing the embeddings"),
@@ -173,7 +181,9 @@ def _hero(speaker: Speaker) -> Mapping[str, Any] | None:
     title = speaker(Message("Gain of real over shuffled images, against the break-even line"))
     labels = Labels(break_even, f"{title}. {speaker.range()}")
     drawn = drawings.hero(gain, bounded, speaker.decision.breakeven, speaker.gain, labels)
-    return {"plot": drawn, "title": title, "bounded": bounded, "note": _uncertainty(speaker) if bounded else ""}
+    over = next((words for source, words in RANGES.items() if source in evidence.variances), RANGES[""])
+    note = _uncertainty(speaker) if bounded else ""
+    return {"plot": drawn, "title": title, "bounded": bounded, "over": speaker(over), "note": note}
 
 
 def _uncertainty(speaker: Speaker) -> str:
@@ -255,6 +265,8 @@ def _payback(speaker: Speaker) -> str:
         return ""
     if flip.payback is None:
         return speaker(Message("With the measured gain the one-off cost would not come back."))
+    if flip.payback <= 0:  # nothing is spent once
+        return ""
     years = speaker.translator.number(flip.payback, digits_shown(flip.payback, 1))
     return speaker(
         Message(
@@ -510,13 +522,16 @@ def _new(speaker: Speaker, read: Read) -> str:
 
 
 def _repeat(speaker: Speaker, read: Read, other: str) -> str:
-    """How much of what images tell the rest of the content tells too, where that is known."""
+    """How much of what images tell the rest of the content tells too; nothing where its range is most of all shares."""
     wanted = (VALUES, IMAGE, REDUNDANCY)
-    share = next((f.value for f in read.facts.facts if (f.measure, f.subject, f.part) == wanted), None)
-    if share is None:
+    bounds = next((f.interval for f in read.facts.facts if (f.measure, f.subject, f.part) == wanted), None)
+    if bounds is None:
         return ""
-    percent = speaker.translator.percent(min(max(share, 0.0), 1.0))
-    return speaker(Message("{share} of what images tell, {other} tells too.", share=percent, other=other))
+    lo, hi = (min(max(share, 0.0), 1.0) for share in (bounds.lo, bounds.hi))
+    if not hi - lo <= MOST_OF_ALL:
+        return ""
+    shares = {"lo": speaker.translator.percent(lo), "hi": speaker.translator.percent(hi)}
+    return speaker(Message("Between {lo} and {hi} of what images tell, {other} tells too.", other=other, **shares))
 
 
 def guard_rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:

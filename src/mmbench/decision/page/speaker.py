@@ -14,7 +14,7 @@ from mmbench.decision.openings import Key, Opening
 from mmbench.decision.page import phrases
 from mmbench.decision.page.gate_speaker import GateSpeaker, failure
 from mmbench.decision.rule import FAVOURABLE, LIKELY_FROM, Why
-from mmbench.decision.steps import DATA, NO_PRICE, OF_NEW_ITEMS_ALONE, PARTIAL, WAIT, NextStep
+from mmbench.decision.steps import DATA, NO_PRICE, OF_NEW_ITEMS_ALONE, PARTIAL, REPAIR, WAIT, NextStep, largest
 from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.verdicts import Verdict
@@ -121,10 +121,23 @@ class Speaker(GateSpeaker):
         if opening.key is Key.USERS_AND_SEEDS:
             users = number(_round_up(amount * e.n_users))
             return Message(phrases.OPEN_RAILS, gate=gate, times=number(amount, 1), users=users, now=number(e.n_users))
-        if opening.key is Key.INPUTS:
-            inputs = [swing.name for swing in self.decision.swings if swing.name != "gain"]
-            return Message(phrases.TELL_INPUTS, name=self(phrases.INPUT_NAMES[inputs[0] if inputs else "discount"]))
+        if opening.key is Key.INPUTS and self._least_known is not None:
+            return Message(phrases.TELL_INPUTS, name=self(self._least_known))
+        if opening.key is Key.WIDTH:
+            source = self(phrases.RANGE_SOURCES[largest(e.variances)])
+            return Message(phrases.OPEN_WIDTH, share=self.translator.percent(amount), source=source)
+        known = next((one for one in self.decision.gates if one.name == gate), None)
+        if gate == "G5" and known is not None and known.status is Status.UNKNOWN:
+            return Message(phrases.OPEN_UNCOUNTED, gate=gate)
         return Message(phrases.OPEN_ELSE[gate], gate=gate)
+
+    @property
+    def _least_known(self) -> Message | None:
+        """The number of the business that moves the result most, where it is these that leave the answer open."""
+        if not any(opening.key is Key.INPUTS for opening in self.decision.openings):
+            return None
+        inputs = [swing.name for swing in self.decision.swings if swing.name != "gain"]
+        return phrases.INPUT_NAMES[inputs[0] if inputs else "discount"]
 
     def sums(self) -> str:
         """Whether the company's sums were given before or after the results."""
@@ -189,6 +202,11 @@ class Speaker(GateSpeaker):
             return self(phrases.REASONS[d.why])
         if gain is None:
             return self(Message("Not measured; break-even line {need}.", need=self.need))
+        if (name := self._least_known) is not None:
+            above = gain.mean > d.breakeven
+            return self(
+                Message(phrases.CLEAR_OF_NEED[above], range=self.range_of(gain), need=self.need, name=self(name))
+            )
         return self(
             Message(
                 "We cannot tell yet: the true effect may be anywhere from {range}, and {need} is needed to pay.",
@@ -261,6 +279,17 @@ class Speaker(GateSpeaker):
                     "No gain that these data allow (up to {hi}) would earn what images cost: {need} is needed to "
                     "pay. Conditions whose control is missing are no part of this; they would have to gain that "
                     "much.",
+                    **sides,
+                )
+            )
+        if self.evidence.depends_on_tuning:
+            return self(
+                Message(
+                    "No gain that these data allow after {n} of {trials} trials (up to {hi}) would earn what images "
+                    "cost: {need} is needed to pay. With more or fewer trials the gain would be another: it depends on "
+                    "tuning.",
+                    n=self.translator.number(self.evidence.n),
+                    trials=self.translator.number(self.evidence.trials),
                     **sides,
                 )
             )
@@ -386,6 +415,7 @@ class Speaker(GateSpeaker):
         gain, need = self.evidence.interval, self.decision.breakeven
         assert gain is not None  # there is no word without bounds
         wholly = {
+            Verdict.EQUIVALENT: gain.hi < 0,
             Verdict.BETTER: gain.lo >= need,
             Verdict.BETTER_SMALL: gain.hi < need,
             Verdict.WORSE: gain.hi <= -need,
@@ -410,6 +440,8 @@ class Speaker(GateSpeaker):
         """A next step."""
         if step.name == "control" and self._failed_control is not None:
             return self(Message("Find out why the control with shuffled images failed, and run it again."))
+        if step.name == REPAIR and (words := self._repaired()) is not None:
+            return self(words)
         if step.name == DATA and step.why:
             return self(Message("Make the data readable again: {reason}.", reason=step.why))
         if step.name == PARTIAL and self.decision.promise is not None:
@@ -426,6 +458,15 @@ class Speaker(GateSpeaker):
                 price=self.price(price),
             )
         )
+
+    def _repaired(self) -> Message | None:
+        """What to do again where it is not effort that was unequal; None where it is, or nothing is known."""
+        closed = {gate.name: gate for gate in self.decision.barred}
+        if "G1" in closed:
+            return None
+        if self.evidence.silent:
+            return phrases.REPAIRS.get(self.evidence.silent)
+        return phrases.COUNTED if "G5" in closed and closed["G5"].status is Status.UNKNOWN else None
 
     def next_step(self) -> str:
         """The next step with its cost and duration."""
