@@ -66,14 +66,15 @@ DATA_SETS = {
     "ml1m": DataSet(
         "MovieLens 1M",
         "every rating counts as one; films and users with at least five",
-        "GroupLens; plots (IMDb, OMDb) as MeLU published them; posters by film from "
-        "github.com/antonsteenvoorden/ml1m-images",
+        "pairs of users and films from github.com/bigdataguide/AuraSparkTraining; plots (IMDb, OMDb) of MeLU from "
+        "github.com/recohut/coldstart-recsys; posters by film from github.com/antonsteenvoorden/ml1m-images",
         f"{MOVIELENS}. Plots: non-commercial. Posters: copyright of the studios",
         {
             "text": f"title, genres and plot by {MINILM}",
             "image": f"poster by {LITE0}, then 768 principal components",
         },
-        "The same films as MovieLens 100K. Neither ratings nor times could be had, so no split by time is possible.",
+        "The same films as MovieLens 100K. The copy that was used holds neither ratings nor times, so no split by time "
+        "is possible.",
     ),
     "uci_retail": DataSet(
         "UCI Online Retail",

@@ -39,7 +39,7 @@ class DatasetConfig:
         name: name in paths and tables, without a slash.
         path: canonical folder; unused by planted worlds.
         world: name of a planted world, or None for a folder.
-        world_options: keyword arguments of :func:`mmbench.data.planted.make_world`.
+        world_options: settings of the world.
         protocol: split protocol, see :data:`mmbench.data.splits.PROTOCOLS`.
         split_column: column with the part of each row, for protocol ``given``.
         split_seed: seed of a random protocol.
@@ -47,7 +47,7 @@ class DatasetConfig:
         min_rating: rows with a lower rating are dropped; None keeps all.
         items_with: modalities whose content an item must have; other items leave the log before the k-core.
         trust_row_order: accept feature files whose row order nothing proves.
-        encoder: label of the encoder by modality, where there are several (:mod:`mmbench.data.encoded`).
+        encoder: label of the encoder by modality, where a folder has several.
         cold_fold: fold of items that are new, for protocol ``cold``; None for any other.
         origin: where the data come from, which is said where they are not there.
     """
