@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import os
 import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -15,12 +16,18 @@ from typing import IO, Any
 import numpy as np
 import pytest
 import torch
+from hydra._internal.hydra import Hydra
+from lightning_fabric.utilities import registry
+from markupsafe import Markup
 from omegaconf import OmegaConf
 
 from mmbench import paths
+from mmbench.cli import compose
+from mmbench.cli.compose import Composer
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData, make_recdata
+from mmbench.decision.page import drawings
 from mmbench.report.charts import Drawing
 from mmbench.training import allocation
 from tests.audit.conftest import SAMPLE, run
@@ -84,6 +91,39 @@ def _a_text_is_parsed_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmegaConf, "load", staticmethod(load))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_is_installed_and_set_is_looked_up_once() -> Iterator[None]:
+    """Lightning looks through everything that is installed for each trainer.
+
+    And Hydra composes a job only to read ``hydra.mode`` of it, which no file of ours sets.
+    """
+    read_mode, installed = Hydra.get_mode, functools.cache(registry.entry_points)
+
+    def mode(self: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+        return read_mode(self, config_name, overrides) if any("hydra.mode" in word for word in overrides) else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", mode)
+        patch.setattr(registry, "entry_points", installed)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_commands_share_is_merged_once() -> Iterator[None]:
+    """A command merges the files of its choices once; here one process runs hundreds of them with the same files."""
+    make, merge, merged = Composer.__init__, compose.create_defaults_list, {}
+
+    def init(self: Composer, *given: Any, **named: Any) -> None:
+        make(self, *given, **named)
+        folders = {Path(source.path) for source in self.files.get_sources() if source.scheme() == "file"}
+        if folders == {paths.config_dir()} and compose.create_defaults_list is merge:  # no test counts merges
+            self.merged = merged.setdefault(tuple(word.input_line for word in self.shared), {})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Composer, "__init__", init)
         yield
 
 
@@ -192,6 +232,12 @@ def blank_charts(patch: pytest.MonkeyPatch) -> None:
     """Draw no chart from here on."""
     patch.setattr(Drawing, "inline", "<svg></svg>")
     patch.setattr(Drawing, "_files", ("<svg></svg>", BLANK_PNG))
+    patch.setattr(drawings, "_draw", _read_aloud)
+
+
+def _read_aloud(paint: Callable[..., None], height: int, label: str, axis: int = 0) -> Markup:
+    """A chart of a decision page without the drawing."""
+    return Markup('<svg role="img" aria-label="{}"></svg>').format(label)
 
 
 @pytest.fixture(autouse=True)

@@ -77,7 +77,9 @@ LEFT_OUT = {
 }
 
 
-@pytest.mark.parametrize("source", LEFT_OUT)
+@pytest.mark.parametrize(
+    "source", [pytest.param(source, marks=[] if source == "trials" else pytest.mark.thorough) for source in LEFT_OUT]
+)
 def test_without_one_source_of_error_the_interval_does_not_hold(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The residual, which two terms count, is zero here: it would hide what is missing."""
     monkeypatch.setattr(simulation, "RESIDUAL", 0.0)
@@ -108,6 +110,7 @@ def test_a_condition_with_more_tunables_has_the_gain_of_its_population() -> None
     assert abs(tally.bias) <= 4 * sd / math.sqrt(REPLICAS)
 
 
+@pytest.mark.thorough
 def test_useless_images_are_neither_better_nor_worse_than_their_controls() -> None:
     (regime,) = (r for r in DISPOSALS if (r.models, r.trials, r.users) == (1, 8, FEW))
     found = tallies(regime)

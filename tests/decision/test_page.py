@@ -337,6 +337,7 @@ def test_inputs_are_written_with_their_units(lang: str, shown: tuple[str, ...]) 
     assert tuple(speaker.input(name, yen.inputs[name].likely) for name in names) == shown
 
 
+@pytest.mark.charts
 @pytest.mark.parametrize("lang", ["en", "ja"])
 @pytest.mark.parametrize("answer", ["go", "hold"])
 def test_ticks_have_at_most_four_digits(shop: tuple[SweepTable, Read], answer: str, lang: str) -> None:

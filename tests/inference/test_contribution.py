@@ -505,10 +505,10 @@ def pretested(name: str) -> pretest.Pretest:
     [
         ("complementary", Light.GREEN, Light.GREEN),
         ("redundant", Light.GREEN, Light.AMBER),
-        ("text_only", Light.GREEN, Light.RED),
+        pytest.param("text_only", Light.GREEN, Light.RED, marks=pytest.mark.thorough),
         ("useless_image", Light.GREEN, Light.RED),
         ("no_signal", Light.RED, Light.RED),
-        ("cold_image", Light.GREEN, Light.AMBER),
+        pytest.param("cold_image", Light.GREEN, Light.AMBER, marks=pytest.mark.thorough),
     ],
 )
 def test_the_pretest_finds_what_was_planted(name: str, text: Light, image: Light) -> None:

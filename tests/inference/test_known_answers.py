@@ -198,6 +198,7 @@ def test_an_effect_at_the_margin_is_rarely_found_equivalent(
         assert np.mean(inside[1]) >= 0.9
 
 
+@pytest.mark.thorough
 def test_three_seeds_that_dominate_are_the_weakest_case() -> None:
     found, _ = Setting(20_000, 3, 0.004).intervals()
     assert 0.92 <= np.mean([i.lo <= 0 <= i.hi for i in found]) <= 0.94

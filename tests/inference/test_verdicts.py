@@ -64,26 +64,15 @@ CIRCUMSTANCES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "point", "half", "agreeing", "depending"), INTERVALS, ids=[r[0] for r in INTERVALS])
-@pytest.mark.parametrize("depends", [False, True])
 @pytest.mark.parametrize(("failed", "untrusted", "wordless", "refusal", "word"), CIRCUMSTANCES)
 def test_every_combination(
-    name: str,
-    point: float,
-    half: float,
-    agreeing: str,
-    depending: str,
-    depends: bool,
-    failed: str,
-    untrusted: str,
-    wordless: str,
-    refusal: NoWord | None,
-    word: str | None,
+    failed: str, untrusted: str, wordless: str, refusal: NoWord | None, word: str | None
 ) -> None:
-    measured = tuned(point, half, depends=depends, refusal=refusal)
-    judged = verdict(measured, DELTA, failed=failed, untrusted=untrusted, wordless=wordless)
-    assert ", ".join([str(judged), *judged.also]) == (word or (agreeing, depending)[depends])
-    assert judged.reason
+    for (name, point, half, agreeing, depending), depends in itertools.product(INTERVALS, (False, True)):
+        measured = tuned(point, half, depends=depends, refusal=refusal)
+        judged = verdict(measured, DELTA, failed=failed, untrusted=untrusted, wordless=wordless)
+        assert ", ".join([str(judged), *judged.also]) == (word or (agreeing, depending)[depends]), name
+        assert judged.reason
 
 
 def test_words_and_their_order() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,7 +166,18 @@ def _write_ranks(
     users = np.arange(len(hits), dtype=np.int32)
     held_out = users % 50 if items is None else items
     ranks = (np.where(hits, HIT, MISS) if given is None else given).astype(np.int32)
-    files.write_parquet(file, pd.DataFrame({"user": users, "item": held_out.astype(np.int32), "rank": ranks}))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(_as_parquet(users.tobytes(), held_out.astype(np.int32).tobytes(), ranks.tobytes()))
+
+
+@functools.lru_cache(4096)
+def _as_parquet(*columns: bytes) -> bytes:
+    """A file of ranks; most trials of a sweep that is made by hand have the same."""
+    arrays = [np.frombuffer(column, np.int32) for column in columns]
+    frame = pd.DataFrame(dict(zip(("user", "item", "rank"), arrays, strict=True)))
+    written = io.BytesIO()
+    frame.to_parquet(written, index=False, write_page_checksum=True)
+    return written.getvalue()
 
 
 def write_earlier_look(place: Path, n_trials: int, finals: Hits | None = None, **seal: Any) -> None:
