@@ -98,12 +98,13 @@ def _a_text_is_parsed_once() -> Iterator[None]:
 def _what_is_installed_and_set_is_looked_up_once() -> Iterator[None]:
     """Lightning looks through everything that is installed for each trainer.
 
-    And Hydra composes a job only to read ``hydra.mode`` of it, which no file of ours sets.
+    And Hydra composes a job only to read ``hydra.mode`` of it, which only presets set.
     """
     read_mode, installed = Hydra.get_mode, functools.cache(registry.entry_points)
 
     def mode(self: Hydra, config_name: str | None, overrides: list[str]) -> Any:
-        return read_mode(self, config_name, overrides) if any("hydra.mode" in word for word in overrides) else None
+        asked = any(setting in word for word in overrides for setting in ("hydra.mode", "experiment"))
+        return read_mode(self, config_name, overrides) if asked else None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Hydra, "get_mode", mode)

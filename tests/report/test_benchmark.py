@@ -113,7 +113,7 @@ def test_what_is_ahead_of_the_best_once_both_are_tuned_is_named_and_not_marked(t
     shown = document_of(write_sweep(tmp_path / "ahead", cells))
     rows = by_model(shown.tables[0])
     assert {model: row["none"].rank for model, row in rows.items()} == {"best": 1, "ahead": 0, "alike": 3, "behind": 0}
-    told = f"{D}: the tuned gain of the best of its column has an interval below zero over ahead (none)."
+    told = f"{D}: once both are tuned, these are ahead of the best of their column: ahead (none)."
     assert shown.notes[3] == told
 
 

@@ -160,7 +160,7 @@ READ = [
     ((0.1, 0.1), {"rest": Verdict.WORSE}, ""),
     ((-0.1, 0.1), {"rest": Verdict.WORSE}, "image takes away from the others"),
     ((-0.1, 0.1), {"rest": Verdict.EQUIVALENT}, ""),
-    ((0.0, 0.1), {}, "image adds to nothing but behaviour, and is not shown to add to the others"),
+    ((0.0, 0.1), {}, "image improves on behaviour alone, and is not shown to add to the others"),
     ((0.0, 0.1), {"alone": Verdict.DEPENDS_ON_TUNING}, ""),
     ((0.0, 0.1), {"rest": Verdict.BETTER}, ""),
     ((0.0, 0.0), {"rest": Verdict.UNDECIDED}, "no use of image is shown with this encoder and model"),
@@ -340,7 +340,7 @@ def test_one_modality_has_no_others(tmp_path: Path) -> None:
     two = {key: replace(one, cell={"states": {"text": one.cell["states"]["text"]}}) for key, one in two.items()}
     (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", two)))
     assert [(f.part, f.value) for f in facts.facts] == [("added to nothing", pytest.approx(0.1))]
-    assert facts.readings == ["text adds to nothing but behaviour"]
+    assert facts.readings == ["text improves on behaviour alone"]
     assert "M2 and M3: they compare two modalities, here are 1" in facts.unknown
 
 
