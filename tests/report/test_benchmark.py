@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from mmbench.inference import intervals
+from mmbench.inference.gains import TunedGain
+from mmbench.inference.verdicts import verdict
 from mmbench.report.benchmark import document
-from mmbench.report.comparisons import read_contrasts
+from mmbench.report.comparisons import read_contrasts, significant
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import Document, Entry, Table, frame, latex, markdown
 from mmbench.report.reading import read_sweep
@@ -90,7 +92,7 @@ def test_values_have_half_their_interval(rows: dict[str, dict[str, Entry]]) -> N
 def test_the_best_and_what_is_not_told_from_it(folder: Path, rows: dict[str, dict[str, Entry]]) -> None:
     ranks = {model: row["none"].rank for model, row in rows.items()}
     assert ranks == {"popularity": 0, "better": 1, "same": 3, "lost": 3, "untrusted": 0, "wide": 3}
-    assert not any("below zero" in note for note in document_of(folder).notes)
+    assert not any("once both are tuned" in note for note in document_of(folder).notes)
     assert {model: row["text"].rank for model, row in rows.items()} == {
         "popularity": 0,
         "better": 1,
@@ -125,7 +127,7 @@ def test_what_was_badly_trained_is_neither_alike_nor_ahead(tmp_path: Path) -> No
         cells[D, worse, "none"] = replace(cells[D, worse, "none"], courses=stalled)
         shown = document_of(write_sweep(tmp_path / worse, cells))
         assert sorted(row["none"].rank for row in by_model(shown.tables[0]).values()) == [0, 1]
-        assert not any("below zero" in note for note in shown.notes)
+        assert not any("once both are tuned" in note for note in shown.notes)
 
 
 def test_gains_carry_their_marks(rows: dict[str, dict[str, Entry]]) -> None:
@@ -139,6 +141,23 @@ def test_gains_carry_their_marks(rows: dict[str, dict[str, Entry]]) -> None:
     assert rows["better"]["verdict text_vs_none"].text == "better"
     assert rows["better"]["seeds x trials"].text == "3 x 8"
     assert rows["untrusted"]["fairness"].text == "FAIL"
+
+
+def test_a_gain_that_depends_on_tuning_has_a_mark_of_its_own(folder: Path) -> None:
+    """By its interval it would be better: other numbers of trials say something else."""
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    compared = next(c for c in read_contrasts(table, groups) if c.model == "better")
+    assert compared.inference is not None
+    assert compared.inference.holm < 0.05
+    assert significant([compared]) == (1, 1)
+    assert isinstance(compared.tuned, TunedGain)
+    tuned = replace(compared.tuned, depends_on_tuning=True)
+    depends = replace(compared, tuned=tuned, judgement=verdict(tuned, table.delta))
+    assert depends.word == "depends on tuning"
+    (shown,) = document(table, [depends], groups).tables
+    assert by_model(shown)["better"]["text_vs_none %"].text[-2:] == "]‡"
+    assert significant([depends]) == (0, 1)
 
 
 def test_equivalence_is_marked_only_where_a_word_is_allowed(tmp_path: Path) -> None:
