@@ -198,6 +198,7 @@ def test_every_light(unique: float, lo: float, alone: float, others: bool, expec
         (0.02, 0.05, ("audio", "text")),
         (-0.01, 0.05, ("text",)),
         (0.0, -0.005, ("text",)),  # above chance, which is below zero
+        (0.0, 0.0, ("audio", "text")),
     ],
 )
 def test_no_share_is_told_of_what_is_not_shown(unique: float, alone: float, others: tuple[str, ...]) -> None:

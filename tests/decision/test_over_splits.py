@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mmbench.decision import as_record, decide, replay
 from mmbench.decision.evidence import Gate, Status
@@ -21,6 +22,7 @@ from mmbench.inference.gains import NoWord
 from mmbench.inference.repetitions import Repeated, over_repetitions
 from mmbench.messages import Refusal
 from mmbench.report.reading import read_sweep
+from mmbench.report.table import CellResult
 from tests.decision.cases import economics, evidence
 from tests.decision.test_page import controlled, itemknn
 from tests.report.constructed import Made, write_sweep
@@ -101,6 +103,18 @@ def test_models_with_unequal_numbers_of_final_runs_are_compared_by_those_that_bo
     assert chosen is not None
     assert chosen.seeds == seeds
     assert next(gate for gate in read.evidence.gates if gate.name == "G9").status is Status.PASS
+
+
+def test_models_that_were_tested_on_other_users_are_not_compared(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As records of an interrupted change of the data are: the sweep is not trusted, and its page is written."""
+    table, per_user = read_sweep(read.comparison.a.folder.parents[2]), CellResult.per_user
+
+    def other_users(cell: CellResult, metric: str) -> NDArray[np.float64]:
+        scores = per_user(cell, metric)
+        return scores[1:] if cell.modality == "fused" else scores
+
+    monkeypatch.setattr(CellResult, "per_user", other_users)
+    assert configuration_gain(table, read.disposal) is None
 
 
 @pytest.mark.parametrize("dataset", ["d", "d-split1", "d over 2 split seeds"])

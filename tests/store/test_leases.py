@@ -305,19 +305,19 @@ def test_commands_that_would_share_no_lease_do_not_work_on_a_sweep_together(tmp_
     """With leases in other places they would do every training twice."""
     elsewhere = FileLeases(tmp_path / "server")  # stands for a server of leases
     here = make_leases("files", tmp_path, 60.0)
-    with present(elsewhere, "postgresql+psycopg://me@host/leases", tmp_path):
+    with present("postgresql+psycopg://me@host/leases", tmp_path, 60.0):
         assert at_work(elsewhere, tmp_path)
-        with present(elsewhere, "postgresql+psycopg://me@host/leases", tmp_path):
+        with present("postgresql+psycopg://me@host/leases", tmp_path, 60.0):
             pass
         with (
             pytest.raises(ValueError, match=r"^study\.storage=files: another command is at work on this sweep and has"),
-            present(here, "files", tmp_path),
+            present("files", tmp_path, 60.0),
         ):
             pass
     assert not at_work(elsewhere, tmp_path)
     assert here.claim("command-of")
     assert here.claim("command-5d41402abc4b2a76b9719d911017c592")  # of an earlier version
-    with present(here, "files", tmp_path):
+    with present("files", tmp_path, 60.0):
         assert len(here.living()) == 3
     assert at_work(elsewhere, tmp_path)
 

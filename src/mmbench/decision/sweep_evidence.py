@@ -452,7 +452,7 @@ def _configuration_gain(table: SweepTable, disposal: Disposal, dataset: str) -> 
         np.repeat(scores[:, :1], len(runs), axis=1) if cell.exact else scores[:, [cell.seeds.index(s) for s in runs]]
         for cell, scores in ((cell, cell.per_user(table.primary)) for cell in sides)
     )
-    if not runs or not base.any():
+    if not runs or len(top) != len(base) or not base.any():  # of one that was tested on another split
         return None
     return intervals.bounded_gain(top, base, same=alike(*sides))
 

@@ -153,7 +153,8 @@ class Sweep:
         Raises:
             ValueError: for a lease server that does not answer, and as :func:`mmbench.store.leases.present`.
         """
-        with contextlib.closing(self.leases()) as leases, present(leases, self.config.study.storage, self.folder):
+        self.leases().close()  # a server that does not answer is told here, and not by each worker
+        with present(self.config.study.storage, self.folder, self.config.study.lease_timeout):
             yield
 
     @contextlib.contextmanager

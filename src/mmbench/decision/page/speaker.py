@@ -121,8 +121,8 @@ class Speaker(GateSpeaker):
         if opening.key is Key.USERS_AND_SEEDS:
             users = number(_round_up(amount * e.n_users))
             return Message(phrases.OPEN_RAILS, gate=gate, times=number(amount, 1), users=users, now=number(e.n_users))
-        if opening.key is Key.INPUTS and self._least_known is not None:
-            return Message(phrases.TELL_INPUTS, name=self(self._least_known))
+        if opening.key is Key.INPUTS:
+            return Message(phrases.TELL_INPUTS, name=self._least_known)
         if opening.key is Key.WIDTH:
             source = self(phrases.RANGE_SOURCES[largest(e.variances)])
             return Message(phrases.OPEN_WIDTH, share=self.translator.percent(amount), source=source)
@@ -132,12 +132,10 @@ class Speaker(GateSpeaker):
         return Message(phrases.OPEN_ELSE[gate], gate=gate)
 
     @property
-    def _least_known(self) -> Message | None:
-        """The number of the business that moves the result most, where it is these that leave the answer open."""
-        if not any(opening.key is Key.INPUTS for opening in self.decision.openings):
-            return None
+    def _least_known(self) -> str:
+        """The number of the business that moves the result most."""
         inputs = [swing.name for swing in self.decision.swings if swing.name != "gain"]
-        return phrases.INPUT_NAMES[inputs[0] if inputs else "discount"]
+        return self(phrases.INPUT_NAMES[inputs[0] if inputs else "discount"])
 
     def sums(self) -> str:
         """Whether the company's sums were given before or after the results."""
@@ -202,11 +200,9 @@ class Speaker(GateSpeaker):
             return self(phrases.REASONS[d.why])
         if gain is None:
             return self(Message("Not measured; break-even line {need}.", need=self.need))
-        if (name := self._least_known) is not None:
-            above = gain.mean > d.breakeven
-            return self(
-                Message(phrases.CLEAR_OF_NEED[above], range=self.range_of(gain), need=self.need, name=self(name))
-            )
+        if any(opening.key is Key.INPUTS for opening in d.openings):
+            template = phrases.CLEAR_OF_NEED[gain.mean > d.breakeven]
+            return self(Message(template, range=self.range_of(gain), need=self.need, name=self._least_known))
         return self(
             Message(
                 "We cannot tell yet: the true effect may be anywhere from {range}, and {need} is needed to pay.",

@@ -130,21 +130,21 @@ def holding(leases: Leases, name: str) -> Iterator[Callable[[], None]]:
 
 
 @contextlib.contextmanager
-def present(leases: Leases, storage: str, sweep_dir: Path) -> Iterator[None]:
+def present(storage: str, sweep_dir: Path, timeout: float) -> Iterator[None]:
     """Show that a command is at work on a sweep, also while none of its workers holds a training.
 
     The sign lies in the folder of the sweep wherever the leases are, so that a command with another storage sees it:
     the two would share no lease, and do every training twice.
 
     Args:
-        leases: those of the command.
-        storage: where they are, as in ``study.storage``.
+        storage: where the leases of the command are, as in ``study.storage``.
         sweep_dir: folder of the sweep.
+        timeout: seconds of silence after which the command counts as gone.
 
     Raises:
         ValueError: if a command with another storage is at work on the sweep.
     """
-    signs = FileLeases(paths.lease_dir(sweep_dir), leases.timeout)
+    signs = FileLeases(paths.lease_dir(sweep_dir), timeout)
     mine = f"{COMMAND}-{hashlib.sha256(storage.encode()).hexdigest()[:16]}-"
     name = f"{mine}{uuid.uuid4().hex}"
     with locked(paths.lock_file(sweep_dir, "commands")):
