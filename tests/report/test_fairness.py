@@ -57,12 +57,12 @@ def with_test(made: CellEffort, test: NDArray[np.float64]) -> CellEffort:
     return made
 
 
-def fair(base: float = 0.10, gain: float = 0.0) -> list[CellEffort]:
+def fair(base: float = 0.10, gain: float = 0.0, trials: int = T) -> list[CellEffort]:
     """Two conditions with the same effort, text better by ``gain`` in every trial."""
     rng = np.random.default_rng(3)
-    validation = base + 0.01 * np.sort(rng.random(T))[[3, 5, 7, 0, 6, 1, 2, 4]]
+    validation = base + 0.01 * np.sort(rng.random(trials))[np.arange(3, 5 * trials, 5) % trials]
     users = rng.gamma(1.0, base, USERS)
-    values = [float(v) for v in 10 ** rng.uniform(-2.3, -0.7, T)]
+    values = [float(v) for v in 10 ** rng.uniform(-2.3, -0.7, trials)]
     test = validation[:, None] / base * users
     return [cell("none", validation, test, values), cell("text", validation * (1 + gain), test * (1 + gain), values)]
 
@@ -191,13 +191,22 @@ def test_a_seed_that_tuning_had_used() -> None:
 
 
 def test_a_range_that_is_too_narrow() -> None:
-    none, text = fair()
-    order = np.argsort(-none.validation)
-    values = [t.configuration["model.reg_weight"] for t in none.trials]
-    for place, slot in enumerate(order[:2]):
+    """All of the best fifth lie at a bound: of sixteen trials that is no chance, of eight trials it may be."""
+    for trials, best, expected in [(16, 4, {"ranges": "WARN"}), (T, 2, {})]:
+        none, text = fair(trials=trials)
+        cells = [cell(c.modality, c.validation, c.test, at_the_bound(none, best)) for c in (none, text)]
+        assert raised(cells) == expected
+        table = budget_table(cells, 0.02)
+        named = [row[table.header.index("at an edge")].text for row in table.entries]
+        assert named == ["model.reg_weight" if expected else "-"] * 2
+
+
+def at_the_bound(made: CellEffort, best: int) -> list[float]:
+    """The hyper-parameter of every slot, that of the best ones near the upper bound."""
+    values = [t.configuration["model.reg_weight"] for t in made.trials]
+    for place, slot in enumerate(np.argsort(-made.validation)[:best]):
         values[slot] = 0.99 - 0.01 * place
-    cells = [cell(c.modality, c.validation, c.test, values) for c in (none, text)]
-    assert raised(cells) == {"ranges": "WARN"}
+    return values
 
 
 def test_trials_that_failed_in_one_condition_only() -> None:
@@ -219,11 +228,9 @@ def test_what_is_said_of_a_model_that_reads_no_content_names_no_condition() -> N
     failed = with_test(replace(alone, trials=trials), test)
     (check_,) = (c for c in check([failed]) if c.name == "failed trials")
     assert (check_.level, check_.reason) == ("WARN", f"trials failed ({200 / len(trials):.0f} %)")
-    order = np.argsort(-alone.validation)
-    values = [t.configuration["model.reg_weight"] for t in alone.trials]
-    for place, slot in enumerate(order[:2]):
-        values[slot] = 0.99 - 0.01 * place
-    at_the_edge = replace_keeping(cell("none", alone.validation, alone.test, values), modality=ID_ONLY)
+    alone = fair(trials=16)[0]
+    at_the_edge = cell("none", alone.validation, alone.test, at_the_bound(alone, 4))
+    at_the_edge = replace_keeping(at_the_edge, modality=ID_ONLY)
     (check_,) = (c for c in check([at_the_edge]) if c.name == "ranges")
     assert check_.reason == "the best trials lie at the edge of model.reg_weight; widen the range"
 
@@ -240,7 +247,7 @@ def test_what_a_condition_does_not_read_has_no_edge(states: Mapping[str, str], w
     ]
     config = {**made.cell.config, "search": search}
     record = msgspec.structs.replace(made.cell, states=dict(states), config=config)
-    assert cell_effort.edges(replace(made, cell=record, trials=trials)) == ({path: 1.0} if warned else {})
+    assert cell_effort.edges(replace(made, cell=record, trials=trials)) == ({path: (1.0, 2 / 28)} if warned else {})
 
 
 def test_a_control_that_is_the_real_thing() -> None:
@@ -396,7 +403,7 @@ def test_only_where_a_word_is_allowed_does_a_gain_depend_on_tuning(tmp_path: Pat
 def test_a_row_of_the_budget_table_by_hand() -> None:
     """Five trials that each beat the one before; of three, two are drawn from four, so .5, .4 and .3 win 3, 2, 1 of 6.
 
-    A test user has .04 less than validation, and the best trial lies near the upper bound.
+    A test user has .04 less than validation. That the best trial lies near the upper bound may be chance.
     """
     validation = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
     made = cell("text", validation, np.tile(validation[:, None] - 0.04, USERS), [0.1, 0.2, 0.3, 0.05, 0.99])
@@ -424,7 +431,7 @@ def test_a_row_of_the_budget_table_by_hand() -> None:
         "last half of trials": f"{100 * (1 - (3 * 0.5 + 2 * 0.4 + 0.3) / 6 / 0.5):.1f} %",
         "optimism, all trials": "+0.0400",
         "parameters": "7, 1,200",
-        "at an edge": "model.reg_weight",
+        "at an edge": "-",
         "chosen": "reg_weight=0.99",
     }
 
@@ -453,12 +460,12 @@ def test_names_are_text_wherever_they_stand_in_markdown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("best", "warned"), [(0.0, False), (1e-3, True)])
 def test_a_weight_of_zero_is_no_edge_and_has_a_place_in_the_chart(best: float, warned: bool) -> None:
     """The best trials ignore the content: the range need not be wider. At the lowest weight it should be."""
-    made = fair()
-    values = [best if score >= np.sort(made[0].validation)[-2] else 0.1 for score in made[0].validation]
+    made = fair(trials=16)
+    values = [best if score >= np.sort(made[0].validation)[-4] else 0.1 for score in made[0].validation]
     cells = [cell(c.modality, c.validation, c.test, values) for c in made]
     assert ("ranges" in raised(cells)) == warned
     chart = charts.marginals(
-        ["model.reg_weight"], cells, {c.modality: cell_effort.edges(c) for c in cells}, "validation"
+        ["model.reg_weight"], cells, set().union(*cell_effort.too_narrow(cells).values()), "validation"
     )
     points = re.findall(r'<use xlink:href="#\w+" x="([\d.]+)" y="([\d.]+)"', chart)
     assert len({x for x, _ in points}) >= 2

@@ -9,14 +9,39 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats as distributions
 
 Vector = NDArray[np.float64]
 
 #: Which trials are near the top, and how near a bound is its edge (``docs/protocol.md``, Fairness report).
 TOP_SHARE, EDGE_WIDTH, EDGE_WARNING = 0.2, 0.05, 0.5
+#: Probability that a range of a model is called too narrow where the order of the trials is mere chance.
+EDGE_LEVEL = 0.05
+
+
+class Edge(NamedTuple):
+    """How many of the best trials lie at a bound of a range.
+
+    Attributes:
+        share: of the best trials, at the bound where the most lie.
+        chance: probability that chance places as many there, or more, at either bound: that of a draw of the best
+            trials from all, without replacement (hypergeometric), times two.
+    """
+
+    share: float
+    chance: float
+
+    def shown(self, n_ranges: int) -> bool:
+        """Whether the optimum is shown to be at the edge, so that the range should be wider.
+
+        Args:
+            n_ranges: how many ranges are looked at, over which the probability is adjusted (Bonferroni).
+        """
+        return self.share > EDGE_WARNING and n_ranges * self.chance <= EDGE_LEVEL
 
 
 def tuning_gain(validation: Vector) -> float:
@@ -24,7 +49,7 @@ def tuning_gain(validation: Vector) -> float:
     return float(validation.max() / validation[0] - 1.0)
 
 
-def edge_share(
+def edge(
     values: Sequence[float] | Vector,
     validation: Vector,
     low: float,
@@ -32,12 +57,12 @@ def edge_share(
     *,
     log: bool,
     atoms: Sequence[float] = (),
-) -> float:
-    """Share of the best 20 % of the trials whose value lies within 5 % of a bound of its range.
+) -> Edge:
+    """How many of the best 20 % of the trials have a value within 5 % of one bound of its range.
 
-    Trials that are as good as the last of them count too: a value that makes no difference is at no edge. Above
-    :data:`EDGE_WARNING` the optimum is at the edge, and the range should be wider. A bound that has a probability
-    of its own, such as a weight of 0, is no edge, nor is any other such value: beyond it there is nothing to search.
+    Trials that are as good as the last of them count too: a value that makes no difference is at no edge. A bound
+    that has a probability of its own, such as a weight of 0, is no edge, nor is any other such value: beyond it there
+    is nothing to search.
 
     Args:
         values: the hyper-parameter's value in each slot, ``(n_trials,)``.
@@ -53,15 +78,18 @@ def edge_share(
     if not low < high:
         raise ValueError(f"the range from {low} to {high} is empty")
     last = np.sort(validation)[-math.ceil(TOP_SHARE * len(validation))]
-    best = np.asarray(values, np.float64)[validation >= last]
-    chosen = best[~np.isin(best, atoms)]
-    bounds = np.array([low, high], np.float64)
+    best = validation >= last
+    place = np.full(len(validation), np.nan)
+    searched = ~np.isin(values, atoms)
+    chosen, bounds = np.asarray(values, np.float64)[searched], np.array([low, high], np.float64)
     if log:
         chosen, bounds = np.log(chosen), np.log(bounds)
-    place = (chosen - bounds[0]) / (bounds[1] - bounds[0])
+    place[searched] = (chosen - bounds[0]) / (bounds[1] - bounds[0])
     reach = EDGE_WIDTH + 1e-12
-    at_low, at_high = (place <= reach) & (low not in atoms), (place >= 1 - reach) & (high not in atoms)
-    return float((at_low | at_high).sum() / len(best))
+    at_bounds = [(place <= reach) & (low not in atoms), (place >= 1 - reach) & (high not in atoms)]
+    n, n_best = len(validation), int(best.sum())
+    chances = [float(distributions.hypergeom.sf((at & best).sum() - 1, n, at.sum(), n_best)) for at in at_bounds]
+    return Edge(max(float((at & best).sum() / n_best) for at in at_bounds), min(1.0, 2 * min(chances)))
 
 
 def crossings(rungs: Sequence[int], histories: Sequence[Sequence[float] | None]) -> float | None:

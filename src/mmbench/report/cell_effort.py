@@ -18,6 +18,7 @@ from mmbench.inference import tuned_gain, tuning_curves
 from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
 from mmbench.inference.gains import TunedSide
 from mmbench.inference.tuned_gain import Alone
+from mmbench.inference.tuning_curves import Edge
 from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
 from mmbench.messages import Message, Refusal, conjoined, series
 from mmbench.nn.hyperparameters import is_read
@@ -433,13 +434,24 @@ def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: flo
     return reasons
 
 
-def edges(cell: CellEffort) -> dict[str, float]:
-    """Share of the best trials near a bound, by path, for every numeric range of a cell that its condition reads."""
-    shares, present = {}, [name for name, state in cell.cell.states.items() if state != "drop"]
+def edges(cell: CellEffort) -> dict[str, Edge]:
+    """How many of the best trials lie at a bound, by path, for every numeric range that the condition reads."""
+    found, present = {}, [name for name, state in cell.cell.states.items() if state != "drop"]
     for path, searched in cell.ranges.items():
         if searched.low < searched.high and is_read(path.removeprefix("model."), present):
             values = [t.configuration[path] for t in cell.trials]
-            shares[path] = tuning_curves.edge_share(
+            found[path] = tuning_curves.edge(
                 values, cell.validation, searched.low, searched.high, log=searched.log, atoms=searched.atoms
             )
-    return shares
+    return found
+
+
+def too_narrow(cells: Sequence[CellEffort]) -> dict[str, list[str]]:
+    """Paths whose ranges are shown to be too narrow, by condition.
+
+    Args:
+        cells: the conditions of one model on one data set, whose ranges are looked at together.
+    """
+    found = {cell.modality: edges(cell) for cell in cells if len(cell.trials) > 1}
+    n_ranges = sum(map(len, found.values()))
+    return {name: [p for p, edge in by_path.items() if edge.shown(n_ranges)] for name, by_path in found.items()}

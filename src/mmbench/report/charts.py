@@ -6,7 +6,7 @@ import functools
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, MultipleLocator, ScalarFormatter
 from numpy.typing import NDArray
 
-from mmbench.inference.tuning_curves import EDGE_WARNING, Band
+from mmbench.inference.tuning_curves import Band
 from mmbench.messages import Message, Translator
 
 if TYPE_CHECKING:
@@ -243,10 +243,8 @@ def strip(values: Mapping[str, Vector], score: str) -> str:
     return draw(paint)
 
 
-def marginals(
-    paths: Sequence[str], cells: Sequence[CellEffort], shares: Mapping[str, Mapping[str, float]], score: str
-) -> str:
-    """Score over each searched coordinate with its bounds; red bounds where the best trials lie at the edge."""
+def marginals(paths: Sequence[str], cells: Sequence[CellEffort], narrow: Collection[str], score: str) -> str:
+    """Score over each searched coordinate with its bounds, which are red for paths whose range is too narrow."""
     ranges = cells[0].ranges
 
     def paint(axes: Sequence[Axes]) -> None:
@@ -259,9 +257,8 @@ def marginals(
                 # Where 0 has a probability of its own it stands left of the range, which no logarithm has room for.
                 linear = {"linthresh": searched.low} if 0.0 in searched.atoms else {}
                 axis.set_xscale("symlog" if linear else "log", **linear)
-            hit = any(by_path.get(path, 0.0) > EDGE_WARNING for by_path in shares.values())
             for bound in () if searched is None else (searched.low, searched.high):
-                axis.axvline(bound, color="#B00020" if hit else "#888888", linestyle="--", linewidth=1)
+                axis.axvline(bound, color="#B00020" if path in narrow else "#888888", linestyle="--", linewidth=1)
             axis.set_xlabel(path)
         axes[0].set_ylabel(score)
         axes[0].legend(frameon=False, fontsize=7)

@@ -15,7 +15,7 @@ from mmbench.inference import tuning_curves
 from mmbench.inference.gains import Gain, TunedGain
 from mmbench.messages import Message, Template, Translator, clauses, points, series
 from mmbench.report import charts
-from mmbench.report.cell_effort import CellEffort, cut_off, edges, stalled
+from mmbench.report.cell_effort import CellEffort, cut_off, stalled, too_narrow
 from mmbench.report.comparisons import Comparison, is_spoken_of
 from mmbench.report.disposals import Disposal
 from mmbench.report.fairness_checks import PASS, Group
@@ -73,7 +73,7 @@ def budget_table(cells: Sequence[CellEffort], delta: float) -> Table[CellEffort]
         cells: conditions of one model.
         delta: equivalence margin, which says when a training was cut off.
     """
-    return Table("budget", budget_columns(delta), cells)
+    return Table("budget", budget_columns(delta, too_narrow(cells)), cells)
 
 
 def tuning_table(compared: Sequence[Comparison]) -> Table[Comparison]:
@@ -96,13 +96,6 @@ def _parameters(cell: CellEffort) -> str:
     """Numbers of trained parameters, of which there are several where a searched size decides it."""
     known = {t.n_parameters for t in cell.trials if t.succeeded}
     return ", ".join(f"{n:,}" for n in sorted(n for n in known if n is not None))
-
-
-def _at_edge(cell: CellEffort) -> str | None:
-    """Searched paths whose best trials lie at a bound."""
-    if len(cell.trials) < 2:
-        return None
-    return ", ".join(path for path, share in edges(cell).items() if share > tuning_curves.EDGE_WARNING) or None
 
 
 def _measurable(cell: CellEffort) -> bool:
@@ -136,8 +129,13 @@ def _count(marks: Callable[[Sequence[Training]], NDArray[np.bool_]]) -> Callable
     return lambda cell: f"{int(marks(cell.trials).sum())} + {int(marks(cell.finals).sum())}"
 
 
-def budget_columns(delta: float) -> Sequence[Column[CellEffort]]:
-    """Columns of the budget table."""
+def budget_columns(delta: float, narrow: Mapping[str, Sequence[str]]) -> Sequence[Column[CellEffort]]:
+    """Columns of the budget table.
+
+    Args:
+        delta: equivalence margin.
+        narrow: paths whose ranges are too narrow, by condition.
+    """
     return (
         Column(None, Message("condition"), lambda cell: cell.modality),
         Column(
@@ -156,7 +154,7 @@ def budget_columns(delta: float) -> Sequence[Column[CellEffort]]:
         Column(None, Message("last half of trials"), _last_half, lambda share: f"{100 * share:.1f} %"),
         Column(None, Message("optimism, all trials"), _optimism, lambda optimism: f"{optimism:+.4f}"),
         Column(None, Message("parameters"), _parameters),
-        Column(None, Message("at an edge"), _at_edge),
+        Column(None, Message("at an edge"), lambda cell: ", ".join(narrow.get(cell.modality, ())) or None),
         Column(None, Message("chosen"), _chosen),
     )
 
@@ -381,7 +379,7 @@ def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> 
         paths_searched = [path for path, value in cells[0].choice.configuration.items() if not isinstance(value, str)]
         if paths_searched:
             drawn[Message("Score over each range (bounds drawn; red: best trials at the edge)")] = charts.marginals(
-                paths_searched, cells, {c.modality: edges(c) for c in cells}, score
+                paths_searched, cells, {path for hit in too_narrow(cells).values() for path in hit}, score
             )
         drawn[Message("Validation against test, every trial")] = charts.scatter(
             {c.modality: (c.validation, np.nanmean(c.test, axis=1)) for c in cells if c.test.size},

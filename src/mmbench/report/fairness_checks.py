@@ -18,7 +18,7 @@ from mmbench.inference import tuning_curves
 from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
 from mmbench.messages import Message, clauses, conjoined, series
 from mmbench.report.additions import read_additions
-from mmbench.report.cell_effort import CellEffort, edges, marks_of, read_cell, remedies, with_plan
+from mmbench.report.cell_effort import CellEffort, marks_of, read_cell, remedies, too_narrow, with_plan
 from mmbench.report.draws import Draws, read_draws, subject
 from mmbench.report.table import DELTA, SweepTable, given_from, not_tuned_here
 from mmbench.store import ledger, records
@@ -447,12 +447,11 @@ def _ends(cells: Sequence[CellEffort], delta: float) -> Check:
 
 def _edges(cells: Sequence[CellEffort]) -> Check:
     hits = [
-        path if c.modality == ID_ONLY else f"{path} ({c.modality})"
-        for c in cells
-        for path, share in edges(c).items()
-        if share > tuning_curves.EDGE_WARNING
+        path if modality == ID_ONLY else f"{path} ({modality})"
+        for modality, narrow in too_narrow(cells).items()
+        for path in narrow
     ]
     if hits:
         reason = Message("the best trials lie at the edge of {paths}; widen the range", paths=series(hits))
         return Check(Message("ranges"), WARN, reason)
-    return Check(Message("ranges"), PASS, Message("the best trials lie inside their ranges"))
+    return Check(Message("ranges"), PASS, Message("no range is shown to be too narrow"))
