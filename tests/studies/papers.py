@@ -1,7 +1,7 @@
 """Beside the numbers of papers: ``python -m tests.studies.papers NAME`` ranks the tuned configurations of a study.
 
-The source study and its toolbox hide the items of training alone, so that those of validation stay candidates; we hide
-both. Each configuration is computed once and ranked both ways. ``studies/NAME/papers.json`` keeps the means, and
+The source study and its toolbox hide the items of training alone, so that those of validation stay candidates, as we do
+under protocol ``paper``; under the others we hide both. Each configuration is computed once and ranked both ways. ``studies/NAME/papers.json`` keeps the means, and
 docs/study-method.md shows them beside what was printed elsewhere for the same interactions.
 """
 
@@ -171,7 +171,7 @@ def rows(study: str, ours: Sequence[Mapping[str, Any]]) -> str:
         [source, model, *("-" if number is None else f"{number:.4f}" for number in numbers)]
         for source, model, *numbers in PRINTED[study]
     ]
-    ways = {"as_papers": "here, ranked as there", "hidden": "here, as in all our tables"}
+    ways = {"as_papers": "here, ranked as there", "hidden": "here, validation hidden too"}
     if all(one["as_papers"] == one["hidden"] for one in ours):
         ways = {"hidden": "here"}
     for kind, name in ways.items():
