@@ -105,3 +105,35 @@ def test_the_unit_of_an_encoder_has_no_effect(block_world: BlockWorld) -> None:
 
     torch.testing.assert_close(scores(loud, as_reference=False), scores(data, as_reference=False))
     assert not torch.allclose(scores(loud, as_reference=True), scores(data, as_reference=True))
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_reference_lists_items_that_training_has_not_seen(block_world: BlockWorld) -> None:
+    """Lists of all items, so that an unseen one takes a place in those of the history too."""
+    data = block_world.data(("text",))
+    known = data.edge_index[1] > 4
+    data = replace(data, edge_index=data.edge_index[:, known])
+    assert not data.warm[:5].any()
+    features = data.features["text"].double()
+    norms = features.norm(dim=1)
+    similarity = features @ features.T / (torch.outer(norms, norms) + 5.0)
+    kept = torch.zeros_like(similarity).scatter(1, similarity.topk(7).indices, 1.0)
+    history = torch.zeros(data.n_users, data.n_items).index_put(tuple(data.edge_index), torch.tensor(1.0))
+    model = ContentKNN(data, k=7, shrink=5.0, as_reference=True)
+    model.fit(data)
+    torch.testing.assert_close(model.score(torch.arange(data.n_users)), history @ (similarity * kept))
+
+
+@pytest.mark.usefixtures("float64")
+def test_shrinkage_orders_nothing_among_rows_of_length_one(block_world: BlockWorld) -> None:
+    """Where items lack modalities too, every pair has the same factor."""
+    data = block_world.data(("audio", "image", "text"))
+    present = {name: torch.arange(data.n_items) % 5 != place for place, name in enumerate(data.present)}
+    data = replace(data, present=present)
+
+    def scores(shrink: float) -> Tensor:
+        model = ContentKNN(data, k=9, shrink=shrink)
+        model.fit(data)
+        return model.score(torch.arange(data.n_users))
+
+    torch.testing.assert_close(scores(10.0), scores(0.0) / (1.0 + 10.0 / 3.0))

@@ -26,7 +26,7 @@ from mmbench.models.mgcn import MGCN
 from mmbench.models.mvgae import MVGAE
 from mmbench.models.pgl import PGL
 from mmbench.models.smore import SMORE
-from mmbench.nn.recommender import ClosedForm, UnseenItems
+from mmbench.nn.recommender import ClosedForm, FactorModel, Triplets, UnseenItems
 from mmbench.training.fit import made
 from tests.conftest import BlockWorld
 from tests.models.test_contract import (
@@ -193,6 +193,35 @@ def test_where_every_item_is_seen_nothing_changes(model_class: Model, condition:
     model = trained_on(model_class, data, steps=1)
     users, items = model()
     assert torch.equal(scores_of(model), users @ items.T.contiguous())  # the layout decides the last bit
+
+
+class _WithEmbedding(FactorModel):
+    """A model as a user writes it first: its item rows are a module of torch."""
+
+    def __init__(self, data: RecData) -> None:
+        super().__init__()
+        self.users, self.item_embedding = torch.nn.Embedding(data.n_users, 4), torch.nn.Embedding(data.n_items, 4)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        return self.users.weight, self.item_embedding.weight
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+def test_rows_of_an_embedding_module_are_zero_and_come_back(block_world: BlockWorld) -> None:
+    model = made(_WithEmbedding, data_of(block_world, "none"))
+    before = model.item_embedding.weight.clone()
+    assert not scores_of(model.eval())[:, UNSEEN].any()
+    assert torch.equal(model.item_embedding.weight, before)
+
+
+def test_item_rows_that_nobody_can_find_are_refused(block_world: BlockWorld) -> None:
+    model = made(_WithEmbedding, data_of(block_world, "none"))
+    model.item_embedding = torch.nn.Linear(3, 4)
+    said = "_WithEmbedding.item_embedding is of type Linear; item_tables\\(\\) must be overridden"
+    with pytest.raises(ValueError, match=said):
+        model.final_vectors()
 
 
 def test_the_sizes_are_those_of_the_world(block_world: BlockWorld) -> None:

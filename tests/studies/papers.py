@@ -1,8 +1,9 @@
 """Beside the numbers of papers: ``python -m tests.studies.papers NAME`` ranks the tuned configurations of a study.
 
 The source study and its toolbox hide the items of training alone, so that those of validation stay candidates, as we do
-under protocol ``paper``; under the others we hide both. Each configuration is computed once and ranked both ways. ``studies/NAME/papers.json`` keeps the means, and
-docs/study-method.md shows them beside what was printed elsewhere for the same interactions.
+under protocol ``paper``; under the others we hide both. Each configuration is computed once and ranked both ways.
+``studies/NAME/papers.json`` keeps the means, and docs/study-method.md shows them beside what was printed elsewhere for
+the same interactions.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ class ContentKNN(HistorySums):
     Args:
         data: training data.
         k: neighbours per item, itself included.
-        shrink: damps similarities of items that share few modalities; without effect where all items have all of them.
+        shrink: damps similarities of items with short rows of features, with ``as_reference`` alone: rows of length one
+            give all pairs the same factor.
         content_weight: 0 leaves content out; any other weight of the only thing that scores gives the same ranking.
         first_modality_weight: share of the first of two modalities in name order (image before text); 0 or 1 leaves one
             of them out.
@@ -70,7 +71,8 @@ class ContentKNN(HistorySums):
     def item_weights(self, data: RecData) -> Tensor:
         """The k most similar items of each item, and the items that unseen ones are most similar to."""
         data = data if self.as_reference else of_length_one(data)
-        present, warm = [data.present[name] for name in self.weights], data.warm
+        present = [data.present[name] for name in self.weights]
+        warm = torch.ones_like(data.warm) if self.as_reference else data.warm
         if all(torch.equal(mask, present[0]) for mask in present):
             features = concatenated(data, self.weights)
             seen, unseen = seen_and_unseen(features, present[0], warm, self.k, shrink=self.shrink)

@@ -39,9 +39,10 @@ class DAMRS(FactorModel):
     .. math:: -\frac{1}{B}\sum_b \left[w^+ \log\sigma(x) + w^- \log\sigma(-x)\right] + \lambda_n \mathrm{ND}
               + \lambda_k \mathrm{KL}, \quad x = \bar u^\top (z_i - z_j)
 
-    The weight :math:`w^+` is large where the views agree that the positive is liked, :math:`w^-` where one of them says
-    that the negative is liked too; means and variances over views have the weights w, and so has ND
-    (:func:`neighbour_discrimination`), which pulls an item to its neighbours in all views and in each. KL
+    The weight :math:`w^+` is large where the views agree that the positive is liked. :math:`w^-` is not zero where they
+    like it on average less than the negatives of the batch are liked, and then large where one view likes it much more
+    than that; the pair's own negative is not looked at. Means and variances over views have the weights w, and so has
+    ND (:func:`neighbour_discrimination`), which pulls an item to its neighbours in all views and in each. KL
     (:func:`bernoulli_divergence`) aligns the preferences of users by :math:`\bar e` and by the views.
     An absent modality drops out of the masks, means and products; the variance of one view is 0. Without any modality
     the only view is that of common users. Where every item has an interaction the model has the numbers of the
@@ -143,7 +144,7 @@ class DAMRS(FactorModel):
 
     @torch.no_grad()
     def _confidence(self, users: Tensor, units: list[Tensor], batch: Triplets) -> tuple[Tensor, Tensor]:
-        """Weights of the positives as liked, and of the negatives as liked after all, each ``(B,)``."""
+        """Weights of the pairs as they are, and of the pairs turned round, each ``(B,)``."""
         user = users[batch.users]
         of_positive = torch.stack([torch.sigmoid((user * unit[batch.positives]).sum(1)) for unit in units])
         of_negative = torch.stack([torch.sigmoid((user * unit[batch.negatives]).sum(1)) for unit in units])

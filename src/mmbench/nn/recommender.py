@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
+from mmbench.messages import Refusal
 from mmbench.nn.equal_rows import EqualRows
 from mmbench.nn.initialisation import draw_by_name
 from mmbench.nn.kernels import ChosenRows, GatheredRows
@@ -177,12 +178,27 @@ class FactorModel(Recommender):
         """Free tables whose row i belongs to item i alone: parameters, or views of some.
 
         An unseen item has never been a positive, so that its rows hold nothing but their random start:
-        :meth:`final_vectors` puts zeros in their place. By default these are ``item_embedding`` and the tables of all
-        parts that are an :class:`mmbench.nn.towers.ItemTable`; a model that keeps such rows elsewhere overrides this.
+        :meth:`final_vectors` puts zeros in their place. By default these are ``item_embedding``, a parameter or a
+        ``torch.nn.Embedding``, and the tables of all parts that are an :class:`mmbench.nn.towers.ItemTable`; a model
+        that keeps such rows elsewhere overrides this.
+
+        Raises:
+            ValueError: if ``item_embedding`` is something else.
         """
         own = getattr(self, "item_embedding", None)
         inside = [part.table for part in self.modules() if isinstance(part, ItemTable)]
-        return inside if own is None else [own, *inside]
+        if own is None:
+            return inside
+        if isinstance(own, nn.Embedding):
+            own = own.weight
+        if not isinstance(own, Tensor):
+            raise Refusal(
+                "{model}.item_embedding is of type {kind}; item_tables() must be overridden to return the tables whose "
+                "row i belongs to item i alone, or an empty list",
+                model=type(self).__name__,
+                kind=type(own).__name__,
+            )
+        return [own, *inside]
 
     def final_vectors(self) -> tuple[Tensor, Tensor]:
         """:meth:`forward` as it is ranked: rows of :meth:`item_tables` are zero for :attr:`unseen` items.
