@@ -191,6 +191,17 @@ def test_every_light(unique: float, lo: float, alone: float, others: bool, expec
     assert light(found(unique, lo, alone, others).signal, "image") is expected
 
 
+def test_a_modality_that_few_items_have_is_judged_by_these() -> None:
+    """A third of the items can tell of a third of the variance at most; one that none has is said to be absent."""
+    measured = found(0.005, 0.004, 0.005, others=False)
+    assert light(measured.signal, "image") is Light.RED
+    pilot = replace(measured, coverage={"image": 0.3})
+    assert pilot.lights == {"image": Light.GREEN}
+    nobody = replace(found(0.0, -0.001, 0.0, others=False), coverage={"image": 0.0})
+    assert nobody.lights == {"image": Light.RED}
+    assert written.light_reason(nobody, "image", Translator("en")) == "none of these items has any"
+
+
 @pytest.mark.parametrize(
     ("unique", "alone", "others"),
     [

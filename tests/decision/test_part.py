@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mmbench import paths
 from mmbench.cli import decide_sweep, habits
 from mmbench.cli.decide import read_settings
 from mmbench.cli.plan import expand
+from mmbench.data.dataset import DatasetConfig
 from mmbench.data.divisions import DIVISIONS, POPULARITY, by_popularity, members_of
 from mmbench.decision import Action, Gate, Status, decide, decide_first
 from mmbench.decision import sweep_evidence as reading
@@ -87,6 +89,8 @@ def test_the_command_runs_every_condition_with_images_and_its_control(command: s
         ("popularity:101 and more", "modality.missing_slice=popularity:101 and more"),
         ('category:Home & "Garden", 家具\\', r'modality.missing_slice="category:Home & \"Garden\", 家具\\"'),
         ("category:a,b", 'modality.missing_slice="category:a,b"'),
+        (r"category:食品\冷凍", r'modality.missing_slice="category:食品\冷凍"'),
+        (r"category:a\"b\\", r'modality.missing_slice="category:a\\\"b\\\\"'),
     ],
 )
 def test_a_label_comes_through_the_command_line(slice_: str, word: str) -> None:
@@ -315,19 +319,26 @@ def test_stock_images_and_new_items_come_from_the_data(read: Read) -> None:
     assert reading._counts(replace(read.catalogue, dataset=texts)) == {"items.stock": 60.0}
     day = 86_400
 
-    def timed(days: int) -> dict[str, float]:
-        """A log of so many days whose items come one after the other."""
+    def timed(days: int, wrong: Sequence[int] = (), **config: object) -> dict[str, float]:
+        """A log of so many days from 2020 on whose items come one after the other, some rows with other times."""
         parts = {
-            part: replace(log, times=(log.items * days * day // 60).astype(np.int64))
+            part: replace(log, times=1_577_836_800 + (log.items * days * day // 60).astype(np.int64))
             for part, log in (("train", split.train), ("valid", split.valid), ("test", split.test))
         }
+        parts["train"].times[: len(wrong)] = wrong
         dataset = replace(read.catalogue.dataset, split=replace(split, **parts))  # type: ignore[union-attr]
+        if config:
+            dataset = replace(dataset, config=DatasetConfig("shop", path="shop", **config))  # type: ignore[arg-type]
         return reading._counts(replace(read.catalogue, dataset=dataset))  # type: ignore[type-var]
 
     # Half of the 60 items are first bought in the second half.
     assert timed(730) == {**told, "items.new_year": pytest.approx(30, abs=2)}
     assert timed(365) == {**told, "items.new_year": pytest.approx(60, abs=3)}
     assert timed(40) == told
+    # Times that no purchase has, 1900 and 2100, make no year longer; items that were left out were in the catalogue.
+    assert timed(730, wrong=(-2_208_988_800, 4_102_444_800)) == timed(730)
+    for left_out in ({"k_core": 5}, {"items_with": ["image"]}, {"min_rating": 3.0}):
+        assert timed(730, **left_out) == {}
     assert reading._counts("gone") == {}
 
 

@@ -969,6 +969,21 @@ def test_expected_places_are_the_mean_over_all_orders_of_equal_items() -> None:
     assert found == pytest.approx(np.mean(every, axis=0))
 
 
+@pytest.mark.parametrize("at_once", [1, 10, 15, 1000])
+def test_users_are_ranked_in_blocks(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the size of a block, whose last one may be smaller and some of which nobody asks about."""
+    rng = np.random.default_rng(4)
+    profiles, predicted = rng.integers(0, 3, (7, 2)).astype(float), rng.integers(0, 3, (5, 2)).astype(float)
+    positions, columns = np.array([6, 0, 0, 5, 3, 6]), np.array([1, 4, 0, 2, 2, 0])
+    whole = signal._places(profiles, predicted, positions, columns)
+    monkeypatch.setattr(signal, "BLOCK_SCORES", at_once)
+    blocks = signal._places(profiles, predicted, positions, columns)
+    np.testing.assert_array_equal(blocks, whole)
+    scores = profiles @ predicted.T
+    own = scores[positions, columns][:, None]
+    np.testing.assert_array_equal(whole, [(scores[positions] > own).sum(1) + 1, (scores[positions] == own).sum(1)])
+
+
 def test_a_fold_that_nobody_took_is_left_out_of_the_mean() -> None:
     """Items of fold 0 are taken by users of nothing else."""
     n = 50

@@ -22,6 +22,15 @@ def plain(identifier: str) -> str:
     return re.sub("[_-]", "", respelled(identifier)).lstrip("0")
 
 
+def respelt_alike(identifier: str, other: str) -> bool:
+    """Whether two ids with the same :func:`plain` form may be one in a single table.
+
+    They are where hyphens stand at the same places, or where one of them has none: ``1-11`` and ``11-1`` are two.
+    """
+    one, two = respelled(identifier), respelled(other)
+    return one == two or not all(re.search("[_-]", text) for text in (one, two))
+
+
 def shown(identifier: str) -> str:
     """An id for a sentence: as Python writes it where a reader would not see all of it."""
     visible = identifier.isprintable() and identifier == identifier.strip()

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench.checks import Finding, blocking, graded, warning
-from mmbench.checks.ids import plain, shown
+from mmbench.checks.ids import plain, respelt_alike, shown
 from mmbench.data.interactions import seconds
 from mmbench.encoders.ngrams import normalised
 from mmbench.messages import Template
@@ -129,8 +129,15 @@ def _ids(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
 
 def _spelled_twice(bought: pd.Index, idle: pd.Index) -> Iterator[Finding]:
     """Items that stand in the catalogue twice, once as the log writes them and once as somebody else does."""
-    by_plain = {plain(item): item for item in idle}
-    pairs = [(item, by_plain[plain(item)]) for item in bought if plain(item) in by_plain]
+    by_plain: dict[str, list[str]] = {}
+    for item in idle:
+        by_plain.setdefault(plain(item), []).append(item)
+    pairs = [
+        (item, other)
+        for item in bought
+        for other in [next((one for one in by_plain.get(plain(item), ()) if respelt_alike(item, one)), None)]
+        if other is not None
+    ]
     if pairs:
         yield graded(
             len(pairs) / len(bought),

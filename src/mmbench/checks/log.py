@@ -11,14 +11,14 @@ import pandas as pd
 from mmbench.checks import Finding, blocking, graded, warning
 from mmbench.checks.ids import respelled, shown
 from mmbench.data import splits
-from mmbench.data.interactions import MOST_SECONDS, seconds
+from mmbench.data.interactions import FIRST_TIME, MOST_SECONDS, seconds
 from mmbench.messages import Template
 
 DAY = 86_400
 #: Share of rows in the future from which a split by time means nothing.
 FUTURE_LIMIT = 0.01
-#: 1990-01-01, before which no shop or site kept a log; share of rows before it from which the times are something else.
-FIRST_TIME, PAST_LIMIT = 631_152_000, 0.01
+#: Share of rows before 1990 from which the times are something else.
+PAST_LIMIT = 0.01
 #: Share of the log from which one user, or one item, outweighs the rest; it must also be so many equal shares.
 USER_SHARE, ITEM_SHARE, TIMES_EQUAL = 0.05, 0.2, 10.0
 #: Share of the test users with later training rows, below which a given split may go by days.

@@ -67,6 +67,11 @@ class DatasetConfig:
     cold_fold: int | None = None
     origin: str | None = None
 
+    @property
+    def filters_items(self) -> bool:
+        """Whether items of the source may be left out, so that the data set's are not the catalogue."""
+        return self.k_core > 1 or bool(self.items_with) or self.min_rating is not None
+
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise Refusal(

@@ -15,6 +15,8 @@ from mmbench.messages import Refusal
 Index = NDArray[np.int64]
 #: Times from here on count milliseconds or less: in seconds this is the year 5138.
 MOST_SECONDS = 1e11
+#: 1990-01-01, before which no shop or site kept a log.
+FIRST_TIME = 631_152_000
 #: What pandas calls columns of moments.
 _MOMENTS = ("datetime64", "datetime", "date")
 

@@ -15,6 +15,7 @@ from mmbench.data.encoded import DEFAULT
 from mmbench.decision.evidence import Gate, Status
 from mmbench.inference.contribution.guardrails import Rail, shown_by
 from mmbench.inference.contribution.pretest import EPSILON, pretest
+from mmbench.inference.contribution.signal import frequent_items
 from mmbench.inference.gains import Gain
 from mmbench.inference.intervals import CrossedInterval, LogGain
 from mmbench.inference.verdicts import MIN_SEEDS, Verdict
@@ -239,7 +240,8 @@ def _unique(table: SweepTable, cell: CellResult, data: Catalogue) -> tuple[float
     else:
         signal = pretest(train, data.dataset.features).signal
         unique, null = signal.unique[IMAGE].mean, np.asarray(signal.null_unique[IMAGE])
-    return unique, float(null.mean()) + EPSILON
+    coverage = float(data.dataset.features[IMAGE].present[frequent_items(train)].mean())
+    return unique, float(null.mean()) + EPSILON * coverage
 
 
 def better_than_shuffled(gain: LogGain | None) -> Gate:

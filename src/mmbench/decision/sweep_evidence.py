@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -15,6 +16,7 @@ from mmbench import paths
 from mmbench.data.divisions import DIVISIONS, NEW_ITEMS, members_of
 from mmbench.data.features import ItemFeature
 from mmbench.data.held_out import OF_NEW_ITEMS
+from mmbench.data.interactions import FIRST_TIME
 from mmbench.decision.evidence import Evidence, Part, Promise
 from mmbench.decision.gates import IMAGE, command_of, finished, models_of, read_gates, split_of
 from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS, WAITING
@@ -45,8 +47,9 @@ from mmbench.report.together import Repetitions, read_repetitions
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, Manifest
 
-#: Seconds of a year, and of the shortest log that tells how many items are new in a year.
-YEAR, SHORTEST = 365.25 * 86_400, 60 * 86_400
+#: Seconds of a day, of a year, and of the shortest log that tells how many items are new in a year.
+DAY = 86_400
+YEAR, SHORTEST = 365.25 * DAY, 60 * DAY
 
 
 @dataclass(frozen=True)
@@ -311,9 +314,11 @@ def _overrides(cell: CellResult) -> str:
 def _counts(data: Catalogue | str) -> dict[str, float]:
     """Items of the catalogue, the share of them that has an image, and new ones in a year.
 
-    New in a year are those first bought in the second half of the log, by the year.
+    New in a year are those first bought in the second half of the log, by the year. A time before 1990 or to come is
+    none of a purchase, and its row says nothing here. A data set whose items were filtered says nothing about the
+    catalogue.
     """
-    if isinstance(data, str):
+    if isinstance(data, str) or (data.dataset.config is not None and data.dataset.config.filters_items):
         return {}
     split, counts = data.dataset.split, {"items.stock": float(data.dataset.n_items)}
     if (image := data.dataset.features.get(IMAGE)) is not None:
@@ -322,7 +327,9 @@ def _counts(data: Catalogue | str) -> dict[str, float]:
     if all(part.times is not None for part in parts):
         times = np.concatenate([part.times for part in parts if part.times is not None])
         items = np.concatenate([part.items for part in parts])
-        span = int(times.max() - times.min())
+        possible = (times >= FIRST_TIME) & (times <= time.time() + DAY)
+        times, items = times[possible], items[possible]
+        span = int(np.ptp(times)) if len(times) else 0
         if span >= SHORTEST:
             first = np.full(data.dataset.n_items, np.iinfo(np.int64).max)
             np.minimum.at(first, items, times)

@@ -22,5 +22,10 @@ def override(key: str, value: str) -> str:
     words = ("true", "false", "null", "nan", "inf")
     if re.fullmatch(r"[A-Za-z/.][A-Za-z0-9/._-]*", value) and value.lower() not in words:
         return f"{key}={value}"
+    return f"{key}={quoted(value)}"
+
+
+def quoted(value: str) -> str:
+    """A value in double quotes as Hydra reads it, to which a backslash is one but before a quote and at the end."""
     escaped = re.sub(r'(\\*)("|$)', lambda match: match[1] * 2 + (match[2] and '\\"'), value)
-    return f'{key}="{escaped}"'
+    return f'"{escaped}"'

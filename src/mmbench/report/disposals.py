@@ -17,6 +17,7 @@ from mmbench.data.conditions import SLICE, ModalityCondition
 from mmbench.inference.gains import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, verdict
 from mmbench.messages import Message, clauses, conjoined
+from mmbench.messages.commands import quoted
 from mmbench.report.additions import Part, effort_of, later_looks
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import (
@@ -488,7 +489,7 @@ def partial_overrides(modality: str, part: str) -> tuple[str, ...]:
     if not part:
         return ()
     if not re.fullmatch(r"[a-zA-Z0-9_:+.-]+( [a-zA-Z0-9_:+.-]+)*", part):
-        part = '"' + part.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        part = quoted(part)
     return (f"modality.missing.{modality}=1", f"modality.missing_rule={SLICE}", f"modality.missing_slice={part}")
 
 

@@ -62,7 +62,8 @@ NOTES = (
         "purchases and what content predicts; by chance: where nothing tells the items apart."
     ),
     Message(
-        "yes needs more than {epsilon} above chance. A no holds for this encoder: try a second one before giving up.",
+        "yes needs more than {epsilon} above chance, times the share of items with the content. A no holds for this "
+        "encoder: try a second one before giving up.",
         epsilon=EPSILON,
     ),
     Message(
@@ -75,6 +76,8 @@ def light_reason(pretest: Pretest, name: str, translator: Translator) -> str:
     """One sentence for the light of a modality."""
     beside = sorted(pretest.coverage.keys() - {name})
     others = translator.list(beside)
+    if not pretest.coverage[name]:
+        return translator(Message("none of these items has any"))
     match pretest.lights[name]:
         case Light.GREEN if others:
             return translator(Message("it tells something about behaviour that {others} cannot", others=others))

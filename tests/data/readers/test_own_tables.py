@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -543,6 +544,45 @@ def test_negative_sums_of_lines_with_a_quantity_are_asked_about(tmp_path: Path) 
     assert asked(path)[1] == [("--cancel-returns",), ("--quantity", "amount")]
     sign = write(tmp_path / "log.csv", "user,item,qty,amount\nu,a,1,5\nu,b,2,10\nu,c,-1,-3\n")
     assert asked(sign)[1] == [("--cancel-returns",)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "likely"),
+    [
+        ("user,item,amount", ["u,a,¥5", "u,b,-5", "u,c,7"], True),
+        ("user,item,qty,amount", ["u,a,1,5", "u,b,1,-5", "u,c,1,7"], False),  # something else counts already
+        ("user,item,粗利", ["u,a,5", "u,b,-5", "u,c,7"], False),  # sold at a loss
+        ("user,item,value", ["u,a,-5", "u,b,-5", "u,c,0"], False),  # hardly anything would be left
+    ],
+)
+def test_a_negative_number_is_likely_a_return_where_it_may_count(
+    columns: str, rows: Sequence[str], likely: bool, tmp_path: Path
+) -> None:
+    journal = Journal()
+    path = write(tmp_path / "log.csv", "\n".join([columns, *rows, ""]))
+    read_tabular(path, journal=journal)
+    (question,) = journal.questions
+    assert (question.words[0], question.likely) == ("--quantity", likely)
+    named = asked(write(tmp_path / "named.csv", f"{columns},sold\n" + "".join(f"{row},1\n" for row in rows)))
+    assert ("--quantity", columns.split(",")[-1]) in named[1]
+    counted = Columns(quantity="sold")
+    assert asked(tmp_path / "named.csv", counted)[1] == []  # who has named the quantity is not asked for another one
+
+
+@pytest.mark.parametrize(
+    ("columns", "user", "item"),
+    [
+        ("customer,customer_id,product,product_id", "customer_id", "product_id"),
+        ("会員,会員番号,商品,商品コード", "会員番号", "商品コード"),
+        ("item_id,item,member,member_no,uid", "uid", "item_id"),
+        ("user,item,note", "user", "item"),
+    ],
+)
+def test_a_number_or_a_code_goes_before_a_name(columns: str, user: str, item: str, tmp_path: Path) -> None:
+    """Customers of one name are not one customer."""
+    cells = ",".join("1" for _ in columns.split(","))
+    lines, _ = asked(write(tmp_path / "log.csv", f"{columns}\n{cells}\n"))
+    assert lines[0].startswith(f"columns of the log: user={user}, item={item}")
 
 
 STATES = "user,item,state,note\nu,a,shipped,\nu,b, Cancelled ,x\nv,a,返品済,\nv,b,shipped,\nw,c,Cancelled,\n"

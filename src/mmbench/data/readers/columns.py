@@ -13,16 +13,17 @@ from mmbench.messages import Refusal, Template
 #: Leaves an optional column out that would be guessed otherwise.
 NONE = "none"
 _ITEM = (
-    "item", "itemid", "iid", "product", "productid", "productcode", "parentasin", "asin", "sku", "movieid",
-    "articleid", "商品", "商品id", "商品コード", "商品番号", "アイテム", "アイテムid", "jan", "jancode", "janコード",
-    "品番", "stockcode", "商品cd", "商品no", "品目コード", "型番",
+    "itemid", "iid", "productid", "productcode", "parentasin", "asin", "sku", "movieid", "articleid", "商品id",
+    "商品コード", "商品番号", "アイテムid", "jan", "jancode", "janコード", "品番", "stockcode", "商品cd", "商品no",
+    "品目コード", "型番", "item", "product", "商品", "アイテム",
 )  # fmt: skip
-#: Usual names by role, compared without case, spaces, hyphens and underscores; the first that is there counts.
+#: Usual names by role, compared without case, spaces, hyphens and underscores; the first that is there counts. Beside a
+#: number or a code the bare word is a name, or a kind.
 USUAL: Mapping[str, tuple[str, ...]] = {
     "user": (
-        "user", "userid", "uid", "customer", "customerid", "reviewerid", "visitorid", "member", "memberid", "account",
-        "accountid", "ユーザー", "ユーザーid", "ユーザid", "顧客", "顧客id", "顧客コード", "顧客番号", "会員", "会員id",
-        "会員番号", "会員コード", "会員no", "お客様番号", "顧客no", "購入者id", "得意先コード", "得意先番号",
+        "userid", "uid", "customerid", "reviewerid", "visitorid", "memberid", "accountid", "ユーザーid", "ユーザid",
+        "顧客id", "顧客コード", "顧客番号", "会員id", "会員番号", "会員コード", "会員no", "お客様番号", "顧客no",
+        "購入者id", "得意先コード", "得意先番号", "user", "customer", "member", "account", "ユーザー", "顧客", "会員",
     ),
     "item": _ITEM,
     "rating": ("rating", "ratings", "score", "stars", "overall", "評価", "評点"),

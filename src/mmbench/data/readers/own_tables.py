@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ _NEGATIVE = r"[-\u2212▲△▼]\s*[¥\\$€]?\s*\d[\d,]*(?:\.\d+)?\s*\w{0,4}"
 #: What shops call a purchase that came to nothing, and how many values a column of such words has at most.
 _UNDONE = r"(?i)cancel|refund|return|void|キャンセル|取消|取り消|返品|返金"
 _MOST_VALUES = 20
+#: Names of columns that are negative for other reasons than a return.
+_NO_COUNT = r"(?i)profit|margin|discount|coupon|balance|points?$|利益|粗利|損益|値引|割引|クーポン|残高|ポイント"
 
 
 def read_tabular(
@@ -233,7 +236,7 @@ def _ask_about(
                     "--timestamp",
                     name,
                 )
-        elif negative.any() and columns.quantity != NONE:
+        elif negative.any() and columns.quantity is None:
             journal.ask(
                 Message.counted(
                     "{column} is negative in 1 of the first {rows} rows ({example}): is that row a return? If so, add "
@@ -248,6 +251,7 @@ def _ask_about(
                 ),
                 "--quantity",
                 name,
+                likely="quantity" not in names and _may_count(name, cells),
             )
         elif (written := cells.str.strip()).nunique() <= _MOST_VALUES:
             undone = plain_digits(written).str.contains(_UNDONE).to_numpy(bool)
@@ -269,6 +273,12 @@ def _ask_about(
                     *words,
                     likely=False,
                 )
+
+
+def _may_count(name: str, cells: pd.Series) -> bool:
+    """Whether a negative number may mean a return: most others are above zero, and it is no profit and no discount."""
+    positive = ~cells.str.contains(_MINUS) & plain_digits(cells).str.contains("[1-9]")
+    return bool(positive.mean() > 0.5) and not re.search(_NO_COUNT, name)
 
 
 def _items(

@@ -16,7 +16,8 @@ from mmbench.inference.contribution.geometry import NeighbourOverlap, debiased_l
 from mmbench.inference.contribution.signal import NeighbourRecall, NewItemReach, Signal
 from mmbench.messages import Refusal
 
-#: Share of the variance of item factors below which a signal is not worth a trial, see docs/decision.md.
+#: Share of the variance of item factors below which a signal is not worth a trial, where all items have content; see
+#: docs/decision.md.
 EPSILON = 0.01
 #: With fewer frequent items the pre-test says nothing.
 MIN_ITEMS = 50
@@ -58,22 +59,27 @@ class Pretest:
     @property
     def lights(self) -> dict[str, Light]:
         """The light of every modality."""
-        return {name: light(self.signal, name) for name in self.coverage}
+        return {name: light(self.signal, name, share) for name, share in self.coverage.items()}
 
 
-def light(measured: Signal, name: str) -> Light:
+def light(measured: Signal, name: str, coverage: float = 1.0) -> Light:
     """The light of one modality.
 
     Green: what only it predicts exceeds chance by :data:`EPSILON`, and with its whole interval the luckiest shuffle.
     Amber: not that, but by itself it predicts more than chance, so it mostly repeats the others. Red: neither.
+
+    Args:
+        measured: what was predicted of all items.
+        name: of the modality.
+        coverage: share of the items that have it, the only ones of which it can tell anything.
     """
-    unique, null = measured.unique[name], measured.null_unique[name]
-    if unique.mean > float(null.mean()) + EPSILON and unique.lo > float(null.max()):
+    unique, null, least = measured.unique[name], measured.null_unique[name], EPSILON * coverage
+    if unique.mean > float(null.mean()) + least and unique.lo > float(null.max()):
         return Light.GREEN
     if len(measured.unique) == 1:
         return Light.RED
     alone = measured.r2[frozenset({name})]
-    return Light.AMBER if alone > float(measured.null_alone[name].mean()) + EPSILON else Light.RED
+    return Light.AMBER if alone > float(measured.null_alone[name].mean()) + least else Light.RED
 
 
 def pretest(
