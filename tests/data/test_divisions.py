@@ -58,12 +58,26 @@ SHOES = ["Clothing, Shoes & Jewelry", "Women", "Sports & Outdoors"]
         ("[" * 5000 + "]" * 5000, ["[" * 5000 + "]" * 5000]),
         (None, []),
         (float("nan"), []),
+        (3, ["3"]),
+        (np.int64(-1), ["-1"]),
+        (3.0, ["3"]),  # a column of whole numbers with gaps
+        (2.5, ["2.5"]),
     ],
 )
 def test_names_in_a_cell(cell: object, names: list[str]) -> None:
     """Names in a list may hold commas, and no list is code."""
     assert names_in(cell) == names
     assert categories(pd.DataFrame({"category": pd.Series([cell, "x"], dtype=object)})) == [names, ["x"]]
+
+
+def test_a_column_in_which_no_item_has_a_category_is_none() -> None:
+    """And whole numbers are names, a text column of kinds with gaps has lengths."""
+    assert categories(pd.DataFrame({"category": ["", " ", None]})) is None
+    assert categories(pd.DataFrame({"category": [7, 8]})) == [["7"], ["8"]]
+    titles = pd.Series(["lamp", None, "cup"], dtype="category")
+    lengths = text_lengths(pd.DataFrame({"title": titles}))
+    assert lengths is not None
+    assert lengths.tolist() == [4, 0, 3]
 
 
 @pytest.mark.parametrize(

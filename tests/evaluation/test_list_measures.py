@@ -127,6 +127,7 @@ def test_calibration() -> None:
     half = 0.5 * math.log(0.5 / (0.99 * 1 + 0.01 * 0.5)) + 0.5 * math.log(0.5 / (0.01 * 0.5))
     found = list_measures.miscalibration(lists, categories, users, items)
     assert found == pytest.approx((0.0 + opposite + half) / 3)  # the last list has no category
+    assert math.isnan(list_measures.miscalibration(lists[3:], categories, np.array([0]), np.array([0])))
 
 
 @pytest.mark.parametrize("numbers", [1, 500])

@@ -172,6 +172,12 @@ READ = [
     ((0.0, 0.1), {"alone": None}, ""),
     ((0.0, 0.0), {"rest": None}, ""),
     ((0.0, 0.0), {"alone": None}, ""),
+    *(
+        ((0.0, mean), {contrast: word}, "")  # where nothing may be concluded, nothing is read
+        for word in (Verdict.UNTRUSTED, Verdict.DEPENDS_ON_TUNING, Verdict.FAILED)
+        for contrast in ("rest", "alone")
+        for mean in (0.0, 0.1)
+    ),
 ]
 
 

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmbench import paths
-from mmbench.report import cell_effort, charts
+from mmbench.report import cell_effort, charts, fairness
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.disposals import read_disposals
@@ -470,3 +470,32 @@ def test_a_weight_of_zero_is_no_edge_and_has_a_place_in_the_chart(best: float, w
     points = re.findall(r'<use xlink:href="#\w+" x="([\d.]+)" y="([\d.]+)"', chart)
     assert len({x for x, _ in points}) >= 2
     assert ("#b00020" in chart.lower()) == warned
+
+
+@pytest.mark.charts
+def test_charts_show_a_condition_with_a_failed_trial_and_leave_out_what_has_no_place(sweep_dir: Path) -> None:
+    """A choice among lists, or among a number and a word, has no axis; a failed trial has no dot."""
+    table = read_sweep(sweep_dir)
+    none, text = fair()
+    trials = [
+        msgspec.structs.replace(t, configuration={**t.configuration, "model.sizes": [8, n], "model.pooling": mixed})
+        for n, t in enumerate(text.trials)
+        for mixed in [[64, "mean"][n % 2]]
+    ]
+    trials[2] = msgspec.structs.replace(trials[2], course=None, failure=Failure(reason="why"))
+    test = text.test.copy()
+    test[2] = np.nan
+    failed = with_test(replace(text, trials=trials), test)
+    failed = replace_keeping(failed, choice=valid.choice(trials[int(np.argmax(failed.validation))], n_trials=T))
+    group = replace(read_groups(table, sweep_dir)[0], cells=[failed, none])
+    drawn = fairness._charts(table, group, [])
+    whole = fairness._charts(table, replace(group, cells=[text, none]), [])
+
+    def dots(charted: Mapping[str, str], title: str) -> int:
+        (chart,) = (chart for name, chart in charted.items() if str(name).startswith(title))
+        return chart.count("<use ")
+
+    assert {str(name) for name in drawn} == {str(name) for name in whole}
+    for title in ("Every trial", "Score over", "Validation against"):
+        assert dots(drawn, title) == dots(whole, title) - 1
+    assert "model.sizes" not in "".join(drawn.values())

@@ -110,15 +110,14 @@ def by_length(items: NDArray[np.int64], lengths: NDArray[np.int64]) -> Slicing:
 
 
 def categories(items: pd.DataFrame) -> list[list[str]] | None:
-    """Names in the category column of the items, see :func:`names_in`; None without such a column."""
+    """Names in the category column of the items, see :func:`names_in`; None where no item has any."""
     column = next((name for name in CATEGORY_COLUMNS if name in items), None)
-    if column is None:
-        return None
-    return [names_in(value) for value in items[column]]
+    names = [] if column is None else [names_in(value) for value in items[column]]
+    return names if any(names) else None
 
 
 def names_in(cell: object) -> list[str]:
-    """Names of categories in a cell: those of a list, of its lists too, or those of a text, split at commas.
+    """Names of categories in a cell: those of a list, of its lists too, those of a text, split at commas, or a number.
 
     A text that is a list of JSON or Python is one (``[["Clothing, Shoes & Jewelry", "Women"]]``). Names in a list may
     hold commas.
@@ -128,6 +127,8 @@ def names_in(cell: object) -> list[str]:
         if listed is None:
             return [name.strip() for name in cell.split(",") if name.strip()]
         cell = listed
+    if isinstance(cell, int | float | np.number) and not pd.isna(cell):
+        return [f"{cell:.0f}" if cell == int(cell) else str(cell)]
     if not isinstance(cell, list | tuple | np.ndarray):
         return []
     names, left = [], [*cell][::-1]
@@ -166,7 +167,7 @@ def text_lengths(items: pd.DataFrame, named: Sequence[str] = ()) -> NDArray[np.i
     columns = text_columns(map(str, items), named)
     if not columns:
         return None
-    texts = items[columns].fillna("").astype(str)
+    texts = items[columns].astype(object).fillna("").astype(str)
     return np.asarray(sum(texts[name].str.strip().str.len() for name in columns), dtype=np.int64)
 
 

@@ -18,6 +18,8 @@ from mmbench.messages import Message, Refusal
 
 PARTS = ("train", "valid", "test")
 PROTOCOLS = ("auto", "given", "paper", "time", "last_out", "cold")
+#: Those of them that draw a split from a seed.
+DRAWN = ("paper", "cold")
 #: A split by time needs at least this many users who have both a training and a test interaction.
 MIN_TEST_USERS = 500
 #: Share of the users whose last interaction is no later than one in train, from which it is said.

@@ -6,6 +6,7 @@ item ``(n_items,)``. What is averaged over users leaves out those whose list is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -185,7 +186,7 @@ def miscalibration(
     r"""Distance of a list's categories from the user's own, 0 is calibrated (Steck 2018, eq. 2, 3 and 6).
 
     :math:`KL(p \,\|\, (1-\alpha) q + \alpha p)`, p and q the mean over the profile and over the list of the categories
-    of an item, each item sharing its weight among its categories. Mean over users, in nats.
+    of an item, each item sharing its weight among its categories. Mean over users, in nats; NaN where no user has both.
 
     Args:
         lists: list of each evaluated user, ``(n_users, k)``.
@@ -210,7 +211,7 @@ def miscalibration(
         smoothed = (1 - alpha) * q + alpha * p
         ratio = np.divide(p, smoothed, out=np.ones_like(p), where=p > 0)
         distances[rows] = (p * np.log(ratio)).sum(axis=1)
-    return _over_users(distances)
+    return float(np.nanmean(distances)) if not np.isnan(distances).all() else math.nan
 
 
 def _distributions(sums: Vector) -> Vector:

@@ -326,10 +326,10 @@ INTERACTION = {
 }
 #: Words on a tuned gain that a reading of the chosen configurations may stand beside.
 GAINED, LOST = (Verdict.BETTER, Verdict.BETTER_SMALL), (Verdict.WORSE, Verdict.WORSE_SMALL)
-#: All other words, beside which a use may be said not to be shown.
-NOT_GAINED = tuple(word for word in Verdict if word not in GAINED)
 #: What a contrast is judged where its numbers are nothing to conclude from.
 SILENT = (None, Verdict.FAILED, Verdict.UNTRUSTED, Verdict.DEPENDS_ON_TUNING)
+#: All other words, beside which a use may be said not to be shown.
+NOT_GAINED = tuple(word for word in Verdict if word not in (*GAINED, *SILENT))
 
 
 #: What a modality does beside others, and where it is the only one.

@@ -353,7 +353,7 @@ STAGES = (Message("tuning"), Message("final runs"))
 
 def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> Mapping[str, str]:
     """Inline SVG charts by title."""
-    cells = [c for c in group.cells if np.isfinite(c.validation).all() and len(c.trials) > 1]
+    cells = [c for c in group.cells if np.isfinite(c.validation).any() and len(c.trials) > 1]
     target = group.cells[0].cell.target
     score = charts.score_label(metric_among(SELECTION_METRIC, target))
     drawn: dict[str, str] = {}
@@ -376,13 +376,13 @@ def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> 
         drawn[Message("The same by seconds of tuning")] = charts.curves(bands, score, charts.SECONDS, cost)
     if cells:
         drawn[Message("Every trial")] = charts.strip({c.modality: c.validation for c in cells}, score)
-        paths_searched = [path for path, value in cells[0].choice.configuration.items() if not isinstance(value, str)]
+        paths_searched = [path for path in cells[0].choice.configuration if all(map(_numbers_of(path), cells))]
         if paths_searched:
             drawn[Message("Score over each range (bounds drawn; red: best trials at the edge)")] = charts.marginals(
                 paths_searched, cells, {path for hit in too_narrow(cells).values() for path in hit}, score
             )
         drawn[Message("Validation against test, every trial")] = charts.scatter(
-            {c.modality: (c.validation, np.nanmean(c.test, axis=1)) for c in cells if c.test.size},
+            {c.modality: (c.validation, _mean_of_users(c)) for c in cells if c.test.size},
             score,
             metric_among(table.primary, target),
         )
@@ -392,6 +392,19 @@ def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> 
     seconds = {c.modality: _seconds_by_stage(c) for c in group.cells}
     drawn[Message("Where the seconds went")] = charts.stacked(seconds, STAGES)
     return drawn
+
+
+def _numbers_of(path: str) -> Callable[[CellEffort], bool]:
+    """Whether all trials of a condition have a number at ``path``: a text or a list has no place on an axis."""
+    return lambda cell: all(isinstance(t.configuration.get(path), int | float) for t in cell.trials)
+
+
+def _mean_of_users(cell: CellEffort) -> NDArray[np.float64]:
+    """Test metric of each trial, NaN for one that failed, ``(n_trials,)``."""
+    means = np.full(len(cell.test), np.nan)
+    tested = ~np.isnan(cell.test).all(axis=1)
+    means[tested] = np.nanmean(cell.test[tested], axis=1)
+    return means
 
 
 def _seconds_by_stage(cell: CellEffort) -> tuple[float, float]:

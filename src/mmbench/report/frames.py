@@ -69,8 +69,8 @@ class Results:
         self._table = self._evidence.table
 
     def __repr__(self) -> str:
-        done = sum(cell.status == "done" for cell in self._table.cells.values())
-        return f"<mmbench.Results {self.folder}: {done} of {len(self._table.cells)} cells>"
+        status = [cell.status for cell in self._table.cells.values() if not cell.parts]
+        return f"<mmbench.Results {self.folder}: {status.count('done')} of {len(status)} cells>"
 
     @_read
     def table(self) -> pd.DataFrame:

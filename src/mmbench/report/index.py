@@ -73,7 +73,7 @@ def as_html(
         for title, names in FILES.items()
     }
     results = page_table(table)
-    counted = Counter(COUNTED[cell.status] for cell in results.rows).most_common()
+    counted = Counter(COUNTED[cell.status] for cell in results.rows if not cell.parts).most_common()
     return render(
         "report.html",
         **pages.of(paths.INDEX),

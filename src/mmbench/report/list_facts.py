@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -66,9 +67,9 @@ def beyond_facts(facts: Facts, cells: Sequence[CellResult], data: Catalogue, lis
     for cell in cells:
         by_seed = [_measures(lists, tested, data) for lists, tested in zip(lists_of(cell), cell.tested, strict=True)]
         for name in by_seed[0]:
-            facts.add(
-                BEYOND, cell.modality, LIST_MEASURES[name], float(np.mean([measures[name] for measures in by_seed]))
-            )
+            value = float(np.mean([measures[name] for measures in by_seed]))
+            if math.isfinite(value):
+                facts.add(BEYOND, cell.modality, LIST_MEASURES[name], value)
 
 
 def _measures(lists: NDArray[np.int32], tested: Ranking, data: Catalogue) -> dict[str, float]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mmbench import fingerprint, paths
+from mmbench.data import splits
 from mmbench.data.dataset import Dataset
 from mmbench.data.held_out import target_line
 from mmbench.data.recdata import RecData
@@ -101,6 +102,7 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
         if job.config.dataset.cell_name not in described:
             described.add(job.config.dataset.cell_name)
             check_names(dataset)
+            check_split_seed(dataset, job.config.dataset.split_seed)
             print("\n".join(map(translator, dataset.summary())), flush=True)
         if job.target and job.cell.dataset not in aimed:
             aimed.add(job.cell.dataset)
@@ -126,6 +128,23 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
                 cell=job.cell,
             )
     return list(by_cell.values())
+
+
+def check_split_seed(dataset: Dataset, seed: int) -> None:
+    """Refuse a seed that draws nothing: equal splits under several names would be taken for repetitions.
+
+    Raises:
+        ValueError: naming the protocol.
+    """
+    if seed and dataset.split.protocol not in splits.DRAWN:
+        raise Refusal(
+            "{name}: dataset.split_seed={seed} changes nothing, because protocol {protocol} draws no split; take "
+            "study.draw={seed} for another draw of the tuning, or a protocol that draws one: {drawn}",
+            name=dataset.name,
+            seed=seed,
+            protocol=dataset.split.protocol,
+            drawn=", ".join(splits.DRAWN),
+        )
 
 
 def check_names(dataset: Dataset) -> None:
