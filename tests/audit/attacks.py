@@ -804,7 +804,7 @@ def _(forger: Forger) -> None:
     forger.remove(paths.choice_file(forger.cell("text_shuffled_image")))
 
 
-@attack("the folder of a control gone, and its rows of the ledger")
+@attack("the folder of a control gone, and its rows of the ledger, in a sweep whose effort was raised")
 def _(forger: Forger) -> None:
     forger.remove(forger.cell("text_shuffled_image"))
     forger.write_rows([row for row in forger.rows() if row["modality"] != "text_shuffled_image"])

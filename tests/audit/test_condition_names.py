@@ -64,6 +64,8 @@ def test_what_a_command_asks_for_has_its_name(name: str, words: tuple[str, ...])
         ("text", {"default": "drop", "states": {"image": "real"}}),
         ("fused_missing.image=0.5", {"missing": {"image": 0.9}}),
         ("fused_seed=3", {}),
+        ("text", {"default": "drop", "states": {}}),  # text taken out of it
+        ("text_shuffled_image", {"default": "drop", "states": {"text": "real"}}),
     ],
 )
 def test_another_condition_under_a_known_name_is_seen(name: str, section: dict[str, Any]) -> None:
@@ -155,3 +157,10 @@ def test_the_page_says_which_names_are_the_users_own(tmp_path: Path) -> None:
     (group,) = read_groups(read_sweep(sweep), sweep)
     (said,) = (check for check in group.checks if check.name == "conditions")
     assert said.reason == "names that mmbench does not know: mine is image shuffle, text real"
+
+
+@pytest.mark.parametrize("word", ["~modality.states", "~modality.states.text"])
+def test_nothing_is_taken_out_of_a_condition(word: str) -> None:
+    """No name would tell."""
+    with pytest.raises(Refusal, match=f"^{re.escape(word)}: nothing can be taken out of a condition; set it"):
+        assert [composed.job().cell for composed in compose_all([[*TINY, "model=vbpr", "modality=text", word]])]

@@ -15,6 +15,7 @@ from mmbench.audit.opened import missed_seals, without_result
 from mmbench.audit.training_consistency import TrainingAudit
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.held_out import target_in_name
+from mmbench.data.planted import is_made_up
 from mmbench.messages import Message
 from mmbench.scheduling.cell_key import key_of
 from mmbench.store import records
@@ -92,6 +93,8 @@ def _record(audited: AuditedCell) -> Said:
     drawn = f"-draw{cell.draw}" if cell.draw else ""
     target = target_in_name(dataset.protocol, cell.target)
     yield from same(file, "config.dataset", f"{dataset.cell_name}{target}{drawn}", cell.dataset)
+    if dataset.world is not None and not is_made_up(dataset.name):
+        yield file, "config.dataset", Message("a planted world, whose data are made up, has the name of other data")
     versions = [
         r.versions[str(cell.name)] for r in audited.manifest.revisions if r.cells.get(str(cell.name)) == cell.key
     ]

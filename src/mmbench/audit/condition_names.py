@@ -124,6 +124,7 @@ def _words(section: Mapping[str, Any], condition: ModalityCondition) -> list[str
     for name in (field.name for field in fields(ModalityCondition) if field.name != "missing_items"):
         if isinstance(now[name], Mapping):
             words += [f"{name}.{m}={v}" for m, v in now[name].items() if before[name].get(m) != v]
+            words += [f"~{name}.{m}" for m in before[name] if m not in now[name]]  # which no command takes away
         elif now[name] != before[name]:
             words.append(f"{name}={now[name]}")
     return sorted(words)

@@ -152,10 +152,10 @@ def _shown(n: int, results: Sequence[Retrained]) -> Iterator[Message]:
         )
     if unconfirmed:
         yield Message.counted(
-            "{n} cannot be confirmed: it failed for want of memory or with its worker and does not here, or its best "
-            "epoch is another one here",
-            "{n} cannot be confirmed: they failed for want of memory or with their workers and do not here, or their "
-            "best epochs are other ones here",
+            "{n} cannot be confirmed, and what follows does not speak of it: it failed for want of memory or with its "
+            "worker and does not here, or its best epoch is another one here",
+            "{n} cannot be confirmed, and what follows does not speak of them: they failed for want of memory or with "
+            "their workers and do not here, or their best epochs are other ones here",
             unconfirmed,
         )
     if agree + unconfirmed == drawn:

@@ -34,7 +34,9 @@ class Sources:
     data: Path | None = None
 
     def dataset(self, section: dict[str, Any]) -> dict[str, Any]:
-        """The section of a recorded data set with the folder that is read.
+        """The section of a recorded data set with the folder that is read: that of its name where there is one.
+
+        The last part of the path that a record names comes second, or a record could have another data set read.
 
         Raises:
             ValueError: if ``data`` does not hold it.
@@ -42,7 +44,7 @@ class Sources:
         if self.data is None or section.get("world") is not None:
             return section
         name = Path(section.get("path") or section["name"]).name
-        for folder in (self.data / name, self.data / str(section["name"]), self.data):
+        for folder in (self.data / str(section["name"]), self.data / name, self.data):
             if any(folder.glob("interactions.*")):
                 return {**section, "path": str(folder)}
         raise Refusal("{folder} holds neither a folder {name} nor interactions", folder=self.data, name=name)

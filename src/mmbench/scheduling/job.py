@@ -116,8 +116,18 @@ class Job:
 
     @property
     def asked_modality(self) -> str:
-        """Name of the requested condition, including its overrides on the command line."""
+        """Name of the requested condition, including its overrides on the command line.
+
+        Raises:
+            ValueError: for a word that takes something out of the condition, which no name would tell.
+        """
         prefix = "modality."
+        for word in self.overrides:
+            if word.startswith(f"~{prefix}"):
+                raise Refusal(
+                    "{word}: nothing can be taken out of a condition; set it, for example modality.states.text=drop",
+                    word=word,
+                )
         changed = sorted(word.lstrip("+") for word in self.overrides)
         changed = [word.removeprefix(prefix) for word in changed if word.startswith(prefix)]
         return paths.slug([self.choices["modality"], *changed])
