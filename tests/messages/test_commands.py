@@ -28,4 +28,6 @@ def test_what_goes_on_with_a_sweep_is_written_as_the_next_command_is() -> None:
     assert goes_on == command_line(["-m", "model=bpr", "dataset.name=店", "sweep.name=model-bpr"])
     assert goes_on == "python -m mmbench -m model=bpr dataset.name=店 sweep.name=model-bpr"
     assert sweep_command(["sweep.name=s"], "s") == "python -m mmbench -m sweep.name=s"
+    for word in ("study.resume=force", "+study.resume=never"):  # what goes on neither begins afresh nor is refused
+        assert sweep_command(["sweep.name=s", word], "s") == "python -m mmbench -m sweep.name=s"
     assert sweep_command([], "a=b") == "python -m mmbench -m 'sweep.name=\"a=b\"'"

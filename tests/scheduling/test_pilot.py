@@ -20,6 +20,7 @@ from mmbench.scheduling.planning import read_sharing, write_sharing
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
 from mmbench.store.schema import Manifest, Sharing, content_hash
+from mmbench.training.fit import fit
 from mmbench.tuning.cell import CellTask
 from tests.scheduling import dying
 from tests.tiny import make_job
@@ -267,6 +268,16 @@ def test_a_final_run_is_told_with_its_shuffled_modalities(
     assert measured.extra == pytest.approx(shuffled * measured.tested)
     assert measured.seconds(1) > measured.setup + measured.tested
     assert pilot.measure(make_job(tmp_path, *words).task()).tested == 0
+
+
+def test_patience_ends_no_pilot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a rate of so many epochs would be that of fewer."""
+    fitted = []
+    monkeypatch.setattr(pilot, "fit", lambda *given, **named: fitted.append(fit(*given, **named)) or fitted[-1])
+    pilot.measure(make_job(tmp_path, "model=bpr", "optimizer.lr=1.0").task(), epochs=40)
+    (course,) = (one.course for one in fitted)
+    assert course.epochs == 40
+    assert course.best_epoch < 30
 
 
 @pytest.mark.parametrize("words", [("model=vbpr",), ("model=ease",)])

@@ -9,7 +9,7 @@ import msgspec
 from mmbench import fingerprint, paths
 from mmbench.audit.audited_cell import AuditedCell
 from mmbench.audit.condition_names import effect, meant_by
-from mmbench.audit.findings import CLOCKS_APART, OF_THE_MACHINE, Doubt, Said, hash_holds, moment, same
+from mmbench.audit.findings import CLOCKS_APART, Doubt, Said, hash_holds, moment, same
 from mmbench.audit.look_consistency import LookAudit
 from mmbench.audit.opened import missed_seals, without_result
 from mmbench.audit.training_consistency import TrainingAudit
@@ -19,6 +19,7 @@ from mmbench.data.planted import is_made_up
 from mmbench.messages import Message
 from mmbench.scheduling.cell_key import key_of
 from mmbench.store import records
+from mmbench.store.crashes import OF_THE_MACHINE
 from mmbench.store.schema import (
     ID_ONLY,
     TRAININGS,

@@ -12,7 +12,7 @@ from typing import Any
 from mmbench import paths
 from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import told
-from mmbench.store import crashes, records
+from mmbench.store import records
 from mmbench.store.schema import (
     SHORT_OF_MEMORY,
     CellName,
@@ -39,8 +39,6 @@ class Doubt:
 Said = Iterator[tuple[Path, str, Message | Doubt]]
 #: How far the clocks of two machines of a sweep may lie apart.
 CLOCKS_APART = timedelta(minutes=5)
-#: Begins the reason of a failure that another machine, or the same one an hour later, need not have.
-OF_THE_MACHINE = (SHORT_OF_MEMORY, crashes.CRASHED)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmbench import fingerprint, paths
-from mmbench.audit.findings import OF_THE_MACHINE, Finding, folder_of
+from mmbench.audit.findings import Finding, folder_of
 from mmbench.audit.recorded import Recorded, Sources
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.metrics import per_user
@@ -20,6 +20,7 @@ from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import told
 from mmbench.sealing.score_test import evaluator_of_test, ranked
 from mmbench.store import ledger, records
+from mmbench.store.crashes import OF_THE_MACHINE
 from mmbench.store.records import read_ranking
 from mmbench.store.schema import SHORT_OF_MEMORY, Manifest, PlannedCell, Stage, Training, Unit
 from mmbench.training.fit import machine, rebuild

@@ -281,7 +281,10 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], 
     for training in (*trials, *proposals, *finals):
         if training.course is not None:
             training.course.losses = []  # no report shows them, and they are most of what a record holds
-    listed, looks = rows.get(cell.key, []), records.read_every_look(folder, cell.key)
+    # What was set aside to begin afresh is no cost of the condition; with the same code it had the same hashes.
+    before = records.set_aside_hashes(folder, cell.key) - {t.hash for t in (*trials, *proposals, *finals)}
+    listed = [*{row.hash: row for row in rows.get(cell.key, []) if row.hash not in before}.values()]
+    looks = records.read_every_look(folder, cell.key)
     return CellEffort(modality, cell, choice, seal, trials, proposals, finals, listed, folder, metric, looks)
 
 

@@ -40,6 +40,8 @@ USED = 0.8
 WORTH = 1.1
 #: Seconds that trainings side by side are timed for.
 TIMED = 5.0
+#: Patience that ends no training.
+NEVER = 10**12
 #: The most epochs that are run for such a time.
 MOST_EPOCHS = 200
 #: Seconds after which processes that do not begin together are given up; imports and set-up come before.
@@ -90,7 +92,7 @@ def measure(task: CellTask, epochs: int = EPOCHS, *, tests: bool = False) -> Pil
     build, settings = task.recipe(task.default)
     data = make_recdata(task.train, task.inputs(1))
     # What compiling takes would be taken for the time of an epoch.
-    settings = replace(settings, stopping=StoppingRule(1, 0, 1, least_epochs=epochs), compile=False)
+    settings = replace(settings, stopping=StoppingRule(NEVER, 0, 1, least_epochs=epochs), compile=False)
     began = time.perf_counter()
     fitted = fit(
         build,

@@ -32,7 +32,7 @@ from mmbench.scheduling.progress import Progress
 from mmbench.store import crashes, files, ledger, trackers
 from mmbench.store.bounds import Damaged
 from mmbench.store.leases import Leases, at_work, check_storage, make_leases, present
-from mmbench.store.mending import mend, mend_after
+from mmbench.store.mending import mend, mend_after, retry_finals
 from mmbench.store.records import CellStore
 from mmbench.training.settings import check_machine
 from mmbench.tuning.study import list_unlisted
@@ -259,6 +259,8 @@ class Sweep:
             cell = plan.job.record(plan.task)
             if afresh or plan.failure() is not None:  # a cell that failed is tried again, by what may have more memory
                 crashes.forget(plan.store.sweep_dir, plan.store.short_key)
+                for line in () if afresh else retry_finals(plan.store):
+                    self.tell(line)
             moved = plan.store.open(cell, afresh=afresh)
             if moved:
                 self.tell(Message(MOVED[afresh], cell=plan.task.cell, folder=moved))
@@ -455,6 +457,10 @@ def join_sweep(jobs: Sequence[Job], overrides: Sequence[str], given: Given | Non
 
 
 def sweep_command(words: Sequence[str], name: str) -> str:
-    """Command that resumes a sweep, also if its name was derived from the words."""
+    """Command that resumes a sweep, also if its name was derived from the words.
+
+    How records of before were to be treated is left out: with ``study.resume=force`` it would begin afresh each time.
+    """
+    words = [word for word in words if not word.lstrip("+").startswith("study.resume=")]
     named = any(word.lstrip("+").startswith("sweep.name=") for word in words)
     return command_line(["-m", *words, *([] if named else [override("sweep.name", name)])])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmbench import paths
+from mmbench.store.schema import SHORT_OF_MEMORY
 
 #: A training that crashed so many workers counts as failed instead of crashing workers for ever; so does a cell whose
 #: ranking of the test split did.
@@ -18,6 +19,8 @@ MAX_CRASHES = 3
 
 #: Begins the reason of a training or a cell that was given up.
 CRASHED = "its worker crashed "
+#: Begins the reason of a failure that another machine, or the same one an hour later, need not have.
+OF_THE_MACHINE = (SHORT_OF_MEMORY, CRASHED)
 
 
 def why(crashed: Sequence[str]) -> str:

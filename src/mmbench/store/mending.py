@@ -18,6 +18,7 @@ from mmbench import paths
 from mmbench.messages import Message
 from mmbench.store import ledger, records
 from mmbench.store.bounds import Damaged
+from mmbench.store.crashes import OF_THE_MACHINE
 from mmbench.store.files import is_object, is_readable, is_whole, locked, move, write_atomic
 from mmbench.store.records import CellStore, Look, first_missing
 from mmbench.store.schema import TRAININGS, Cell, Choice, Stage, Training, Unit
@@ -137,6 +138,25 @@ def set_aside_seal(store: CellStore) -> Message:
         folder=store.folder,
         aside=aside,
     )
+
+
+def retry_finals(store: CellStore) -> Iterator[Message]:
+    """Set final runs aside that failed for want of memory or with their workers, so that they are run again.
+
+    A trial that failed stands: that every condition had so many trials is what makes them equal. A final run has the
+    configuration and the seed that it had.
+    """
+    for final in records.read_trainings(store.folder, Stage.FINAL, store.key):
+        if final.failure is not None and final.failure.reason.startswith(OF_THE_MACHINE):
+            record = store.training_file(final.unit, paths.RECORD)
+            aside = _place(store.sweep_dir, record)
+            with contextlib.suppress(FileNotFoundError):  # another command has moved it
+                move(record, aside)
+            yield Message(
+                "{file} failed for want of memory or with its worker, and is run again; moved to {aside}",
+                file=record,
+                aside=aside,
+            )
 
 
 def keep_unlisted(store: CellStore, unit: Unit) -> None:

@@ -589,6 +589,16 @@ def read_trainings(cell: Path, stage: Stage, key: str | None = None) -> list[Tra
     return sorted((t for t in trainings if key in (None, t.cell_key)), key=lambda training: training.index)
 
 
+def set_aside_hashes(cell: Path, key: str) -> set[str]:
+    """Hashes of the trainings in the folders in which a cell was set aside to be begun afresh."""
+    found = set()
+    for folder in paths.set_aside_dirs(cell):
+        for stage in Stage:
+            with contextlib.suppress(ValueError, FileNotFoundError):  # of another version, or partly removed
+                found |= {training.hash for training in read_trainings(folder, stage, key)}
+    return found
+
+
 def read_ranking(path: Path) -> RankedPairs:
     """Read test ranks from parquet."""
     return read_tested(path).pairs
