@@ -775,3 +775,12 @@ def test_columns_that_would_be_empty_are_left_out(made: Facts) -> None:
     headers = {table.title.split(": ")[1]: table.header for table in tables(made)}
     assert headers["M1 value"] == ["", "measured", "value", "95 %"]
     assert headers["M2 hits"] == ["", "measured", "value", "baseline"]
+
+
+def test_one_run_of_what_is_exact_has_bounds() -> None:
+    """Another seed gives the same, so that users are all that varies; one run of what is trained has none."""
+    value = Interval(0.1, 0.05, 0.15)
+    for exact, interval in ((True, value), (False, None)):
+        facts = Facts("shop", "ease", 1, "PASS", exact=exact)
+        facts.add("value", "image", "alone", value)
+        assert [fact.interval for fact in facts.facts] == [interval]

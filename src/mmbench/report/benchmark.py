@@ -148,7 +148,7 @@ def _value(result: CellResult, metric: str) -> str:
     if result.status != "done":
         return FAILED if result.status == "failed" else COUNTED[result.status]
     per_user = result.per_user(metric)
-    if len(result.seeds) < MIN_SEEDS:
+    if len(result.seeds) < MIN_SEEDS and not result.exact:
         return f"{per_user.mean():#.3g}"
     interval = intervals.bounded_interval(intervals.crossed_interval(per_user), len(per_user))
     if not interval.bounded:

@@ -27,7 +27,7 @@ from mmbench.inference.contribution import hits, rankings, shapley, slices
 from mmbench.inference.contribution.guardrails import MARGIN
 from mmbench.inference.contribution.shapley import EMPTY, Coalition
 from mmbench.inference.repetitions import Repeated, mean_over_folds
-from mmbench.inference.verdicts import Verdict
+from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.messages import Message, Template, conjoined, message_of
 from mmbench.report import new_items
 from mmbench.report.catalogue import Catalogue, read_catalogue
@@ -120,7 +120,8 @@ def _over_folds(measured: Sequence[Facts], repeated: Sequence[Repetitions]) -> I
                 continue
             level = max((facts.fairness for facts in members.values()), key=LEVELS.index)
             seeds = min(facts.seeds for facts in members.values())
-            yield Facts(over.of(list(members)).name, model, seeds, level, over_folds=True, facts=found)
+            exact = all(facts.exact for facts in members.values())
+            yield Facts(over.of(list(members)).name, model, seeds, level, over_folds=True, exact=exact, facts=found)
 
 
 def new_items_over_folds(folds: Sequence[Facts]) -> list[Fact]:
@@ -168,7 +169,8 @@ def measure_model(
         trials=trials,
         seeds=seeds,
     )
-    facts = Facts(cells[0].dataset, cells[0].model, seeds, level, about, one_draw)
+    exact = all(cell.exact for cell in cells)
+    facts = Facts(cells[0].dataset, cells[0].model, seeds, level, about, one_draw, exact=exact)
     measure(facts, _in_order(table, cells), compared, data, table.primary, words or {})
     return facts
 
@@ -241,7 +243,8 @@ def new_items_of_model(table: SweepTable, folds: Sequence[Sequence[CellResult]])
     """
     measured = []
     for cells in folds:
-        facts = Facts(cells[0].dataset, cells[0].model, len(cells[0].seeds), "-")
+        exact = all(cell.exact for cell in cells)
+        facts = Facts(cells[0].dataset, cells[0].model, len(cells[0].seeds), "-", exact=exact)
         new_items_facts(facts, _in_order(table, cells))
         measured.append(facts)
     return new_items_over_folds(measured)
@@ -406,7 +409,7 @@ def _hits(facts: Facts, game: Mapping[Coalition, CellResult], lists_of: Lists) -
             facts.add(HITS, subject, _hit_class(part), share.share, baseline=share.floor)
             if share.excess is not None and part not in (f"only_{other}", f"missed_{other}"):
                 facts.add(EXCESS, subject, _hit_class(part), share.excess)
-        if not facts.inferred:
+        if facts.seeds < MIN_SEEDS:
             continue
         overlap = hits.hit_overlap(alone[other], alone[tested], hits_of[both.modality], users)
         pair = Message("{modality} beside {other}", modality=tested, other=other)
@@ -418,7 +421,7 @@ def _hits(facts: Facts, game: Mapping[Coalition, CellResult], lists_of: Lists) -
         facts.add(OVERLAP, pair, Message("net headroom"), overlap.headroom)
         if overlap.realised is not None:
             facts.add(OVERLAP, pair, Message("realised share of it"), overlap.realised)
-    if not facts.inferred:
+    if facts.seeds < MIN_SEEDS:
         facts.unknown.append(
             Message("noise floor, overlap and headroom: one seed does not tell flicker from an effect")
         )

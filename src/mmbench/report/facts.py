@@ -50,13 +50,14 @@ class Facts:
     Args:
         dataset: its dataset.
         model: its model.
-        seeds: final seeds; with fewer than two no bound is told.
+        seeds: final seeds; with fewer than two no bound is told, but of what is exact.
         fairness: level of the fairness report.
         about: which configurations the readings are about, with effort and metric.
         one_draw: whether the numbers are of one draw of new items: what would vary with other new items is in no bound,
             so that nothing is said in words.
         over_folds: whether the bounds are those of a mean over folds, in whose spread the noise of one training of each
             is too.
+        exact: whether another seed gives the same, so that there is no training noise to measure.
         facts: the facts.
         unknown: what could not be measured and why.
         readings: what they say in words.
@@ -69,14 +70,15 @@ class Facts:
     about: str = ""
     one_draw: bool = False
     over_folds: bool = False
+    exact: bool = False
     facts: list[Fact] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     readings: list[str] = field(default_factory=list)
 
     @property
     def inferred(self) -> bool:
-        """Whether training noise was measured, so that bounds may be told."""
-        return self.seeds >= MIN_SEEDS
+        """Whether training noise was measured, or there is none, so that bounds may be told."""
+        return self.exact or self.seeds >= MIN_SEEDS
 
     @property
     def worded(self) -> bool:
