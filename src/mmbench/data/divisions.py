@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -127,7 +128,7 @@ def names_in(cell: object) -> list[str]:
         if listed is None:
             return [name.strip() for name in cell.split(",") if name.strip()]
         cell = listed
-    if isinstance(cell, int | float | np.number) and not pd.isna(cell):
+    if isinstance(cell, int | float | np.integer | np.floating) and math.isfinite(cell):
         return [f"{cell:.0f}" if cell == int(cell) else str(cell)]
     if not isinstance(cell, list | tuple | np.ndarray):
         return []
