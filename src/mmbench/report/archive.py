@@ -382,7 +382,5 @@ def _hashes(found: Mapping[str, str], expected: Any) -> Iterator[Finding]:
             )
         elif found[name] != expected[name]:
             yield Finding(name, False, Message("its hash is another"))
-        elif name in (READ_ME, ENVIRONMENT):
-            yield Finding(name, None, Message("its author's word"))
-        elif not _is_packed(PurePosixPath(name)):
+        elif name not in (READ_ME, ENVIRONMENT) and not _is_packed(PurePosixPath(name)):
             yield Finding(name, False, NOT_PACKED)

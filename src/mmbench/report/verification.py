@@ -25,6 +25,7 @@ from mmbench.report.archive import (
     MISSING,
     MOST_HASHES,
     PACKED,
+    READ_ME,
     REPORT,
     Finding,
     environment,
@@ -100,6 +101,8 @@ def verify(
     table = write_report(folder, trust=trust, audited=False, lang=language_of(packed))
     unread = _unread(report, {(dataset, model) for dataset, model, _ in table.cells})
     findings += _reports(packed, report, unread, alike=_draws_alike(folder))
+    word = Message("its author's word")
+    findings += [Finding(name, None, word) for name in (READ_ME, ENVIRONMENT) if (folder / name).is_file()]
     if (packed / DECISION).is_file():
         record = files.read_document(packed / DECISION)
         findings.append(Finding(DECISION, holds(record), Message("decided again")))
