@@ -582,8 +582,8 @@ def test_a_failure_of_the_machine_that_does_not_come_again_is_not_confirmed(
     assert (held.retrained, held.unconfirmed, held.trainings) == (2, 1, 3)
     assert said[-3:-1] == [
         "2 of 3 trainings agree, of 3 in all",
-        "1 cannot be confirmed: it failed for want of memory or with its worker and does not here, or its best epoch "
-        "is another one here",
+        "1 cannot be confirmed, and what follows does not speak of it: it failed for want of memory or with its worker "
+        "and does not here, or its best epoch is another one here",
     ]
     assert str(held.words).startswith("re-trained 2 of 3 (1 not confirmed; 20")
     assert standing.read(sweep, held.root, []) == held
