@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mmbench import paths
+from mmbench import faults, paths
 from mmbench.audit import consistency
 from mmbench.report.cell_effort import read_cell
 from mmbench.store import ledger, records
@@ -62,3 +63,36 @@ def test_what_was_set_aside_to_begin_afresh_is_no_cost_of_the_condition(tmp_path
         assert len(cell.ledger) == len(cell.trials) + len(cell.finals) == 5
         assert cell.ledger == listed[-5:]
     assert len(listed) == 10
+
+
+def test_a_kill_after_beginning_afresh_with_other_code_leaves_an_honest_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row from before is that of another record, though slot and configuration are the same."""
+
+    class Killed(BaseException):
+        """Nothing catches it."""
+
+    run(tmp_path, "s", *FEW, cells=CELLS)
+    versions, reached = records.versions, []
+
+    def other_code(*given: Any) -> Mapping[str, str | None]:
+        return {**versions(*given), "torch": "another one"}
+
+    def kill_at(point: str) -> None:
+        reached.append(point)
+        if reached.count("ledger") == 2:
+            raise Killed
+
+    monkeypatch.setattr(records, "versions", other_code)
+    with monkeypatch.context() as killing:
+        killing.setattr(faults, "reach", kill_at)
+        with pytest.raises(Killed):
+            run(tmp_path, "s", *FEW, "study.resume=force", cells=CELLS)
+    sweep = run(tmp_path, "s", *FEW, cells=CELLS)
+    rows = {row.hash for row in ledger.read(sweep)}
+    trainings = [training for stage in Stage for training in records.read_trainings(cell_in(sweep), stage)]
+    assert {training.hash for training in trainings} <= rows
+    assert len(trainings) == 5
+    assert paths.seal_file(cell_in(sweep)).exists()
+    assert not consistency.check(sweep)

@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,7 +127,7 @@ class Reader:
     sweep_dir: Path
     _at: int = 0
     _file: int = 0
-    _listed: dict[str, dict[tuple[Unit, str], None]] = field(default_factory=lambda: defaultdict(dict))
+    _listed: dict[str, dict[tuple[Unit, str], set[str]]] = field(default_factory=lambda: defaultdict(dict))
 
     def new(self) -> list[LedgerRow]:
         """Rows that were added since the last call; a line that is not complete yet waits for its end."""
@@ -150,7 +150,7 @@ class Reader:
         self._at += len(whole) + len(newline)
         rows = list(_rows(whole.split(b"\n")))
         for row in rows:
-            self._listed[row.cell_key][row.unit, row.configuration_hash] = None
+            self._listed[row.cell_key].setdefault((row.unit, row.configuration_hash), set()).add(row.hash)
         return rows
 
     def position(self) -> Position:
@@ -160,8 +160,12 @@ class Reader:
 
     def trainings(self, cell_key: str) -> list[tuple[Unit, str]]:
         """Every training of a cell that the ledger lists by now, in order, with the hash of its configuration."""
+        return list(self.hashes(cell_key))
+
+    def hashes(self, cell_key: str) -> Mapping[tuple[Unit, str], set[str]]:
+        """The same with the hashes of the records that the rows are those of."""
         self.new()
-        return list(self._listed.get(cell_key, ()))
+        return self._listed.get(cell_key, {})
 
 
 def unreadable(sweep_dir: Path) -> int:

@@ -211,13 +211,27 @@ class CellStore:
     def finished_trainings(self) -> dict[Unit, Training]:
         """Record of every finished training of this key: those that the ledger lists and whose file exists."""
         done: dict[Unit, Training] = {}
-        for unit, configuration_hash in self._listed().trainings(self.key):
+        for (unit, configuration_hash), hashes in self._listed().hashes(self.key).items():
             training = self._training(unit)
             # An earlier choice may have left a row of a final run that has a new record without one.
             same = (self.key, configuration_hash)
-            if training is not None and (training.cell_key, training.configuration_hash) == same:
+            if training is None or (training.cell_key, training.configuration_hash) != same:
+                continue
+            if training.hash in hashes or not hashes <= self._replaced(unit):
                 done[unit] = training
         return done
+
+    def _replaced(self, unit: Unit) -> set[str]:
+        """Hashes of what stood in the place of a training before it was begun afresh or was damaged.
+
+        Rows of these say nothing of the record that is there now: its own is missing if a kill came between the two. A
+        record that was edited is another thing, and its row stays what an audit compares it with.
+        """
+        found = set_aside_hashes(self.folder, self.key)
+        for file in paths.damaged_records(self.sweep_dir, self.folder, *unit):
+            with contextlib.suppress(ValueError):
+                found.add(read(file, TRAININGS[unit.stage]).hash)
+        return found
 
     def _training(self, unit: Unit) -> Training | None:
         """Record of a training, if there is one."""
