@@ -697,7 +697,7 @@ def test_a_world_has_no_categories(tmp_path: Path) -> None:
     assert isinstance(read, Catalogue)
     assert (read.categories, read.members, read.lengths) == (None, None, None)
     assert read.unknown == (
-        "categories: items.parquet has no column category or categories or genre or genres",
+        "categories: items.parquet has none in a column category or categories or genre or genres",
         "text length: no column of items.parquet looks like a text",
     )
 

@@ -470,6 +470,7 @@ def test_a_weight_of_zero_is_no_edge_and_has_a_place_in_the_chart(best: float, w
     points = re.findall(r'<use xlink:href="#\w+" x="([\d.]+)" y="([\d.]+)"', chart)
     assert len({x for x, _ in points}) >= 2
     assert ("#b00020" in chart.lower()) == warned
+    assert "mathdefault" not in chart  # a formula that no chart reads
 
 
 @pytest.mark.charts

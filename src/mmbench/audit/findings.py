@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -111,21 +110,6 @@ def folder_of(sweep_dir: Path, planned: PlannedCell) -> Path:
     return paths.cell_dir(sweep_dir, *planned.name)
 
 
-def set_aside_trainings(sweep_dir: Path) -> set[str]:
-    """Hashes of the trainings in folders that were set aside: cells begun afresh or with other settings."""
-    return {training.hash for folder in paths.stale_dirs(sweep_dir) for training in trainings_of_stale(folder)}
-
-
-def trainings_of_stale(folder: Path) -> list[Training]:
-    """Trainings in the folder of a cell that was set aside or has no record, with those of its earlier choices."""
-    found: list[Training] = []
-    for stage in Stage:
-        for place in (folder, *paths.aside_dirs(folder)):
-            with contextlib.suppress(ValueError):  # nothing rests on them; an older version may have written them
-                found += records.read_trainings(place, stage)
-    return found
-
-
 def read_aside(folder: Path, key: str) -> list[tuple[Path, Training]]:
     """Final runs of configurations that are no longer the choice of a cell, each with the folder it lies in."""
     return [
@@ -133,6 +117,11 @@ def read_aside(folder: Path, key: str) -> list[tuple[Path, Training]]:
         for aside in paths.aside_dirs(folder)
         for final in records.read_trainings(aside, Stage.FINAL, key)
     ]
+
+
+def set_aside_trainings(sweep_dir: Path) -> set[str]:
+    """Hashes of the trainings in all folders of a sweep that were set aside."""
+    return records.set_aside_hashes(paths.stale_dirs(sweep_dir))
 
 
 def same(file: Path, field: str, recorded: Any, expected: Any) -> Said:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmbench import paths
-from mmbench.audit.findings import folder_of, read_aside, set_aside_trainings, trainings_of_stale
+from mmbench.audit.findings import folder_of, read_aside, set_aside_trainings
 from mmbench.messages import Message
 from mmbench.store import ledger, records
 from mmbench.store.schema import Cell, Manifest, Stage
@@ -42,7 +42,7 @@ def read_tries(sweep_dir: Path, *, beside: bool = True) -> Mapping[Subject, Trie
     for folder in paths.stale_dirs(sweep_dir):
         with contextlib.suppress(ValueError):  # of another version
             cell = records.read(paths.cell_file(folder), Cell)
-            n = len(trainings_of_stale(folder))
+            n = len(records.trainings_of_stale(folder))
             name = folder.relative_to(sweep_dir).as_posix()
             of(cell.dataset, cell.model).append(
                 Message.counted(

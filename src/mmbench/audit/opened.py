@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmbench import paths
-from mmbench.audit.findings import Doubt, Said, folder_of, trainings_of_stale
+from mmbench.audit.findings import Doubt, Said, folder_of
 from mmbench.messages import Message, Template
 from mmbench.store import records
 from mmbench.store.schema import LedgerRow, Manifest, PlannedCell, Stage
@@ -52,7 +52,7 @@ def without_record(cell: CellInSweep) -> Said:
     if str(planned.name) in cell.manifest.noted() or sealed or any(map(_ranked_test, places)):
         yield paths.cell_file(folder), "file", Doubt(Message(RESULT_GONE))
         return
-    known = {*cell.set_aside, *(training.hash for training in trainings_of_stale(folder))}
+    known = {*cell.set_aside, *(training.hash for training in records.trainings_of_stale(folder))}
     for _, row in cell.rows:
         if row.hash not in known and not paths.damaged_records(cell.sweep_dir, folder, *row.unit):
             why = Message("a training is listed whose record is not there")

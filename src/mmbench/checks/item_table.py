@@ -135,8 +135,7 @@ def _spelled_twice(bought: pd.Index, idle: pd.Index) -> Iterator[Finding]:
     pairs = [
         (item, other)
         for item in bought
-        for other in [next((one for one in by_plain.get(plain(item), ()) if respelt_alike(item, one)), None)]
-        if other is not None
+        if (other := next((one for one in by_plain.get(plain(item), ()) if respelt_alike(item, one)), None)) is not None
     ]
     if pairs:
         yield graded(

@@ -90,7 +90,7 @@ def read_catalogue(cell: CellResult, trust: Trust) -> Catalogue | str:
     unknown = []
     if categories is None:
         columns = functools.reduce(lambda first, rest: Message(OR, first=first, rest=rest), divisions.CATEGORY_COLUMNS)
-        unknown.append(Message("categories: items.parquet has no column {columns}", columns=columns))
+        unknown.append(Message("categories: items.parquet has none in a column {columns}", columns=columns))
     if lengths is None:
         unknown.append(Message("text length: no column of items.parquet looks like a text"))
     first = None if categories is None else divisions.first_of(categories)

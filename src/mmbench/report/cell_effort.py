@@ -282,7 +282,7 @@ def read_cell(modality: str, folder: Path, rows: Mapping[str, list[LedgerRow]], 
         if training.course is not None:
             training.course.losses = []  # no report shows them, and they are most of what a record holds
     # What was set aside to begin afresh is no cost of the condition; with the same code it had the same hashes.
-    before = records.set_aside_hashes(folder, cell.key) - {t.hash for t in (*trials, *proposals, *finals)}
+    before = records.set_aside_hashes(paths.set_aside_dirs(folder)) - {t.hash for t in (*trials, *proposals, *finals)}
     listed = [*{row.hash: row for row in rows.get(cell.key, []) if row.hash not in before}.values()]
     looks = records.read_every_look(folder, cell.key)
     return CellEffort(modality, cell, choice, seal, trials, proposals, finals, listed, folder, metric, looks)

@@ -16,7 +16,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator, MultipleLocator, ScalarFormatter
+from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator, MultipleLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from mmbench.inference.tuning_curves import Band
@@ -257,6 +257,9 @@ def marginals(paths: Sequence[str], cells: Sequence[CellEffort], narrow: Collect
                 # Where 0 has a probability of its own it stands left of the range, which no logarithm has room for.
                 linear = {"linthresh": searched.low} if 0.0 in searched.atoms else {}
                 axis.set_xscale("symlog" if linear else "log", **linear)
+                # Plain numbers: by default they are formulas, which no chart reads.
+                axis.xaxis.set_major_formatter(LogFormatter(linthresh=linear.get("linthresh")))
+                axis.xaxis.set_minor_formatter(LogFormatter(linthresh=linear.get("linthresh")))
             for bound in () if searched is None else (searched.low, searched.high):
                 axis.axvline(bound, color="#B00020" if path in narrow else "#888888", linestyle="--", linewidth=1)
             axis.set_xlabel(path)

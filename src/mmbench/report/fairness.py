@@ -376,7 +376,12 @@ def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> 
         drawn[Message("The same by seconds of tuning")] = charts.curves(bands, score, charts.SECONDS, cost)
     if cells:
         drawn[Message("Every trial")] = charts.strip({c.modality: c.validation for c in cells}, score)
-        paths_searched = [path for path in cells[0].choice.configuration if all(map(_numbers_of(path), cells))]
+        # A text or a list has no place on an axis.
+        paths_searched = [
+            path
+            for path in cells[0].choice.configuration
+            if all(isinstance(trial.configuration.get(path), int | float) for c in cells for trial in c.trials)
+        ]
         if paths_searched:
             drawn[Message("Score over each range (bounds drawn; red: best trials at the edge)")] = charts.marginals(
                 paths_searched, cells, {path for hit in too_narrow(cells).values() for path in hit}, score
@@ -392,11 +397,6 @@ def _charts(table: SweepTable, group: Group, compared: Sequence[Comparison]) -> 
     seconds = {c.modality: _seconds_by_stage(c) for c in group.cells}
     drawn[Message("Where the seconds went")] = charts.stacked(seconds, STAGES)
     return drawn
-
-
-def _numbers_of(path: str) -> Callable[[CellEffort], bool]:
-    """Whether all trials of a condition have a number at ``path``: a text or a list has no place on an axis."""
-    return lambda cell: all(isinstance(t.configuration.get(path), int | float) for t in cell.trials)
 
 
 def _mean_of_users(cell: CellEffort) -> NDArray[np.float64]:

@@ -30,6 +30,8 @@ from mmbench.tuning.cell import CellTask
 
 #: Epochs of a pilot, at least.
 EPOCHS = 2
+#: Patience that ends no training, in steps.
+NEVER = 10**12
 #: Seconds of the epochs that a forecast counts: what happens once per training is to be small beside them.
 COUNTED = 2.0
 #: Bytes of a GPU that a process takes besides its tensors: the context of CUDA and its libraries.
@@ -40,8 +42,6 @@ USED = 0.8
 WORTH = 1.1
 #: Seconds that trainings side by side are timed for.
 TIMED = 5.0
-#: Patience that ends no training.
-NEVER = 10**12
 #: The most epochs that are run for such a time.
 MOST_EPOCHS = 200
 #: Seconds after which processes that do not begin together are given up; imports and set-up come before.

@@ -227,7 +227,7 @@ class CellStore:
         Rows of these say nothing of the record that is there now: its own is missing if a kill came between the two. A
         record that was edited is another thing, and its row stays what an audit compares it with.
         """
-        found = set_aside_hashes(self.folder, self.key)
+        found = set_aside_hashes(paths.set_aside_dirs(self.folder))
         for file in paths.damaged_records(self.sweep_dir, self.folder, *unit):
             with contextlib.suppress(ValueError):
                 found.add(read(file, TRAININGS[unit.stage]).hash)
@@ -603,14 +603,19 @@ def read_trainings(cell: Path, stage: Stage, key: str | None = None) -> list[Tra
     return sorted((t for t in trainings if key in (None, t.cell_key)), key=lambda training: training.index)
 
 
-def set_aside_hashes(cell: Path, key: str) -> set[str]:
-    """Hashes of the trainings in the folders in which a cell was set aside to be begun afresh."""
-    found = set()
-    for folder in paths.set_aside_dirs(cell):
-        for stage in Stage:
-            with contextlib.suppress(ValueError, FileNotFoundError):  # of another version, or partly removed
-                found |= {training.hash for training in read_trainings(folder, stage, key)}
+def trainings_of_stale(folder: Path) -> list[Training]:
+    """Trainings in the folder of a cell that was set aside or has no record, with those of its earlier choices."""
+    found: list[Training] = []
+    for stage in Stage:
+        for place in (folder, *paths.aside_dirs(folder)):
+            with contextlib.suppress(ValueError):  # nothing rests on them; an older version may have written them
+                found += read_trainings(place, stage)
     return found
+
+
+def set_aside_hashes(folders: Iterable[Path]) -> set[str]:
+    """Hashes of the trainings in folders of cells that were set aside: begun afresh or with other settings."""
+    return {training.hash for folder in folders for training in trainings_of_stale(folder)}
 
 
 def read_ranking(path: Path) -> RankedPairs:
