@@ -192,6 +192,40 @@ def test_looks_add_up(begun: Path, fresh: Fresh, command: Command) -> None:
 
 
 @pytest.mark.thorough
+def test_a_condition_with_settings_of_its_own_follows_by_its_own_command(
+    begun: Path, fresh: Fresh, command: Command
+) -> None:
+    own = ("-m", "sweep.name=s", "model=vbpr", "modality=fused", "modality.missing.image=0.5")
+    name = "fused_missing.image=0.5"
+    behind = (
+        f"planted-complementary/vbpr/{name} stays at T 2 and S 2, because settings of a condition hold for a whole "
+        "command; raise it by one of its own, until then the fairness report fails\n"
+    )
+    said = command(*own, *BEGUN)
+    assert (said.code, behind in said.out) == (0, False)
+    said = command(*own, *RAISED)
+    assert (said.code, said.err) == (
+        2,
+        "error: budget.trials=4 raises planted-complementary/vbpr from 2, which all of its conditions get together; "
+        f"raise {', '.join(sorted(fresh[1:]))} first, without settings below modality., or take another sweep.name\n",
+    )
+
+    said = command(*fresh.sweep, *RAISED)
+    assert (said.code, said.out.count(behind)) == (0, 1)
+    assert "FAIL: budget: conditions differ" in (begun / "s" / "report" / "fairness.md").read_text()
+    said = command(*own, *BEGUN)
+    assert (said.code, said.err) == (
+        2,
+        f"error: budget.trials=2, {LOWERED.replace('planned with 2', 'planned with 4')}",
+    )
+
+    said = command(*own, *RAISED)
+    assert (said.code, behind in said.out) == (0, False)
+    assert "PASS: budget: one training rule, T and S for all" in (begun / "s" / "report" / "fairness.md").read_text()
+    assert told(read_looks(cell(begun, name))) == [(1, 2, 2), (2, 4, 2)]
+
+
+@pytest.mark.thorough
 def test_the_raised_command_again_has_nothing_to_do(
     begun: Path, fresh: Fresh, command: Command, trained: list[Any]
 ) -> None:

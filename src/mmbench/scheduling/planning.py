@@ -15,7 +15,7 @@ from mmbench.data import splits
 from mmbench.data.dataset import Dataset
 from mmbench.data.held_out import target_line
 from mmbench.data.recdata import RecData
-from mmbench.messages import Refusal, Translator
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.nn.recommender import ClosedForm
 from mmbench.scheduling.configuration import JobConfig, recorded_training
 from mmbench.scheduling.job import Job
@@ -353,8 +353,24 @@ def _manifest(sweep_dir: Path) -> Manifest | None:
     return records.read(file, Manifest) if file.exists() else None
 
 
-def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> None:
-    """Refuse fewer trials or final runs than were planned, and more of them for some conditions of a model only."""
+def _has_settings(cell: CellName) -> bool:
+    """Whether its condition has settings of its own, which its name tells and which hold for a whole command."""
+    return "=" in cell.modality
+
+
+def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> list[Message]:
+    """Refuse fewer trials or final runs than were planned, and more of them for some conditions of a model only.
+
+    A condition with words of its own cannot be named beside those without them. Those without are raised first, and it
+    follows by its own command; until then the fairness report fails.
+
+    Returns:
+        Which conditions have yet to follow.
+
+    Raises:
+        ValueError: naming what is lowered, left out or fixed.
+    """
+    behind: dict[CellName, Message] = {}
     earlier = _manifest(sweep_dir)
     families: dict[tuple[str, str, str], list[PlannedCell]] = {}
     for cell in earlier.cells if earlier else []:
@@ -377,7 +393,19 @@ def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> None:
                     earlier=before,
                     model=model,
                 )
-            left_out = sorted(cell.modality for cell in family if cell.name not in named)
+            left_out = sorted(
+                cell.modality for cell in family if cell.name not in named and not _has_settings(cell.name)
+            )
+            if asked > before and left_out and _has_settings(name):
+                raise Refusal(
+                    "{key}={value} raises {model} from {earlier}, which all of its conditions get together; raise "
+                    "{left_out} first, without settings below modality., or take another sweep.name",
+                    key=key,
+                    value=asked,
+                    model=model,
+                    earlier=before,
+                    left_out=", ".join(left_out),
+                )
             if asked > before and left_out:
                 raise Refusal(
                     "{key}={value} raises {model} from {earlier}, which all of its conditions get together; name "
@@ -397,6 +425,16 @@ def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> None:
                     model=model,
                     tpe=budget.tpe,
                 )
+        for cell in family:
+            if cell.name not in named and (cell.trials, cell.seeds) != (budget.trials, budget.seeds):
+                behind[cell.name] = Message(
+                    "{cell} stays at T {trials} and S {seeds}, because settings of a condition hold for a whole "
+                    "command; raise it by one of its own, until then the fairness report fails",
+                    cell=cell.name,
+                    trials=cell.trials,
+                    seeds=cell.seeds,
+                )
+    return list(behind.values())
 
 
 def check_code(sweep_dir: Path, planned: Sequence[Planned], *, afresh: bool) -> None:

@@ -119,7 +119,7 @@ class Sweep:
         return [plan.job for plan in self.planned if not plan.finished]
 
     def check(self) -> None:
-        """Refuse what does not go with what earlier commands planned for this sweep.
+        """Refuse what does not go with what earlier commands planned for this sweep, and tell what has yet to follow.
 
         Raises:
             ValueError: for another margin, primary metric, sample of validation or other contrasts, for effort that is
@@ -128,7 +128,8 @@ class Sweep:
         """
         check_fixed(self.folder, self.config)
         check_sample(self.folder, self.planned)
-        check_effort(self.folder, self.planned)
+        for line in check_effort(self.folder, self.planned):
+            self.tell(line)
         check_code(self.folder, self.planned, afresh=self.config.study.resume == "force")
         for plan in self.planned:
             if self.config.study.resume == "never" and paths.cell_file(plan.store.folder).exists():
