@@ -18,7 +18,7 @@ from mmbench.cli.economics_file import load_economics
 from mmbench.decision import Action, Gate, Status, as_record, decide, gates, replay
 from mmbench.decision import sweep_evidence as reading
 from mmbench.decision.evidence import Bars
-from mmbench.decision.page import checklist, sections
+from mmbench.decision.page import checklist, phrases, sections
 from mmbench.decision.page.examples import Pictures, examples_of, titles
 from mmbench.decision.page.phrases import ACTIONS, BADGES, BADGES_IF, INPUT_NAMES, RAIL_NAMES
 from mmbench.decision.page.sections import guard_rails, write_decision
@@ -31,6 +31,7 @@ from mmbench.inference.contribution.guardrails import Rail, rail
 from mmbench.inference.gains import NoWord
 from mmbench.inference.intervals import CrossedInterval, Interval
 from mmbench.inference.tuned_gain import tuned_gain
+from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Translator
 from mmbench.report.catalogue import Catalogue
 from mmbench.report.contribution_facts import AMONG_NEW, FOUND_OF_1000, NEW_ITEMS, REDUNDANCY, VALUES
@@ -42,7 +43,7 @@ from mmbench.report.templating import Pages
 from mmbench.scheduling.trust import Trust
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest, Stage
-from tests.decision.cases import BREAKEVEN, economics, evidence
+from tests.decision.cases import BREAKEVEN, PART, economics, evidence
 from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report.constructed import Made, write_earlier_look, write_sweep
 from tests.report.pages import Text, english_sentences, visible
@@ -161,6 +162,48 @@ def test_what_the_company_gave_stands_as_it_was_given(tmp_path: Path, lang: str)
     said = " ".join([*sections._flips(s), sections._price(s)])
     assert "37.5%" in said
     assert yen[1] in said
+
+
+@pytest.mark.parametrize(
+    ("mean", "se", "word"),
+    [
+        (0.01, 0.039, "neither a difference nor its absence is shown"),  # 90 % range below break-even, 95 % range not
+        (0.01, 0.030, "any difference is smaller than break-even"),
+        (-0.042, 0.0212, "neither a difference nor its absence is shown"),
+        (-0.045, 0.0212, "a loss is shown; as measured it is less than break-even"),
+        (-0.040, 0.0180, "a loss is shown, and it is smaller than break-even"),
+    ],
+)
+def test_no_word_says_more_than_the_range_beside_it(mean: float, se: float, word: str) -> None:
+    measured, setting = evidence(mean, se), economics()
+    s = Speaker.of("en", measured, setting, decide(measured, setting))
+    assert s.decision.word is Verdict.EQUIVALENT
+    assert s._word(s.decision.word) == word
+
+
+@pytest.mark.parametrize(("lang", "within"), [("en", "within 1 year in"), ("ja", "1年以内に")])
+def test_a_horizon_of_one_year_is_no_plural(lang: str, within: str) -> None:
+    measured, setting = evidence(0.0), economics(years=1)
+    s = Speaker.of(lang, measured, setting, decide(measured, setting))
+    assert within in s.sure()
+
+
+def test_a_step_takes_as_many_days_in_the_table_as_in_the_sentence() -> None:
+    measured, setting = evidence(0.1, 0.05), economics(steps={"users": {"cost": 400, "days": 2.5, "amount": 4}})
+    s = Speaker.of("en", measured, setting, decide(measured, setting))
+    (users,) = (row for row in sections._steps(s)["rows"] if row["name"] == s(phrases.STEPS["users"]))
+    assert users["days"] == s.translator.number(3)
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+def test_the_checklist_of_a_part_asks_for_images_of_that_part(lang: str) -> None:
+    whole, setting = evidence(0.3), economics()
+    for measured in (whole, replace(whole, part=PART)):
+        s = Speaker.of(lang, measured, setting, decide(measured, setting))
+        page = Text(checklist.as_html(s, Pages(lang, lang), DAY, Message("records"))).everything
+        asked = {"target": "100%", "part": s.part_name}
+        assert (s(Message(checklist.TARGET, **asked)) in page) is (measured.part is None)
+        assert (s(Message(checklist.TARGET_OF_PART, **asked)) in page) is (measured.part is not None)
 
 
 def test_what_would_turn_it_does_not_look_like_what_it_is_now() -> None:

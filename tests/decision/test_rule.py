@@ -49,6 +49,7 @@ from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS
 from tests.decision.cases import (
     BREAKEVEN,
     BREAKEVEN_OF_PART,
+    OWN,
     PART,
     assuming,
     default_file,
@@ -626,6 +627,24 @@ def test_a_small_shop_is_told_that_no_plausible_gain_could_pay() -> None:
     assert decided.value is not None
     assert decided.value.probability < 0.01
     assert (decided.action, decided.why) == (Action.NO_GO, Why.MONEY)
+
+
+def test_likely_values_at_the_favourable_ends_are_no_business_that_no_gain_can_help() -> None:
+    """Hardly any draw pays, and with the likely values the measured gain does."""
+    skewed = economics(
+        transfer={"low": 0.05, "likely": 0.5, "high": 0.5},
+        cost={
+            **OWN["cost"],
+            "image": {"low": 2.0, "likely": 2.0, "high": 20.0},
+            "engineering_once": {"low": 40_000, "likely": 40_000, "high": 200_000},
+        },
+    )
+    decided = decide(evidence(0.09, 0.002), skewed)
+    assert decided.value is not None
+    assert decided.value.probability < 0.01
+    assert decided.breakeven < 0.09
+    assert (decided.action, decided.why) == (Action.HOLD, Why.UNCLEAR)
+    assert decide(evidence(0.03, 0.002), skewed).why is Why.MONEY
 
 
 def test_the_value_of_a_measurement_over_draws() -> None:

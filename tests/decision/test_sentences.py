@@ -183,22 +183,20 @@ def given(said: Said, *, first: bool) -> bool:
 
 
 def word(said: Said) -> bool:
-    """What is said of the gain beside break-even is what its range at its level says (TOST, its own)."""
-    i, g, gain = said.interval, said.d.breakeven, said.e.gain
-    assert gain is not None
-    ninety = gain.at(2 * said.e.level - 1)
+    """What is said of the gain beside break-even is what the range beside it says."""
+    i, g = said.interval, said.d.breakeven
     return {
         "depends on tuning": said.e.depends_on_tuning,
         "a gain of break-even or more is shown": i.lo > 0 and i.lo >= g,
         "a gain is shown; as measured it reaches break-even": 0 < i.lo < g <= i.mean,
         "a gain is shown; as measured it is less than break-even": i.lo > 0 and i.mean < g <= i.hi,
         "a gain is shown, and it is less than break-even": i.lo > 0 and i.hi < g,
-        "any difference is smaller than break-even": -g < ninety.lo and ninety.hi < g and i.hi >= 0,
-        "a loss is shown, and it is smaller than break-even": -g < ninety.lo and i.hi < 0,
+        "any difference is smaller than break-even": -g < i.lo <= 0 <= i.hi < g,
+        "a loss is shown, and it is smaller than break-even": -g < i.lo and i.hi < 0,
         "a loss of break-even or more is shown": i.hi < 0 and i.hi <= -g,
         "a loss is shown; as measured it is break-even or more": i.mean <= -g < i.hi < 0,
         "a loss is shown; as measured it is less than break-even": i.lo <= -g < i.mean and i.hi < 0,
-        "neither a difference nor its absence is shown": i.lo <= 0 <= i.hi and not (-g < ninety.lo and ninety.hi < g),
+        "neither a difference nor its absence is shown": i.lo <= 0 <= i.hi and not (-g < i.lo and i.hi < g),
     }[said.text["word"]]
 
 
@@ -437,25 +435,25 @@ CLAIMS = [
         gates="t",
     ),
     # How sure
-    claim(phrases.TO_PAY[Confidence.VERY_LIKELY], lambda s: likely(s, 0.95), n="t", years="n"),
-    claim(phrases.TO_PAY[Confidence.LIKELY], lambda s: likely(s, 0.8, 0.95), n="t", years="n"),
+    claim(phrases.TO_PAY[Confidence.VERY_LIKELY], lambda s: likely(s, 0.95), n="t", years="t"),
+    claim(phrases.TO_PAY[Confidence.LIKELY], lambda s: likely(s, 0.8, 0.95), n="t", years="t"),
     claim(
         phrases.TO_PAY[Confidence.UNCLEAR],
         lambda s: of_hundred(s) and s.d.action is Action.HOLD,
         n="t",
-        years="n",
+        years="t",
     ),
-    claim(phrases.NOT_TO_PAY[Confidence.VERY_LIKELY], lambda s: likely(s, 0.95), n="t", years="n"),
-    claim(phrases.NOT_TO_PAY[Confidence.LIKELY], lambda s: likely(s, 0.8, 0.95), n="t", years="n"),
+    claim(phrases.NOT_TO_PAY[Confidence.VERY_LIKELY], lambda s: likely(s, 0.95), n="t", years="t"),
+    claim(phrases.NOT_TO_PAY[Confidence.LIKELY], lambda s: likely(s, 0.8, 0.95), n="t", years="t"),
     claim(
         phrases.BARRED[Why.PROMISING],
         lambda s: of_hundred(s) and s.d.promise is not None and s.d.action is Action.HOLD,
         n="t",
-        years="n",
+        years="t",
     ),
-    claim(phrases.BARRED[Why.BARRED_GO], lambda s: of_hundred(s) and paying(s) >= s.s.economics.go, n="t", years="n"),
+    claim(phrases.BARRED[Why.BARRED_GO], lambda s: of_hundred(s) and paying(s) >= s.s.economics.go, n="t", years="t"),
     claim(
-        phrases.BARRED[Why.BARRED_NO_GO], lambda s: of_hundred(s) and paying(s) <= s.s.economics.no_go, n="t", years="n"
+        phrases.BARRED[Why.BARRED_NO_GO], lambda s: of_hundred(s) and paying(s) <= s.s.economics.no_go, n="t", years="t"
     ),
     claim("Unclear: as long as the measurement is not trusted, no probability can be told.", lambda s: not s.d.trusted),
     # The gain
@@ -538,11 +536,11 @@ CLAIMS = [
     ),
     # Money
     claim(
-        "{once} once and {year} a year; over {years} years {total} at today's value.",
+        "{once} once and {year} a year; over {years} {total} at today's value.",
         lambda s: (s.text["once"], s.text["year"]) == tuple(map(s.s.money, totals(costs(s.s.economics.likely)))),
         once="t",
         year="t",
-        years="n",
+        years="t",
         total="t",
     ),
     claim(

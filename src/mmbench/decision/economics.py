@@ -17,10 +17,13 @@ from mmbench.messages import Message, Refusal
 MOST = 1e15
 #: Yearly margin that reaches sales must be at least this much, in the currency: what is divided by it stays finite.
 LEAST_MARGIN = 0.01
+#: Largest share of shown items that is bought. Below 1 % in most shops: what is larger was typed in percent, and every
+#: sum that follows would be a hundred times too high.
+MOST_BOUGHT = 0.2
 #: Inputs by dotted key and the largest value each may have.
 INPUTS: Mapping[str, float] = {
     "value.recommendations_year": MOST,
-    "value.conversion": 1.0,
+    "value.conversion": MOST_BOUGHT,
     "value.order_value": MOST,
     "value.margin": 1.0,
     "transfer": 2.0,
@@ -331,6 +334,14 @@ def _range(name: str, value: Any, most: float) -> Range:
     if isinstance(value, Mapping):
         ends = [value[end] for end in RANGE] if set(value) == set(RANGE) else []
     if not ends or not all(map(_is_number, ends)) or not 0 <= ends[0] <= ends[1] <= ends[2] <= most:
+        if most <= 1:
+            raise Refusal(
+                "economics: {name}={value} must be a share from 0 up to {most:g} (0.01 is 1 %), or low, likely and "
+                "high in rising order",
+                name=name,
+                value=_shown(value),
+                most=most,
+            )
         raise Refusal(
             "economics: {name}={value} must be a number or low, likely and high in rising order, from 0 up to {most:g}",
             name=name,

@@ -32,7 +32,7 @@ from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Refusal
 
 #: Raised whenever the same inputs may give another answer.
-RULE_VERSION = 6
+RULE_VERSION = 7
 #: Probabilities from which paying, or for NO-GO not paying, is likely and very likely.
 LIKELY_FROM = (0.80, 0.95)
 #: NO-GO by money alone: probability of paying, and level of the bounds of the gain whose upper end is looked at.
@@ -133,13 +133,13 @@ def confidence(probability: float) -> Confidence:
 def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> Decision:
     """Apply the rule.
 
-    HOLD where nothing may be concluded from the gain, and where it is one of new items, which has no price. NO-GO by
-    money alone where even the upper 99 % bound of the gain pays in less than one of a hundred draws; that needs a gain
-    with a range, equal effort (G1) and no other gate. HOLD where a gate that bars every answer does not pass. GO where
-    the probability of paying reaches ``go`` and the expected value is above zero, unless a gate bars it. NO-GO where
-    the probability is at most ``no_go`` and the upper 95 % bound of the gain is below break-even: evidence of
-    smallness, not lack of evidence. HOLD otherwise. None of it takes account of earlier looks at the test split; the
-    word does.
+    HOLD where nothing may be concluded from the gain, and where it is one of new items, which has no price. NO-GO
+    by money alone where even the upper 99 % bound of the gain is below break-even and pays in less than one of a
+    hundred draws; that needs a gain with a range, equal effort (G1) and no other gate. HOLD where a gate that bars
+    every answer does not pass. GO where the probability of paying reaches ``go`` and the expected value is above
+    zero, unless a gate bars it. NO-GO where the probability is at most ``no_go`` and the upper 95 % bound of the
+    gain is below break-even: evidence of smallness, not lack of evidence. HOLD otherwise. None of it takes account
+    of earlier looks at the test split; the word does.
 
     Args:
         evidence: what was measured.
@@ -194,7 +194,7 @@ def _decide(evidence: Evidence, economics: Economics, n_draws: int) -> Decision:
         Action.HOLD, Why.UNCLEAR, gates, (), limit, word, value, flip, swings, steps=steps, step=steps[0]
     )
     no_go = replace(decision, action=Action.NO_GO, why=Why.NONE, step=NextStep(WAIT, 0.0, 0.0, None))
-    if gates[0].status is Status.PASS and _hardly_pays(economics, gain, n_draws):
+    if gates[0].status is Status.PASS and _hardly_pays(economics, gain, limit, n_draws):
         return replace(no_go, why=Why.MONEY, promise=_promise(evidence, economics))
     if closed[Bars.EVERY]:
         return _held(decision, Why.UNTRUSTED, closed[Bars.EVERY], economics)
@@ -233,12 +233,13 @@ def _promise(evidence: Evidence, economics: Economics) -> Promise | None:
     return next(paying, None)
 
 
-def _hardly_pays(economics: Economics, gain: LogGain, n_draws: int) -> bool:
-    """Whether even the most favourable gain that the data allow pays in hardly any draw of the inputs.
+def _hardly_pays(economics: Economics, gain: LogGain, limit: float, n_draws: int) -> bool:
+    """Whether even the most favourable gain that the data allow pays neither as is likely nor in hardly any draw.
 
-    A gain without range says what these trials chose, not what others would choose: no bound of it is favourable.
+    A gain without range says what these trials chose, not what others would choose: no bound of it is favourable. Where
+    the likely inputs are the favourable ends of their ranges, hardly any draw pays and the likely ones may.
     """
-    if gain.se == 0.0:
+    if gain.se == 0.0 or gain.at(FAVOURABLE).hi >= limit:
         return False
     most = LogGain(gain.log_ratio + gain.half_width(FAVOURABLE), 0.0, gain.df)
     return draw(economics, most, n_draws).probability < HARDLY

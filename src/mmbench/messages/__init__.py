@@ -274,6 +274,15 @@ def points(share: float, digits: int = 1) -> str:
     return f"{100 * share:+z.{digits_shown(100 * share, digits)}f}"
 
 
+def quantity(value: float) -> str:
+    """A quantity to two figures, and to the whole number from ten on.
+
+    >>> quantity(0.0123), quantity(1.54), quantity(123.4), quantity(1750.0)
+    ('0.012', '1.5', '123', '1,750')
+    """
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def level_name(level: float) -> str:
     """A coverage in percent, as sentences name it.
 

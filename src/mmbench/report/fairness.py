@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.inference import tuning_curves
 from mmbench.inference.gains import Gain, TunedGain
-from mmbench.messages import Message, Template, Translator, clauses, points, series
+from mmbench.messages import Message, Template, Translator, clauses, points, quantity, series
 from mmbench.report import charts
 from mmbench.report.cell_effort import CellEffort, cut_off, stalled, too_narrow
 from mmbench.report.comparisons import Comparison, is_spoken_of
@@ -148,7 +148,7 @@ def budget_columns(delta: float, narrow: Mapping[str, Sequence[str]]) -> Sequenc
         Column(None, Message("stalled, trials + finals"), _count(stalled)),
         Column(None, Message("cut off"), _count(lambda trainings: cut_off(trainings, delta))),
         Column(None, Message("seconds"), lambda cell: cell.seconds, lambda seconds: f"{seconds:.0f}"),
-        Column(None, Message("energy, Wh"), lambda cell: cell.energy_kwh, lambda kwh: f"{1000 * kwh:.2g}"),
+        Column(None, Message("energy, Wh"), lambda cell: cell.energy_kwh, lambda kwh: quantity(1000 * kwh)),
         Column(None, Message("validation, best"), lambda cell: cell.choice.score, lambda score: f"{score:.4f}"),
         Column(None, Message("gain over default"), _over_default, percent),
         Column(None, Message("last half of trials"), _last_half, lambda share: f"{100 * share:.1f} %"),

@@ -15,7 +15,7 @@ from mmbench import paths
 from mmbench.data.dataset import recorded_sizes
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.repetitions import Repeated
-from mmbench.messages import Message, Translator, clauses, listed, series
+from mmbench.messages import Message, Translator, clauses, listed, quantity, series
 from mmbench.report.comparisons import Comparison, is_spoken_of
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import FAIL, Group
@@ -260,9 +260,9 @@ def _compute(ledger: SweepTotals) -> tuple[Message, Message]:
         "row.",
         ledger.trainings,
         failed=ledger.failed,
-        hours=f"{ledger.hours:.2g}",
+        hours=quantity(ledger.hours),
         devices=series(ledger.devices) if ledger.devices else Message("a device that was not recorded"),
-        energy=Message("energy was not measured") if ledger.kwh is None else f"{ledger.kwh:.3g} kWh",
+        energy=Message("energy was not measured") if ledger.kwh is None else f"{quantity(ledger.kwh)} kWh",
     )
 
 

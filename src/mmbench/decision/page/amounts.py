@@ -119,7 +119,7 @@ class Amounts:
     @property
     def years(self) -> str:
         """The horizon."""
-        return self.translator.number(self.economics.years)
+        return self(Message.counted("{n} year", "{n} years", self.economics.years))
 
     def slice(self, name: str) -> str:
         """A slice of items, ``<division>:<label>``."""

@@ -16,6 +16,11 @@ from mmbench.report.templating import Pages, render, write_pages
 
 #: For people where no guard-rail of theirs was measured.
 WITHOUT_IMAGE = Template("Items without an image are still recommended sensibly.")
+#: How many items will have an image: of all of them, and of those that get them alone.
+TARGET = Template("At least {target} of the items will have an image; new items get theirs before they go on sale.")
+TARGET_OF_PART = Template(
+    "At least {target} of these items will have an image, and new ones of them before they go on sale: {part}."
+)
 #: Title and lines for people, by section.
 PARTS = {
     "rights": (
@@ -25,7 +30,7 @@ PARTS = {
                 "We may use every image for this purpose, also for computing embeddings, in every country where we "
                 "sell."
             ),
-            Template("Licences have no end date within {years} years, or the end dates are recorded."),
+            Template("Licences have no end date within {years}, or the end dates are recorded."),
             Template("People who can be recognised in images have agreed."),
             Template("The licence of the image encoder allows commercial use."),
         ),
@@ -33,7 +38,7 @@ PARTS = {
     "data": (
         Message("Data and operation"),
         (
-            Template("At least {target} of the items will have an image; new items get theirs before they go on sale."),
+            TARGET,
             WITHOUT_IMAGE,
             Template("Placeholder and duplicate images are found and left out."),
             Template(
@@ -92,6 +97,10 @@ def as_html(s: Speaker, pages: Pages, day: date, proof: Message, rails: Rails = 
     measured = [rail for rail in rails(s) if rail["status"] != UNMEASURED]
     answered = s(RAIL_NAMES["recall of items without image"]) in {rail["name"] for rail in measured}
     filled = {"years": s.years, "target": s.given_share(s.economics.likely["items.target"]), "need": s.need}
+    filled |= {"part": s.part_name}
+    instead: dict[Template, Template | None] = {WITHOUT_IMAGE: None} if answered else {}
+    if s.evidence.part is not None:
+        instead[TARGET] = TARGET_OF_PART
     about = Message(
         "Data set {dataset}, models {models}; {date}. Answer of the decision: {answer}.",
         dataset=s.dataset,
@@ -102,7 +111,7 @@ def as_html(s: Speaker, pages: Pages, day: date, proof: Message, rails: Rails = 
     parts = {
         name: {
             "title": s(title),
-            "lines": [s(Message(line, **filled)) for line in lines if not (answered and line is WITHOUT_IMAGE)],
+            "lines": [s(Message(line, **filled)) for line in (instead.get(line, line) for line in lines) if line],
         }
         for name, (title, lines) in PARTS.items()
     }

@@ -121,32 +121,28 @@ CASES = Template("{n}", context="calculated cases")
 #: answer is NO-GO.
 BARRED = {
     Why.PROMISING: Template(
-        "With images for all items it would pay for itself within {years} years in {n} of 100 calculated cases."
+        "With images for all items it would pay for itself within {years} in {n} of 100 calculated cases."
     ),
     Why.BARRED_GO: Template(
-        "Unclear: as measured it would pay for itself within {years} years in {n} of 100 calculated cases, but a "
+        "Unclear: as measured it would pay for itself within {years} in {n} of 100 calculated cases, but a "
         "check that this answer needs has not been passed."
     ),
     Why.BARRED_NO_GO: Template(
-        "Unclear: as measured it would pay for itself within {years} years in {n} of 100 calculated cases, but a check "
+        "Unclear: as measured it would pay for itself within {years} in {n} of 100 calculated cases, but a check "
         "that this conclusion needs has not been passed."
     ),
 }
 TO_PAY = {
-    Confidence.VERY_LIKELY: Template(
-        "Very likely: in {n} of 100 calculated cases it pays for itself within {years} years."
-    ),
-    Confidence.LIKELY: Template("Likely: in {n} of 100 calculated cases it pays for itself within {years} years."),
-    Confidence.UNCLEAR: Template(
-        "Unclear: in {n} of 100 calculated cases it would pay for itself within {years} years."
-    ),
+    Confidence.VERY_LIKELY: Template("Very likely: in {n} of 100 calculated cases it pays for itself within {years}."),
+    Confidence.LIKELY: Template("Likely: in {n} of 100 calculated cases it pays for itself within {years}."),
+    Confidence.UNCLEAR: Template("Unclear: in {n} of 100 calculated cases it would pay for itself within {years}."),
 }
 NOT_TO_PAY = TO_PAY | {
     Confidence.VERY_LIKELY: Template(
-        "Very likely not to pay: it would pay for itself within {years} years in {n} of 100 calculated cases."
+        "Very likely not to pay: it would pay for itself within {years} in {n} of 100 calculated cases."
     ),
     Confidence.LIKELY: Template(
-        "Likely not to pay: it would pay for itself within {years} years in {n} of 100 calculated cases."
+        "Likely not to pay: it would pay for itself within {years} in {n} of 100 calculated cases."
     ),
 }
 TAX = {"excluded": Message("All amounts exclude tax."), "included": Message("All amounts include tax.")}

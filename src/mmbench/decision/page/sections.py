@@ -229,7 +229,7 @@ def _cost(speaker: Speaker) -> Mapping[str, Any]:
         {"name": speaker(COST_KINDS[kind]), "amount": speaker.money(amount), "n": place}
         for place, (kind, amount) in enumerate(amounts.items())
     ]
-    title = speaker(Message("Cost over {years} years at today's value", years=speaker.years))
+    title = speaker(Message("Cost over {years} at today's value", years=speaker.years))
     drawn = drawings.stacked(list(amounts.values()), [f"{part['name']} {part['amount']}" for part in parts], title)
     return {"parts": parts, "plot": drawn, "title": title, "turn": _price(speaker), "payback": _payback(speaker)}
 
@@ -334,7 +334,7 @@ def _value(speaker: Speaker) -> Mapping[str, Any] | None:
     )
     title = speaker(
         Message(
-            "Value over {years} years in {draws} calculated cases",
+            "Value over {years} in {draws} calculated cases",
             years=speaker.years,
             draws=speaker.translator.number(DRAWS),
         )
@@ -572,7 +572,7 @@ def _steps(speaker: Speaker) -> Mapping[str, Any]:
         {
             "name": speaker.step(step),
             "cost": "–" if step.name in NO_PRICE else speaker.money(step.cost),
-            "days": "–" if step.name in NO_PRICE else speaker.translator.number(step.days),
+            "days": "–" if step.name in NO_PRICE else speaker.translator.number(math.ceil(step.days)),
             "value": speaker(Message("not told"))
             if step.evsi is None or not speaker.decision.trusted
             else speaker.money(step.evsi),
@@ -606,7 +606,10 @@ def _inputs(speaker: Speaker) -> list[Mapping[str, Any]]:
             "name": _name(speaker, name), "likely": speaker.input(name, given.likely),
             "range": speaker.span(low, high) if given.low < given.high else "", **_source(speaker, name),
         })  # fmt: skip
-    for name, value in (("years", speaker.years), ("discount", speaker.given_share(speaker.economics.discount))):
+    for name, value in (
+        ("years", speaker.translator.number(speaker.economics.years)),
+        ("discount", speaker.given_share(speaker.economics.discount)),
+    ):
         rows.append({"name": _name(speaker, name), "likely": value, "range": "", **_source(speaker, name)})
     return rows
 

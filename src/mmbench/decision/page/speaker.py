@@ -161,12 +161,15 @@ class Speaker(GateSpeaker):
             need = breakeven(of_part(self.economics, part))
             digits = digits_apart(promised, need, 1, 100)
             return self(
-                Message(
+                Message.counted(
+                    "Images for all items are not shown to pay. Images for some of them alone may: {part} ({n} item). "
+                    "If nothing but its purchases changed, the gain would be {gain}, and {need} would pay. A place "
+                    "that one item gains another one loses, so this has to be measured.",
                     "Images for all items are not shown to pay. Images for some of them alone may: {part} ({n} items). "
                     "If nothing but their purchases changed, the gain would be {gain}, and {need} would pay. A place "
                     "that one item gains another one loses, so this has to be measured.",
+                    part.items,
                     part=self.slice(part.slice),
-                    n=self.translator.number(part.items),
                     gain=self.translator.percent(promised, digits, sign=True),
                     need=self.translator.percent(need, digits),
                 )
@@ -407,9 +410,15 @@ class Speaker(GateSpeaker):
         )
 
     def _word(self, word: Verdict) -> Message:
-        """What is shown of the gain beside break-even; plainly where the whole range lies on one side of it."""
+        """What is shown of the gain beside break-even; plainly where the whole range lies on one side of it.
+
+        The word *equivalent* rests on a narrower range, which the page does not show: where the range that it shows
+        goes beyond break-even, the page does not say that the gain cannot.
+        """
         gain, need = self.evidence.interval, self.decision.breakeven
         assert gain is not None  # there is no word without bounds
+        if word is Verdict.EQUIVALENT and not -need < gain.lo <= gain.hi < need:
+            word = Verdict.WORSE_SMALL if gain.hi < 0 else Verdict.UNDECIDED
         wholly = {
             Verdict.EQUIVALENT: gain.hi < 0,
             Verdict.BETTER: gain.lo >= need,
@@ -424,7 +433,7 @@ class Speaker(GateSpeaker):
         total = once + year * annuity(self.economics.years, self.economics.discount)
         return self(
             Message(
-                "{once} once and {year} a year; over {years} years {total} at today's value.",
+                "{once} once and {year} a year; over {years} {total} at today's value.",
                 once=self.money(once),
                 year=self.money(year),
                 years=self.years,
