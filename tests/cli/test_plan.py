@@ -19,6 +19,8 @@ from mmbench.scheduling.pilot import Pilot
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
 from mmbench.tuning.cell import CellTask
+from tests.report.constructed import write_sweep
+from tests.report.test_together import three
 from tests.tiny import TINY, composed
 
 
@@ -119,6 +121,16 @@ def test_the_expected_range_is_that_of_the_records(shop_sweep: Path) -> None:
     assert [line.partition(" has no word")[0] for line in others] == [
         "without one more control free disposal of text"
     ] * 2
+
+
+def test_a_gain_over_repetitions_is_raised_with_each_of_them(tmp_path: Path) -> None:
+    table = read_sweep(write_sweep(tmp_path / "s", three()))
+    name = next(name for name in table.cells if name[0] == "a-split1")
+    raised = cast("list[Planned]", [SimpleNamespace(left=3, task=SimpleNamespace(cell=name))])
+    for planned, level in (([], "95.0%"), (raised, "97.5%")):
+        said = expected(table, planned, Translator()).splitlines()
+        (row,) = (line for line in said if "a over 3 split seeds/m/text_vs_none" in line)
+        assert level in row
 
 
 def test_costs_are_those_of_each_condition(

@@ -262,7 +262,9 @@ def test_whoever_takes_an_item_first_says_in_which_part_it_is_new(write: Write) 
     trained = [(f"u{u}", f"i{i}", "") for u in range(8) for i in (1, 2, 3)]
     valid = [("late", "x", ""), ("u0", "v", ""), ("late", "i0", "")]
     test = [("u1", "x", ""), ("late", "w", ""), ("u2", "z", "")]
-    split = load_dataset(write([*trained, *valid, *test], protocol="time", items="x v w z i3 i2 i1 i0")).split
+    dataset = load_dataset(write([*trained, *valid, *test], protocol="time", items="x v w z i3 i2 i1 i0"))
+    assert "1 user has no training interaction and is left out of every condition" in dataset.notices
+    split = dataset.split
     assert split.new_valid is not None
     assert split.new_test is not None
     names = np.array(["x", "v", "w", "z", "i3", "i2", "i1", "i0"])

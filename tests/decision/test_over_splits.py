@@ -123,6 +123,34 @@ def test_the_name_of_one_split_means_all_of_them(read: Read, dataset: str) -> No
     assert again.evidence == read.evidence
 
 
+def test_a_data_set_and_its_folds_are_two(tmp_path: Path) -> None:
+    """A fold is called after its data set, which is the one that the name means."""
+    folds = split({"d-fold0": 125, "d-fold1": 135}, "cold_fold")
+    whole = {
+        key: replace(made, config={"dataset": {"name": "d"}}, seal={"test_hash": "whole"})
+        for key, made in split({"d": 150}).items()
+    }
+    table = read_sweep(write_sweep(tmp_path / "s", {**folds, **whole}))
+    with pytest.raises(Refusal, match="several data sets; add dataset=NAME"):
+        read_evidence(table)
+    assert read_evidence(table, "d").disposal.dataset == "d"
+    for name in ("d-fold1", "d over 2 of 5 cold folds"):
+        assert read_evidence(table, name).disposal.dataset == "d over 2 of 5 cold folds"
+
+
+def test_the_draw_that_was_planned_first_is_decided_about(tmp_path: Path) -> None:
+    """A later one is better on validation; it is decided about where it is named."""
+    first = {key: replace(made, config={"dataset": {"name": "d"}}) for key, made in split({"d": 125}).items()}
+    second = {
+        ("d-draw1", *key[1:]): replace(made, cell={**made.cell, "draw": 1})
+        for key, made in split({"d": 160}).items()
+    }  # fmt: skip
+    second = {key: replace(made, config={"dataset": {"name": "d"}}, seal=made.seal) for key, made in second.items()}
+    table = read_sweep(write_sweep(tmp_path / "s", {**first, **second}))
+    assert read_evidence(table).disposal.dataset == "d"
+    assert read_evidence(table, "d-draw1").disposal.dataset == "d-draw1"
+
+
 @pytest.mark.thorough
 def test_two_data_sets_with_several_splits_each_are_still_two(tmp_path: Path) -> None:
     other = {
@@ -170,8 +198,12 @@ def test_a_planned_split_that_has_not_run_is_why_nothing_is_concluded(tmp_path: 
     record = as_record(open_alone, economics(), decided)["result"]
     assert (record["action"], record["next_step"]["name"], record["next_step"]["cost"]) == ("HOLD", "finish", 0.0)
     for lang, reason, step in (
-        ("en", "that are planned have no result", "Go on with the sweep until all that is planned has run."),
-        ("ja", "計画した分割または新商品のグループ", "計画したものがすべて終わるまで、実験を続ける。"),
+        (
+            "en",
+            "conditions, splits or groups of new items that are planned have no result",
+            "Go on with the sweep until all that is planned has run.",
+        ),
+        ("ja", "計画した条件、分割または新商品のグループ", "計画したものがすべて終わるまで、実験を続ける。"),
     ):
         speaker = Speaker.of(lang, open_alone, economics(), decided)
         assert (reason in speaker.sentence(), speaker.next_step()) == (True, step)

@@ -200,10 +200,13 @@ def test_readings_stand_beside_verdicts_that_agree(
     ("words", "read"),
     [
         ({}, True),
-        ({(IMAGE_AND_TEXT, TEXT): Verdict.UNDECIDED}, True),
+        ({(IMAGE_AND_TEXT, TEXT): Verdict.BETTER}, True),
         ({(IMAGE_AND_TEXT, TEXT): Verdict.BETTER, (TEXT, shapley.EMPTY): None}, False),
         ({(IMAGE_AND_TEXT, TEXT): Verdict.UNTRUSTED}, False),
         ({(IMAGE, shapley.EMPTY): Verdict.DEPENDS_ON_TUNING}, False),
+        ({(IMAGE_AND_TEXT, TEXT): Verdict.EQUIVALENT}, False),  # then images are not said to add to text
+        ({(IMAGE_AND_TEXT, IMAGE): Verdict.WORSE}, False),
+        ({(IMAGE, shapley.EMPTY): Verdict.EQUIVALENT}, True),
     ],
 )
 def test_two_modalities_are_read_together_where_something_may_be_concluded(
@@ -252,6 +255,24 @@ def test_nothing_is_read_where_the_verdicts_have_no_word(tmp_path: Path) -> None
     assert facts.readings == ["text adds to the others"]
 
 
+def test_a_contrast_says_what_its_reverse_says(tmp_path: Path) -> None:
+    """Images are worth something to the chosen configurations and nothing after tuning, whichever side they are on."""
+    alike = {key[2]: one for key, one in cells().items()}
+    fused = replace(alike["fused"], trials=np.stack([alike["text"].finals[0]] * 8))
+    for contrast in ("fused_vs_text", "text_vs_fused"):
+        table = read_sweep(write_sweep(tmp_path / contrast, cells(fused=fused), contrasts=[contrast]))
+        compared = read_contrasts(table, read_groups(table, table.folder))
+        assert [c.word for c in compared] == ["equivalent"]
+        (facts,) = read_contributions(table, read_groups(table, table.folder), compared)
+        assert "image adds to the others" not in facts.readings
+    (c,) = compared
+    said = words_of([replace(c, judgement=Judgement(Verdict.BETTER_SMALL, ""))], "d", "m")
+    assert said == {
+        (TEXT, IMAGE_AND_TEXT): Verdict.BETTER_SMALL,
+        (IMAGE_AND_TEXT, TEXT): Verdict.WORSE_SMALL,
+    }
+
+
 def test_a_repetition_has_the_word_of_all_of_them(tmp_path: Path) -> None:
     table = read_sweep(write_sweep(tmp_path / "s", cells(), contrasts=["fused_vs_text"]))
     (c,) = read_contrasts(table, read_groups(table, table.folder))
@@ -259,8 +280,10 @@ def test_a_repetition_has_the_word_of_all_of_them(tmp_path: Path) -> None:
     joined = replace(c, over=over, judgement=Judgement(Verdict.BETTER, ""))
     part = replace(c, within=over, judgement=Judgement(None, "judged together"))
     contrast = (IMAGE_AND_TEXT, TEXT)
-    assert words_of([joined, part], "d", "m") == {contrast: Verdict.BETTER}
-    assert words_of([replace(joined, judgement=None), part], "d", "m") == {contrast: None}  # a split has not run
+    assert words_of([joined, part], "d", "m") == {contrast: Verdict.BETTER, contrast[::-1]: Verdict.WORSE}
+    assert words_of([replace(joined, judgement=None), part], "d", "m") == dict.fromkeys(
+        (contrast, contrast[::-1])
+    )  # a split has not run
     assert words_of([joined, part], "d", "other") == {}
 
 

@@ -171,6 +171,38 @@ def test_one_of_which_nothing_has_run_says_so_and_stays_in_its_family(begun: boo
     assert waiting in explainable(folder)["d/m/free_disposal_of_image"]()
 
 
+@pytest.mark.parametrize(
+    ("planned", "image", "waiting"),
+    [
+        # Another model of the plan: this one is done, the best of all models is not known.
+        ({"n": ("none", "fused", "text_shuffled_image")}, "better", "d/n/fused missing"),
+        ({"m": ("image", "image_states.image=shuffle")}, "no word", "d/m/image missing"),
+        # Without a control of its own it is on neither side, whether it has run or not.
+        ({"m": ("image",)}, "better", ""),
+    ],
+)
+def test_who_stops_a_sweep_early_has_no_word_about_all_of_it(
+    planned: dict[str, tuple[str, ...]], image: str, waiting: str, tmp_path: Path
+) -> None:
+    whole = cells(conditions=("none", "text", "fused", "text_shuffled_image"))
+    for model, names in planned.items():
+        whole |= {("d", model, name): replace(made(name, range(9)), missing=True) for name in names}
+    found = disposals(write_sweep(tmp_path / "s", whole, data={"d": DATA}))
+    assert (found["image", "m"].word, found["image", None].word) == (image, "no word" if waiting else "better")
+    assert waiting in found["image", None].judgement.reason
+    assert (found["image", None].tuned is None) is bool(waiting)
+
+
+def test_a_condition_that_failed_is_why_nothing_is_said_of_the_best_of_all(tmp_path: Path) -> None:
+    whole = cells(conditions=("none", "text", "image", *CONTROLS), gain=0)
+    whole["d", "m", "fused"] = Made(failure="out of memory", cell=made("fused", range(9)).cell)
+    folder = write_sweep(tmp_path / "s", whole, data={"d": DATA})
+    for model in ("m", None):
+        found = disposals(folder)["image", model]
+        assert (found.word, found.tuned) == ("no word", None)
+        assert found.judgement.reason == "d/m/fused failed: out of memory"
+
+
 def test_one_without_two_sides_in_the_plan_does_not_wait(tmp_path: Path) -> None:
     alone = {("d", "m", "fused"): replace(made("fused", range(9)), missing=True)}
     assert disposals(write_sweep(tmp_path / "one", alone, data={"d": DATA})) == {}

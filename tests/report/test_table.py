@@ -15,7 +15,7 @@ from mmbench.inference import intervals
 from mmbench.report import results
 from mmbench.report.layout import markdown_table
 from mmbench.report.reading import read_sweep
-from mmbench.report.table import SweepTable, condition_columns
+from mmbench.report.table import CellResult, SweepTable, condition_columns
 from mmbench.store import records
 from mmbench.store.schema import Manifest
 from tests.report.conftest import DATASET
@@ -123,6 +123,29 @@ def test_below_popularity_is_marked_and_nothing_else(table: SweepTable) -> None:
             assert table.below_popularity(cell, "ndcg@20") == (cell.mean("ndcg@20") < popularity)
     assert table.below_popularity(table.cells[DATASET, "vbpr", "none"], "ndcg@20")
     assert not table.below_popularity(table.cells[DATASET, "popularity", "-"], "ndcg@20")
+
+
+def test_nothing_is_below_popularity_among_new_items(tmp_path: Path) -> None:
+    """Popularity ranks them by the luck of ties."""
+    fold = {"dataset": {"name": "d", "protocol": "cold", "cold_fold": 0}}
+    cells = {
+        ("d", "popularity", "-"): Made(np.ones((2, 10), bool), config=fold),
+        ("d", "m", "none"): Made(np.array([[True] * 4 + [False] * 6] * 2), config=fold),
+    }
+    table = read_sweep(write_sweep(tmp_path / "s", cells))
+    assert not table.below_popularity(table.cells["d", "m", "none"], "ndcg@20")
+
+
+def test_a_negative_metric_has_no_relative_change(table: SweepTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert table.change(DATASET, "fusion", "text", "none", "ndcg@20") is not None
+    mean = CellResult.mean
+    for negative in ("text", "none"):
+
+        def below(cell: CellResult, metric: str, negative: str = negative) -> float:
+            return -mean(cell, metric) if cell.modality == negative else mean(cell, metric)
+
+        monkeypatch.setattr(CellResult, "mean", below)
+        assert table.change(DATASET, "fusion", "text", "none", "ndcg@20") is None
 
 
 def test_below_popularity_is_told_of_each_metric(tmp_path: Path) -> None:

@@ -236,6 +236,32 @@ def test_a_single_split_is_judged_alone(tmp_path: Path) -> None:
     assert all(c.over is c.within is None and c.inference for c in judged(folder).values())
 
 
+def folds_and_whole(**changed: object) -> Cells:
+    """Three folds of new items of a data set, and the data set as a whole, where text is worth less."""
+    cells = pair("a", 1010, protocol="paper")
+    for (_, model, condition), made in list(cells.items()):
+        cells["a", model, condition] = replace(made, config={"dataset": {"name": "a"}}, **changed)
+    for fold in range(3):
+        cells |= pair(f"a-fold{fold}", 1100 + 10 * fold, protocol="cold")
+    return cells
+
+
+def test_a_data_set_is_no_fold_of_itself(tmp_path: Path) -> None:
+    """Whether it has run or is planned; its contrasts stand in a table of their own."""
+    folder = write_sweep(tmp_path / "s", folds_and_whole())
+    folds = Repetitions(Repeated.FOLD, "a", ("a-fold0", "a-fold1", "a-fold2"))
+    assert repetitions(folder) == [folds]
+    waiting = folds_and_whole(missing=True)
+    del waiting["a-fold0", "m", "text"], waiting["a-fold0", "m", "none"]
+    assert repetitions(write_sweep(tmp_path / "planned", waiting)) == [folds.of(["a-fold1", "a-fold2"])]
+    table = read_sweep(folder)
+    titles = [t.title for t in document(table, read_contrasts(table, read_groups(table, folder)), []).tables]
+    assert titles == [
+        "a, verdicts on NDCG@20",
+        "a over 3 of 5 cold folds, verdicts on NDCG@20 among new items themselves",
+    ]
+
+
 def test_encoders_and_draws_are_no_repetitions(tmp_path: Path) -> None:
     cells: Cells = {}
     for split in range(2):

@@ -169,7 +169,8 @@ def expected(table: SweepTable | None, planned: Sequence[Planned], translator: T
             continue
         log = tuned.estimate.log_gain if isinstance(tuned, TunedGain) else tuned and tuned.log_gain
         if tuned and log and math.isfinite(log.se):
-            level = level_after(tuned.level, (gain.dataset, gain.model) in raised)
+            datasets = (gain.dataset,) if gain.over is None else gain.over.datasets
+            level = level_after(tuned.level, any((dataset, gain.model) in raised for dataset in datasets))
             width = (log.at(level).hi - log.at(level).lo) / 2
             numbers = [f"± {translator.percent(width, 1)}", translator.percent(log.mde(1 - level), 1)]
             rows.append([gain.name, f"{tuned.n} / {tuned.trials}", translator.percent(level, 1), *numbers])

@@ -528,7 +528,8 @@ def _split(
     dropped_items = set(train["item_id"]) - set(core["item_id"])
     of_core = ~log["item_id"].isin(dropped_items)
     pools = splits.late_pools(log[of_core], parts[of_core])
-    keep = of_core & log["user_id"].isin(core["user_id"])
+    dropped_users = set(train["user_id"]) - set(core["user_id"])
+    keep = of_core & ~log["user_id"].isin(dropped_users)  # who came later is told to have no training interaction
     return log[keep], parts[keep], pools
 
 

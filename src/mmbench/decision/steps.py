@@ -28,7 +28,7 @@ PARTIAL, ALL_ITEMS = "partial", "all_items"
 #: Why nothing may be concluded from a gain although it may have bounds.
 RUNGS, WAITING, FEW_TRIALS, ONE_SEED = (
     "trials were cut short at rungs",
-    "planned repetitions have no result",
+    "planned conditions or repetitions have no result",
     "fewer trials than a conclusion takes",
     "one final seed, so training noise was not measured",
 )

@@ -42,6 +42,7 @@ from mmbench.report.disposals import (
 )
 from mmbench.report.facts import Facts, K
 from mmbench.report.fairness_checks import Group, read_groups
+from mmbench.report.pooled import planned_first
 from mmbench.report.table import CellResult, SweepTable, alike, not_tuned_here
 from mmbench.report.together import Repetitions, read_repetitions
 from mmbench.store import records
@@ -83,7 +84,9 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
     """Read what is needed to decide about images.
 
     Of several data sets of one split, which differ in their encoder, the one counts whose conditions with images, real
-    or shuffled, came to the best validation score: a choice by the real ones alone would favour them. Data sets that
+    or shuffled, came to the best validation score: a choice by the real ones alone would favour them. Of several draws
+    of the tuning the one counts that was planned first, because a later one could be drawn until it is welcome, unless
+    it is named. Data sets that
     are repetitions of one another are decided about together. Lists, guard-rails and signal are those of the first of
     them and of the model that is best on validation with everything it may use, unless one is named.
 
@@ -114,7 +117,7 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
         and not d.pending
         and datasets.intersection(d.datasets)
     ]
-    disposal = max(of_images, key=lambda d: _best_validation(table, d))
+    disposal = max(_first_draws(table, groups, of_images), key=lambda d: _best_validation(table, d))
     if not disposal.real:
         raise Refusal(
             "{folder}: the conditions that have run are not the same in {datasets}; run the same ones in all",
@@ -125,9 +128,8 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
     a, b = max((p for p in pairs if p[0].dataset == first), key=lambda p: (_validation(p[0]), p[0].model))
     whole = _measured(table, groups, disposal, a, b)
     partial = [d for d in read_partial_disposals(table, groups, IMAGE) if d.within is None and d.real]
-    partial = sorted(
-        (d for d in partial if set(d.datasets) & datasets), key=lambda d: (-_best_validation(table, d), d.part)
-    )
+    partial = _first_draws(table, groups, [d for d in partial if set(d.datasets) & datasets])
+    partial = sorted(partial, key=lambda d: (-_best_validation(table, d), d.part))
     sides = [(d, _sides_of_part(table, d, first, model)) for d in partial]
     parts = tuple(_measured(table, groups, d, *pair, whole=whole) for d, pair in sides if pair is not None)
     promising = _promises(table, whole, disposal, {part.disposal.part for part in parts})
@@ -138,6 +140,17 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
         parts=parts,
         counts=_counts(whole.catalogue),
     )
+
+
+def _first_draws(table: SweepTable, groups: Sequence[Group], disposals: Sequence[Disposal]) -> list[Disposal]:
+    """Of free disposals that differ in their draw of the tuning alone, the one that was planned first."""
+    draw_of = {group.dataset: group.cells[0].cell.draw for group in groups}
+    found: dict[tuple[str, str], list[tuple[int, int, Disposal]]] = {}
+    for d in disposals:
+        draw = next(draw_of[name] for name in d.datasets if name in draw_of)
+        data = (d.dataset if d.over is None else d.over.data).removesuffix(f"-draw{draw}")
+        found.setdefault((data, d.part), []).append((planned_first(d, table), draw, d))
+    return [min(draws, key=lambda one: one[:2])[2] for draws in found.values()]
 
 
 def _measured(
@@ -344,7 +357,8 @@ def _pairs(
 ) -> list[tuple[CellResult, CellResult]]:
     """Everything and everything but images, of every data set and model that is asked for.
 
-    A data set that is one of several repetitions stands for all of them, as their common name does.
+    A data set that is one of several repetitions stands for all of them, as their common name does, unless another data
+    set of the sweep is called so.
 
     Raises:
         ValueError: if there is none, or they are of several splits and no data set is named.
@@ -363,12 +377,14 @@ def _pairs(
                     pairs.append((a, cells[without]))
     known = sorted({f"{a.dataset}/{a.model}" for a, _ in pairs})
     over_of = {name: over for over in repeated for name in over.datasets}
-    asked_for = {
-        name
-        for name in table.datasets
-        if dataset in (None, name)
-        or (name in over_of and dataset in (over_of[name].data, over_of[name].name, *over_of[name].datasets))
-    }
+    if dataset in table.datasets:
+        asked_for = {dataset, *(over_of[dataset].datasets if dataset in over_of else ())}
+    else:
+        asked_for = {
+            name
+            for name in table.datasets
+            if dataset is None or (name in over_of and dataset in (over_of[name].data, over_of[name].name))
+        }
     kept = [(a, b) for a, b in pairs if a.dataset in asked_for and model in (None, a.model)]
     if not kept:
         asked = "/".join(word or "any" for word in (dataset, model))

@@ -92,6 +92,13 @@ def read_contributions(table: SweepTable, groups: Sequence[Group], comparisons: 
     return [*measured, *_over_folds(measured, repeated)]
 
 
+#: What a verdict is called where A and B change places.
+MIRRORED: Mapping[Verdict | None, Verdict] = {
+    Verdict.BETTER: Verdict.WORSE,
+    Verdict.BETTER_SMALL: Verdict.WORSE_SMALL,
+    Verdict.WORSE: Verdict.BETTER,
+    Verdict.WORSE_SMALL: Verdict.BETTER_SMALL,
+}
 #: Verdicts on tuned gains by the modalities that A and B have; None where one was judged and has no word.
 Words = Mapping[tuple[Coalition, Coalition], Verdict | None]
 
@@ -107,6 +114,7 @@ def words_of(comparisons: Sequence[Comparison], dataset: str, model: str) -> Wor
         if sides[0] is not None and sides[1] is not None:
             # A repetition has no word of its own; that of all of them comes before it.
             words.setdefault((sides[0], sides[1]), c.judgement.word)
+            words.setdefault((sides[1], sides[0]), MIRRORED.get(c.judgement.word, c.judgement.word))
     return words
 
 
@@ -382,9 +390,13 @@ def readings(contributions: shapley.Contributions, words: Words) -> Iterator[str
         values = [contributions.modalities[name] for name in (a, b)]
         if any(word in SILENT for word in words.values()):
             continue
-        if pair.interaction.lo > 0 and all(value.given_rest.lo > 0 for value in values):
+        adding = [(everything, everything - {name}) for name in (a, b)]
+        single = [(frozenset({name}), EMPTY) for name in (a, b)]
+        add = all(value.given_rest.lo > 0 for value in values) and all(agrees(one, GAINED) for one in adding)
+        improve = all(value.alone.lo > 0 for value in values) and all(agrees(one, GAINED) for one in single)
+        if pair.interaction.lo > 0 and add:
             yield Message("{a} and {b} help each other", a=a, b=b)
-        elif pair.interaction.hi < 0 and all(value.alone.lo > 0 for value in values):
+        elif pair.interaction.hi < 0 and improve:
             yield Message("{a} and {b} replace each other in part", a=a, b=b)
 
 

@@ -159,50 +159,72 @@ ALL_MODELS, FREE = Message("all models"), "free_disposal_of_"
 def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]:
     """Free disposal of every modality that some real condition has, for each model and over all models.
 
-    External recommendations and the late ensemble are on neither side. One that the plan allows, and of which too
-    little has run, says so and has a p of 1.
+    External recommendations and the late ensemble are on neither side. Where a planned real condition has no result,
+    the best of all of them is not known, and there is no word; where nothing can be compared yet, p is 1 as well.
 
     Args:
         table: the sweep.
         groups: its fairness report.
     """
     by_dataset: dict[str, list[Disposal]] = {dataset: [] for dataset in table.datasets}
+    planned = _planned(table)
     for dataset, found in by_dataset.items():
         of_dataset = [group for group in groups if group.dataset == dataset]
         for modality in sorted({name for group in of_dataset for name in _modalities(group)}):
             having = [group for group in of_dataset if modality in _modalities(group)]
             for group in having:
-                found += _read(table, modality, group.model, [group])
-            found += _read(table, modality, None, of_dataset)
+                of_model = [one for one in planned[dataset] if one.cell.model == group.model]
+                waiting = _why_pending(modality, of_model, real=True)
+                found += _read(table, modality, group.model, [group], waiting=waiting)
+            waiting = _why_pending(modality, planned[dataset], real=True)
+            found += _read(table, modality, None, of_dataset, waiting=waiting)
     read, repeated = _together(table, groups, by_dataset), read_repetitions(table, groups)
-    return adjusted([*read, *_pending(table, read, repeated)], repeated)
+    return adjusted([*read, *_pending(table, read, repeated, planned)], repeated)
 
 
-def _pending(table: SweepTable, read: Sequence[Disposal], repeated: Sequence[Repetitions]) -> Iterator[Disposal]:
+class Planned(NamedTuple):
+    """A cell of the plan and the states of its modalities."""
+
+    cell: CellResult
+    states: Mapping[str, str]
+
+
+def _planned(table: SweepTable) -> Mapping[str, Sequence[Planned]]:
+    """The cells of each data set that may stand on a side, whether or not they have run."""
+    manifest = records.read(paths.manifest_file(table.folder), Manifest)
+    modalities = {name: tuple(data.features) for name, data in manifest.data.items()}
+    found: dict[str, list[Planned]] = {dataset: [] for dataset in table.datasets}
+    for cell in table.cells.values():
+        states = _planned_states(cell, modalities.get(cell.dataset, ()))
+        if states is not None:
+            found[cell.dataset].append(Planned(cell, states))
+    return found
+
+
+def _pending(
+    table: SweepTable,
+    read: Sequence[Disposal],
+    repeated: Sequence[Repetitions],
+    by_dataset: Mapping[str, Sequence[Planned]],
+) -> Iterator[Disposal]:
     """Free disposals that the plan allows and of which nothing can be compared yet, those of repetitions as one.
 
     Args:
         table: the sweep.
         read: those that can be compared.
         repeated: the repetitions of the sweep.
+        by_dataset: its planned cells.
     """
     known = {(dataset, d.modality, d.model) for d in read for dataset in d.datasets}
-    manifest = records.read(paths.manifest_file(table.folder), Manifest)
-    modalities = {name: tuple(data.features) for name, data in manifest.data.items()}
     whole = {dataset: over for over in repeated for dataset in over.datasets}
     for datasets in dict.fromkeys(whole[name].datasets if name in whole else (name,) for name in table.datasets):
-        planned = [
-            (cell, states)
-            for cell in table.cells.values()
-            if cell.dataset in datasets
-            and (states := _planned_states(cell, modalities.get(cell.dataset, ()))) is not None
-        ]
+        planned = [one for dataset in datasets for one in by_dataset[dataset]]
         for modality in sorted({name for _, states in planned for name, state in states.items() if state == "real"}):
             models = sorted({cell.model for cell, states in planned if states.get(modality) == "real"})
             for model in (*models, None):
                 if any((name, modality, model) in known for name in datasets):
                     continue
-                reason = _why_pending(modality, [p for p in planned if model in (None, p[0].model)])
+                reason = _why_pending(modality, [one for one in planned if model in (None, one.cell.model)])
                 if reason:
                     yield Disposal(
                         whole[datasets[0]].name if datasets[0] in whole else datasets[0],
@@ -239,20 +261,34 @@ def _planned_states(cell: CellResult, modalities: Collection[str]) -> Mapping[st
     return {name: condition.state(name) for name in modalities}
 
 
-def _why_pending(modality: str, planned: Sequence[tuple[CellResult, Mapping[str, str]]]) -> str:
-    """What a free disposal waits for; nothing where the plan has no two sides for it."""
-    real = [states for _, states in planned if _is_real(states)]
-    wanted = [key for states in real if (key := control_states(states, modality)) is not None]
-    controls = {*wanted} & {by_name(states) for _, states in planned}
-    if not wanted or not (controls or len(wanted) < len(real)):
+def _why_pending(modality: str, planned: Sequence[Planned], *, real: bool = False) -> str:
+    """What a free disposal waits for; nothing where the plan has no two sides for it.
+
+    A real condition whose control is not planned is on neither side, unless no control is.
+
+    Args:
+        modality: the modality.
+        planned: cells of the plan.
+        real: whether to name real conditions alone: one whose control has no result leaves both sides, and is told.
+    """
+    own: dict[tuple[str, States], tuple[str, States] | None] = {}
+    for one in planned:
+        if _is_real(one.states):
+            key = control_states(one.states, modality)
+            own[one.cell.model, by_name(one.states)] = None if key is None else (one.cell.model, key)
+    wanted = {key for key in own.values() if key is not None}
+    controls = wanted & {(one.cell.model, by_name(one.states)) for one in planned}
+    if not wanted or not (controls or None in own.values()):
         return ""
-    sides = controls.union(map(by_name, real))
+    sides = controls | {cell for cell, key in own.items() if key is None or key in controls or not controls}
     reasons = []
     for cell, states in planned:
-        if cell.status in PENDING and by_name(states) in sides:
+        if (cell.model, by_name(states)) not in sides or (real and not _is_real(states)):
+            continue
+        if cell.status in PENDING:
             name = f"{cell.dataset}/{cell.model}/{cell.modality}"
             reasons.append(Message(PENDING[cell.status], condition=name))
-        elif cell.status == "failed" and by_name(states) in sides:
+        elif cell.status == "failed":
             reasons.append(_failed(cell))
     return clauses(reasons) if reasons else ""
 
@@ -362,9 +398,19 @@ def _first(pairs: Sequence[Part]) -> Part:
 
 
 def _read(
-    table: SweepTable, modality: str, model: str | None, groups: Sequence[Group], part: str = ""
+    table: SweepTable, modality: str, model: str | None, groups: Sequence[Group], part: str = "", waiting: str = ""
 ) -> Iterator[Disposal]:
-    """Free disposal of a modality in some models together; nothing where no cell can stand against the real ones."""
+    """Free disposal of a modality in some models together; nothing where no cell can stand against the real ones.
+
+    Args:
+        table: the sweep.
+        modality: the modality.
+        model: the model; None over all models.
+        groups: fairness of the models.
+        part: the slice whose items alone have the modality; empty for all items.
+        waiting: which planned real conditions have no result. The best of all of them is not known before, and who
+            could stop at the best of some would have several chances.
+    """
     real, control, missing = [], [], []
     failed: list[FailedControl] = []
     for group in groups:
@@ -402,6 +448,8 @@ def _read(
     stood = [] if uncontrolled else [Part.of(table, {a.cell.name, b.cell.name}) for a, b in pairs]
     enlarged = later_looks(table, stood, lambda before: any(len(pair.cells) > 1 for pair in before))
     tuned, judged = say(now, level_of(cells, len(enlarged)))
+    if waiting:
+        tuned, judged = None, verdict(None, table.delta, wordless=waiting)
     sides = (tuned.a.cells, tuned.b.cells) if tuned else (_names(real), _names(control))
     earlier = earlier_looks(cells, say)
     for number, stage in enumerate(() if earlier else enlarged, 1):

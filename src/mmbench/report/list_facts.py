@@ -138,7 +138,11 @@ def guardrail_facts(
                 GUARDRAILS, c.contrast, Message("relative change of {rail}", rail=rail_name(name)), change, word=word
             )
     if compared and not cold:
-        facts.unknown.append(Message("cold recall: no held-out item is without training interactions"))
+        facts.unknown.append(
+            Message("cold recall: lists of this target hold items of the training log alone")
+            if compared[0].target == "warm"
+            else Message("cold recall: no held-out item is without training interactions")
+        )
 
 
 def rail_name(name: str) -> str:

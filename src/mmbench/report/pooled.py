@@ -74,14 +74,14 @@ def studies(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, M
             alike.setdefault(name, {}).setdefault(c.data or c.dataset, []).append(c)
     found = {}
     for name, by_data in alike.items():
-        first = [min(rows, key=lambda row: _planned(row, table)) for rows in by_data.values()]
+        first = [min(rows, key=lambda row: planned_first(row, table)) for rows in by_data.values()]
         members = Members([row for row in first if _is_pooled(row)], [row for row in first if not _is_pooled(row)])
         if len(members.pooled) > 1 and any(gain.se > 0 for gain in _gains(members.pooled)):
             found[name] = members
     return found
 
 
-def _planned(row: Judged, table: SweepTable) -> int:
+def planned_first(row: Judged, table: SweepTable) -> int:
     """Number of the revision of the plan from which on a row stood in it.
 
     A contrast takes both of its conditions, a free disposal has more to choose from with every condition; of
@@ -129,7 +129,7 @@ def pool(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, Pool
     pooled = {}
     for key, members in studies(compared, table).items():
         level = max(row.tuned.level for row in members.pooled if row.tuned is not None)
-        parts = [Part(_planned(row, table), _cells(row, table)) for row in members.pooled]
+        parts = [Part(planned_first(row, table), _cells(row, table)) for row in members.pooled]
         further = later_looks(table, parts, lambda before: len(before) > 1)
         pooled[key] = pooled_gain(_gains(members.pooled), level_after(level, len(further)))
     return pooled

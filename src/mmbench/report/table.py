@@ -303,19 +303,25 @@ class SweepTable:
     ) -> intervals.CrossedInterval | None:
         """Relative change of a condition against another, over users and the seeds both have.
 
-        None where one of them has no result, where both are the same cell, or where splits or effort differ; infinite
-        bounds where no user tells how uncertain it is. Where both rank alike, as with a configuration that leaves
+        None where one of them has no result, where both are the same cell, where splits or effort differ, or
+        where a metric of somebody's own is negative, so that no share of it is more or less; infinite bounds
+        where no user tells how uncertain it is. Where both rank alike, as with a configuration that leaves
         content out, zero is exact.
         """
         a, b = self.done(dataset, model, condition), self.done(dataset, model, against)
-        if a is None or b is None or a is b or not comparable(a, b) or b.mean(metric) == 0.0:
+        if a is None or b is None or a is b or not comparable(a, b) or b.mean(metric) <= 0.0 or a.mean(metric) < 0.0:
             return None
         return intervals.bounded_gain(a.per_user(metric), b.per_user(metric), same=alike(a, b))
 
     def below_popularity(self, result: CellResult, metric: str) -> bool:
-        """Whether a result is below the popularity baseline of its dataset (which may not be in the sweep)."""
+        """Whether a result is below the popularity baseline of its dataset (which may not be in the sweep).
+
+        Never where new items alone are ranked: none of them is popular, and the baseline is the luck of ties.
+        """
         baseline = self.done(result.dataset, "popularity", ID_ONLY)
-        return baseline is not None and result is not baseline and result.mean(metric) < baseline.mean(metric)
+        if baseline is None or result is baseline or result.mean(metric) >= baseline.mean(metric):
+            return False
+        return result.target != "cold"
 
     def ranked(self, dataset: str, condition: str, metric: str) -> list[str]:
         """Models with a result under a condition, best first."""

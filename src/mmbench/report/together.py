@@ -102,6 +102,8 @@ def read_repetitions(table: SweepTable, groups: Sequence[Group]) -> list[Repetit
     for dataset in (name for name in table.datasets if name not in read):
         for shared, members in found.items():
             named = re.search(rf"-{SETTINGS[shared.kind][1]}(\d+)(?![^-])", dataset)
+            if named is None and shared.kind is Repeated.FOLD:
+                continue  # the first split has no number in its name, the first fold has
             number = int(named[1]) if named else 0
             if number not in members and without_number(dataset, shared.kind, number) == shared.data:
                 members[number] = dataset

@@ -47,14 +47,23 @@ def document(table: SweepTable, compared: Sequence[Comparison], disposals: Seque
     columns, free = columns_of(table), disposal_columns(table)
     printed: list[Table[Any]] = []
     together: Sequence[Comparison | Disposal] = [*compared, *disposals]
-    within = {row.dataset: _block(row) for row in together}
+    outside = {row.dataset for row in together if row.over is None and row.within is None}
+
+    def block(row: Comparison | Disposal) -> str:
+        """Data set, or repetitions, in whose table a row is printed; folds may stand beside the whole of theirs."""
+        over = row.over or row.within
+        if over is None:
+            return row.dataset
+        return over.name if over.data in outside else over.data
+
+    within = {row.dataset: block(row) for row in together}
     for name in dict.fromkeys(within.get(dataset, dataset) for dataset in table.datasets):
-        rows = [c for c in compared if _block(c) == name]
+        rows = [c for c in compared if block(c) == name]
         if rows:
             metric = metric_among(table.primary, next((c.target for c in rows if c.target), ""))
             title = Message("{data}, verdicts on {metric}", data=name, metric=metric)
             printed.append(Table(title, [*_repetition(rows), *columns], rows))
-        choices = [d for d in disposals if _block(d) == name]
+        choices = [d for d in disposals if block(d) == name]
         if choices:
             metric = metric_among(table.primary, choices[0].target)
             title = Message("{data}, free disposal on {metric}", data=name, metric=metric)
@@ -64,12 +73,6 @@ def document(table: SweepTable, compared: Sequence[Comparison], disposals: Seque
     return Document(
         Message("{sweep}, verdicts", sweep=table.title), printed, notes(table, compared, disposals), exported
     )
-
-
-def _block(row: Comparison | Disposal) -> str:
-    """Data set, or repetitions, in whose table a row is printed."""
-    over = row.over or row.within
-    return row.dataset if over is None else over.data
 
 
 def _repetition(rows: Sequence[Comparison | Disposal]) -> list[Column[Any]]:

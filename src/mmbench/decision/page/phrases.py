@@ -47,7 +47,7 @@ REASONS = {
 #: Why nothing may be concluded from the gain.
 SILENCES = {
     RUNGS: Message("trials were cut short"),
-    WAITING: Message("splits or groups of new items that are planned have no result"),
+    WAITING: Message("conditions, splits or groups of new items that are planned have no result"),
     FEW_TRIALS: Message("too few trials"),
     ONE_SEED: Message("one training run only, so training noise was not measured"),
     NoWord.MORE_SEARCH: Message("without controls the side with images was searched more"),
