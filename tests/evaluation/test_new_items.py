@@ -231,6 +231,16 @@ def test_nothing_tells_new_items_apart_the_floor_of_common_lists_is_chance() -> 
     assert abs(float(many.std()) - 1) < 0.03
 
 
+def test_scores_of_new_items_that_nothing_tells_apart_stay_where_chance_is_not_asked_for() -> None:
+    part, train = a_part()
+    scores = np.random.default_rng(5).standard_normal((12, 30))
+    scores[::2, part.pool] = 0.25
+    table, users = Table(scores), torch.arange(12)
+    left = Calibrated(table, part, (train,), 1.5, by_chance=False).score(users).numpy()
+    assert np.array_equal(left[::2], scores[::2])
+    assert np.array_equal(left[1::2], Calibrated(table, part, (train,), 1.5).score(users).numpy()[1::2])
+
+
 def test_the_offset_is_the_best_of_validation_and_then_stays() -> None:
     part, train = a_part()
     model = Table(np.random.default_rng(5).standard_normal((12, 30)))

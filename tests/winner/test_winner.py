@@ -127,9 +127,16 @@ def test_held_out_rows_that_no_target_ranks_are_known_too(tmp_path: Path) -> Non
         recommend(winner, users, Asked(20, [1], as_tested=True))
 
 
-def cold_winner(folder: Path, model: str, condition: str) -> Winner:
+def cold_winner(folder: Path, model: str, condition: str, *more: str) -> Winner:
     """The winner of a cell of protocol cold."""
-    words = [*TINY, f"paths.multirun={folder}", "sweep.name=cold", "dataset.protocol=cold", "dataset.cold_fold=0"]
+    words = [
+        *TINY,
+        f"paths.multirun={folder}",
+        "sweep.name=cold",
+        "dataset.protocol=cold",
+        "dataset.cold_fold=0",
+        *more,
+    ]
     planned = Sweep.plan([composed([*words, f"model={model}", f"modality={condition}"]).job()], words)
     planned.open()
     worker.work(planned.waiting)
@@ -238,8 +245,18 @@ def test_new_items_enter_lists_on_the_scale_of_the_others(tmp_path: Path) -> Non
     assert entered > 10
 
 
-def test_without_content_new_items_do_not_enter_lists_by_chance(tmp_path: Path) -> None:
-    winner = cold_winner(tmp_path, "ease", "none")
+@pytest.mark.parametrize(
+    ("model", "condition", "more"),
+    [
+        ("ease", "none", ()),
+        ("addease", "text", ("model.content_weight=0", "~search.model.content_weight")),
+    ],
+    ids=["no modality", "content left out"],
+)
+def test_without_content_new_items_do_not_enter_lists_by_chance(
+    model: str, condition: str, more: tuple[str, ...], tmp_path: Path
+) -> None:
+    winner = cold_winner(tmp_path, model, condition, *more)
     split = winner.dataset.split
     assert split.new_test is not None
     course = winner.finals[1].course

@@ -46,10 +46,19 @@ class Calibrated:
         part: the held-out part with its pool.
         seen: interactions whose items are no candidates for their user.
         offset: :math:`\delta`.
+        by_chance: whether a pool whose scores are all equal is in the order of chance; else they stay as they are.
     """
 
-    def __init__(self, model: Scorer, part: HeldOut, seen: tuple[Interactions, ...], offset: float) -> None:
-        self.model, self.offset = model, offset
+    def __init__(
+        self,
+        model: Scorer,
+        part: HeldOut,
+        seen: tuple[Interactions, ...],
+        offset: float,
+        *,
+        by_chance: bool = True,
+    ) -> None:
+        self.model, self.offset, self.by_chance = model, offset, by_chance
         self.warm, self.pool = torch.from_numpy(part.warm), torch.from_numpy(part.pool)
         n_users = part.rows.n_users
         users, items = (np.concatenate([getattr(rows, name) for rows in seen]) for name in ("users", "items"))
@@ -79,11 +88,12 @@ class Calibrated:
         width = own.square().mean(1, keepdim=True).sqrt()
         constant = of_pool.amax(1, keepdim=True) == of_pool.amin(1, keepdim=True)
         standard = own / torch.where(constant, 1.0, width)
-        if constant.any():
-            rows = constant.squeeze(1)
+        rows = constant.squeeze(1)
+        if self.by_chance and rows.any():
             standard[rows] = _chance(users[rows], pool)
         for offset in offsets:
-            exact[:, pool] = mean + spread * (standard + offset)
+            scaled = mean + spread * (standard + offset)
+            exact[:, pool] = scaled if self.by_chance else torch.where(constant, of_pool, scaled)
             yield exact
 
 

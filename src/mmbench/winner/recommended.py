@@ -183,7 +183,8 @@ def _with_new_items(
 ) -> list[Ranked]:
     """Models with what ranks their items: where some are new, scores that hold the offset of the final run.
 
-    Without an offset, because no item is new in validation, scores stay as they are. They do so without content too:
+    Without an offset, because no item is new in validation, scores stay as they are. They do so without content too,
+    and for a user whose scores of new items are all equal, as under a configuration that leaves content out:
     calibrated, new items that nothing tells apart would stand in lists by chance.
     """
     task, split = winner.recorded.task, winner.dataset.split
@@ -196,7 +197,7 @@ def _with_new_items(
             continue
         # New here are all items that training has not seen, those of validation and of test together.
         part = HeldOut(seen[0], ~split.new_test.warm, split.new_test.warm)
-        found.append((model, Calibrated(model, part, seen, offset)))
+        found.append((model, Calibrated(model, part, seen, offset, by_chance=False)))
     return found
 
 
