@@ -289,6 +289,21 @@ def test_one_informative_user_is_enough(
         assert len(ranked.pairs.ranks) == len(heldout.users)
 
 
+def test_users_whose_candidates_all_tie_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one whose only candidate stands alone, nor one without any; seen items that differ change nothing."""
+    monkeypatch.setattr("mmbench.evaluation.ranking.BLOCK_USERS", 2)
+    monkeypatch.setattr("mmbench.evaluation.ranking.BLOCK_SCORES", 1)
+    scores = torch.zeros(5, 4)
+    scores[0, 3] = scores[1, 3] = 1.0
+    seen = interactions({(1, 3), *((2, i) for i in range(3)), *((3, i) for i in range(4))}, 5, 4)
+    heldout = interactions({(user, 0) for user in range(5)}, 5, 4)
+    evaluator = Evaluator(heldout, seen, ties_rank=True)
+    tied = evaluator.rank(Table(scores), 1).tied
+    assert tied is not None
+    assert tied.tolist() == [False, True, False, False, True]
+    assert evaluator.rank(Table(scores)).tied is None
+
+
 def test_random_scores_hit_at_chance(world: tuple[Interactions, Interactions, Tensor]) -> None:
     train, heldout, _ = world
     generator = torch.Generator().manual_seed(0)

@@ -22,6 +22,7 @@ from mmbench.audit.recorded import Sources
 from mmbench.cli import main
 from mmbench.data.interactions import Interactions
 from mmbench.data.planted import make_world
+from mmbench.data.readers.journal import Journal
 from mmbench.data.recdata import make_recdata
 from mmbench.data.sources import read_log, write_folder
 from mmbench.nn.recommender import ClosedForm
@@ -310,6 +311,52 @@ def test_models_of_histories_welcome_new_users(model: str) -> None:
     one = torch.tensor([[0], [5]])
     fitted.welcome(interaction_matrix(one, 1, data.n_items))
     assert fitted.score(torch.tensor([0])).shape == (1, data.n_items)
+
+
+@pytest.mark.parametrize(
+    ("model", "condition", "tells"),
+    [("addease", "text", False), ("contentknn", "text", False), ("mmgf", "text", True), ("popularity", "none", True)],
+)
+def test_users_for_whom_all_items_are_equal_get_no_list(
+    model: str, condition: str, tells: bool, tmp_path: Path
+) -> None:
+    """What tells is the score: MMGF knows items that nobody has by their content, popularity asks for no items."""
+    winner = cold_winner(tmp_path, model, condition)
+    ids, train = winner.dataset.item_ids, winner.dataset.split.train
+    new, known = ids[np.bincount(train.items, minlength=len(ids)) == 0], ids[train.items[:2]]
+    rows = [("a", new[0]), ("b", known[0]), ("b", known[1]), ("c", new[0]), ("c", new[1]), ("d", known[0])]
+    histories = pd.DataFrame(rows, columns=["user", "item"])
+    journal = Journal()
+    served = recommend_to_new(winner, histories, Asked(5, [1]), journal)["user"].unique().tolist()
+    if tells:
+        assert (served, journal.lines) == (["a", "b", "c", "d"], [])
+        return
+    assert served == ["b", "d"]
+    assert journal.lines == [
+        "2 users get no list, because the model gives all items the same score for them (first: a)"
+    ]
+    recommend_to_new(winner, histories[histories["user"] != "c"], Asked(5, [1]), journal)
+    assert journal.lines[1:] == ["1 user gets no list, because the model gives all items the same score for it (a)"]
+    with pytest.raises(
+        ValueError, match=r"^the model recommends nothing: users have all items, or it gives the others"
+    ):
+        recommend_to_new(winner, histories[:1], Asked(5, [1]))
+
+
+def test_a_user_of_the_data_for_whom_all_items_are_equal_gets_no_list(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    winner = winner_of(sweep, "ease")
+    users, model, journal = winner.dataset.user_ids.astype(str).tolist(), winner.model(1), Journal()
+    scores = model.score(torch.arange(len(users)))
+    scores[[3, 8]] = 0.0
+    monkeypatch.setattr(model, "score", lambda asked: scores[asked])
+    monkeypatch.setattr(Winner, "model", lambda winner, seed: model)
+    served = set(recommend(winner, users, Asked(5, [1]), journal)["user"].astype(str))
+    assert served == set(users) - {users[3], users[8]}
+    (line,) = journal.lines
+    assert line.startswith("2 users get no list, because the model gives all items the same score for them (first: ")
+    assert set(recommend(winner, users, Asked(5, [1], as_tested=True))["user"].astype(str)) == set(users)
 
 
 def test_a_model_of_known_users_refuses_new_ones(sweep: Path) -> None:

@@ -77,9 +77,9 @@ def main(argv: Sequence[str]) -> None:
         if histories is not None:
             frame = recommend_to_new(winner, histories, lists, journal)
         elif users is not None:
-            frame = recommend(winner, users, lists)
+            frame = recommend(winner, users, lists, journal)
         else:
-            frame = recommend(winner, winner.dataset.user_ids.tolist(), lists)
+            frame = recommend(winner, winner.dataset.user_ids.tolist(), lists, journal)
             if len(winner.dataset.left_out.users):
                 journal.tell(_unserved(winner.dataset.left_out))
     if asked.out.suffix == ".csv":

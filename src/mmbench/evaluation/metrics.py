@@ -58,6 +58,7 @@ class Ranking:
         items: item of each pair, ``(n_pairs,)``.
         top: the best items of each evaluated user, ``(n_users, k)``, or None where no lists were asked for.
         listed_new: new items among the first 20 of each user's common list, ``(n_users,)``; None for other lists.
+        tied: whether a user has several candidates and one score for all of them, ``(n_users,)``; None without lists.
     """
 
     users: NDArray[np.int64]
@@ -65,6 +66,7 @@ class Ranking:
     items: NDArray[np.int64]
     top: NDArray[np.int32] | None
     listed_new: NDArray[np.int64] | None = None
+    tied: NDArray[np.bool_] | None = None
 
 
 def recall(pairs: RankedPairs, k: int) -> Vector:

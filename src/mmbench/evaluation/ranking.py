@@ -188,6 +188,7 @@ class Evaluator:
         if top_k:
             listed = top_items(block.candidates, block.users, min(top_k, self.n_items))
             tally.top.append(listed.int().cpu().numpy())
+            tally.tied.append(block.tied().cpu().numpy())
 
     def _ranking(self, tally: _Tally) -> Ranking:
         own, better, _ = (torch.cat(x)[self._in_order] for x in zip(*tally.first, *tally.others, strict=True))
@@ -197,7 +198,10 @@ class Evaluator:
         ranks[settled] = places
         ranked = ranks.cpu().numpy()
         pairs_ranked = RankedPairs(self.pair_users, ranked, len(self.users), candidates=self.n_candidates)
-        return Ranking(self.users, pairs_ranked, self.items, np.concatenate(tally.top) if tally.top else None)
+        if not tally.top:
+            return Ranking(self.users, pairs_ranked, self.items, None)
+        tied = np.concatenate(tally.tied)
+        return Ranking(self.users, pairs_ranked, self.items, np.concatenate(tally.top), tied=tied)
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
         step = max(BLOCK_USERS, BLOCK_SCORES // self.n_items)
@@ -279,6 +283,7 @@ class _Tally:
         of_seen: scores of the seen items.
         sums: sum of all scores of each block.
         top: lists of the users.
+        tied: users whose lists are of items with one score.
         informative: whether the candidates of any user differ.
     """
 
@@ -288,6 +293,7 @@ class _Tally:
     of_seen: list[Tensor] = field(default_factory=list)
     sums: list[Tensor] = field(default_factory=list)
     top: list[NDArray[np.int32]] = field(default_factory=list)
+    tied: list[NDArray[np.bool_]] = field(default_factory=list)
     informative: bool = False
 
 
@@ -337,11 +343,20 @@ class _Block:
     def varies(self) -> bool:
         """Whether the candidates of any user differ; a few users are asked at a time, as the first mostly tell."""
         for few in torch.arange(len(self.scores), device=self.scores.device).split(ASKED_USERS):
-            scores = self.of(few).candidates
-            lowest = scores.masked_fill(scores == -torch.inf, torch.inf).amin(1)
-            if bool((scores.amax(1) > lowest).any()):
+            lowest, highest = self.of(few).bounds()
+            if bool((highest > lowest).any()):
                 return True
         return False
+
+    def tied(self) -> Tensor:
+        """Users who have several candidates, all with one score, ``(B,)``."""
+        lowest, highest = self.bounds()
+        return (lowest == highest) & ((self.candidates > -torch.inf).sum(1) > 1)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Lowest and highest score of each user's candidates, ``(B,)``; infinite, and the lowest above, without any."""
+        scores = self.candidates
+        return scores.masked_fill(scores == -torch.inf, torch.inf).amin(1), scores.amax(1)
 
 
 def _seen_by(users: NDArray[np.int64], seen: tuple[Interactions, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

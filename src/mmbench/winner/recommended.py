@@ -48,23 +48,27 @@ class Asked:
     as_tested: bool = False
 
 
-def recommend(winner: Winner, users: Sequence[str], asked: Asked) -> pd.DataFrame:
+def recommend(winner: Winner, users: Sequence[str], asked: Asked, journal: Journal | None = None) -> pd.DataFrame:
     """Lists of users of the data.
 
     Where some items are new, their scores are put on the scale of the others as in the common lists of the final runs.
+    A user whose candidates all have one score gets no list, which would be of any items, but for ``as_tested``.
 
     Args:
         winner: the model.
         users: their raw ids.
         asked: which lists.
+        journal: told of users that get no list.
 
     Returns:
         Columns ``user, item, rank``, best first; fewer than asked for where a user has almost everything.
 
     Raises:
         ValueError: for users that the data do not have or that have no training interaction, for none at all, and for a
-            final run that does not exist; for ``as_tested`` where the test split was not ranked among all items.
+            final run that does not exist; for ``as_tested`` where the test split was not ranked among all items; where
+            nobody gets a list.
     """
+    journal = journal or Journal()
     rows, missing = _positions(users, winner.dataset.user_ids)
     if missing:
         raise Refusal(_no_lists_of(missing, winner.dataset.left_out))
@@ -78,8 +82,9 @@ def recommend(winner: Winner, users: Sequence[str], asked: Asked) -> pd.DataFram
     seen = split.seen_at_test if asked.as_tested else (*split.whole, *winner.dataset.rated_below)
     models = [winner.model(seed) for seed in asked.seeds]
     if asked.as_tested:  # the records rank all items by the scores as they are
-        return _frame(winner, [(model, model) for model in models], rows, seen, asked, winner.dataset.user_ids)
-    return _frame(winner, _with_new_items(winner, models, seen, asked), rows, seen, asked, winner.dataset.user_ids)
+        return _frame(winner, [(model, model) for model in models], rows, seen, asked, winner.dataset.user_ids, journal)
+    ranked = _with_new_items(winner, models, seen, asked)
+    return _frame(winner, ranked, rows, seen, asked, winner.dataset.user_ids, journal)
 
 
 def recommend_to_new(
@@ -99,10 +104,11 @@ def recommend_to_new(
         As :func:`recommend`.
 
     Raises:
-        ValueError: for items that the data do not have, where no row is left, and for a model that serves only users it
-            was trained on.
+        ValueError: for items that the data do not have, where no row is left, for a model that serves only users it was
+            trained on, and where nobody gets a list.
     """
-    histories = _with_items(histories, winner, journal or Journal())
+    journal = journal or Journal()
+    histories = _with_items(histories, winner, journal)
     users, user_ids = pd.factorize(histories["user"].astype(str))
     items, _ = _positions(histories["item"], winner.dataset.item_ids)
     n_users, n_items = len(user_ids), winner.dataset.n_items
@@ -112,7 +118,7 @@ def recommend_to_new(
     for model in models:
         _welcome(model, winner, interaction_matrix(torch.from_numpy(pairs), n_users, n_items))
     calibrated = _with_new_items(winner, models, (has,), asked)
-    return _frame(winner, calibrated, np.arange(n_users), (has,), asked, np.asarray(user_ids, dtype=object))
+    return _frame(winner, calibrated, np.arange(n_users), (has,), asked, np.asarray(user_ids, dtype=object), journal)
 
 
 def _no_lists_of(missing: Sequence[str], left_out: LeftOut) -> str:
@@ -225,37 +231,58 @@ def _frame(
     seen: Sequence[Interactions],
     asked: Asked,
     user_ids: NDArray[np.object_],
+    journal: Journal,
 ) -> pd.DataFrame:
     if len(users) == 0:
         raise Refusal("no user is asked for; give at least one id")
     users = np.unique(users)
-    blocks = [
-        pd.DataFrame({"user": some, "items": list(lists)}) for some, lists in _lists(models, users, seen, asked.top)
-    ]
-    return recommendations_frame(pd.concat(blocks), asked.top, user_ids, winner.dataset.item_ids)
+    kept, without = [], []
+    for some, lists, tied in _lists(models, users, seen, asked.top):
+        left_out = tied & (not asked.as_tested)  # the records rank ties too
+        kept.append((some[~left_out], lists[~left_out]))
+        without.append(some[left_out])
+    listed, items = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+    if not (items >= 0).any():
+        raise Refusal("the model recommends nothing: users have all items, or it gives the others the same score")
+    if len(idle := np.concatenate(without)):
+        journal.tell(
+            Message.counted(
+                "1 user gets no list, because the model gives all items the same score for it ({example})",
+                "{n} users get no list, because the model gives all items the same score for them (first: {example})",
+                len(idle),
+                example=user_ids[idle[0]],
+            )
+        )
+    frame = pd.DataFrame({"user": listed, "items": list(items)})
+    return recommendations_frame(frame, asked.top, user_ids, winner.dataset.item_ids)
 
 
 def _lists(
     models: Sequence[Ranked], users: Index, seen: Sequence[Interactions], top: int
-) -> Iterator[tuple[Index, Index]]:
-    """Users and their lists ``(B, top)``, -1 where candidates run out."""
+) -> Iterator[tuple[Index, Index, NDArray[np.bool_]]]:
+    """Users, their lists ``(B, top)``, -1 where candidates run out, and who has one score for several candidates."""
     n_users, n_items = seen[0].n_users, seen[0].n_items
     for begin in range(0, len(users), BLOCK_USERS):
         some = users[begin : begin + BLOCK_USERS]
         # An evaluator lists whoever has a held-out item; which one makes no difference to a list.
-        evaluator = Evaluator(Interactions(some, np.zeros_like(some), n_users, n_items), *seen)
-        lists = [_ranked(evaluator, *model, top if len(models) == 1 else n_items) for model in models]
-        yield some, lists[0] if len(models) == 1 else _by_mean_rank(lists, n_items)[:, :top]
+        held_out = Interactions(some, np.zeros_like(some), n_users, n_items)
+        evaluator = Evaluator(held_out, *seen, ties_rank=True)
+        lists, tied = zip(
+            *(_ranked(evaluator, *model, top if len(models) == 1 else n_items) for model in models), strict=True
+        )
+        best = lists[0] if len(models) == 1 else _by_mean_rank(lists, n_items)[:, :top]
+        yield some, best, np.logical_and.reduce(tied)
 
 
-def _ranked(evaluator: Evaluator, model: Recommender, scorer: Scorer, top: int) -> Index:
+def _ranked(evaluator: Evaluator, model: Recommender, scorer: Scorer, top: int) -> tuple[Index, NDArray[np.bool_]]:
     device = next(itertools.chain(model.parameters(), model.buffers())).device
     try:
-        lists = evaluator.to(device).rank(scorer, top).top
+        ranking = evaluator.to(device).rank(scorer, top)
     except DegenerateScores as error:
         raise Refusal("the model recommends nothing: {error}", error=error) from error
-    assert lists is not None
-    return lists.astype(np.int64)
+    assert ranking.top is not None
+    assert ranking.tied is not None
+    return ranking.top.astype(np.int64), ranking.tied
 
 
 def _by_mean_rank(lists: Sequence[Index], n_items: int) -> Index:
