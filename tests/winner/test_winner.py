@@ -246,6 +246,23 @@ def test_new_items_enter_lists_on_the_scale_of_the_others(tmp_path: Path) -> Non
     assert entered > 10
 
 
+def test_items_without_an_offset_are_told(sweep: Path) -> None:
+    """A protocol that sets no new items apart has none; without content there is nothing to scale."""
+    winner = winner_of(sweep, "hybridknn")
+    assert winner.dataset.split.new_test is None
+    user, item = str(winner.dataset.user_ids[0]), str(winner.dataset.item_ids[0])
+    said = [
+        "1 item has no training interaction, and validation chose no offset for it: its scores stay as the model gives "
+        "them"
+    ]
+    known, new, tested, without = (Journal() for _ in range(4))
+    recommend(winner, [user], Asked(5, [1]), known)
+    recommend_to_new(winner, pd.DataFrame({"user": ["x"], "item": [item]}), Asked(5, [1, 2]), new)
+    recommend(winner, [user], Asked(5, [1], as_tested=True), tested)
+    recommend(winner_of(sweep, "ease"), [user], Asked(5, [1]), without)
+    assert (known.lines, new.lines, tested.lines, without.lines) == (said, said, [], [])
+
+
 @pytest.mark.parametrize(
     ("model", "condition", "more"),
     [

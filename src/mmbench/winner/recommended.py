@@ -51,14 +51,15 @@ class Asked:
 def recommend(winner: Winner, users: Sequence[str], asked: Asked, journal: Journal | None = None) -> pd.DataFrame:
     """Lists of users of the data.
 
-    Where some items are new, their scores are put on the scale of the others as in the common lists of the final runs.
-    A user whose candidates all have one score gets no list, which would be of any items, but for ``as_tested``.
+    Under protocols cold and time, scores of new items are put on the scale of the others as in the common lists of the
+    final runs. Other protocols have no such lists, and items without a training interaction keep their scores there. A
+    user whose candidates all have one score gets no list, which would be of any items, but for ``as_tested``.
 
     Args:
         winner: the model.
         users: their raw ids.
         asked: which lists.
-        journal: told of users that get no list.
+        journal: told of users that get no list, and of items that keep their scores.
 
     Returns:
         Columns ``user, item, rank``, best first; fewer than asked for where a user has almost everything.
@@ -83,7 +84,7 @@ def recommend(winner: Winner, users: Sequence[str], asked: Asked, journal: Journ
     models = [winner.model(seed) for seed in asked.seeds]
     if asked.as_tested:  # the records rank all items by the scores as they are
         return _frame(winner, [(model, model) for model in models], rows, seen, asked, winner.dataset.user_ids, journal)
-    ranked = _with_new_items(winner, models, seen, asked)
+    ranked = _with_new_items(winner, models, seen, asked, journal)
     return _frame(winner, ranked, rows, seen, asked, winner.dataset.user_ids, journal)
 
 
@@ -98,7 +99,7 @@ def recommend_to_new(
         winner: the model.
         histories: columns ``user`` and ``item``, raw ids; a user of the data counts as a new one.
         asked: which lists; what a user has is left out.
-        journal: told of rows and users that are left out.
+        journal: told of rows and users that are left out, and as in :func:`recommend`.
 
     Returns:
         As :func:`recommend`.
@@ -117,7 +118,7 @@ def recommend_to_new(
     models = [winner.model(seed) for seed in asked.seeds]
     for model in models:
         _welcome(model, winner, interaction_matrix(torch.from_numpy(pairs), n_users, n_items))
-    calibrated = _with_new_items(winner, models, (has,), asked)
+    calibrated = _with_new_items(winner, models, (has,), asked, journal)
     return _frame(winner, calibrated, np.arange(n_users), (has,), asked, np.asarray(user_ids, dtype=object), journal)
 
 
@@ -185,25 +186,39 @@ def _with_items(histories: pd.DataFrame, winner: Winner, journal: Journal) -> pd
 
 
 def _with_new_items(
-    winner: Winner, models: Sequence[Recommender], seen: tuple[Interactions, ...], asked: Asked
+    winner: Winner, models: Sequence[Recommender], seen: tuple[Interactions, ...], asked: Asked, journal: Journal
 ) -> list[Ranked]:
     """Models with what ranks their items: where some are new, scores that hold the offset of the final run.
 
-    Without an offset, because no item is new in validation, scores stay as they are. They do so without content too,
-    and for a user whose scores of new items are all equal, as under a configuration that leaves content out:
-    calibrated, new items that nothing tells apart would stand in lists by chance.
+    Without an offset, because the protocol sets no new items apart or none is new in validation, scores stay as they
+    are, and the journal is told. They do so without content too, and for a user whose scores of new items are all
+    equal, as under a configuration that leaves content out: calibrated, new items that nothing tells apart would stand
+    in lists by chance.
     """
     task, split = winner.recorded.task, winner.dataset.split
+    if not task.condition.kept(task.features):
+        return [(model, model) for model in models]
     found: list[Ranked] = []
     for model, seed in zip(models, asked.seeds, strict=True):
         course = winner.finals[seed].course
         offset = None if course is None else course.offset
-        if split.new_test is None or offset is None or not task.condition.kept(task.features):
+        if split.new_test is None or offset is None:
             found.append((model, model))
             continue
         # New here are all items that training has not seen, those of validation and of test together.
         part = HeldOut(seen[0], ~split.new_test.warm, split.new_test.warm)
         found.append((model, Calibrated(model, part, seen, offset, by_chance=False)))
+    unseen = int((np.bincount(split.train.items, minlength=split.train.n_items) == 0).sum())
+    if unseen and any(scorer is model for model, scorer in found):
+        journal.tell(
+            Message.counted(
+                "1 item has no training interaction, and validation chose no offset for it: its scores stay as the "
+                "model gives them",
+                "{n} items have no training interaction, and validation chose no offset for them: their scores stay as "
+                "the model gives them",
+                unseen,
+            )
+        )
     return found
 
 
