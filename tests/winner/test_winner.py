@@ -447,6 +447,48 @@ def test_exported_files(sweep: Path, model: str, tmp_path: Path) -> None:
     assert card["root"] in (tmp_path / "card.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("model", "condition", "knows"),
+    [
+        ("addease", "text", True),
+        ("cease", "text", True),
+        ("l3ae", "text", True),
+        ("contentknn", "text", True),
+        ("hybridknn", "text", True),
+        ("mmgf", "text", True),
+        ("ials", "none", False),
+        ("bpr", "none", False),
+    ],
+)
+def test_new_items_have_the_neighbours_that_the_model_scores_them_by(
+    model: str, condition: str, knows: bool, tmp_path: Path
+) -> None:
+    winner = cold_winner(tmp_path, model, condition)
+    (out := tmp_path / "out").mkdir()
+    export(winner, 1, out, with_ids=False, trust=TRUST)
+    neighbours = pd.read_parquet(out / "item_neighbours.parquet")
+    assert neighbours.equals(neighbours.sort_values(["item", "rank"], ignore_index=True))
+    n, train = winner.dataset.n_items, winner.dataset.split.train
+    new = np.flatnonzero(np.bincount(train.items, minlength=n) == 0)
+    card = json.loads((out / "card.json").read_text(encoding="utf-8"))
+    assert card["items_without_neighbours"] == n - neighbours["item"].nunique()
+    said = f"- **items without neighbours**: {len(new)}: the model relates them to no other item\n"
+    assert (said in (out / "card.md").read_text(encoding="utf-8")) == (not knows)
+    assert np.isin(new, neighbours["item"]).all() if knows else not np.isin(new, neighbours["item"]).any()
+    if not knows or model == "mmgf":  # whose new items recommend by themselves
+        return
+    fitted = winner.model(1)
+    assert isinstance(fitted, ClosedForm)
+    everything = torch.arange(n)
+    fitted.welcome(interaction_matrix(torch.stack([everything, everything]), n, n))
+    columns = fitted.score(everything).T.clone().fill_diagonal_(-torch.inf)
+    for item in new:
+        own = neighbours[neighbours["item"] == item]
+        best = columns[item].sort(descending=True).values[:50]
+        np.testing.assert_array_equal(own["similarity"], best[best != 0].float())
+        np.testing.assert_array_equal(columns[item][own["neighbour"].to_numpy()].float(), own["similarity"])
+
+
 def test_ids_leave_only_when_asked(sweep: Path, tmp_path: Path) -> None:
     winner = winner_of(sweep, "vbpr")
     names = export(winner, 1, tmp_path, with_ids=True, trust=TRUST)

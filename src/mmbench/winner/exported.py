@@ -51,8 +51,9 @@ def export(winner: Winner, seed: int, folder: Path, *, with_ids: bool, trust: Tr
 
     ``card.json`` and ``card.md`` say what it is. ``item_vectors.npy`` and ``user_vectors.npy`` are float32, one row per
     item or user, for a model with vectors; the score is their inner product. ``item_neighbours.parquet`` has the most
-    similar items of each item by row number, columns ``item, neighbour, rank, similarity``. With ``with_ids``
-    ``items.parquet`` and ``users.parquet`` say whose row is which, in raw ids; titles are those of the data.
+    similar items of each item by row number, columns ``item, neighbour, rank, similarity``; the card counts items of
+    which the model knows none. With ``with_ids`` ``items.parquet`` and ``users.parquet`` say whose row is which, in raw
+    ids; titles are those of the data.
 
     Args:
         winner: the chosen configuration.
@@ -71,14 +72,17 @@ def export(winner: Winner, seed: int, folder: Path, *, with_ids: bool, trust: Tr
         for name, rows in zip(("user_vectors.npy", "item_vectors.npy"), vectors, strict=True):
             files.write_atomic(folder / name, functools.partial(_save, rows.float().cpu().numpy()))
             written.append(name)
-    if neighbours := list(_neighbours(model, vectors, winner.dataset.n_items)):
-        files.write_parquet(folder / "item_neighbours.parquet", pd.concat(neighbours, ignore_index=True))
+    without = None
+    if parts := list(_neighbours(model, vectors, winner.dataset.n_items)):
+        neighbours = pd.concat(parts).sort_values(["item", "rank"], ignore_index=True)
+        files.write_parquet(folder / "item_neighbours.parquet", neighbours)
         written.append("item_neighbours.parquet")
+        without = winner.dataset.n_items - neighbours["item"].nunique()
     if with_ids:
         for name, frame in _ids(winner).items():
             files.write_parquet(folder / name, frame)
             written.append(name)
-    card = describe(winner, seed, read_sweep(winner.recorded.store.sweep_dir, trust), written)
+    card = describe(winner, seed, read_sweep(winner.recorded.store.sweep_dir, trust), written, without)
     files.write_document(folder / "card.json", card)
     files.write_text(folder / "card.md", as_markdown(card))
     return [*written, "card.json", "card.md"]
@@ -90,7 +94,11 @@ def _save(values: NDArray[np.float32], path: Path) -> None:
 
 
 def _neighbours(model: Recommender, vectors: tuple[Tensor, Tensor] | None, n_items: int) -> Iterator[pd.DataFrame]:
-    """Most similar items of each item: what the item alone recommends where the model can say that, else by cosine."""
+    """Most similar items of each item: what the item alone recommends where the model can say that, else by cosine.
+
+    An item that alone recommends nothing gets those that recommend it: so does a model score an unseen item, which
+    adds nothing to a history itself.
+    """
     k = min(NEIGHBOURS, n_items - 1)
     if isinstance(model, ClosedForm) and model.serves_new_users:
         everything = torch.arange(n_items)
@@ -103,23 +111,48 @@ def _neighbours(model: Recommender, vectors: tuple[Tensor, Tensor] | None, n_ite
             return directions[items] @ directions.T
     else:
         return
+    silent = torch.ones(n_items, dtype=torch.bool)
+    for items, similar in _blocks(similarity, n_items):
+        listed = top_items(similar, items, k)
+        values = similar.gather(1, listed.clamp_min(0))
+        real = (listed >= 0) & (values != 0)
+        silent[items] = ~real.any(1)
+        yield _listed_neighbours(items, listed, values, real)
+    rest = torch.nonzero(silent).squeeze(1)
+    if not len(rest):
+        return
+    listed, values = torch.empty(len(rest), 0, dtype=torch.int64), torch.empty(len(rest), 0)
+    for items, similar in _blocks(similarity, n_items):
+        known, listing = (
+            torch.cat([values, similar[:, rest].T], 1),
+            torch.cat([listed, items.expand(len(rest), -1)], 1),
+        )
+        values, place = known.topk(min(k, known.shape[1]), dim=1)
+        listed = listing.gather(1, place)
+    yield _listed_neighbours(rest, listed, values, values.isfinite() & (values != 0))
+
+
+def _blocks(similarity: Callable[[Tensor], Tensor], n_items: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Items ``(B,)`` and their similarity to all ``(B, n_items)``, minus infinity to themselves."""
     for begin in range(0, n_items, BLOCK_ITEMS):
         items = torch.arange(begin, min(begin + BLOCK_ITEMS, n_items))
         with torch.no_grad():
             similar = similarity(items).clone()
         similar[torch.arange(len(items)), items] = -torch.inf
-        listed = top_items(similar, items, k)
-        values = similar.gather(1, listed.clamp_min(0))
-        real = (listed >= 0) & (values != 0)
-        rows, ranks = torch.nonzero(real, as_tuple=True)
-        yield pd.DataFrame(
-            {
-                "item": items[rows].numpy().astype("int32"),
-                "neighbour": listed[real].numpy().astype("int32"),
-                "rank": (ranks + 1).numpy().astype("int32"),
-                "similarity": values[real].float().numpy(),
-            }
-        )
+        yield items, similar
+
+
+def _listed_neighbours(items: Tensor, listed: Tensor, values: Tensor, real: Tensor) -> pd.DataFrame:
+    """Rows of the file: lists ``(B, k)`` of items ``(B,)`` with their similarities, those that a mask marks."""
+    rows, ranks = torch.nonzero(real, as_tuple=True)
+    return pd.DataFrame(
+        {
+            "item": items[rows].numpy().astype("int32"),
+            "neighbour": listed[real].numpy().astype("int32"),
+            "rank": (ranks + 1).numpy().astype("int32"),
+            "similarity": values[real].float().numpy(),
+        }
+    )
 
 
 def _ids(winner: Winner) -> dict[str, pd.DataFrame]:
@@ -134,8 +167,18 @@ def _ids(winner: Winner) -> dict[str, pd.DataFrame]:
     return {"items.parquet": items, "users.parquet": pd.DataFrame({"user": dataset.user_ids.astype(str)})}
 
 
-def describe(winner: Winner, seed: int, table: SweepTable, written: list[str]) -> dict[str, Any]:
-    """The card: data, condition, configuration, metrics with intervals, and how far the records were checked."""
+def describe(
+    winner: Winner, seed: int, table: SweepTable, written: list[str], without_neighbours: int | None
+) -> dict[str, Any]:
+    """The card: data, condition, configuration, metrics with intervals, and how far the records were checked.
+
+    Args:
+        winner: the chosen configuration.
+        seed: final run.
+        table: its sweep.
+        written: names of the files beside the card.
+        without_neighbours: items of which the file of neighbours has no row; None without that file.
+    """
     cell, dataset = winner.recorded.cell, winner.dataset
     path = None if dataset.config is None else dataset.config.path
     meta: Mapping[str, Any] = {} if path is None else read_meta(Path(path))
@@ -166,6 +209,7 @@ def describe(winner: Winner, seed: int, table: SweepTable, written: list[str]) -
         "root": table.standing.root,
         "plan": table.plan_hash,
         "files": written,
+        "items_without_neighbours": without_neighbours,
     }
 
 
@@ -189,6 +233,10 @@ def as_markdown(card: Mapping[str, Any]) -> str:
         "records": f"{card['proof']}; root {card['root']}; plan {card['plan']}",
         "files": ", ".join(card["files"]) or "none: the model has neither vectors nor neighbours",
     }
+    if card["items_without_neighbours"]:
+        rows["items without neighbours"] = (
+            f"{card['items_without_neighbours']}: the model relates them to no other item"
+        )
     lines = [f"- **{name}**: {md(str(value))}" for name, value in rows.items()]
     return "\n".join([f"# {md(card['cell'])}", "", *lines]) + "\n"
 
