@@ -25,6 +25,7 @@ from mmbench.data.planted import make_world
 from mmbench.data.readers.journal import Journal
 from mmbench.data.recdata import make_recdata
 from mmbench.data.sources import read_log, write_folder
+from mmbench.evaluation import metrics
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import interaction_matrix
 from mmbench.scheduling import worker
@@ -443,8 +444,48 @@ def test_exported_files(sweep: Path, model: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(of_first["similarity"], weights[of_first["neighbour"].to_numpy()], rtol=1e-5)
     card = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
     assert card["test"]["ndcg@20"]["low"] < card["test"]["ndcg@20"]["mean"] < card["test"]["ndcg@20"]["high"]
+    assert (card["target"], card["lists"], card["new_items"]) == ("", None, None)
     assert card["proof"] == "consistent"
     assert card["root"] in (tmp_path / "card.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("target", "among"),
+    [
+        ("cold", "NDCG@20 among new items themselves"),
+        ("warm", "NDCG@20 among items of the training log themselves"),
+        ("harmonic", "harmonic mean of NDCG@20 of new and of other items in common lists"),
+    ],
+)
+def test_the_card_says_what_a_number_among_new_items_is(target: str, among: str, tmp_path: Path) -> None:
+    """Recall@20 in a pool of 16 is 1 whatever the model; one draw of new items has no interval."""
+    winner = cold_winner(tmp_path, "addease", "text", f"tuning.target={target}")
+    (out := tmp_path / "out").mkdir()
+    export(winner, 1, out, with_ids=False, trust=TRUST)
+    card = json.loads((out / "card.json").read_text(encoding="utf-8"))
+    text = (out / "card.md").read_text(encoding="utf-8")
+    course = winner.finals[1].course
+    assert course is not None
+    assert card["target"] == target
+    assert card["new_items"] == {"pool": 16, "offset": course.offset}
+    assert f"- **new items**: 16 in test; offset of common lists in this final run: {course.offset}\n" in text
+    tested = records.read_final(paths.cell_dir(winner.recorded.store.sweep_dir, *winner.recorded.cell.name), 1)
+    for name in ("ndcg@20", "recall@20"):
+        assert [card["test"][name][bound] for bound in ("low", "high", "level")] == [None] * 3
+        if target == "harmonic":
+            assert "floor" not in card["test"][name]
+        else:
+            assert card["test"][name]["floor"] == pytest.approx(metrics.floor(tested.pairs, name).mean())
+    assert (target == "cold") == (card["test"]["recall@20"].get("floor") == 1.0)
+    assert f"- **test, over one draw of new items**: {among} {card['test']['ndcg@20']['mean']:.4f}; " in text
+    assert f"- **chosen among**: 1 trials by validation {among}\n" in text
+    floors = {
+        "cold": "pool of 16 new items; floor, where nothing tells them apart: ndcg@20 ",
+        "warm": "items of the training log on average; floor, where nothing tells them apart: ndcg@20 ",
+        "harmonic": "pool of 16 new items beside the others; the floor of common lists is the condition ",
+    }
+    (line,) = (line for line in text.splitlines() if line.startswith("- **tested lists**: "))
+    assert floors[target] in line
 
 
 @pytest.mark.parametrize(

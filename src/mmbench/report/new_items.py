@@ -172,42 +172,40 @@ def floor_lines(table: SweepTable, names: Sequence[str]) -> list[str]:
     for dataset in table.datasets:
         done = (cell for cell in table.cells.values() if (cell.dataset, cell.status) == (dataset, "done"))
         cell = next((cell for cell in done if not cell.parts and cell.target), None)
-        kind = "warm" if cell is not None and cell.target not in OF_NEW_ITEMS else "cold"
-        ranked = views_of(cell).get(kind) if cell is not None else None
-        if cell is None or ranked is None or (candidates := ranked[0].pairs.candidates) is None:
-            continue
-        pairs = ranked[0].pairs
-        given = {"dataset": dataset, "pool": _pool(pairs)}
-        if TARGETS[cell.target] == "all":
-            lines.append(
-                Message(
-                    "{dataset}: pool of {pool} new items beside the others; the floor of common lists is the condition "
-                    "without content, whose new items stand at random.",
-                    **given,
-                )
-            )
-            continue
-        known = [name for name in names if metrics.check_name(name)[0] in metrics.FLOORS]
-        floors = series([f"{name} {metrics.floor(pairs, name).mean():.4f}" for name in known]) if known else NOTHING
-        if kind == "cold":
-            lines.append(
-                Message(
-                    "{dataset}: pool of {pool} new items; floor, where nothing tells them apart: {floors}.",
-                    floors=floors,
-                    **given,
-                )
-            )
-        else:
-            lines.append(
-                Message(
-                    "{dataset}: lists of {listed} items of the training log on average; floor, where nothing tells "
-                    "them apart: {floors}.",
-                    dataset=dataset,
-                    listed=f"{candidates.mean():.0f}",
-                    floors=floors,
-                )
-            )
+        line = None if cell is None else floor_line(cell, names)
+        lines += [] if line is None else [line]
     return lines
+
+
+def floor_line(cell: CellResult, names: Sequence[str]) -> Message | None:
+    """The line of :func:`floor_lines` on one cell that was tuned for one kind of items; None without what it needs."""
+    kind = "cold" if cell.target in OF_NEW_ITEMS else "warm"
+    ranked = views_of(cell).get(kind)
+    if ranked is None or (candidates := ranked[0].pairs.candidates) is None:
+        return None
+    pairs = ranked[0].pairs
+    given = {"dataset": cell.dataset, "pool": _pool(pairs)}
+    if TARGETS[cell.target] == "all":
+        return Message(
+            "{dataset}: pool of {pool} new items beside the others; the floor of common lists is the condition "
+            "without content, whose new items stand at random.",
+            **given,
+        )
+    known = [name for name in names if metrics.check_name(name)[0] in metrics.FLOORS]
+    floors = series([f"{name} {metrics.floor(pairs, name).mean():.4f}" for name in known]) if known else NOTHING
+    if kind == "cold":
+        return Message(
+            "{dataset}: pool of {pool} new items; floor, where nothing tells them apart: {floors}.",
+            floors=floors,
+            **given,
+        )
+    return Message(
+        "{dataset}: lists of {listed} items of the training log on average; floor, where nothing tells them apart: "
+        "{floors}.",
+        dataset=cell.dataset,
+        listed=f"{candidates.mean():.0f}",
+        floors=floors,
+    )
 
 
 def _rows(

@@ -14,14 +14,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mmbench.audit.repetitions import repetition_of
+from mmbench.data.held_out import TARGETS
 from mmbench.data.sources import read_items, read_meta
+from mmbench.evaluation import metrics
 from mmbench.evaluation.counting import top_items
 from mmbench.inference.intervals import crossed_interval
+from mmbench.inference.repetitions import Repeated
 from mmbench.nn.recommender import ClosedForm, Recommender
 from mmbench.nn.sparse import interaction_matrix
 from mmbench.report.layout import md
+from mmbench.report.new_items import floor_line
 from mmbench.report.reading import read_sweep
+from mmbench.report.sentences import metric_among
 from mmbench.report.table import SweepTable, not_tuned_here, sample_of
+from mmbench.report.together import ONE_DRAW
 from mmbench.scheduling.trust import Trust
 from mmbench.store import files
 from mmbench.store.schema import Sample
@@ -172,6 +179,8 @@ def describe(
 ) -> dict[str, Any]:
     """The card: data, condition, configuration, metrics with intervals, and how far the records were checked.
 
+    Where one kind of items is ranked among itself, metrics have their floors. One draw of new items has no intervals.
+
     Args:
         winner: the chosen configuration.
         seed: final run.
@@ -183,10 +192,16 @@ def describe(
     path = None if dataset.config is None else dataset.config.path
     meta: Mapping[str, Any] = {} if path is None else read_meta(Path(path))
     result = table.cells[cell.name]
-    metrics = {}
+    one_draw = repetition_of(cell)[0].kind is Repeated.FOLD  # which has no interval in the reports either
+    has_floor = TARGETS.get(cell.target) in ("cold", "warm")
+    test: dict[str, dict[str, float | None]] = {}
     for name in dict.fromkeys([table.primary, *METRICS]):
         interval = crossed_interval(result.per_user(name))
-        metrics[name] = {"mean": interval.mean, "low": interval.lo, "high": interval.hi, "level": interval.level}
+        bounds = (None, None, None) if one_draw else (interval.lo, interval.hi, interval.level)
+        test[name] = {"mean": interval.mean, **dict(zip(("low", "high", "level"), bounds, strict=True))}
+        if has_floor and metrics.check_name(name)[0] in metrics.FLOORS:
+            test[name]["floor"] = float(metrics.floor(result.rankings[0], name).mean())
+    lists = floor_line(result, list(test)) if cell.target else None
     return {
         "cell": str(cell.name),
         "final_run": seed,
@@ -202,7 +217,10 @@ def describe(
         "not_tuned_here": dict(zip(("dataset", "root"), result.given, strict=False)) or None,
         f"validation_{SELECTION_METRIC}": winner.choice.score,
         "validation_users": None if cell.sample is None else cell.sample._asdict(),
-        "test": metrics,
+        "target": cell.target,
+        "lists": None if lists is None else str(lists),
+        "new_items": _new_items(winner, seed),
+        "test": test,
         "test_users": result.rankings[0].n_users,
         "versions": cell.versions,
         "proof": str(table.standing.words),
@@ -213,10 +231,20 @@ def describe(
     }
 
 
+def _new_items(winner: Winner, seed: int) -> dict[str, float | None] | None:
+    """How many items are new in test, and the offset of a final run that puts them into common lists."""
+    part, course = winner.dataset.split.new_test, winner.finals[seed].course
+    return None if part is None else {"pool": int(part.pool.sum()), "offset": None if course is None else course.offset}
+
+
 def as_markdown(card: Mapping[str, Any]) -> str:
     """The card to read, in plain Markdown; what is not ours is escaped."""
-    test = [f"{name} {m['mean']:.4f} [{m['low']:.4f}, {m['high']:.4f}]" for name, m in card["test"].items()]
-    among = f"{card['chosen_among']} trials by validation {SELECTION_METRIC}"
+    target, one_draw = card["target"], any(m["low"] is None for m in card["test"].values())
+    test = [
+        f"{metric_among(name, target)} {m['mean']:.4f}" + ("" if one_draw else f" [{m['low']:.4f}, {m['high']:.4f}]")
+        for name, m in card["test"].items()
+    ]
+    among = f"{card['chosen_among']} trials by validation {metric_among(SELECTION_METRIC, target)}"
     if (origin := card["not_tuned_here"]) is not None:
         among = str(not_tuned_here(origin["dataset"], origin["root"]))
     if (sample := card["validation_users"]) is not None:
@@ -227,12 +255,17 @@ def as_markdown(card: Mapping[str, Any]) -> str:
         "states of the modalities": _listed(card["states"]),
         "configuration": _listed(card["configuration"]) or "nothing is tuned",
         "chosen among": among,
-        "test, with 95 % intervals over users and seeds": "; ".join(test),
+        f"test, {ONE_DRAW}" if one_draw else "test, with 95 % intervals over users and seeds": "; ".join(test),
         "final run": card["final_run"],
         "versions": _listed(card["versions"]),
         "records": f"{card['proof']}; root {card['root']}; plan {card['plan']}",
         "files": ", ".join(card["files"]) or "none: the model has neither vectors nor neighbours",
     }
+    if card["lists"] is not None:
+        rows["tested lists"] = card["lists"]
+    if (new := card["new_items"]) is not None:
+        offset = "none was chosen" if new["offset"] is None else new["offset"]
+        rows["new items"] = f"{new['pool']} in test; offset of common lists in this final run: {offset}"
     if card["items_without_neighbours"]:
         rows["items without neighbours"] = (
             f"{card['items_without_neighbours']}: the model relates them to no other item"
