@@ -207,8 +207,9 @@ def test_flags_keep_their_values() -> None:
     assert overrides == ["model=bpr", "x=1"]
 
 
-def test_models_of_the_user_need_no_fork(command: Command, asked: list[Composed], tmp_path: Path) -> None:
-    folder = tmp_path / "conf"
+@pytest.mark.parametrize("name", ["conf", "設定", "Ünï", "it's", "x=y", "my conf (old)", "a,b"])
+def test_models_of_the_user_need_no_fork(name: str, command: Command, asked: list[Composed], tmp_path: Path) -> None:
+    folder = tmp_path / name
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "mine.yaml").write_text(
         "# @package _global_\nmodel: {_target_: mmbench.models.bpr.BPR}\nsearch: {}\n"

@@ -150,6 +150,11 @@ def test_a_mistake_is_told_in_one_line(command: Command, word: str, message: str
     assert said.err.count("\n") == 1
 
 
+def test_a_folder_of_configurations_that_is_not_there_is_refused(command: Command) -> None:
+    said = command("signal", "--config-dir", "nowhere", "dataset=planted")
+    assert (said.code, said.out, said.err) == (2, "", "error: --config-dir nowhere is not a folder\n")
+
+
 def test_the_module_and_its_help() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mmbench", "signal", "--help"], capture_output=True, text=True, check=True

@@ -32,6 +32,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from mmbench import paths
 from mmbench.cli.tiers import models_of
 from mmbench.messages import Message, Refusal
+from mmbench.messages.commands import quoted
 from mmbench.messages.hints import did_you_mean
 from mmbench.messages.refused import FOREIGN, first_line
 
@@ -331,7 +332,8 @@ def _by_hydra(overrides: Sequence[str], config_dirs: Sequence[Path]) -> Iterator
 
 
 def _search_path(config_dirs: Sequence[Path]) -> list[str]:
-    return [f"hydra.searchpath=[{','.join(f'file://{d.resolve()}' for d in config_dirs)}]"] if config_dirs else []
+    places = ",".join(quoted(f"file://{folder.resolve()}") for folder in config_dirs)
+    return [f"hydra.searchpath=[{places}]"] if config_dirs else []
 
 
 @contextlib.contextmanager

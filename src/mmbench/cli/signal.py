@@ -16,9 +16,11 @@ def main(argv: Sequence[str]) -> None:
     translator, argv = take_language(argv)
     asked = _asked(argv, translator)
     from mmbench.cli import compose, habits
+    from mmbench.cli.run import config_dirs
 
+    flags = [f"--config-dir={folder}" for folder in asked.config_dir]
     overrides = habits.ours(asked.overrides, multirun=False)
-    composed = compose.compose(overrides, asked.config_dir)
+    composed = compose.compose(overrides, config_dirs(flags))
     tell_loading(translator)
     import torch
 
@@ -42,7 +44,6 @@ def main(argv: Sequence[str]) -> None:
         )
     )
     data = [f"dataset={composed.choices['dataset']}", *(w for w in asked.overrides if not w.startswith("dataset="))]
-    flags = [f"--config-dir={folder}" for folder in asked.config_dir]
     print("\n" + next_line(["plan", *flags, *company_words(data, sorted(dataset.features), name)], translator))
 
 
