@@ -112,12 +112,38 @@ def test_an_order_is_doubted_exactly_where_a_sweep_refuses_it(
     log.assign(split=["train", "train", "train", "train", "valid", "test"] * 40).to_parquet(
         known / "interactions.parquet"
     )
-    assert check(str(known), "gain=5")[0] == 0
+    assert check(str(known), "gain=5")[0] == 2  # its name alone does not make it that data set
+    assert check(str(known), "gain=5", "dataset=tiktok")[0] == 0
     np.save(known / "image_feat@other.npy", rows[::-1].copy())
     labelled = known.rename(known.with_name("shop"))
     (labelled / "image_feat.ids.txt").write_text("\n".join(ids))
     code, out, _ = check(str(labelled), "gain=5")
     assert (code, "warning: Nothing proves that the rows of image@other" in out) == (0, True)
+
+
+def test_a_folder_is_read_as_a_known_data_set_only_where_it_is_that_one(
+    bare: Path, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The data of mmbench lie in ``data/`` unless it is told, and so may those of a shop that sells for babies."""
+    monkeypatch.setenv("MMBENCH_DATA", str(bare.parent))
+    baby = bare.rename(bare.with_name("baby"))
+    code, out, _ = check(str(baby), "gain=5")
+    assert (code, out.splitlines()[0]) == (2, "read as dataset=baby")
+    assert "dataset.split_column='split_bm3_seed42' is not a column" in out
+    (baby / "dataset.json").write_text('{"provenance": {"source": "somebody@1"}, "features": {}}')
+    assert check(str(baby), "gain=5", "lang=ja")[0] == 2
+    (baby / "dataset.json").write_text('{"provenance": {"format": "table", "mmbench": "0.1.0"}, "features": {}}')
+    code, out, _ = check(str(baby), "gain=5")
+    assert (code, "read as" in out) == (0, False)
+    assert out.endswith(f"plan dataset=folder dataset.name=baby dataset.path={baby} modality=none\n")
+    (baby / "dataset.json").unlink()
+    monkeypatch.setenv("MMBENCH_DATA", str(baby))
+    assert check(str(baby), "gain=5")[1].endswith(
+        f"dataset=folder dataset.name=baby dataset.path={baby} modality=none\n"
+    )
+    code, out, _ = check(str(baby), "gain=5", "dataset=hm_sample", "dataset.k_core=2")
+    assert (code, out.splitlines()[0]) == (0, "read as dataset=hm_sample")
+    assert out.endswith(f"plan dataset=hm_sample dataset.path={baby} dataset.k_core=2 modality=none\n")
 
 
 def test_blocking_findings_end_with_2_and_come_first(bare: Path, check: Check) -> None:
@@ -145,6 +171,8 @@ def test_blocking_findings_end_with_2_and_come_first(bare: Path, check: Check) -
         (["{bare}", "gain=much"], "gain=much must be a number"),
         (["{bare}", "gain=-1"], "gain=-1.0 must be a number from 0.0001 to 10.0"),
         (["{bare}", "lang=fr"], "lang=fr: there are only en, ja"),
+        (["{bare}", "dataset=bary"], "dataset=bary is unknown; did you mean baby?"),
+        (["{bare}", "dataset=planted"], "does not go with dataset=planted, a planted world, whose data are made up"),
         (["{bare}", "gian=1"], "there is no setting 'gian'; did you mean gain? accepted: gain"),
     ],
 )
@@ -153,7 +181,7 @@ def test_mistakes_are_one_line(bare: Path, check: Check, words: list[str], messa
     if message is None:
         assert (code, out.splitlines()[0]) == (
             0,
-            "python -m mmbench check DIR [gain=0.05] [lang=en|ja] [dataset.KEY=VALUE ...]",
+            "python -m mmbench check DIR [gain=0.05] [lang=en|ja] [dataset=NAME] [dataset.KEY=VALUE ...]",
         )
         return
     assert (code, out, err.count("\n")) == (2, "", 1)

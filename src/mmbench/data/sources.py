@@ -326,6 +326,15 @@ def named_texts(folder: Path) -> tuple[str, ...]:
     return tuple(name for name in named if isinstance(name, str)) if isinstance(named, list) else ()
 
 
+def was_prepared(folder: Path) -> bool:
+    """Whether ``dataset.json`` says that ``prepare`` wrote the folder; a published one says where it comes from."""
+    try:
+        provenance = read_meta(folder).get("provenance")
+    except ValueError:
+        return False
+    return isinstance(provenance, dict) and "mmbench" in provenance
+
+
 def text_is_grams(folder: Path) -> bool:
     """Whether ``dataset.json`` says that ``prepare`` made these text features of character n-grams."""
     path = encoded.feature_file(folder, "text")
