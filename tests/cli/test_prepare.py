@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import mmbench.cli
-from mmbench.cli import check, compose, prepare_folder
+from mmbench.cli import check, compose, encode, prepare_folder
 from mmbench.cli.folders import new_folder
 from mmbench.cli.prepare import main
 from mmbench.data import planted
@@ -210,12 +210,44 @@ def test_overwriting(shop: Path, mmrec: Path) -> None:
 
 def test_foreign_folders_are_never_overwritten(mmrec: Path, tmp_path: Path) -> None:
     before = digests(mmrec)
-    with pytest.raises(ValueError, match=r"holds 'toy.inter', which this command did not write; it is not overwritten"):
+    held = "'image_feat.npy', 'text_feat.npy', 'toy.inter', 'toy_u_id_mapping.csv'"
+    with pytest.raises(ValueError, match=rf"holds {held}, which this command did not write; it is not overwritten"):
         run("mmrec", mmrec, "--out", mmrec, "--overwrite")
     assert digests(mmrec) == before
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="file is a file; name a folder"):
         run("mmrec", mmrec, "--out", tmp_path / "file", "--overwrite")
+
+
+def test_vectors_that_came_later_are_never_overwritten(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shop))
+    out, words = shop / "out", ("csv", "--interactions", shop / "log.csv", "--items", shop / "items.csv")
+    encoded = ("--encode", "text@a=ngram", "--encode", "text=ngram")
+    run(*words, "--out", out, *encoded)
+    noted = json.loads((out / "dataset.json").read_text(encoding="utf-8"))["encoded"]
+    assert sorted(noted) == ["text_feat.npy", "text_feat@a.npy"]
+    (out / ".text_feat@a.npy.77.tmp").write_text("")  # an encoder that was killed
+    run(*words, "--out", out, "--overwrite")
+    assert [path.name for path in out.glob("*_feat*")] == ["text_feat.npy"]
+    encode.main([str(out), "text@384=ngram"])
+    np.save(out / "audio_feat.npy", np.ones((8, 2), np.float32))
+    before = digests(out)
+    held = "'audio_feat.npy', 'text_feat@384.json', 'text_feat@384.npy'"
+    with pytest.raises(ValueError, match=f"holds {held}, which this command did not write; it is not overwritten"):
+        run(*words, "--out", out, "--overwrite", *encoded)
+    assert digests(out) == before
+    for later in (out / "audio_feat.npy", *out.glob("*@384*")):
+        later.unlink()
+    text = np.load(out / "text_feat.npy")
+    np.save(out / "text_feat.npy", text[::-1])
+    with pytest.raises(ValueError, match=r"holds 'text_feat\.npy', which"):
+        run(*words, "--out", out, "--overwrite")
+    np.save(out / "text_feat.npy", text)
+    run(*words, "--out", out, "--overwrite")
+    for name in "abcdefg":
+        (out / name).touch()
+    with pytest.raises(ValueError, match="holds 'a', 'b', 'c', 'd', 'e' and 2 others, which"):
+        run(*words, "--out", out, "--overwrite")
 
 
 def test_what_a_killed_command_left_is_removed_or_put_back(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from mmbench import fingerprint
 from mmbench.cli.encode import main as encode
 from mmbench.cli.prepare import main as prepare
 from mmbench.data.dataset import DatasetConfig, load_dataset
@@ -132,6 +133,14 @@ def test_the_same_again_comes_from_the_cache(shop: Path) -> None:
     assert [one.vectors.from_cache for one in made] == [4, 8]
     assert {path.name: path.read_bytes() for path in shop.glob("*_feat*")} == before
     assert sorted(before) == ["image_feat.json", "image_feat.npy", "text_feat.json", "text_feat.npy"]
+
+
+def test_what_a_killed_encoder_left_is_removed(shop: Path) -> None:
+    for name in (".image_feat.npy.77.tmp", ".image_feat.json.0a1b2c3d.tmp"):
+        (shop / name).write_text("")
+    (made,) = encode_folder(shop, [Choice("image", "default", "bright")])
+    assert not list(shop.glob(".*"))
+    assert made.about["sha256"] == fingerprint.of_file(made.path)
 
 
 def test_a_list_of_ids_of_an_earlier_matrix_orders_no_encoded_one(shop: Path) -> None:

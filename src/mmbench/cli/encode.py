@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> None:
     encode(folder, pairs, translator)
 
 
-def encode(folder: Path, pairs: Sequence[tuple[str, str]], translator: Translator) -> None:
+def encode(folder: Path, pairs: Sequence[tuple[str, str]], translator: Translator) -> list[Encoded]:
     """Encode a folder as the ``key=value`` words of the command line ask; ``prepare --encode`` calls it too."""
     from mmbench.encoders import images, texts
     from mmbench.encoders.encode_folder import Options, encode_folder, parse_choice
@@ -127,6 +127,7 @@ def encode(folder: Path, pairs: Sequence[tuple[str, str]], translator: Translato
         made = encode_folder(folder, choices, options, lambda choice: bar(str(choice)))
     for one in made:
         print("\n".join(described(one, translator)))
+    return made
 
 
 def described(one: Encoded, translator: Translator) -> list[str]:

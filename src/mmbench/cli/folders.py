@@ -10,11 +10,12 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mmbench import fingerprint
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
+from mmbench.messages.hints import SHOWN
 from mmbench.messages.refused import reason
 from mmbench.store import files
 from mmbench.store.leases import process_start
@@ -75,14 +76,14 @@ def check_file(path: Path, option: str) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(out: Path, products: Sequence[str], overwrite: bool) -> Iterator[Path]:
+def new_folder(out: Path, products: Iterable[str], overwrite: bool) -> Iterator[Path]:
     """A folder beside ``out`` that takes its place at the end; an error leaves ``out`` as it was.
 
     What a killed command of this machine left beside ``out`` is put back or removed before.
 
     Args:
         out: where the folder is to be.
-        products: patterns of the names that may be replaced.
+        products: patterns of the names that may be replaced; they are asked for where ``out`` holds something.
         overwrite: whether a folder with such files may be.
 
     Raises:
@@ -124,16 +125,20 @@ def _clear_leftovers(out: Path, host: str) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _check_replaceable(out: Path, products: Sequence[str], overwrite: bool) -> None:
+def _check_replaceable(out: Path, products: Iterable[str], overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise Refusal("--out {path} is a file; name a folder", path=out)
     held = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if held and not overwrite:
         raise Refusal("--out {path} is not empty; name another folder or add --overwrite", path=out)
-    strange = [name for name in held if not any(fnmatch.fnmatchcase(name, product) for product in products)]
+    patterns = list(products) if held else []
+    strange = [name for name in held if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
     if strange:
+        names = ", ".join(map(repr, strange[:SHOWN]))
+        if len(strange) > SHOWN:
+            names = Message.counted(
+                "{names} and {n} other", "{names} and {n} others", len(strange) - SHOWN, names=names
+            )
         raise Refusal(
-            "--out {path} holds {name}, which this command did not write; it is not overwritten",
-            path=out,
-            name=repr(strange[0]),
+            "--out {path} holds {name}, which this command did not write; it is not overwritten", path=out, name=names
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import glob
 import hashlib
 import itertools
 import re
@@ -34,13 +35,13 @@ from mmbench.data.readers.formats import Options, read_source
 from mmbench.data.readers.journal import Journal, Question
 from mmbench.data.readers.mmrec import kept_by, write_mmrec
 from mmbench.data.regular_file import storable
-from mmbench.data.sources import Source, read_folder, write_folder
+from mmbench.data.sources import Source, note_encoded, prepared_features, read_folder, write_folder
 from mmbench.data.splits import PARTS, automatic
 from mmbench.encoders.ngrams import with_text
 from mmbench.messages import Message, Refusal, Translator, series
 
-#: What a prepared folder may hold; a folder with anything else is never overwritten.
-CANONICAL_FILES = ("interactions.parquet", "items.parquet", "dataset.json", "truth.npz", "*_feat*.npy", "*_feat*.json")
+#: What a prepared folder may hold beside features, and what an encoder that was killed leaves there.
+CANONICAL_FILES = ("interactions.parquet", "items.parquet", "dataset.json", "truth.npz", ".*_feat*.tmp")
 MMREC_FILES = ("*.inter", "*_feat.npy", "i_id_mapping.csv", "u_id_mapping.csv", "missed_*_itemIDs.csv")
 
 
@@ -70,7 +71,7 @@ def prepare_folder(given: argparse.Namespace, translator: Translator) -> Prepare
 def _import(given: argparse.Namespace, translator: Translator) -> Prepared:
     options, journal = _options(given), Journal()
     storable(given.source)  # an archive is read under another name
-    with new_folder(given.out, CANONICAL_FILES, given.overwrite) as folder, _opened(given.source) as path:
+    with new_folder(given.out, _written(given.out), given.overwrite) as folder, _opened(given.source) as path:
         name, source = read_source(path, given.format, options, journal)
         source = _with_features(source, given, journal)
         if path != given.source and "image_path" in source.items:
@@ -101,7 +102,14 @@ def _encode(folder: Path, given: argparse.Namespace, translator: Translator) -> 
     if given.encode:
         translator, asked = take_language([f"lang={translator.lang}", *given.encode])
         pairs = [(key, value) for key, _, value in (word.partition("=") for word in asked)]
-        encode(folder, [("overwrite", "true"), *pairs], translator)
+        made = encode(folder, [("overwrite", "true"), *pairs], translator)
+        note_encoded(folder, {one.path.name: one.about["sha256"] for one in made})
+
+
+def _written(out: Path) -> Iterator[str]:
+    """What an earlier call wrote into a folder; one with anything else, such as later vectors, is never overwritten."""
+    yield from CANONICAL_FILES
+    yield from (glob.escape(path.name) for path in prepared_features(out))
 
 
 def _options(given: argparse.Namespace) -> Options:
@@ -301,7 +309,7 @@ def _planted(given: argparse.Namespace, translator: Translator) -> Prepared:
     if config.world is None:
         raise Refusal("{name} is no planted world; set dataset.world, for example to complementary", name=config.name)
     options = {key: value for key, value in (config.world_options or {}).items() if value is not None}
-    with new_folder(given.out, CANONICAL_FILES, given.overwrite) as folder:
+    with new_folder(given.out, _written(given.out), given.overwrite) as folder:
         source = make_world(config.world, config.encoder, **options)
         made_by = {"world": config.world, "options": options, "encoder": dict(config.encoder)}
         provenance = {"format": PLANTED, "mmbench": version("mmbench"), **made_by}

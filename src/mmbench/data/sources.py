@@ -155,7 +155,11 @@ def write_folder(
     if source.truth:
         np.savez_compressed(path / "truth.npz", **dict(source.truth))  # type: ignore[arg-type]
     meta = {"schema": SCHEMA, "provenance": dict(provenance), "features": described, **dict(entries or {})}
-    (path / "dataset.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write_meta(path, meta)
+
+
+def _write_meta(folder: Path, meta: Mapping[str, Any]) -> None:
+    (folder / "dataset.json").write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _save(path: Path, values: NDArray[np.float32]) -> None:
@@ -337,14 +341,42 @@ def was_prepared(folder: Path) -> bool:
 
 def text_is_grams(folder: Path) -> bool:
     """Whether ``dataset.json`` says that ``prepare`` made these text features of character n-grams."""
-    path = encoded.feature_file(folder, "text")
     try:
         if not str(read_meta(folder)["provenance"]["text"]["encoder"]).startswith("character n-grams"):
             return False
-        feature = read_feature(path, "text", read_items(folder), trust=True, notices=[])
-        return _is_described(path, feature, _described(path, "text"))
+        return _is_unchanged(folder, "text")
     except (ValueError, KeyError, TypeError, AttributeError):
         return False
+
+
+def note_encoded(folder: Path, digests: Mapping[str, str]) -> None:
+    """Add to ``dataset.json`` the feature files that ``prepare`` had encoders make, by name with their SHA-256."""
+    _write_meta(folder, {**read_meta(folder), "encoded": dict(digests)})
+
+
+def prepared_features(folder: Path) -> list[Path]:
+    """Feature files that ``prepare`` wrote, as ``dataset.json`` says, and nobody has changed; and their sidecars."""
+    found: list[Path] = []
+    try:
+        meta = read_meta(folder)
+        noted = meta.get("encoded")
+        digests = noted if isinstance(noted, dict) else {}
+        for modality, files in encoded.encoders_in(folder).items():
+            for label, path in files.items():
+                if path.name in digests and digests[path.name] == fingerprint.of_file(path):
+                    found += [path, encoded.sidecar_file(path)]
+                elif label == encoded.DEFAULT and modality in meta.get("features", {}):
+                    found += [path] if _is_unchanged(folder, modality) else []
+    except ValueError:  # a file that cannot be read is not what prepare wrote
+        pass
+    return found
+
+
+def _is_unchanged(folder: Path, name: str) -> bool:
+    """Whether the default features of a modality are those that ``dataset.json`` describes."""
+    path = encoded.feature_file(folder, name)
+    feature = read_feature(path, name, read_items(folder), trust=True, notices=[])
+    return _is_described(path, feature, _described(path, name))
 
 
 def _described(path: Path, name: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -299,9 +298,6 @@ def _write(
     path: Path, choice: Choice, vectors: Vectors, about: Mapping[str, Any], ids: Sequence[str]
 ) -> dict[str, Any]:
     """Write matrix and sidecar; the hash shows that a command was killed between them, and a repetition mends it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.save(file, vectors.values, allow_pickle=False)
     lengths = np.linalg.norm(vectors.values[nonzero_rows(vectors.values)], axis=1)
     sidecar = {
         "modality": choice.modality,
@@ -314,11 +310,18 @@ def _write(
             "encoded": len(lengths),
             "missing": dict(sorted(Counter(str(problem) for problem in vectors.problems.values()).items())),
         },
-        "sha256": fingerprint.of_file(temporary),
         "row_ids_sha256": fingerprint.of_strings(list(ids)),
     }
-    files.sync([temporary])
-    files.write_document(encoded.sidecar_file(path), sidecar)
-    files.move(temporary, path)
+
+    def save(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.save(file, vectors.values, allow_pickle=False)
+        sidecar["sha256"] = fingerprint.of_file(temporary)
+        # Before the matrix has its name, which without a sidecar nobody may replace.
+        files.write_document(encoded.sidecar_file(path), sidecar)
+
+    for file in (encoded.sidecar_file(path), path):
+        files.clear_leftovers(file)
+    files.write_atomic(path, save)
     path.with_name(f"{path.stem}.ids.txt").unlink(missing_ok=True)  # the order of the matrix that was there before
     return sidecar
