@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from mmbench.encoders import EVERY_LANGUAGE, images, texts
+from mmbench.encoders import EVERY_LANGUAGE, Encoder, images, texts
 from mmbench.encoders.images import image_encoder
 from mmbench.encoders.texts import PACKAGES, text_encoder
+from mmbench.messages import Refusal
 from tests.parts import require_modules
 
 RNG = np.random.default_rng(0)
@@ -219,6 +224,71 @@ def test_weights_that_are_not_here_are_told_with_the_command_that_fetches_them(
     with pytest.raises(ValueError, match=message) as caught:
         load(name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("load", "name"),
+    [(text_encoder, "nobody/none"), (image_encoder, "resnet18"), (image_encoder, "open_clip:ViTamin-S/datacomp1b")],
+)
+def test_a_download_that_was_allowed_is_not_asked_for(
+    load: Callable[..., Encoder[Any]], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_modules("sentence_transformers", "timm", "open_clip")
+
+    def refuse(*where: object, **how: object) -> str:
+        raise OSError("the hub is not there")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer", refuse)
+    said = f"encoder {name} cannot be loaded (the hub is not there); name a local folder that holds it, or another"
+    with pytest.raises(Refusal, match=re.escape(said)):
+        load(name, download=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("ViTamin-S/datacomp1b", [("jienengchen/ViTamin-S", "pytorch_model.bin")]),
+        ("ViT-B-32/laion2b_s34b_b79k", [("laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "open_clip_model.safetensors")]),
+    ],
+)
+def test_open_clip_asks_first_for_the_file_that_its_configuration_names(
+    name: str, asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_modules("open_clip")
+    tried: list[tuple[str, str]] = []
+
+    def refuse(repository: str, file: str, **how: object) -> str:
+        tried.append((repository, file))
+        raise OSError("the hub is not there")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
+    with pytest.raises(Refusal):
+        image_encoder(f"open_clip:{name}")
+    assert tried == asked
+
+
+def test_weights_that_timm_had_as_npz_are_loaded_as_any_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions of timm before 1.0.26 gave any file to the loader of npz, where the configuration names it."""
+    require_modules("timm")
+    import timm
+    from safetensors.torch import save_file
+
+    name, create, given = "test_vit", timm.create_model, []
+    torch.manual_seed(0)
+    model = create(name, pretrained=False, num_classes=0)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    known = replace(timm.get_pretrained_cfg("test_vit"), custom_load=True, num_classes=0)
+
+    def noting(*words: Any, **how: Any) -> torch.nn.Module:
+        given.append(how["pretrained_cfg_overlay"])
+        return create(*words, pretrained_cfg=known, **how)
+
+    monkeypatch.setattr(timm, "create_model", noting)
+    monkeypatch.setattr(images, "hub_file", lambda *where: str(tmp_path / "model.safetensors"))
+    loaded, *_ = images._timm(name, False)
+    assert given == [{"file": str(tmp_path / "model.safetensors"), "custom_load": False}]
+    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(

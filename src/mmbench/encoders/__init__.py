@@ -97,10 +97,16 @@ def missing_library(name: str, library: str, extra: str) -> Refusal:
     )
 
 
-def not_here(name: str, modality: str, why: Exception) -> Refusal:
-    """The error for an encoder whose weights are not on this machine."""
+def not_here(name: str, modality: str, why: Exception, *, download: bool) -> Refusal:
+    """The error for an encoder whose weights are not on this machine, or could not be fetched where that is allowed."""
     lines = str(why).strip().splitlines()
     reason = message_of(why) if isinstance(why, Refusal) else lines[0][:160] if lines else type(why).__name__
+    if download:
+        return Refusal(
+            "encoder {name} cannot be loaded ({why}); name a local folder that holds it, or another encoder",
+            name=name,
+            why=reason,
+        )
     return Refusal(
         "encoder {name} cannot be loaded from this machine ({why}); name a local folder, or let it be fetched once: "
         "python -m mmbench encode DIR {modality}={name} download=true",

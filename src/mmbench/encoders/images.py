@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -61,7 +62,7 @@ def image_encoder(name: str, *, download: bool = False, device: str = "cpu") -> 
         library = "open-clip-torch" if "open_clip" in str(error) else "timm"
         raise missing_library(name, library, "image") from error
     except Exception as error:  # the libraries and their hubs raise many kinds
-        raise not_here(name, "image", error) from error
+        raise not_here(name, "image", error, download=download) from error
 
 
 def _encoder(name: str, library: str, loaded: Loaded, device: str) -> Encoder[Image]:
@@ -139,7 +140,9 @@ def _timm(name: str, download: bool) -> Loaded:
         if config is None or not config.hf_hub_id:
             raise Refusal("timm knows no such model, or has no weights of it on its hub")
         file = hub_file(config.hf_hub_id, ("model.safetensors", "pytorch_model.bin"), download)
-        model = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay={"file": file})
+        # Weights that timm once published as npz have a loader for that, which some of its versions would still call.
+        overlay = {"file": file, "custom_load": False}
+        model = timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=overlay)
     settings = timm.data.resolve_model_data_config(model)
     return model, model, timm.data.create_transform(**settings, is_training=False), settings
 
@@ -159,8 +162,8 @@ def _open_clip(name: str, download: bool) -> Loaded:
                 "open-clip knows no such weights; write open_clip:MODEL/WEIGHTS, weights: {known}",
                 known=known or Message("none of this model"),
             )
-        repository = str(config["hf_hub"]).rstrip("/")
-        names = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+        repository, file = os.path.split(str(config["hf_hub"]))  # no file where it ends in a slash
+        names = [*filter(None, [file]), "open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
         model, _, prepare = open_clip.create_model_and_transforms(
             architecture,
             pretrained=hub_file(repository, names, download),

@@ -46,7 +46,7 @@ def text_encoder(name: str, *, download: bool = False, device: str = "cpu") -> E
     try:
         model = SentenceTransformer(where, local_files_only=not download, device=device)
     except Exception as error:  # the library and its hub raise many kinds
-        raise not_here(name, "text", error) from error
+        raise not_here(name, "text", error, download=download) from error
     identity = {
         "library": "sentence-transformers",
         "weights_sha256": weights_hash(model),
