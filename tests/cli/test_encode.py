@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mmbench.cli import main
+from mmbench.cli import habits, main
 from mmbench.data.conditions import ModalityCondition
 from mmbench.encoders import images
 from tests.parts import require_modules
@@ -137,6 +138,18 @@ def test_pictures_of_a_column_that_are_not_found_say_what_it_names(
     items.assign(cover=cell).to_parquet(shop / "items.parquet")
     assert encode(monkeypatch, shop, "image=histograms", "images=cover") == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_label_that_looks_like_a_number_is_told_as_a_command_takes_it(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert encode(monkeypatch, str(shop), "text@384=ngram") == 0
+    (word,) = shlex.split(capsys.readouterr().out.splitlines()[-1].removeprefix("  choose it with "))
+    assert word == 'dataset.encoder.text="384"'
+    config = (
+        composed(habits.ours(["dataset=folder", f"dataset.path={shop}", word], multirun=False)).job().config.dataset
+    )
+    assert config.encoder == {"text": "384"}
 
 
 def test_the_choice_is_part_of_the_cell_and_of_its_features(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -357,7 +357,10 @@ def is_one_line(said: object, message: str) -> None:
         (["dataset.min_rating=abc"], "dataset.min_rating=abc must be a number, or null for none"),
         (["dataset.trust_row_order=5"], "dataset.trust_row_order=5 must be true or false"),
         (["dataset.encoder=5"], "dataset.encoder=5 must be set by modality, as in dataset.encoder.image="),
-        (["dataset.encoder.image=5"], "dataset.encoder.image=5 must be the label of an encoder"),
+        (
+            ["dataset.encoder.image=5"],
+            "dataset.encoder.image=5 must be the label of an encoder; put a number in double",
+        ),
         (["modality.states=5"], "modality.states=5 must be set by modality, as in modality.states.image="),
         (["modality.states.image=5"], "modality.states.image=5 is not a state; states are "),
         (["modality.missing.image=abc"], "modality.missing.image=abc must be at least 0 and below 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mmbench.cli.words import folder_and_pairs, settings, take_language
 from mmbench.messages import Message, Refusal, Template, Translator
+from mmbench.messages.commands import override
 
 if TYPE_CHECKING:
     from mmbench.encoders.encode_folder import Encoded
@@ -172,13 +174,9 @@ def described(one: Encoded, translator: Translator) -> list[str]:
             )
         )
     if one.choice.label != "default":
-        lines.append(
-            Message(
-                "choose it with dataset.encoder.{modality}={label}",
-                modality=one.choice.modality,
-                label=one.choice.label,
-            )
-        )
+        # As a shell takes it: a label that Hydra would read as a number is in quotes of its own.
+        word = shlex.quote(override(f"dataset.encoder.{one.choice.modality}", one.choice.label))
+        lines.append(Message("choose it with {word}", word=word))
     first, *others = map(translator, lines)
     return [first, *(f"  {line}" for line in others)]
 

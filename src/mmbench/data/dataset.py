@@ -145,7 +145,9 @@ class DatasetConfig:
         for modality, label in self.encoder.items():
             if not isinstance(label, str):
                 raise Refusal(
-                    "dataset.encoder.{modality}={label} must be the label of an encoder", modality=modality, label=label
+                    "dataset.encoder.{modality}={label} must be the label of an encoder; put a number in double quotes",
+                    modality=modality,
+                    label=label,
                 )
 
     @property
