@@ -111,6 +111,15 @@ def test_odd_images_are_counted_and_missing(shop: Path) -> None:
     assert about["made_from"] == "images"
 
 
+def test_an_image_of_many_bits_is_not_told_to_be_converted(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deep = Image.fromarray(np.full((8, 8), 40_000, np.uint16))
+    deep.save(shop / "images" / "i8.png")
+    encode([str(shop), "image=bright", "convert=true"])
+    said = capsys.readouterr().out
+    assert "1 image has more than 8 bits a channel and counts as missing (for example of i8); save it with 8" in said
+    assert "convert=true" not in said
+
+
 def test_converted_images_do_not_reach_a_command_that_refuses_them(shop: Path) -> None:
     encode_folder(shop, choices("image=toy"), Options(convert=True))
     assert sidecar(shop, "image_feat.json")["coverage"]["encoded"] == 6

@@ -67,7 +67,8 @@ ODD = {
     "cmyk": (saved("a.jpg", PHOTO.convert("CMYK")), Problem.CMYK),
     "grey": (saved("a.jpg", PHOTO.convert("L")), Problem.GREY),
     "grey and transparent": (saved("a.png", PHOTO.convert("LA")), Problem.GREY),
-    "grey in sixteen bits": (saved("a.png", Image.fromarray(NOISE[..., 0].astype(np.uint16) * 257)), Problem.GREY),
+    "grey in sixteen bits": (saved("a.png", Image.fromarray(NOISE[..., 0].astype(np.uint16) * 257)), Problem.DEEP),
+    "grey in floats": (saved("a.tif", Image.fromarray(NOISE[..., 0].astype(np.float32))), Problem.DEEP),
     "black and white": (saved("a.png", PHOTO.convert("1")), Problem.GREY),
     "palette": (saved("a.png", PHOTO.convert("P")), Problem.PALETTE),
     "still gif": (saved("a.gif"), Problem.PALETTE),
@@ -104,7 +105,9 @@ def test_conversion_reads_what_can_be_converted(kind: str, tmp_path: Path) -> No
     assert (image.mode, image.size) == ("RGB", (30, 40))
 
 
-@pytest.mark.parametrize("kind", ["no image", "half a jpeg", "a hundred megapixels", "grey in sixteen bits"])
+@pytest.mark.parametrize(
+    "kind", ["no image", "half a jpeg", "a hundred megapixels", "grey in sixteen bits", "grey in floats"]
+)
 def test_conversion_does_not_invent(kind: str, tmp_path: Path) -> None:
     write, problem = ODD[kind]
     assert read_image(write(tmp_path), convert=True) is problem

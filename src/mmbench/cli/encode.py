@@ -71,6 +71,10 @@ _LEFT_OUT = {
         "{n} image has printing colours (CMYK) and counts as missing without convert=true (for example of {example})",
         "{n} images have printing colours (CMYK) and count as missing without convert=true (for example of {example})",
     ),
+    "deep": Template(
+        "{n} image has more than 8 bits a channel and counts as missing (for example of {example}); save it with 8",
+        "{n} images have more than 8 bits a channel and count as missing (for example of {example}); save them with 8",
+    ),
     "grey": Template(
         "{n} image is grey and counts as missing without convert=true (for example of {example})",
         "{n} images are grey and count as missing without convert=true (for example of {example})",

@@ -46,6 +46,7 @@ _REASONS = {
     Problem.HUGE: Message("huge"),
     Problem.ANIMATED: Message("animated"),
     Problem.CMYK: Message("cmyk"),
+    Problem.DEEP: Message("deep"),
     Problem.GREY: Message("grey"),
     Problem.PALETTE: Message("palette"),
     Problem.UNLIKE: Message("unlike"),

@@ -27,6 +27,7 @@ class Problem(StrEnum):
     HUGE = "huge"
     ANIMATED = "animated"
     CMYK = "cmyk"
+    DEEP = "deep"
     GREY = "grey"
     PALETTE = "palette"
     UNLIKE = "unlike"
@@ -34,11 +35,11 @@ class Problem(StrEnum):
 
 _ODD_MODES = {
     **dict.fromkeys(("CMYK",), Problem.CMYK),
-    **dict.fromkeys(("1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"), Problem.GREY),
+    **dict.fromkeys(("1", "L", "LA", "La"), Problem.GREY),
     **dict.fromkeys(("P", "PA"), Problem.PALETTE),
 }
 #: Grey values that eight bits do not hold; a conversion would only clip them.
-_WIDE_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, convert: bool = False) -> Image | Problem:
@@ -48,7 +49,8 @@ def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, convert: b
         path: the file.
         max_megapixels: a larger picture is refused before it is decoded.
         convert: take the first frame of an animation and turn CMYK, grey and palette pictures into RGB; otherwise they
-            are refused, because encoders were trained on colour photographs.
+            are refused, because encoders were trained on colour photographs. One of more than eight bits a channel is
+            refused in any case.
     """
     import PIL.Image
 
@@ -59,7 +61,7 @@ def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, convert: b
                 if image.width * image.height > max_megapixels * 1e6:
                     return Problem.HUGE
                 odd = _odd(image)
-                if odd is not None and (not convert or image.mode in _WIDE_MODES):
+                if odd is not None and (not convert or odd is Problem.DEEP):
                     return odd
                 image.load()
                 return _upright_rgb(image)
@@ -70,6 +72,8 @@ def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, convert: b
 
 
 def _odd(image: Image) -> Problem | None:
+    if image.mode in _DEEP_MODES:
+        return Problem.DEEP
     # The further pictures of an MPO file, which cameras write, are other views of the same scene.
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         return Problem.ANIMATED
