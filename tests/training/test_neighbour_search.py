@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import importlib.util
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -215,6 +217,23 @@ def test_an_approximation_is_told_and_recorded(tmp_path: Path, capsys: pytest.Ca
     exact = sealed(make_job(tmp_path / "exact", "model=freedom", "modality=image"))
     assert exact.key != store.key
     assert [training.approximations for training in exact.finished_trainings().values()] == [[], []]
+
+
+@pytest.mark.usefixtures("approximate")
+def test_faiss_need_not_come_from_the_package_faiss_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of conda and faiss-gpu are other packages with the same library."""
+    version = importlib.metadata.version
+
+    def of_other_packages(name: str) -> str:
+        if name == "faiss-cpu":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", of_other_packages)
+    with searching("approximate") as search:
+        cached_knn(clustered(), present(), 5)
+    (note,) = search.approximations
+    assert note.library == f"faiss {sys.modules['faiss'].__version__}"
 
 
 @pytest.mark.usefixtures("approximate")

@@ -7,7 +7,6 @@ approximate search always measures its recall against exact lists of a sample, a
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import importlib.util
 import sys
 import time
@@ -107,12 +106,14 @@ class Graphs:
         """Note the size, recall and library of approximate lists for the record of the training."""
         if lists.recall is None:
             return
+        import faiss
+
         note = Approximation(
             items=lists.n_items,
             k=lists.k,
             recall=round(lists.recall, 6),
             sample=SAMPLE,
-            library=f"faiss {importlib.metadata.version('faiss-cpu')}",
+            library=f"faiss {faiss.__version__}",  # whatever package it is of: faiss-cpu, faiss-gpu, conda's
         )
         if note not in self.approximations:
             self.approximations.append(note)
