@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,15 +188,25 @@ def test_a_path_of_the_search_need_not_be_the_models() -> None:
     assert settings.batch_size == 64
 
 
-@pytest.mark.parametrize("path", ["dataset.split_seed", "modality.seed", "tuning.target", "training.devices"])
-def test_what_no_training_reads_is_not_searched(path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("dataset.split_seed", ("model=bpr",)),
+        ("modality.seed", ("model=bpr",)),
+        ("tuning.target", ("model=bpr",)),
+        ("training.devices", ("model=bpr",)),
+        ("model.recommendations", ("model=external", "model.recommendations=lists.csv")),
+    ],
+)
+def test_what_no_training_reads_is_not_searched(path: str, words: Sequence[str]) -> None:
+    """Not even where it is a key of the model: a record would name lists that were never ranked."""
     said = (
         f"search.{path}: no training reads it; searched are keys of model and optimizer, and training.batch_size, "
         "training.precision, training.neighbours, budget.patience_steps, budget.min_steps, budget.max_steps, "
         "budget.least_epochs, budget.batches_per_epoch"
     )
     with pytest.raises(Refusal, match=re.escape(said)):
-        job("model=bpr", f"+search.{path}={{choices:[0,1,2]}}").task()
+        job(*words, f"+search.{path}={{choices:[0,1,2]}}").task()
 
 
 @pytest.mark.parametrize("path_of_steps", ["training.batch_size", "budget.batches_per_epoch"])

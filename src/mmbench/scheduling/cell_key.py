@@ -26,6 +26,8 @@ KEYS = (
     *(f"training.{name}" for name in ("batch_size", "precision", "neighbours")),
     *(f"budget.{name}" for name in (*(field.name for field in fields(StoppingRule)), "batches_per_epoch")),
 )
+#: The one key of these sections that no training reads: lists of another system, which are read once for all of them.
+LISTS = "model.recommendations"
 #: What an epoch's number of steps depends on.
 STEPS_OF_AN_EPOCH = ("training.batch_size", "budget.batches_per_epoch")
 
@@ -87,7 +89,7 @@ def check_searched(space: Space, rungs: Sequence[int] = ()) -> None:
         ValueError: for such a path.
     """
     for path in space:
-        if path.partition(".")[0] not in SECTIONS and path not in KEYS:
+        if path == LISTS or (path.partition(".")[0] not in SECTIONS and path not in KEYS):
             raise Refusal(
                 "search.{path}: no training reads it; searched are keys of {sections}, and {keys}",
                 path=path,
