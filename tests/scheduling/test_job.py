@@ -188,6 +188,23 @@ def test_a_path_of_the_search_need_not_be_the_models() -> None:
     assert settings.batch_size == 64
 
 
+@pytest.mark.parametrize("model", ["gume", "lattice", "mgcn", "smore"])
+def test_the_nominal_batch_size_is_that_of_the_slot_unless_it_has_its_own(model: str) -> None:
+    words = (f"model={model}", "model.as_reference=true", "+search.training.batch_size={choices:[64,2048]}")
+
+    def divisor(*more: str, **values: int) -> int:
+        asked = job(*words, *more)
+        task = asked.task()
+        build, settings = task.recipe({**task.default, "training.batch_size": 64, **values})
+        assert settings.batch_size == 64
+        assert asked.record(task).config["model"]["train_batch_size"] == (512 if more else 2048)
+        return int(build.keywords["train_batch_size"])  # type: ignore[attr-defined]
+
+    assert divisor() == 64
+    assert divisor("model.train_batch_size=512") == 512
+    assert divisor(**{"model.train_batch_size": 2048}) == 2048
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [

@@ -321,6 +321,10 @@ def _recipe(
     if recommendations is not None:
         arguments["recommendations"] = torch.from_numpy(recommendations)
     budget, training, optimizer = merged["budget"], merged["training"], merged["optimizer"]
+    # Written as ${training.batch_size}, it was resolved before a slot had its say; one that differs was given.
+    nominal = "train_batch_size"
+    if f"model.{nominal}" not in configuration and arguments.get(nominal) == plain["training"]["batch_size"]:
+        arguments[nominal] = training["batch_size"]
     settings = TrainingSettings(
         stopping=StoppingRule(*(budget[field.name] for field in fields(StoppingRule))),
         batches_per_epoch=budget["batches_per_epoch"],
