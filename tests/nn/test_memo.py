@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from types import ModuleType
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.models.lightgcn import LightGCN
-from mmbench.nn import user_graph
-from mmbench.nn.memo import Memo, content_key
+from mmbench.nn import alternating_least_squares, item_neighbours, user_graph
+from mmbench.nn.alternating_least_squares import factorised
+from mmbench.nn.item_neighbours import cached_knn
+from mmbench.nn.memo import KEPT_BYTES, Memo, content_key
 from mmbench.nn.user_graph import cached_common_items, common_items
 
 
@@ -57,6 +64,54 @@ def test_results_share_the_room_and_the_newest_always_has_its_place() -> None:
     get("dddddddd")
     get("aa")
     assert made == ["aa", "bbb", "c", "dddddddd", "aa"]
+
+
+def test_all_memos_are_emptied_where_memory_is_short() -> None:
+    made: list[str] = []
+    memos = [Memo[list[str]](2), Memo[list[str]](1)]
+
+    def get(key: str) -> list[str]:
+        return memos[key == "c"].get(key, lambda: made.append(key) or [key])  # type: ignore[func-returns-value]
+
+    held = [get(key) for key in "abc"]
+    Memo.empty_all()
+    assert held == [["a"], ["b"], ["c"]]  # whoever uses one goes on with it
+    for key in "aabbcc":
+        get(key)
+    assert made == [*"abc", *"abc"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "memo"),
+    [
+        (alternating_least_squares, "_factorisations", alternating_least_squares._factorisations),
+        (item_neighbours, "_lists", item_neighbours._lists),
+    ],
+)
+def test_what_grows_with_users_or_items_has_a_limit_in_bytes(
+    owner: ModuleType, name: str, memo: Memo[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edges = torch.tensor([[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]])
+    features = torch.eye(10)
+
+    def use(weight: float) -> list[Tensor]:
+        if owner is item_neighbours:
+            lists = cached_knn(features * weight, torch.ones(10, dtype=torch.bool), 9)
+            return [lists.indices, lists.values]
+        return list(factorised(RecData(25, 10, edges), 16, 1, 0.1, weight))
+
+    monkeypatch.setattr(owner, name, memo)  # other tests put new ones in their place
+    monkeypatch.setattr(memo, "_kept", OrderedDict())
+    assert memo.room == KEPT_BYTES
+    first = use(0.5)
+    taken = memo._taken()
+    assert taken >= sum(part.nbytes for part in first)
+    monkeypatch.setattr(memo, "room", 2 * taken)
+    for weight in (0.6, 0.7):
+        use(weight)
+    assert len(memo._kept) == 2
+    for one, other in zip(first, use(0.5), strict=True):  # computed again
+        assert torch.equal(one, other)
 
 
 def test_longer_lists_of_users_serve_shorter_ones(monkeypatch: pytest.MonkeyPatch) -> None:

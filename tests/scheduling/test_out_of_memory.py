@@ -20,6 +20,7 @@ import torch
 
 from mmbench import paths
 from mmbench.messages import Refusal
+from mmbench.nn.memo import Memo
 from mmbench.scheduling import worker
 from mmbench.scheduling.job import forget_data
 from mmbench.scheduling.sweep import Sweep
@@ -27,9 +28,10 @@ from mmbench.store import records
 from mmbench.store.leases import make_leases
 from mmbench.store.schema import CellFailure, Manifest, Stage, Trial
 from mmbench.training import allocation
+from mmbench.training.fit import fit
 from mmbench.tuning import study
 from tests.cli.conftest import Command
-from tests.tiny import TINY, make_job, opened, worked, write_hungry_model
+from tests.tiny import TINY, make_job, opened, sealed, worked, write_hungry_model
 
 GIB = 2**30
 #: Three models with one cell each and two with four conditions, besides the one that is hungry.
@@ -181,6 +183,10 @@ def test_another_error_of_opening_is_none_of_memory(
     assert store.failure() is None
 
 
+class Kept:
+    """Something that a memo keeps."""
+
+
 def raised_from(error: Exception, cause: Exception) -> Exception:
     error.__cause__ = cause
     return error
@@ -252,6 +258,41 @@ def test_nothing_of_a_failed_training_stays(tmp_path: Path, monkeypatch: pytest.
     failure = store.failure()
     assert failure is not None
     assert "Tried to allocate 2.00 GiB." in failure.reason
+
+
+@pytest.mark.parametrize(("error", "kept"), [(MemoryError("Unable to allocate"), False), (RuntimeError("x"), True)])
+def test_what_is_kept_for_the_next_training_is_let_go_of_where_memory_is_short(
+    error: Exception, kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the second try, which has that memory then; after another error nothing is computed anew."""
+    memo, asked = Memo[Kept](1), []
+
+    def fails_once(*given: Any, **named: Any) -> Any:
+        asked.append(memo.get("key", Kept))
+        if len(asked) == 1:
+            raise error
+        return fit(*given, **named)
+
+    monkeypatch.setattr(study, "fit", fails_once)
+    assert sealed(make_job(tmp_path, "model=popularity", "budget.trials=1")).seal() is not None
+    assert (asked[0] is asked[1]) is kept
+
+
+def test_what_is_kept_is_let_go_of_before_data_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(tmp_path, "model=popularity")
+    opened(job)
+    memo, opens, original = Memo[Kept](1), [], worker._opened
+    first = weakref.ref(memo.get("key", Kept))
+
+    def short_once(*given: Any) -> worker.OpenCell:
+        opens.append(first() is not None)
+        if len(opens) == 1:
+            raise MemoryError("Unable to allocate 8.00 GiB")
+        return original(*given)
+
+    monkeypatch.setattr(worker, "_opened", short_once)
+    worker.work([job])
+    assert opens == [True, False]
 
 
 def test_the_limit_of_a_test_is_one() -> None:

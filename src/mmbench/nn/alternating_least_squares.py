@@ -11,7 +11,7 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn import subnormals
-from mmbench.nn.memo import Memo, content_key
+from mmbench.nn.memo import KEPT_BYTES, Memo, content_key
 from mmbench.nn.sparse import interaction_matrix
 
 #: Entries of padded histories solved at once, and numbers of their systems; such a block stays in the cache.
@@ -75,7 +75,9 @@ def factorised(
     return _factorisations.get(key, make)
 
 
-_factorisations = Memo[tuple[Tensor, Tensor]](CACHED_FACTORISATIONS)
+_factorisations = Memo[tuple[Tensor, Tensor]](
+    CACHED_FACTORISATIONS, KEPT_BYTES, lambda tables: sum(table.nbytes for table in tables)
+)
 
 
 def solve(histories: Tensor, fixed: Tensor, unobserved_weight: float, reg_weight: float) -> Tensor:

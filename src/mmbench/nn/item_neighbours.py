@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mmbench.nn.memo import Memo, content_key
+from mmbench.nn.memo import KEPT_BYTES, Memo, content_key
 from mmbench.nn.nearest import Progress, best_of, nearest
 from mmbench.nn.sparse import BLOCK_ENTRIES
 
@@ -61,6 +61,11 @@ class Neighbours:
     def size(self) -> int:
         """Entries of all lists together, at most."""
         return self.indices.numel()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return sum(part.nbytes for part in (self.items, self.indices, self.values))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -277,7 +282,7 @@ def found_by(search: Search) -> Iterator[None]:
         _search.reset(token)
 
 
-_lists = Memo[Neighbours](CACHED_LISTS)
+_lists = Memo[Neighbours](CACHED_LISTS, KEPT_BYTES, lambda lists: lists.nbytes)
 
 
 def cached_knn(features: Tensor, present: Tensor, k: int, *, shrink: float = 0.0) -> Neighbours:

@@ -17,12 +17,12 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.kernels import product
-from mmbench.nn.memo import Memo, content_key
+from mmbench.nn.memo import KEPT_BYTES, Memo, content_key
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import interaction_matrix, select_rows
 
-#: Content solutions kept in memory, and the bytes that they may take together; the newest one is kept in any case.
-KEPT_SOLUTIONS, KEPT_BYTES = 64, 1 << 30
+#: Content solutions kept in memory.
+KEPT_SOLUTIONS = 64
 #: Copies of features that are held at a time: around their mean, of length one, of warm items.
 FEATURE_COPIES = 3
 #: Columns of weights that are multiplied at a time where histories have so many items on average that users near each

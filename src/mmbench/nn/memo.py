@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
 T = TypeVar("T")
+
+#: Bytes that the results of one memo may take together where their number alone does not bound them.
+KEPT_BYTES = 1 << 30
 
 
 def content_key(*parts: object) -> str:
@@ -35,9 +39,18 @@ class Memo(Generic[T]):
         size: what a result takes, for example in bytes.
     """
 
+    _all: ClassVar[weakref.WeakSet[Memo[Any]]] = weakref.WeakSet()
+
     def __init__(self, capacity: int, room: float = math.inf, size: Callable[[T], float] = lambda kept: 0.0) -> None:
         self.capacity, self.room, self.size = capacity, room, size
         self._kept: OrderedDict[str, T] = OrderedDict()
+        self._all.add(self)
+
+    @classmethod
+    def empty_all(cls) -> None:
+        """Let go of what every memo of this process keeps, because memory is short; it is computed anew when asked."""
+        for memo in cls._all:
+            memo._kept.clear()
 
     def get(self, key: str, make: Callable[[], T], serves: Callable[[T], bool] = lambda kept: True) -> T:
         """The result under ``key``.

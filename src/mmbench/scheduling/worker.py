@@ -26,6 +26,7 @@ from mmbench.data.splits import Split
 from mmbench.data.spreadsheet import csv_text
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.refused import told
+from mmbench.nn.memo import Memo
 from mmbench.scheduling import pinned
 from mmbench.scheduling.exits import FAULTS
 from mmbench.scheduling.job import Job, forget_data
@@ -163,11 +164,12 @@ class Short:
 
 
 def _opened_if_it_fits(job: Job, seen: ledger.Reader) -> OpenCell | Short:
-    """A cell, if need be after this process has let go of all data that no open cell has."""
+    """A cell, if need be after this process has let go of all that no open cell has."""
     for _ in range(2):
         if isinstance(ended := _try_to_open(job, seen), OpenCell):
             break
         forget_data()
+        Memo.empty_all()
         allocation.release()
     return ended
 

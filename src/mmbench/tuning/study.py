@@ -20,6 +20,7 @@ from mmbench.data.conditions import control_statistics
 from mmbench.data.features import ItemFeature
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
+from mmbench.nn.memo import Memo
 from mmbench.store import ledger, mending
 from mmbench.store.files import State
 from mmbench.store.records import CellStore, frame_fingerprint, read_trainings
@@ -329,9 +330,12 @@ def _with_one_retry(train: Callable[[], Fitted]) -> Fitted:
         return train()
     except (DegenerateScores, ProcessKilled):
         raise
-    except Exception:
-        pass
-    allocation.release()  # not above: the exception holds what the first try had made
+    except Exception as error:
+        short = allocation.is_out_of_memory(error)
+    # Not above: the exception holds what the first try had made.
+    if short:
+        Memo.empty_all()
+    allocation.release()
     return train()
 
 
