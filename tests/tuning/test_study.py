@@ -19,6 +19,7 @@ from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from mmbench import paths
+from mmbench.data.conditions import ModalityCondition
 from mmbench.data.recdata import RecData
 from mmbench.data.splits import Split
 from mmbench.models.vbpr import VBPR
@@ -379,6 +380,53 @@ def test_want_of_memory_in_a_file_fails_its_training(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(study, "fit", short)
     assert "out of memory: OSError" in reason(worked(*moody(tmp_path, ["good"])))
+
+
+def short(monkeypatch: pytest.MonkeyPatch, *calls: int) -> None:
+    """Memory is short at some of the times when a condition is applied."""
+    original, number = ModalityCondition.apply, itertools.count()
+
+    def apply(*given: Any, **named: Any) -> Any:
+        if next(number) in calls:
+            raise MemoryError("Unable to allocate 1.60 GiB")
+        return original(*given, **named)
+
+    monkeypatch.setattr(ModalityCondition, "apply", apply)
+
+
+SHUFFLED = ("model=hybridknn", "modality=shuffled", "budget.trials=2")
+
+
+def test_a_condition_that_lacks_memory_for_a_moment_is_applied_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And with the same result as without it."""
+    calm = sealed(make_job(tmp_path / "calm", *SHUFFLED))
+    short(monkeypatch, 1)  # of the second trial
+    store = sealed(make_job(tmp_path / "short", *SHUFFLED))
+    assert digests(store.folder) == digests(calm.folder)
+
+
+def test_a_condition_for_which_there_is_no_memory_fails_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cell fails, and the next command goes on with it."""
+    job = make_job(tmp_path, *SHUFFLED)
+    with monkeypatch.context() as once:
+        short(once, 1, 2)
+        store = sealed(job)
+    assert reason(store) == "out of memory: MemoryError: Unable to allocate 1.60 GiB"
+    assert list(store.finished_trainings()) == [Unit(Stage.TRIAL, 0)]
+    store = sealed(job)
+    assert store.seal() is not None
+    assert all(training.succeeded for training in store.finished_trainings().values())
+
+
+def test_giving_up_a_training_needs_its_features_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, store = opened(make_job(tmp_path, *SHUFFLED))
+    short(monkeypatch, 0)
+    give_up(task, store, Unit(Stage.TRIAL, 0), "its worker died")
+    assert store.finished_trainings()[Unit(Stage.TRIAL, 0)].failure == Failure(reason="its worker died")
 
 
 def test_a_training_that_is_given_up_counts_as_failed(tmp_path: Path) -> None:

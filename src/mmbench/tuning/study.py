@@ -12,13 +12,14 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
 from mmbench import faults, fingerprint, paths
 from mmbench.data.conditions import control_statistics
 from mmbench.data.features import ItemFeature
-from mmbench.data.recdata import make_recdata
+from mmbench.data.recdata import RecData, make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.nn.memo import Memo
 from mmbench.store import ledger, mending
@@ -37,7 +38,7 @@ from mmbench.store.schema import (
     Unit,
 )
 from mmbench.training import allocation, energy
-from mmbench.training.fit import Fitted, fit, machine
+from mmbench.training.fit import fit, machine
 from mmbench.training.loop import ProcessKilled
 from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning import sampler
@@ -45,6 +46,8 @@ from mmbench.tuning.budget import PILOTS
 from mmbench.tuning.cell import CellFailed, CellTask
 from mmbench.tuning.choice import choose
 from mmbench.tuning.space import configuration_hash
+
+T = TypeVar("T")
 
 
 def waiting(task: CellTask, store: CellStore) -> list[Unit]:
@@ -200,7 +203,8 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
     After an exception, want of memory included, the training is repeated once with the same configuration: another
     worker may have had the memory of the card. A second exception gives the record of a failed training, which counts
     as a trial. Degenerate scores are deterministic, so they are not tried again; a process that a signal ended is for
-    the worker to judge.
+    the worker to judge. Its features under the condition of the cell are made anew after an exception, too; a second
+    one is raised, because it says nothing of the configuration.
 
     Args:
         task: its cell.
@@ -213,12 +217,15 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
         OSError: for what is wrong with the disk or the system and not with the training; want of memory is none of it.
     """
     seed = task.seed(unit)
-    features = task.inputs(seed)
     build, settings = task.recipe(configuration)
-    begun = _begun(task, store, unit, configuration, features, settings.precision)
+
+    def begin() -> tuple[Training, RecData]:
+        begun, features = _begun(task, store, unit, configuration, settings.precision)
+        return begun, make_recdata(task.train, features)
+
+    begun, data = _with_one_retry(begin)
     if unit.stage != Stage.FINAL and not (unit.stage == Stage.TRIAL and unit.number < PILOTS):
         settings = replace(settings, rungs=_rungs(task, store))
-    data = make_recdata(task.train, features)
     began = time.perf_counter()
     fitted, failure = None, None
     with energy.metered() as meter:
@@ -264,7 +271,7 @@ def give_up(task: CellTask, store: CellStore, unit: Unit, reason: str) -> None:
     """Record a training as failed because it repeatedly killed its worker."""
     configuration = _configuration(task, store, unit)
     precision = task.recipe(configuration)[1].precision
-    begun = _begun(task, store, unit, configuration, task.inputs(task.seed(unit)), precision)
+    begun, _ = _with_one_retry(lambda: _begun(task, store, unit, configuration, precision))
     training = begun.ended(failure=Failure(reason=reason))
     store.write_training(training, _ledger_row(task, training, Cost()))
 
@@ -288,20 +295,17 @@ def _configuration(task: CellTask, store: CellStore, unit: Unit) -> Configuratio
 
 
 def _begun(
-    task: CellTask,
-    store: CellStore,
-    unit: Unit,
-    configuration: Configuration,
-    features: Mapping[str, ItemFeature],
-    precision: str,
-) -> Training:
-    """The record of a training before it runs."""
+    task: CellTask, store: CellStore, unit: Unit, configuration: Configuration, precision: str
+) -> tuple[Training, dict[str, ItemFeature]]:
+    """The record of a training before it runs, and the features that it is given."""
+    seed = task.seed(unit)
+    features = task.inputs(seed)
     controlled = {name: task.condition.state(name) for name in features if task.condition.state(name) != "real"}
-    return TRAININGS[unit.stage](
+    training = TRAININGS[unit.stage](
         cell_key=store.key,
         stage=unit.stage,
         index=unit.number,
-        seed=task.seed(unit),
+        seed=seed,
         configuration=configuration,
         configuration_hash=configuration_hash(configuration),
         feature_hash=feature_hash(features),
@@ -314,6 +318,7 @@ def _begun(
             for name, state in controlled.items()
         },
     )
+    return training, features
 
 
 def _rungs(task: CellTask, store: CellStore) -> tuple[tuple[int, float], ...]:
@@ -325,9 +330,9 @@ def _rungs(task: CellTask, store: CellStore) -> tuple[tuple[int, float], ...]:
     return sampler.thresholds(task.budget.rungs, pilots)
 
 
-def _with_one_retry(train: Callable[[], Fitted]) -> Fitted:
+def _with_one_retry(make: Callable[[], T]) -> T:
     try:
-        return train()
+        return make()
     except (DegenerateScores, ProcessKilled):
         raise
     except Exception as error:
@@ -336,7 +341,7 @@ def _with_one_retry(train: Callable[[], Fitted]) -> Fitted:
     if short:
         Memo.empty_all()
     allocation.release()
-    return train()
+    return make()
 
 
 def _ledger_row(task: CellTask, training: Training, cost: Cost) -> LedgerRow:
