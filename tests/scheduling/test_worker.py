@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mmbench import faults, paths
 from mmbench.messages import Refusal
@@ -21,6 +23,7 @@ from mmbench.scheduling.worker import OpenCell, Stopped, work_on
 from mmbench.store import ledger, records
 from mmbench.store.schema import CellName, Stage, Unit
 from mmbench.training.loop import ProcessKilled
+from mmbench.training.settings import TrainingSettings
 from mmbench.tuning import study
 from mmbench.tuning.study import waiting
 from tests.tiny import make_job, opened, sealed
@@ -213,6 +216,37 @@ def test_a_worker_ends_as_a_process_of_its_training_did(
     assert tries == ["fit"]
     assert list(ledger.read(tmp_path)) == []
     assert store.failure() is None
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_worker_whose_gpu_is_lost_ends_like_a_crash(
+    lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It leaves no record of the training that it holds; an error that leaves the GPU usable is the training's."""
+    (job,) = jobs(tmp_path, 1)
+    _, store = opened(job)
+
+    def fails(*given: object, **named: object) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be reported later")
+
+    def kill(pid: int, sent: int) -> None:
+        assert (pid, sent) == (os.getpid(), signal.SIGABRT)
+        raise Dead
+
+    monkeypatch.setattr(study, "fit", fails)
+    monkeypatch.setattr(TrainingSettings, "device", torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", fails if lost else lambda device: None)
+    monkeypatch.setattr(os, "kill", lambda pid, sent: kill(pid, sent) if sent else None)
+    with pytest.raises(Dead) if lost else contextlib.nullcontext():
+        worker.work([job])
+    assert len(list(ledger.read(tmp_path))) == (0 if lost else 1)
+    assert (store.failure() is None) == lost
+    said = (
+        f"{job.cell} tune-0: RuntimeError: CUDA error: device-side assert triggered; since then the GPU fails every "
+        "call of this worker, which ends so that a new one tries again\n"
+    )
+    assert capsys.readouterr().err == (said if lost else "")
 
 
 run_unit = worker.run_unit

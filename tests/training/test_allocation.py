@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from mmbench.training import allocation
 
@@ -79,3 +80,32 @@ def test_a_signal_during_a_collection_is_not_lost(number: int) -> None:
         assert signal.getsignal(number) is stop
     finally:
         signal.signal(number, before)
+
+
+def lose(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    """Pretend that every call of a GPU fails."""
+
+    def fails(*given: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", fails)
+    monkeypatch.setattr(torch.cuda, "synchronize", fails)
+
+
+def test_what_a_lost_gpu_keeps_is_not_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    lose(monkeypatch, "CUDA error: device-side assert triggered")
+    allocation.release()
+
+
+def test_a_gpu_is_lost_if_it_fails_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda")
+    assert not allocation.is_lost(gpu)  # this process has not used one
+    lose(monkeypatch, "CUDA error: device-side assert triggered")
+    assert allocation.is_lost(gpu)
+    assert not allocation.is_lost(torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    assert not allocation.is_lost(gpu)
+    lose(monkeypatch, "CUDA error: out of memory")
+    assert not allocation.is_lost(gpu)

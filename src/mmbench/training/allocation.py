@@ -96,7 +96,19 @@ def release() -> None:
         if int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE > LARGE_BYTES:
             ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # of a GPU that is lost, which is for the next training to find
+            torch.cuda.empty_cache()
+
+
+def is_lost(device: torch.device) -> bool:
+    """Whether a GPU fails every call of this process: after some errors it does so until the process ends."""
+    if device.type != "cuda" or not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError as error:
+        return not is_out_of_memory(error)
+    return False
 
 
 @contextlib.contextmanager

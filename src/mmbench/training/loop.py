@@ -341,7 +341,7 @@ def run(module: LitRecommender) -> None:
 
 
 class ProcessKilled(OSError):
-    """A signal ended a process of a shared training; it says of the training what the same end of its worker would.
+    """A signal ended a process of a training, or is to end it: it says of it what the same end of its worker would.
 
     Args:
         number: the signal.

@@ -7,6 +7,8 @@ order, the seed of each trial, the budget rule and the selection rule; see ``doc
 from __future__ import annotations
 
 import resource
+import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -21,6 +23,7 @@ from mmbench.data.conditions import control_statistics
 from mmbench.data.features import ItemFeature
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
+from mmbench.messages import Message
 from mmbench.nn.memo import Memo
 from mmbench.store import ledger, mending
 from mmbench.store.files import State
@@ -215,6 +218,7 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
 
     Raises:
         OSError: for what is wrong with the disk or the system and not with the training; want of memory is none of it.
+        ProcessKilled: for an error after which this process can use its GPU no more; a new process can.
     """
     seed = task.seed(unit)
     build, settings = task.recipe(configuration)
@@ -250,6 +254,16 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
             # A full disk or a lost share is not the configuration's fault, and a failure would stand for good.
             if isinstance(error, OSError) and not allocation.is_out_of_memory(error):
                 raise
+            if not allocation.is_out_of_memory(error) and allocation.is_lost(settings.device):
+                lost = Message(
+                    "{cell} {training}: {reason}; since then the GPU fails every call of this worker, which ends so "
+                    "that a new one tries again",
+                    cell=task.cell,
+                    training=f"{unit.stage}-{unit.number}",
+                    reason=allocation.reason(error).partition("\n")[0],
+                )
+                print(store.translator(lost), file=sys.stderr, flush=True)
+                raise ProcessKilled(signal.SIGABRT) from error
             failure = Failure(reason=allocation.reason(error), traceback=traceback.format_exc())
     spent = time.perf_counter() - began
     if fitted is None:
