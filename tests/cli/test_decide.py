@@ -191,7 +191,7 @@ def test_a_state_that_is_gone_leaves_its_model_out_and_a_damaged_one_is_told(tmp
         (["{sweep}", "economics=nowhere.yaml"], "no such file; name a YAML file or one of default, yen"),
         (["{sweep}", "economics={tmp}/list.yaml"], "list.yaml must hold keys and values"),
         (["{sweep}", "economics={tmp}/broken.yaml"], "broken.yaml is no YAML file"),
-        (["{sweep}", "economics={tmp}/wrong.yaml"], "error: economics: value.margin=7 must be a number"),
+        (["{sweep}", "economics={tmp}/wrong.yaml"], "error: economics: value.margin=7 must be a share from 0 up to 1"),
         (["{tmp}"], "is no sweep (no manifest.json)"),
         (["{sweep}", "model=vbpr"], "no results of any/vbpr with and without images; there are shop/hybridknn"),
         (["{tmp}/list.yaml"], "is not a record"),

@@ -737,7 +737,7 @@ economics("endless number", f"cost: {{image: {'9' * 5000}}}", "line 1: a value o
 economics("huge count", "value: {recommendations_year: 1e308}", f"recommendations_year=1e\\+308 {RISING}")
 economics("tiny share", "value: {margin: 1e-320}", "must be above 0, and their product at least 0.01 a year")
 economics("nothing sold", "value: {conversion: 0}", "must be above 0, and their product at least 0.01 a year")
-economics("share above one", "value: {margin: 1.01}", "from 0 up to 1$")
+economics("share above one", "value: {margin: 1.01}", "must be a share from 0 up to 1 ")
 economics("deep mappings", "cost: " + "{a: " * 3000 + "1" + "}" * 3000, "line 1: keys within keys, more than 8 deep")
 economics("deep lists", "cost: " + "[" * 20_000, "line 1: keys within keys, more than 8 deep")
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(

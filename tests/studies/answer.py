@@ -89,7 +89,9 @@ DRAWN = ("ml100k_draws",)
 #: How the names of studies beside the main ones end, by their section of the page.
 BESIDE = {"encoders": ("_encoders",), "splits": ("_last_out", "_splits")}
 #: How a fairness report names what an audit has shown, and a row of its verdicts.
-PROOF = re.compile(r"^records: re-trained (?P<again>\d+) of (?P<of>\d+) \((?P<day>[^T]*)T.*; root (?P<root>\w+);", re.M)
+PROOF = re.compile(
+    r"^records: (?:re-trained (?P<again>\d+) of (?P<of>\d+) \((?P<day>[^T]*)T.*|consistent); root (?P<root>\w+);", re.M
+)
 CHECKED = re.compile(r"^\| \S+ \| (?P<model>\S+) \| (?P<level>PASS|WARN|FAIL) \| (?P<why>.*) \|$", re.M)
 LABEL = "tuned gain in NDCG@20, %"
 MARGIN = 2.0
@@ -424,9 +426,9 @@ def proofs() -> str:
         assert proof is not None, folder
         assert checked, folder
         doubts = [f"{row['level']} {row['model']}: {row['why']}" for row in checked if row["level"] != PASS]
-        again = f"{proof['again']} of {int(proof['of']):,}"
+        again = "not yet" if proof["again"] is None else f"{proof['again']} of {int(proof['of']):,}"
         page = f"[{folder.name}](studies/{folder.name}.md)"
-        lines.append([page, again, proof["day"], f"`{proof['root'][:12]}`", "; ".join(doubts) or PASS])
+        lines.append([page, again, proof["day"] or "-", f"`{proof['root'][:12]}`", "; ".join(doubts) or PASS])
     return table(["study", "re-trained", "day", "root", "fairness"], lines)
 
 

@@ -337,9 +337,14 @@ def test_what_audits_have_shown_and_fairness_reports_doubt(kept: Path) -> None:
         "| ml1m | ials | WARN | trials failed (3 %) |\n| ml1m | vbpr | FAIL | other seeds |\n\n"
         "records: re-trained 10 of 1511 (2026-11-30T07:28:15+00:00); root d19e8a795af5fb2e; plan 15d2\n"
     )
+    shutil.copytree(kept / "ml1m", kept / "new")
+    report = (kept / "ml1m" / "fairness.md").read_text()
+    again = "re-trained 10 of 1511 (2026-11-30T07:28:15+00:00)"
+    (kept / "new" / "fairness.md").write_text(report.replace(again, "consistent"))
+    doubts = "`d19e8a795af5` | WARN ials: trials failed (3 %); FAIL vbpr: other seeds |"
     assert answer.proofs().splitlines()[2:] == [
-        "| [ml1m](studies/ml1m.md) | 10 of 1,511 | 2026-11-30 | `d19e8a795af5` "
-        "| WARN ials: trials failed (3 %); FAIL vbpr: other seeds |"
+        f"| [ml1m](studies/ml1m.md) | 10 of 1,511 | 2026-11-30 | {doubts}",
+        f"| [new](studies/new.md) | not yet | - | {doubts}",
     ]
 
 
