@@ -82,21 +82,25 @@ def test_a_signal_during_a_collection_is_not_lost(number: int) -> None:
         signal.signal(number, before)
 
 
-def lose(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    """Pretend that every call of a GPU fails."""
+def lose(monkeypatch: pytest.MonkeyPatch, said: str) -> list[str]:
+    """Pretend that every call of a GPU fails; what it says is in the list as often as it was called."""
+    calls: list[str] = []
 
     def fails(*given: object) -> None:
+        calls.append(said)
         raise RuntimeError(said)
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", fails)
     monkeypatch.setattr(torch.cuda, "synchronize", fails)
+    return calls
 
 
-def test_what_a_lost_gpu_keeps_is_not_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    lose(monkeypatch, "CUDA error: device-side assert triggered")
+def test_a_lost_gpu_does_not_end_who_gives_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = lose(monkeypatch, "CUDA error: device-side assert triggered")
     allocation.release()
+    assert len(calls) == 1
 
 
 def test_a_gpu_is_lost_if_it_fails_every_call(monkeypatch: pytest.MonkeyPatch) -> None:

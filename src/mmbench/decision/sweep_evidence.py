@@ -83,12 +83,12 @@ class Read:
 def read_evidence(table: SweepTable, dataset: str | None = None, model: str | None = None) -> Read:
     """Read what is needed to decide about images.
 
-    Of several data sets of one split, which differ in their encoder, the one counts whose conditions with images, real
-    or shuffled, came to the best validation score: a choice by the real ones alone would favour them. Of several draws
-    of the tuning the one counts that was planned first, because a later one could be drawn until it is welcome, unless
-    it is named. Data sets that
-    are repetitions of one another are decided about together. Lists, guard-rails and signal are those of the first of
-    them and of the model that is best on validation with everything it may use, unless one is named.
+    Of several data sets of one split, which differ in their encoder, the one counts whose conditions with images,
+    real or shuffled, came to the best validation score: a choice by the real ones alone would favour them. Of
+    several draws of the tuning the one counts that was planned first, because a later one could be drawn until it
+    is welcome, unless it is named. Data sets that are repetitions of one another are decided about together. Lists,
+    guard-rails and signal are those of the first of them and of the model that is best on validation with
+    everything it may use, unless one is named.
 
     Args:
         table: the sweep.

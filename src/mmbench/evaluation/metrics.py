@@ -58,7 +58,8 @@ class Ranking:
         items: item of each pair, ``(n_pairs,)``.
         top: the best items of each evaluated user, ``(n_users, k)``, or None where no lists were asked for.
         listed_new: new items among the first 20 of each user's common list, ``(n_users,)``; None for other lists.
-        tied: whether a user has several candidates and one score for all of them, ``(n_users,)``; None without lists.
+        tied: whether a user has several candidates and one score for all of them, ``(n_users,)``; None without lists,
+            and where equal scores are refused.
     """
 
     users: NDArray[np.int64]

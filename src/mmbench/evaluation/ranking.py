@@ -188,7 +188,8 @@ class Evaluator:
         if top_k:
             listed = top_items(block.candidates, block.users, min(top_k, self.n_items))
             tally.top.append(listed.int().cpu().numpy())
-            tally.tied.append(block.tied().cpu().numpy())
+            if self.ties_rank:  # where they do not, nobody asks
+                tally.tied.append(block.tied().cpu().numpy())
 
     def _ranking(self, tally: _Tally) -> Ranking:
         own, better, _ = (torch.cat(x)[self._in_order] for x in zip(*tally.first, *tally.others, strict=True))
@@ -198,10 +199,9 @@ class Evaluator:
         ranks[settled] = places
         ranked = ranks.cpu().numpy()
         pairs_ranked = RankedPairs(self.pair_users, ranked, len(self.users), candidates=self.n_candidates)
-        if not tally.top:
-            return Ranking(self.users, pairs_ranked, self.items, None)
-        tied = np.concatenate(tally.tied)
-        return Ranking(self.users, pairs_ranked, self.items, np.concatenate(tally.top), tied=tied)
+        top = np.concatenate(tally.top) if tally.top else None
+        tied = np.concatenate(tally.tied) if tally.tied else None
+        return Ranking(self.users, pairs_ranked, self.items, top, tied=tied)
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
         step = max(BLOCK_USERS, BLOCK_SCORES // self.n_items)

@@ -15,7 +15,7 @@ from mmbench.data import splits
 from mmbench.data.dataset import Dataset
 from mmbench.data.held_out import target_line
 from mmbench.data.recdata import RecData
-from mmbench.messages import Message, Refusal, Translator
+from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.nn.recommender import ClosedForm
 from mmbench.scheduling.configuration import JobConfig, recorded_training
 from mmbench.scheduling.job import Job
@@ -353,6 +353,20 @@ def _manifest(sweep_dir: Path) -> Manifest | None:
     return records.read(file, Manifest) if file.exists() else None
 
 
+#: Why more effort is refused while conditions without settings of their own are left out: in their command, and in that
+#: of conditions that have some.
+LEFT_OUT = {
+    False: Template(
+        "{key}={value} raises {model} from {earlier}, which all of its conditions get together; name {left_out} too, "
+        "or take another sweep.name"
+    ),
+    True: Template(
+        "{key}={value} raises {model} from {earlier}, which all of its conditions get together; raise {left_out} "
+        "first, without settings below modality., or take another sweep.name"
+    ),
+}
+
+
 def _has_settings(cell: CellName) -> bool:
     """Whether its condition has settings of its own, which its name tells and which hold for a whole command."""
     return "=" in cell.modality
@@ -361,8 +375,8 @@ def _has_settings(cell: CellName) -> bool:
 def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> list[Message]:
     """Refuse fewer trials or final runs than were planned, and more of them for some conditions of a model only.
 
-    A condition with words of its own cannot be named beside those without them. Those without are raised first, and it
-    follows by its own command; until then the fairness report fails.
+    A condition with settings of its own cannot be named beside those without them. Those without are raised first, and
+    it follows by its own command; until then the fairness report fails.
 
     Returns:
         Which conditions have yet to follow.
@@ -396,20 +410,9 @@ def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> list[Message]:
             left_out = sorted(
                 cell.modality for cell in family if cell.name not in named and not _has_settings(cell.name)
             )
-            if asked > before and left_out and _has_settings(name):
-                raise Refusal(
-                    "{key}={value} raises {model} from {earlier}, which all of its conditions get together; raise "
-                    "{left_out} first, without settings below modality., or take another sweep.name",
-                    key=key,
-                    value=asked,
-                    model=model,
-                    earlier=before,
-                    left_out=", ".join(left_out),
-                )
             if asked > before and left_out:
                 raise Refusal(
-                    "{key}={value} raises {model} from {earlier}, which all of its conditions get together; name "
-                    "{left_out} too, or take another sweep.name",
+                    LEFT_OUT[_has_settings(name)],
                     key=key,
                     value=asked,
                     model=model,
