@@ -9,6 +9,7 @@ ours has more is paired by user; ``results/peers.json`` keeps it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import logging
@@ -178,8 +179,9 @@ def lightgcn(data: Dataset) -> Iterator[Scores]:
         made = create_dataset(config)
         train, valid, _ = data_preparation(config, made)
         model = LightGCN(config, train.dataset)
-        trainer = Trainer(config, model)
-        trainer.fit(train, valid, verbose=False, show_progress=False)
+        with contextlib.chdir(FOLDER):  # its curves go to the working folder, whatever is asked for
+            trainer = Trainer(config, model)
+            trainer.fit(train, valid, verbose=False, show_progress=False)
         state = torch.load(trainer.saved_model_file, weights_only=False)["state_dict"]
         model.load_state_dict(state)
         with torch.no_grad():
