@@ -180,6 +180,7 @@ def test_what_no_verdict_reads_changes_none(honest: Path) -> None:
         assert levels.verdicts(honest) == before
 
 
+@pytest.mark.thorough
 def test_a_margin_of_another_sweep_would_change_a_verdict(honest: Path) -> None:
     """The comparison above can fail."""
     before = levels.verdicts(honest)

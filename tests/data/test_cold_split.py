@@ -156,6 +156,7 @@ def test_a_file_that_is_touched_is_the_same_data_for_every_target(load: Load) ->
         replace(dataset, split=dataset.split.towards("cold")).watch.check()
 
 
+@pytest.mark.thorough
 def test_an_item_that_lost_all_its_training_rows_is_in_no_list(load: Load) -> None:
     """It is neither new nor known, and a notice counts it; how often it was taken does not matter."""
     more = pd.DataFrame({"user_id": ["u00", "u01"], "item_id": ["rare", "rare"], "timestamp": [1, 2]})

@@ -871,10 +871,12 @@ def said() -> dict[int, int]:
     return counts
 
 
+@pytest.mark.thorough
 def test_every_sentence_is_true_of_the_numbers_beside_it(said: dict[int, int]) -> None:
     assert sum(said.values()) > 2000
 
 
+@pytest.mark.thorough
 def test_every_claim_was_made(said: dict[int, int]) -> None:
     silent_claims = [form.pattern for place, (form, _) in enumerate(CLAIMS) if place not in said]
     assert silent_claims == []

@@ -46,6 +46,7 @@ def rows() -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.thorough
 def test_the_page_is_what_its_command_writes() -> None:
     """``python -m tests.docs.options`` writes it."""
     assert PAGE.read_text(encoding="utf-8") == page()

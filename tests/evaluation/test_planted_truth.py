@@ -121,6 +121,7 @@ def surprise(dataset: Dataset, belief: Belief) -> float:
     return float(squared.mean() / away.shape[1])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("world", "condition"),
     [("complementary", "fused"), ("redundant", "image"), ("cold_image", "fused"), ("cold_text", "fused")],
@@ -229,6 +230,7 @@ def test_content_is_conditioned_on_as_a_normal_distribution() -> None:
     assert np.diagonal(belief.covariance, axis1=1, axis2=2)[:, 24:] == pytest.approx(1.0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("world", "derived", "origin"), [("cold_image", "image", "text"), ("cold_text", "text", "image")]
 )

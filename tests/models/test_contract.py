@@ -283,6 +283,7 @@ def knows_something(model_class: Model, condition: str) -> bool:
     return bool(CONDITIONS[condition] or not by_content)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "model_class, condition", seldom([cell for cell in cells(MODELS) if knows_something(*cell.values)])
 )

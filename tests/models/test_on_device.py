@@ -54,6 +54,7 @@ def stepped(model: FactorModel, batch: Triplets) -> dict[str, Tensor]:
     return {name: inner(value.detach()) for name, value in {**terms, **grads}.items()}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("model_class", "condition", "options"), cells())
 def test_no_step_waits_and_each_gives_what_a_processor_gives(
     model_class: type[FactorModel],

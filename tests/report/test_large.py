@@ -85,6 +85,7 @@ def test_every_file_of_ranks_is_read_by_the_table_and_by_the_tuning_once(
     assert set(finals.values()) == {2}
 
 
+@pytest.mark.thorough
 def test_a_report_loads_no_training() -> None:
     """What trains takes five seconds and 300 MB to import."""
     program = "import sys, mmbench.report.write; print([n for n in ('torch', 'pytorch_lightning') if n in sys.modules])"

@@ -214,6 +214,7 @@ class Failing(BPR):
         raise RuntimeError("file too short")
 
 
+@pytest.mark.thorough
 def test_the_second_try_compiles_everything_anew(
     block_world: BlockWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

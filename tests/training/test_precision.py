@@ -39,6 +39,7 @@ def fitted(block_world: BlockWorld, model: type[Any], chosen: TrainingSettings) 
     return fit(partial(model, **options), data, block_world.train, block_world.heldout, chosen, seed=0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", TRAINED, ids=lambda model: model.__name__)
 def test_every_trained_model_trains_in_double_precision(block_world: BlockWorld, model: type[FactorModel]) -> None:
     """Parameters, scores and the rebuilt model are in double precision."""
@@ -70,6 +71,7 @@ def test_a_model_that_is_computed_ignores_the_precision(
     assert asked.per_user.tolist() == own.per_user.tolist()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", TRAINED, ids=lambda model: model.__name__)
 def test_every_trained_model_trains_in_mixed_precision(block_world: BlockWorld, model: type[FactorModel]) -> None:
     """Sparse products have no half precision; every model that puts one behind a linear layer needs a cast."""

@@ -83,6 +83,7 @@ def imported(path: Path, out: Path, name: str | None = None) -> None:
         json.loads((out / "dataset.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", GOOD)
 @FUZZ
 @given(data=st.data())
@@ -124,6 +125,7 @@ META = st.dictionaries(
 )
 
 
+@pytest.mark.thorough
 @FUZZ
 @given(rows=st.lists(META, max_size=4), literal=st.booleans())
 def test_any_metadata(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], literal: bool) -> None:
