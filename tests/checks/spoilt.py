@@ -128,6 +128,10 @@ def some_zero(values: np.ndarray, n: int) -> np.ndarray:
     return np.where(np.arange(len(values))[:, None] < n, 0.0, values)
 
 
+def with_one(number: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda values: np.where(np.arange(values.size).reshape(values.shape) == 40, number, values)
+
+
 def near_copies(values: np.ndarray) -> np.ndarray:
     values = values.copy()
     values[1:4] = values[0] + 1e-5 * RNG.standard_normal((3, values.shape[1]))
@@ -211,6 +215,9 @@ SPOILT: dict[str, tuple[Spoil, str, Severity, int | None]] = {
     "half normalised": (
         image(lambda x: x * np.where(np.arange(len(x)) < 10, 3, 1)[:, None]), "mixed_lengths", Severity.WARNING, 30
     ),
+    "a mark for a missing number": (image(with_one(-1e5)), "outliers", Severity.WARNING, 1),
+    "a mark beyond what squares can tell": (image(with_one(-1e18)), "outliers", Severity.WARNING, 1),
+    "a mark beyond all": (image(with_one(-3.4e38)), "unreadable", Severity.BLOCKING, None),
     "long rows": (image(lambda x: 40 * x), "lengths_differ", Severity.WARNING, None),
     "japanese for an english encoder": (
         text_made_by("minilm", japanese, languages=["en"]), "unread", Severity.BLOCKING, 40

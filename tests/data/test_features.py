@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import re
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mmbench.data.features import ItemFeature, nonzero_rows, read_matrix, with_missing_filled
+from mmbench.data.features import ItemFeature, nonzero_rows, read_matrix, row_lengths, with_missing_filled
 
 
 def save(folder: Path, array: np.ndarray, *, pickled: bool = False) -> Path:
@@ -62,6 +63,25 @@ def test_nan_is_refused_with_its_row(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match=message):
         read_matrix(save(tmp_path, with_nan()), 6)
+
+
+@pytest.mark.parametrize(("mark", "dtype"), [(-3.4e38, np.float32), (1.1e18, np.float32), (1e300, np.float64)])
+def test_a_mark_for_a_missing_value_is_refused_with_its_row(tmp_path: Path, mark: float, dtype: type) -> None:
+    matrix = np.ones((6, 3), dtype)
+    matrix[4, 1], matrix[5, 0] = mark, 1e18
+    message = f"has a number beyond 1e+18 in 1 row (row 4: {mark:g}): is it a mark for a missing value?"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_matrix(save(tmp_path, matrix), 6)
+    matrix[4, 1] = 1e18
+    assert read_matrix(save(tmp_path, matrix), 6).max() == np.float32(1e18)
+
+
+@pytest.mark.parametrize("scale", [1e-44, 1e-25, 1.0, 1e18, 3e37])
+def test_lengths_of_rows_have_no_scale_that_is_too_small_or_too_large(scale: float) -> None:
+    rows = np.array([[3.0, 4.0], [0.0, 0.0]]) * scale
+    np.testing.assert_allclose(
+        row_lengths(rows.astype(np.float32)), [5 * scale, 0], rtol=0.1 if scale < 1e-38 else 1e-6
+    )
 
 
 def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:

@@ -46,6 +46,23 @@ def test_directions_around_the_mean_of_what_has_content() -> None:
     assert not centred_directions(features, torch.zeros(5, dtype=torch.bool)).any()
 
 
+@pytest.mark.parametrize("power", [-100, -60, 59])
+def test_directions_around_the_mean_have_no_scale(power: int) -> None:
+    features = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    present = torch.arange(8) != 5
+    directions = centred_directions(features * 2.0**power, present)
+    assert torch.equal(directions, centred_directions(features, present))
+    assert directions.norm(dim=1).tolist() == pytest.approx([1.0] * 5 + [0.0] + [1.0] * 2)
+
+
+def test_what_rounding_leaves_of_the_mean_is_no_direction() -> None:
+    features = torch.tensor([[0.1, 0.7], [0.3, -0.2], [0.2, 0.25]], dtype=torch.float64)
+    features[2] = features[:2].mean(0) * (1 + 1e-15)
+    for power in (-60, 0):
+        lengths = centred_directions(features * 2.0**power, torch.ones(3, dtype=torch.bool)).norm(dim=1)
+        assert lengths.tolist() == pytest.approx([1.0, 1.0, 0.0], abs=1e-3)
+
+
 def test_kernel_rows_have_the_weighted_sum_of_inner_products(block_world: BlockWorld) -> None:
     data = block_world.data(("image", "text"))
     image, text = (centred_directions(data.features[name], data.present[name]) for name in ("image", "text"))

@@ -12,6 +12,7 @@ from mmbench.nn.item_neighbours import (
     cached_knn,
     common_knn,
     content_neighbours,
+    directions,
     found_by,
     joined,
     knn,
@@ -107,6 +108,17 @@ def test_a_zero_row_is_isolated() -> None:
         assert torch.isfinite(matrix).all()
         assert not matrix[[3, 9]].any()
         assert not matrix[:, [3, 9]].any()
+
+
+@pytest.mark.parametrize("power", [-100, 60])
+def test_small_and_large_features_have_the_neighbours_of_ordinary_ones(power: int) -> None:
+    features = random_features()
+    scaled = torch.where(torch.arange(N).unsqueeze(1) % 2 == 0, features * 2.0**power, features)
+    ours, plain = knn(scaled, everyone(), 5), knn(features, everyone(), 5)
+    assert same(ours, plain)
+    assert torch.equal(ours.values, plain.values)
+    _, _, lengths = directions(features * 2.0**power, everyone())
+    assert torch.equal(lengths, features.norm(dim=1) * 2.0**power)
 
 
 def test_a_missing_item_is_isolated() -> None:

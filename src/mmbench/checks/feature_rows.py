@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mmbench import fingerprint
 from mmbench.checks import Finding, blocking, warning
 from mmbench.data import encoded
-from mmbench.data.features import ItemFeature, read_matrix
+from mmbench.data.features import ItemFeature, read_matrix, row_lengths
 from mmbench.data.sources import read_feature
 from mmbench.messages import Template, message_of
 
@@ -30,6 +30,8 @@ UNIT_TOLERANCE = 1e-3
 SOME_UNIT, MOST_UNIT = 0.05, 0.95
 #: Ratio of typical lengths from which the longer modality drowns the shorter.
 LENGTH_RATIO = 10.0
+#: Ratio to the median length from which a row is no content but an accident.
+OUTLIER_RATIO = 1000.0
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,8 @@ def _twins(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
         return
     rows = having[np.unique(np.linspace(0, len(having) - 1, min(TWIN_SAMPLE, len(having))).astype(int))]
     values = file.feature.values[rows]
-    unit = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+    lengths = np.maximum(row_lengths(values), np.finfo(np.float64).tiny)
+    unit = (values / lengths[:, None]).astype(np.float32)
     twin = np.full(len(rows), -1)
     for start in range(0, len(rows), 1024):
         cosine = unit[start : start + 1024] @ unit.T
@@ -225,13 +228,32 @@ def _twins(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
         )
 
 
-def _typical(file: FeatureFile) -> float:
-    lengths = np.linalg.norm(file.feature.values[file.feature.present], axis=1)
+def _present_lengths(file: FeatureFile) -> NDArray[np.float64]:
+    return row_lengths(file.feature.values)[file.feature.present]
+
+
+def _typical(lengths: NDArray[np.float64]) -> float:
     return float(np.median(lengths)) if len(lengths) else 0.0
 
 
 def _lengths(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
-    lengths = np.linalg.norm(file.feature.values[file.feature.present], axis=1)
+    lengths = _present_lengths(file)
+    far = lengths > OUTLIER_RATIO * _typical(lengths[lengths > 0])
+    if far.any():
+        yield warning(
+            "outliers",
+            Template(
+                "{n} row of {name} is more than {times} times as long as its median row (for example item {example}): "
+                "is there a mark for a missing value in it? Beside it, the other items look all alike to a model.",
+                "{n} rows of {name} are more than {times} times as long as its median row (for example item "
+                "{example}): are there marks for missing values in them? Beside them, the other items look all alike "
+                "to a model.",
+            ),
+            int(far.sum()),
+            name=file.name,
+            times=int(OUTLIER_RATIO),
+            example=ids[file.feature.present][far][0],
+        )
     unit = np.abs(lengths - 1) < UNIT_TOLERANCE
     if len(unit) and SOME_UNIT < unit.mean() < MOST_UNIT:
         other = ids[file.feature.present][~unit][0]
@@ -251,7 +273,7 @@ def _lengths(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
 
 
 def _lengths_between(files: list[FeatureFile]) -> Iterator[Finding]:
-    typical = {file.name: _typical(file) for file in files}
+    typical = {file.name: _typical(_present_lengths(file)) for file in files}
     longest, shortest = (pick(typical, key=typical.__getitem__, default=None) for pick in (max, min))
     if longest is None or shortest is None or typical[shortest] == 0:
         return

@@ -367,7 +367,7 @@ def control_statistics(made: ItemFeature, real_feature: ItemFeature, sample: int
     rows = made.values[made.present].astype(np.float64)
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(sample, len(rows))).astype(int))] if len(rows) else rows
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit = rows / np.maximum(norms, 1e-12)
+    unit = rows / np.maximum(norms, np.finfo(np.float64).tiny)
     cosine = (unit @ unit.T)[np.triu_indices(len(rows), 1)] if len(rows) > 1 else np.zeros(1)
     differs = made.fingerprint() != real_feature.fingerprint()
     return ControlStatistics(differs, float(cosine.mean()), float(cosine.std()))

@@ -20,8 +20,9 @@ from mmbench.messages import Message, Refusal, Template
 #: What reading a damaged ``.npy`` file raises: numpy tokenizes the header and allocates whatever shape it states.
 NPY_FAULTS = (ValueError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)
 
-#: The largest number that a feature may have, as a user reads it.
-FLOAT32_MOST = "3.4e38"
+#: The largest number that a feature may have. Encoders give none so large, marks for missing values are beyond it, and
+#: the squares of larger ones leave the range of float32.
+LARGEST = 1e18
 #: Numbers checked at once, so that a matrix larger than the free memory can be read.
 BLOCK_NUMBERS = 1 << 22
 PICKLED = Template("{path} holds pickled objects, which are never loaded; save a plain float array with numpy.save")
@@ -144,7 +145,8 @@ def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
     the file. Other types are copied.
 
     Raises:
-        ValueError: for a pickled, non-float or wrongly shaped array, and for numbers that are not finite in float32.
+        ValueError: for a pickled, non-float or wrongly shaped array, and for numbers that are not finite or beyond
+            :data:`LARGEST`.
     """
     array = read_array(path, mapped=True)
     if array.dtype.kind != "f":
@@ -160,7 +162,8 @@ def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
             rows=len(array),
             items=n_rows,
         )
-    bad = np.concatenate([~np.isfinite(array[block]).all(axis=1) for block in row_blocks(array)] or [np.zeros(0, bool)])
+    largest = np.concatenate([np.zeros(0, array.dtype), *(_largest(array[block]) for block in row_blocks(array))])
+    bad = ~np.isfinite(largest)
     if bad.any():
         raise Refusal.counted(
             "{path} has NaN or infinite values in 1 row (row {first}); mark missing items with an all-zero row or a "
@@ -171,20 +174,32 @@ def read_matrix(path: Path, n_rows: int | None = None) -> NDArray[np.float32]:
             path=path,
             first=int(bad.argmax()),
         )
-    values = narrowed(array)
-    if array.dtype.itemsize > values.itemsize:
-        beyond = ~np.isfinite(values).all(axis=1)
-        if beyond.any():
-            raise Refusal.counted(
-                "{path} has numbers beyond {most} in 1 row (row {first}); features are read as float32, so scale them",
-                "{path} has numbers beyond {most} in {n} rows (first: row {first}); features are read as float32, so "
-                "scale them",
-                int(beyond.sum()),
-                path=path,
-                most=FLOAT32_MOST,
-                first=int(beyond.argmax()),
-            )
-    return values
+    beyond = largest > np.float64(LARGEST)
+    if beyond.any():
+        first = int(beyond.argmax())
+        raise Refusal.counted(
+            "{path} has a number beyond {most} in 1 row (row {first}: {value}): is it a mark for a missing value? Mark "
+            "missing items with an all-zero row or a column has_<modality> in items.parquet",
+            "{path} has numbers beyond {most} in {n} rows (first: row {first}: {value}): are they marks for missing "
+            "values? Mark missing items with an all-zero row or a column has_<modality> in items.parquet",
+            int(beyond.sum()),
+            path=path,
+            most=f"{LARGEST:g}",
+            first=first,
+            value=f"{array[first, np.abs(array[first]).argmax()]:.6g}",
+        )
+    return narrowed(array)
+
+
+def _largest(rows: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """The largest absolute number of every row of ``(n, d)``, ``(n,)``; NaN where a row has one."""
+    return np.abs(rows).max(axis=1)
+
+
+def row_lengths(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Length of every row of ``(n, d)``, ``(n,)``, whatever its scale: float32 has no squares of its own extremes."""
+    blocks = (np.asarray(values[block], np.float64) for block in row_blocks(values))
+    return np.concatenate([np.zeros(0), *(np.linalg.norm(rows, axis=1) for rows in blocks)])
 
 
 def narrowed(array: NDArray[Any]) -> NDArray[np.float32]:

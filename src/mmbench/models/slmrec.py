@@ -17,6 +17,7 @@ from mmbench.nn.kernels import LogSumExp
 from mmbench.nn.propagation import propagated
 from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.towers import MappedFeatures
+from mmbench.nn.unit_rows import unit_rows
 from mmbench.nn.user_item_graph import set_adjacency
 
 
@@ -77,7 +78,7 @@ class SLMRec(FactorModel):
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         content, chain, views = dict[str, nn.Module](), dict[str, nn.Module](), dict[str, nn.Module]()
         for place, (name, features) in enumerate(data.features.items(), start=1):
-            unit = functional.normalize(features.to(torch.get_default_dtype()), dim=1, eps=1e-12)
+            unit = unit_rows(features.to(torch.get_default_dtype()))
             content[name] = MappedFeatures(unit, linear(features.shape[1], embedding_dim, xavier_uniform))
             last = 1 < place == len(data.features)
             first = [linear(embedding_dim, embedding_dim, xavier_uniform)] if detour and last and place == 2 else []

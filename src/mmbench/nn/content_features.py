@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.distinct import distinct
 from mmbench.nn.initialisation import Law, linear
 from mmbench.nn.kernels import ChosenRows, ProjectedRows
+from mmbench.nn.unit_rows import unit_rows
 
 #: Maps row indices ``(n,)`` to vectors ``(n, d)``; a slice too, where all rows are wanted.
 RowWise = Callable[[Any], Tensor]
@@ -43,10 +43,7 @@ def of_length_one(data: RecData) -> RecData:
     The image vectors of a common encoder are twenty times as long as its text vectors: weighed as they are, images
     would drown the text in all but the last twentieth of a range of shares.
     """
-    rows = {
-        name: functional.normalize(part.to(torch.get_default_dtype()), dim=1, eps=1e-12)
-        for name, part in data.features.items()
-    }
+    rows = {name: unit_rows(part.to(torch.get_default_dtype())) for name, part in data.features.items()}
     return replace(data, features=rows)
 
 
@@ -64,7 +61,9 @@ def centred_directions(features: Tensor, present: Tensor) -> Tensor:
     rows = features.double()
     rows = rows - rows[present].mean(0)  # of equal rows it is that row to the last bit, which leaves zero
     lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    return torch.where(present.unsqueeze(1), rows / lengths.clamp_min(1e-12), 0.0)
+    # Of what is the mean rounding leaves something, which is in proportion to the features.
+    least = 1e-12 * torch.linalg.vector_norm(features, math.inf).double().clamp(torch.finfo(torch.float32).tiny, 1.0)
+    return torch.where(present.unsqueeze(1), rows / lengths.clamp_min(least), 0.0)
 
 
 def kernel_rows(data: RecData, weights: Mapping[str, float], *, raw: bool = False) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from mmbench.nn.memo import KEPT_BYTES, Memo, content_key
 from mmbench.nn.nearest import Progress, best_of, nearest
 from mmbench.nn.sparse import BLOCK_ENTRIES
+from mmbench.nn.unit_rows import moderate
 
 #: Width of features whose products are as fast in small blocks.
 NARROW = 128
@@ -85,9 +86,10 @@ class Neighbours:
 
 def directions(features: Tensor, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Items that have a direction ``(m,)``, their rows at length one ``(m, d)``, and their lengths ``(m,)``."""
-    norms = torch.linalg.vector_norm(features, dim=1)
+    scaled, factor = moderate(features)
+    norms = torch.linalg.vector_norm(scaled, dim=1)
     items = torch.nonzero(present & (norms > 0)).squeeze(1)
-    return items, features[items] / norms[items].unsqueeze(1), norms[items]
+    return items, scaled[items] / norms[items].unsqueeze(1), norms[items] / factor[items].squeeze(1)
 
 
 def knn(
