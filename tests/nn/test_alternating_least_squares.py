@@ -6,7 +6,7 @@ import torch
 
 from mmbench.data.recdata import RecData
 from mmbench.nn import alternating_least_squares
-from mmbench.nn.alternating_least_squares import factorised, solve
+from mmbench.nn.alternating_least_squares import check_settings, factorised, solve
 from mmbench.nn.memo import Memo
 from mmbench.nn.sparse import interaction_matrix
 
@@ -137,3 +137,15 @@ def test_numbers_near_zero_change_nothing(data: RecData, monkeypatch: pytest.Mon
     for one, other in zip(zeroed, factorised(data, *penalised), strict=True):
         assert torch.equal(one, other)
     assert all(as_they_are)
+
+
+def test_what_gives_no_vectors_is_refused() -> None:
+    """Without a sweep the items' vectors would be whatever the memory held."""
+    check_settings(1, 1, ALPHA, REG)
+    for wrong, said in [
+        ((0, 1, ALPHA, REG), "embedding_dim=0 must be a whole number of at least 1"),
+        ((1, 0, ALPHA, REG), "n_sweeps=0 must be a whole number of at least 1"),
+        ((1, 1, float("nan"), REG), "unobserved_weight=nan and reg_weight=0.02 must be positive"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            check_settings(*wrong)

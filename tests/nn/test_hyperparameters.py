@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmbench.nn.hyperparameters import one_of, positive, rate, share
+from mmbench.nn.hyperparameters import at_least, nonnegative, one_of, positive, rate, share
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 0.999])
@@ -34,3 +34,18 @@ def test_a_share_stays_as_it_is() -> None:
     for value in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=f"replaced={value} must be at least 0 and at most 1"):
             share("replaced", value)
+
+
+def test_weights_are_numbers_of_at_least_zero() -> None:
+    nonnegative(reg_weight=0.0, cl_weight=3)
+    for value in (-1e-9, float("inf"), float("nan"), "1"):
+        with pytest.raises(ValueError, match=f"cl_weight={value} must be a number of at least 0"):
+            nonnegative(reg_weight=0.5, cl_weight=value)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_have_a_least_one() -> None:
+    at_least(0, n_layers=0, k=7)
+    at_least(1, k=1)
+    for value in (-1, 0, 2.0, "3", True, None):
+        with pytest.raises(ValueError, match=f"k={value} must be a whole number of at least 1"):
+            at_least(1, n_layers=2, k=value)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.alternating_least_squares import check_weights, factorised
+from mmbench.nn.alternating_least_squares import check_settings, factorised
 from mmbench.nn.content_map import ContentMap
 from mmbench.nn.equal_rows import EqualRows
 from mmbench.nn.recommender import UnseenItems
@@ -80,8 +80,8 @@ class AttributeMap(ContentMap):
             modality_weights=modality_weights,
             max_memory_gb=max_memory_gb,
         )
-        check_weights(unobserved_weight, mf_reg_weight)
         self.factorisation = (embedding_dim, n_sweeps, unobserved_weight, mf_reg_weight)
+        check_settings(*self.factorisation)
         self.register_buffer("users", torch.empty(0), persistent=False)
         self.register_buffer("items", torch.empty(0), persistent=False)
         for name in EqualRows._fields:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.alternating_least_squares import check_weights, factorised
+from mmbench.nn.alternating_least_squares import check_settings, factorised
 from mmbench.nn.content_features import kernel_rows, on_unique_rows
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.hyperparameters import rate
+from mmbench.nn.hyperparameters import at_least, rate
 from mmbench.nn.initialisation import Law, started
 from mmbench.nn.noise import Noise
 from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
@@ -90,7 +90,8 @@ class DropoutNet(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        check_weights(unobserved_weight, mf_reg_weight)
+        at_least(1, hidden_dim=hidden_dim, second_hidden_dim=second_hidden_dim)
+        check_settings(embedding_dim, n_sweeps, unobserved_weight, mf_reg_weight)
         self.dropout, self.as_reference = rate("dropout", dropout), as_reference
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         squares = {name: (content_weight * weight) ** 2 for name, weight in weights.items()}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.alternating_least_squares import check_weights, factorised, solve
+from mmbench.nn.alternating_least_squares import check_settings, factorised, solve
 from mmbench.nn.recommender import ClosedForm
 
 
@@ -44,7 +44,7 @@ class IALS(ClosedForm):
         reg_weight: float = 1e-2,
     ) -> None:
         super().__init__()
-        check_weights(unobserved_weight, reg_weight)
+        check_settings(embedding_dim, n_sweeps, unobserved_weight, reg_weight)
         self.embedding_dim, self.n_sweeps = embedding_dim, n_sweeps
         self.unobserved_weight, self.reg_weight = unobserved_weight, reg_weight
         self.register_buffer("users", torch.empty(0), persistent=False)

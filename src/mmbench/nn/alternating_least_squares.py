@@ -11,6 +11,7 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn import subnormals
+from mmbench.nn.hyperparameters import at_least
 from mmbench.nn.memo import KEPT_BYTES, Memo, content_key
 from mmbench.nn.sparse import interaction_matrix
 
@@ -21,13 +22,16 @@ INITIAL_SEED = 0x5EED
 CACHED_FACTORISATIONS = 32
 
 
-def check_weights(unobserved_weight: float, reg_weight: float) -> None:
-    """Refuse weights under which the least squares have no unique solution.
+def check_settings(embedding_dim: int, n_sweeps: int, unobserved_weight: float, reg_weight: float) -> None:
+    """Refuse what gives no vectors, and weights under which the least squares have no unique solution.
+
+    Arguments as in :func:`factorised`.
 
     Raises:
-        ValueError: if one is not positive.
+        ValueError: if a number is below 1, or a weight is not positive.
     """
-    if unobserved_weight <= 0 or reg_weight <= 0:
+    at_least(1, embedding_dim=embedding_dim, n_sweeps=n_sweeps)
+    if not (unobserved_weight > 0 and reg_weight > 0):
         raise Refusal(
             "unobserved_weight={unobserved_weight} and reg_weight={reg_weight} must be positive, else the least "
             "squares have no unique solution",
@@ -50,7 +54,7 @@ def factorised(
     Args:
         data: training data; features are not read.
         dim: size of the vectors, d.
-        n_sweeps: times that items, then users are solved.
+        n_sweeps: times that items, then users are solved, at least once.
         unobserved_weight: weight of all pairs, alpha.
         reg_weight: penalty, lambda.
 

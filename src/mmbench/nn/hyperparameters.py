@@ -41,6 +41,37 @@ def positive(name: str, value: float) -> float:
     return value
 
 
+def nonnegative(**values: float) -> None:
+    """Check numbers that may be zero, such as weights of terms.
+
+    Args:
+        values: by name.
+
+    Raises:
+        ValueError: if one is negative, not finite or no number.
+    """
+    for name, value in values.items():
+        if not (isinstance(value, int | float) and 0.0 <= value < math.inf):
+            raise Refusal("{key}={value} must be a number of at least 0", key=name, value=value)
+
+
+def at_least(least: int, **values: int) -> None:
+    """Check whole numbers, such as widths and numbers of layers or neighbours.
+
+    Args:
+        least: smallest number that has a meaning.
+        values: by name.
+
+    Raises:
+        ValueError: if one is smaller or no whole number.
+    """
+    for name, value in values.items():
+        if not (isinstance(value, int) and not isinstance(value, bool) and value >= least):
+            raise Refusal(
+                "{key}={value} must be a whole number of at least {least}", key=name, value=value, least=least
+            )
+
+
 def share(name: str, value: float) -> float:
     """Return a share unchanged.
 
