@@ -196,7 +196,7 @@ def test_new_items_are_known_by_their_content_alone(condition: str, block_world:
 def test_impossible_settings(block_world: BlockWorld) -> None:
     data = block_world.data(("text",))
     for wrong, message in [
-        ({"n_negatives": 0}, r"n_negatives=0 must be at least 1"),
+        ({"n_negatives": 0}, r"n_negatives=0 must be a whole number of at least 1"),
         ({"temperature": 0.0}, r"temperature=0\.0 must be a positive number"),
         ({"agreement_weight": 1.5}, r"agreement_weight=1\.5 must be at least 0 and at most 1"),
         ({"replaced": -0.5}, r"replaced=-0\.5 must be at least 0 and at most 1"),

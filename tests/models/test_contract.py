@@ -8,6 +8,7 @@ import importlib
 import inspect
 import itertools
 import pkgutil
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from mmbench.data.interactions import Interactions
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.evaluation import metrics
 from mmbench.evaluation.ranking import Evaluator
+from mmbench.messages import Refusal
 from mmbench.models.contentpopularity import ContentPopularity
 from mmbench.models.popularity import Popularity
 from mmbench.nn.negatives import NegativeSampler
@@ -36,6 +38,14 @@ CONDITIONS = {
     "three": ("audio", "image", "text"),
 }
 STEPS, CHECKPOINT = 30, 10
+#: How a number is told that is not called by its keyword.
+SAID_OF = {
+    "first_modality_weight": "the weight of the first modality is -1.0",
+    "keep": "the fraction of edges to keep is -1.0",
+    "max_memory_gb": "more than max_memory_gb=-1$",
+    "mf_reg_weight": "reg_weight=-1.0 must be positive",
+    "reg_weight": r"\breg_weight=-1.0 must be ",
+}
 Model = type[Recommender]
 
 
@@ -215,6 +225,41 @@ def test_a_model_is_given_nothing_held_out() -> None:
 def test_defaults_are_enough(model_class: Model, block_world: BlockWorld) -> None:
     model = model_class(block_world.data(CONDITIONS["fused"]))
     assert isinstance(model, FactorModel | ClosedForm)
+
+
+def numbers_of(model_class: Model) -> dict[str, str]:
+    """Numeric keywords of a model with their types."""
+    parameters = inspect.signature(model_class).parameters.values()
+    types = {p.name: str(p.annotation).removesuffix(" | None") for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {name: kind for name, kind in types.items() if kind in ("int", "float")}
+
+
+@every_model
+def test_no_number_may_be_negative(model_class: Model, block_world: BlockWorld) -> None:
+    """What has no meaning is refused before anything is trained, in one line that names it."""
+    data = block_world.data(CONDITIONS["fused"])
+    for name, kind in numbers_of(model_class).items():
+        with pytest.raises(Refusal) as refused:
+            model_class(data, **{name: -1 if kind == "int" else -1.0})
+        assert re.search(SAID_OF.get(name, rf"{name}=-1(\.0)? "), str(refused.value))
+
+
+@every_model
+def test_rates_are_below_one_and_temperatures_above_zero(model_class: Model, block_world: BlockWorld) -> None:
+    data = block_world.data(CONDITIONS["fused"])
+    for name in numbers_of(model_class):
+        ends = {"dropout": 1.0, "temperature": 0.0}
+        for value in (end for word, end in ends.items() if name.split("_")[-1] == word):
+            with pytest.raises(Refusal, match=f"{name}={value} must be "):
+                model_class(data, **{name: value})
+
+
+@every_model
+def test_no_number_is_left_out_of_that(model_class: Model) -> None:
+    """A number is annotated as one, a mapping of numbers is checked by the tests of who reads it."""
+    for name, parameter in inspect.signature(model_class).parameters.items():
+        if isinstance(parameter.default, int | float) and not isinstance(parameter.default, bool):
+            assert name in numbers_of(model_class)
 
 
 @every_cell

@@ -125,7 +125,7 @@ def test_default_trains_as_the_reference(block_world: BlockWorld) -> None:
     [
         ({"backbone": "ngcf"}, r"backbone='ngcf' must be one of lightgcn, mf"),
         ({"keep_rate": 0.0}, r"keep_rate=0.0 must be more than 0 and at most 1"),
-        ({"n_hyper_layers": 0}, r"n_hyper_layers=0 must be at least 1"),
+        ({"n_hyper_layers": 0}, r"n_hyper_layers=0 must be a whole number of at least 1"),
     ],
 )
 def test_bad_keywords(keywords: dict[str, Any], message: str, block_world: BlockWorld) -> None:

@@ -97,5 +97,5 @@ def test_default_is_the_reference_where_no_defect_acts(block_world: BlockWorld) 
 
 
 def test_no_layer_is_no_model(block_world: BlockWorld) -> None:
-    with pytest.raises(ValueError, match="n_layers=0 must be at least 1"):
+    with pytest.raises(ValueError, match="n_layers=0 must be a whole number of at least 1"):
         MMGCN(block_world.data(()), n_layers=0)

@@ -155,7 +155,7 @@ def test_users_and_items_get_their_own_noise_in_every_step(block_world: BlockWor
 
 
 def test_layers_are_checked(block_world: BlockWorld) -> None:
-    with pytest.raises(ValueError, match=r"n_layers=0 hidden layers must be at least 1"):
+    with pytest.raises(ValueError, match=r"n_layers=0 must be a whole number of at least 1"):
         MVGAE(block_world.data(()), n_layers=0)
 
 

@@ -12,7 +12,7 @@ from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import projected_content
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.distinct import distinct
-from mmbench.nn.hyperparameters import rate
+from mmbench.nn.hyperparameters import at_least, nonnegative, rate
 from mmbench.nn.initialisation import linear, table, xavier_normal, xavier_uniform
 from mmbench.nn.kernels import ChosenRows, RowsAndNorm
 from mmbench.nn.losses import cosine_distance
@@ -70,6 +70,9 @@ class BM3(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim)
+        at_least(0, n_layers=n_layers)
+        nonnegative(reg_weight=reg_weight)
         trainable_features |= as_reference  # all that as_reference changes
         data, self.weights = weighed(data, first_modality_weight, modality_weights, cl_weight=cl_weight)
         self.n_layers, self.dropout = n_layers, rate("dropout", dropout)

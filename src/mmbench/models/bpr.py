@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.initialisation import table, xavier_normal
 from mmbench.nn.losses import bpr_terms
 from mmbench.nn.recommender import FactorModel, Triplets
@@ -27,6 +28,8 @@ class BPR(FactorModel):
 
     def __init__(self, data: RecData, *, embedding_dim: int = 64, reg_weight: float = 1e-4) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim)
+        nonnegative(reg_weight=reg_weight)
         self.reg_weight = reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_normal)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_normal)

@@ -10,11 +10,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.messages import Refusal
 from mmbench.nn.content_features import concatenated, of_length_one
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.distinct import distinct
-from mmbench.nn.hyperparameters import positive, share
+from mmbench.nn.hyperparameters import at_least, nonnegative, positive, share
 from mmbench.nn.initialisation import table, xavier_normal
 from mmbench.nn.kernels import ChosenProducts, add_rows
 from mmbench.nn.negatives import NegativeSampler
@@ -84,8 +83,8 @@ class CLCRec(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        if n_negatives < 1:
-            raise Refusal("{name}={value} must be at least 1", name="n_negatives", value=n_negatives)
+        at_least(1, embedding_dim=embedding_dim, n_negatives=n_negatives)
+        nonnegative(reg_weight=reg_weight)
         self.agreement_weight = share("agreement_weight", agreement_weight)
         self.replaced, self.temperature = share("replaced", replaced), positive("temperature", temperature)
         self.reg_weight, self.as_reference = reg_weight, as_reference

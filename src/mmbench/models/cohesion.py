@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.hyperparameters import rate
+from mmbench.nn.hyperparameters import at_least, nonnegative, rate
 from mmbench.nn.initialisation import table, xavier_normal
 from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.losses import bit_terms
@@ -83,6 +83,9 @@ class COHESION(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim, hidden_dim=hidden_dim)
+        at_least(0, n_ui_layers=n_ui_layers, n_layers=n_layers, k_users=k_users, k=k)
+        nonnegative(reg_weight=reg_weight)
         content = {"content_weight": content_weight}
         data, _ = weighed(data, first_modality_weight, modality_weights, leave_out=not as_reference, **content)
         self.n_users, self.n_ui_layers, self.n_layers = data.n_users, n_ui_layers, n_layers

@@ -12,6 +12,7 @@ from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import concatenated, of_length_one
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.history_sums import HistorySums
+from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.item_graphs import transposed, weighted, weighted_sum
 from mmbench.nn.item_neighbours import common_knn, seen_and_unseen, unseen_common_knn
 from mmbench.nn.recommender import UnseenItems
@@ -57,6 +58,8 @@ class ContentKNN(HistorySums):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, k=k)
+        nonnegative(shrink=shrink)
         self.k, self.shrink, self.as_reference = k, shrink, as_reference
         _, self.weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         self.register_buffer("counts", torch.empty(0), persistent=False)

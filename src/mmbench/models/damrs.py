@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.distinct import average, distinct_once
+from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, row_sum_normalised
 from mmbench.nn.nearest import RING_SEED, best_of, nearest
@@ -88,6 +89,9 @@ class DAMRS(FactorModel):
         modality_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim)
+        at_least(0, n_ui_layers=n_ui_layers, n_layers=n_layers, k=k, n_companions=n_companions, n_positives=n_positives)
+        nonnegative(kl_weight=kl_weight, neighbor_weight=neighbor_weight)
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         relative = torch.tensor([*(content_weight * weight for weight in weights.values()), 1.0])  # common users last
         self.register_buffer("view_weights", relative / relative.sum(), persistent=False)

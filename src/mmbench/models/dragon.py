@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.losses import bit_terms
 from mmbench.nn.propagation import with_neighbours
@@ -69,6 +70,9 @@ class DRAGON(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim, hidden_dim=hidden_dim)
+        at_least(0, k_users=k_users, k=k, n_layers=n_layers)
+        nonnegative(reg_weight=reg_weight)
         data, _ = weighed(data, first_modality_weight, modality_weights, leave_out=not as_reference)
         self.n_users, self.n_layers, self.reg_weight = data.n_users, n_layers, reg_weight
         self.towers = Towers(data, embedding_dim, hidden_layer(hidden_dim, embedding_dim))

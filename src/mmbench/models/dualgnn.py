@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.losses import bit_terms
 from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
 from mmbench.nn.towers import Towers, hidden_layer
@@ -62,6 +63,9 @@ class DualGNN(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim, hidden_dim=hidden_dim)
+        at_least(0, k_users=k_users)
+        nonnegative(reg_weight=reg_weight)
         data, weights = weighed(data, first_modality_weight, modality_weights)
         self.register_buffer("weights", torch.tensor(list(weights.values()) or [1.0]).view(-1, 1), persistent=False)
         self.n_users, self.reg_weight = data.n_users, reg_weight

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import on_unique_rows, projected_content
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.hyperparameters import rate
+from mmbench.nn.hyperparameters import at_least, nonnegative, rate
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.kernels import ChosenRows
@@ -69,6 +69,9 @@ class FREEDOM(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim)
+        at_least(0, n_ui_layers=n_ui_layers, n_layers=n_layers, k=k)
+        nonnegative(reg_weight=reg_weight)
         # Deviations of the reference: raw features are trained too, and nothing of a modality is left out.
         trainable_features |= as_reference
         data, _ = weighed(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import concatenated, of_length_one, on_unique_rows
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.initialisation import linear, table, xavier_normal
 from mmbench.nn.losses import bpr_terms
 from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
@@ -52,6 +53,9 @@ class Fusion(FactorModel):
         modality_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim)
+        at_least(0, hidden_dim=hidden_dim)
+        nonnegative(reg_weight=reg_weight)
         self.reg_weight, self.content_weight = reg_weight, content_weight
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         self.user_embedding = table(data.n_users, embedding_dim, xavier_normal)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.initialisation import linear, table, xavier_normal
 from mmbench.nn.kernels import ChosenRows, UnitRows
 from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
@@ -61,6 +62,9 @@ class GRCN(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim, content_dim=content_dim)
+        at_least(0, n_routings=n_routings)
+        nonnegative(reg_weight=reg_weight)
         data, weights = weighed(data, first_modality_weight, modality_weights)
         self.register_buffer("weights", torch.tensor(list(weights.values()) or [1.0]), persistent=False)
         self.n_users, self.reg_weight = data.n_users, reg_weight

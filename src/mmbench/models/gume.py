@@ -13,6 +13,7 @@ from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import projected_content
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.distinct import distinct
+from mmbench.nn.hyperparameters import at_least, nonnegative, positive
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, content_graphs, content_lists, row_sum_normalised
 from mmbench.nn.item_neighbours import Neighbours
@@ -117,6 +118,15 @@ class GUME(FactorModel):
         train_batch_size: int = 2048,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim, train_batch_size=train_batch_size)
+        at_least(0, n_ui_layers=n_ui_layers, n_layers=n_layers, k=k)
+        nonnegative(
+            reg_weight=reg_weight,
+            extended_reg_weight=extended_reg_weight,
+            alignment_weight=alignment_weight,
+            cl_weight=cl_weight,
+            user_cl_weight=user_cl_weight,
+        )
         # Deviations of the reference: trained features, the nominal divisor, and items linked by chunks of their lists.
         trainable_features |= as_reference
         self.divisor = train_batch_size if as_reference else None
@@ -125,8 +135,9 @@ class GUME(FactorModel):
         self.register_buffer("weights", torch.tensor(list(weights.values())).view(-1, 1, 1), persistent=False)
         self.n_users, self.n_ui_layers, self.content_weight = data.n_users, n_ui_layers, content_weight
         self.reg_weight, self.extended_reg_weight = reg_weight, extended_reg_weight
-        self.alignment_weight, self.cl_weight, self.temperature = alignment_weight, cl_weight, temperature
-        self.user_cl_weight, self.user_temperature = user_cl_weight, user_temperature
+        self.alignment_weight, self.cl_weight = alignment_weight, cl_weight
+        self.temperature, self.user_cl_weight = positive("temperature", temperature), user_cl_weight
+        self.user_temperature = positive("user_temperature", user_temperature)
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.extended_users = nn.ParameterDict(

@@ -13,6 +13,7 @@ from mmbench.messages import Refusal
 from mmbench.nn.common_users import common_user_lists
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.history_sums import HistorySums
+from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.item_graphs import Weigher, history_weights, modality_shares
 from mmbench.nn.item_neighbours import content_neighbours
 from mmbench.nn.recommender import UnseenItems
@@ -55,6 +56,8 @@ class HybridKNN(HistorySums):
         modality_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
+        at_least(1, k=k)
+        nonnegative(shrink=shrink)
         if not 0.0 <= content_weight <= 1.0:
             raise Refusal("content_weight={content_weight} must lie between 0 and 1", content_weight=content_weight)
         self.k, self.shrink = k, shrink

@@ -9,6 +9,7 @@ from torch import Tensor
 from mmbench.data.recdata import RecData
 from mmbench.nn.common_users import common_user_lists
 from mmbench.nn.history_sums import HistorySums
+from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.item_graphs import history_weights
 
 
@@ -28,6 +29,8 @@ class ItemKNN(HistorySums):
 
     def __init__(self, data: RecData, *, k: int = 200, shrink: float = 20.0) -> None:
         super().__init__()
+        at_least(1, k=k)
+        nonnegative(shrink=shrink)
         self.k, self.shrink = k, shrink
 
     def item_weights(self, data: RecData) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import projected_content
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.hyperparameters import one_of
+from mmbench.nn.hyperparameters import at_least, nonnegative, one_of, rate, share
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, content_graphs, row_sum_normalised, weighted, weighted_sum
 from mmbench.nn.item_neighbours import Neighbours, joined, knn, unseen_knn
@@ -88,6 +88,9 @@ class LATTICE(FactorModel):
         train_batch_size: int = 2048,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim, feature_dim=feature_dim, train_batch_size=train_batch_size)
+        at_least(0, n_ui_layers=n_ui_layers, n_layers=n_layers, k=k)
+        nonnegative(reg_weight=reg_weight)
         # Deviations of the reference: raw features are trained too, and the regulariser has the nominal divisor.
         trainable_features |= as_reference
         self.divisor = train_batch_size if as_reference else None
@@ -95,7 +98,8 @@ class LATTICE(FactorModel):
         self.content_weight = content_weight
         self.backbone = one_of("backbone", backbone, BACKBONES)
         self.n_ui_layers, self.n_layers, self.k = n_ui_layers, n_layers, k
-        self.frozen_weight, self.message_dropout, self.reg_weight = frozen_weight, message_dropout, reg_weight
+        self.frozen_weight, self.reg_weight = share("frozen_weight", frozen_weight), reg_weight
+        self.message_dropout = rate("message_dropout", message_dropout)
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.neighbourhood = NeighbourMean(data.edge_index, data.n_users, data.n_items, self_loops=True)

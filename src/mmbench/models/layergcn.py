@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
-from mmbench.nn.hyperparameters import rate
+from mmbench.nn.hyperparameters import at_least, nonnegative, rate
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import half_squares
 from mmbench.nn.propagation import halves, refined_layers
@@ -46,6 +46,8 @@ class LayerGCN(FactorModel):
         reg_weight: float = 1e-4,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim)
+        nonnegative(reg_weight=reg_weight)
         if n_layers < 1:
             raise Refusal(
                 "n_layers={n_layers} must be at least 1, as the ego layer is not part of the sum", n_layers=n_layers

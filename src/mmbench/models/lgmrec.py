@@ -15,7 +15,7 @@ from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.distinct import distinct, occurrences
-from mmbench.nn.hyperparameters import one_of
+from mmbench.nn.hyperparameters import at_least, nonnegative, one_of
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import nce_of_rows, norm_penalty, vector_bpr
 from mmbench.nn.noise import Noise
@@ -93,10 +93,11 @@ class LGMRec(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim, n_hyper_layers=n_hyper_layers)
+        at_least(0, n_ui_layers=n_ui_layers, n_content_layers=n_content_layers, n_hyperedges=n_hyperedges)
+        nonnegative(alpha=alpha, cl_weight=cl_weight, reg_weight=reg_weight)
         if not 0.0 < keep_rate <= 1.0:
             raise Refusal("keep_rate={keep_rate} must be more than 0 and at most 1", keep_rate=keep_rate)
-        if n_hyper_layers < 1:
-            raise Refusal("{name}={value} must be at least 1", name="n_hyper_layers", value=n_hyper_layers)
         data, self.weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         self.content_weight = content_weight
         self.n_users = data.n_users

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
+from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.losses import bpr_terms
 from mmbench.nn.propagation import halves, rows_of_mean
@@ -32,6 +33,9 @@ class LightGCN(FactorModel):
 
     def __init__(self, data: RecData, *, embedding_dim: int = 64, n_layers: int = 2, reg_weight: float = 1e-4) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim)
+        at_least(0, n_layers=n_layers)
+        nonnegative(reg_weight=reg_weight)
         self.n_layers = n_layers
         self.reg_weight = reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)

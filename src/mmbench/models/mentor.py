@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.distinct import average, distinct_once
-from mmbench.nn.hyperparameters import rate
+from mmbench.nn.hyperparameters import at_least, nonnegative, positive, rate
 from mmbench.nn.initialisation import linear, table, xavier_normal
 from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.losses import bit_terms, cosine_distance, gap, moments, nce_of_rows
@@ -103,9 +103,15 @@ class MENTOR(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim, hidden_dim=hidden_dim)
+        at_least(0, k=k, n_layers=n_layers)
+        nonnegative(
+            reg_weight=reg_weight, alignment_weight=alignment_weight, cl_weight=cl_weight, mask_weight=mask_weight
+        )
         data, _ = weighed(data, first_modality_weight, modality_weights, leave_out=not as_reference)
         self.n_users, self.n_layers, self.reg_weight = data.n_users, n_layers, reg_weight
-        self.alignment_weight, self.cl_weight, self.temperature = alignment_weight, cl_weight, temperature
+        self.alignment_weight, self.cl_weight = alignment_weight, cl_weight
+        self.temperature = positive("temperature", temperature)
         self.mask_weight, self.dropout, self.as_reference = mask_weight, rate("dropout", dropout), as_reference
         layers = hidden_layer(hidden_dim, embedding_dim)
         identifiers = partial(MappedIdentifiers, data.n_items, embedding_dim, layers)

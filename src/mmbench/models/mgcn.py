@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import projected_content
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.item_graphs import content_graphs
 from mmbench.nn.recommender import UnseenItems
@@ -75,6 +76,9 @@ class MGCN(PurifiedViews):
         train_batch_size: int = 2048,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim, train_batch_size=train_batch_size)
+        at_least(0, n_ui_layers=n_ui_layers, n_layers=n_layers, k=k)
+        nonnegative(reg_weight=reg_weight, cl_weight=cl_weight)
         # Deviations of the reference: raw features are trained too, and the regulariser has the nominal divisor.
         trainable_features |= as_reference
         self.divisor = train_batch_size if as_reference else None

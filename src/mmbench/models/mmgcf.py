@@ -12,7 +12,7 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import of_length_one, on_unique_rows, projected_content
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.hyperparameters import one_of, rate
+from mmbench.nn.hyperparameters import at_least, nonnegative, one_of, rate
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.losses import half_squares, vector_bpr
 from mmbench.nn.propagation import propagated
@@ -74,6 +74,9 @@ class MMGCF(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim)
+        at_least(0, n_layers=n_layers)
+        nonnegative(reg_weight=reg_weight)
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         self.weights, self.content_weight = list(weights.values()), content_weight
         self.weighting = one_of("weighting", weighting, WEIGHTINGS)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.messages import Refusal
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.initialisation import linear, set_table, started, table, xavier_normal
 from mmbench.nn.losses import mean_squares, triplet_mean_squares, vector_bpr
 from mmbench.nn.propagation import halves
@@ -62,13 +62,14 @@ class MMGCN(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
-        if n_layers < 1:
-            raise Refusal("{name}={value} must be at least 1", name="n_layers", value=n_layers)
+        at_least(1, embedding_dim=embedding_dim, n_layers=n_layers)
+        nonnegative(reg_weight=reg_weight)
         data, weights = weighed(data, first_modality_weight, modality_weights)
         self.register_buffer("weights", torch.tensor(list(weights.values()) or [1.0]).view(-1, 1, 1), persistent=False)
         self.n_users, self.reg_weight = data.n_users, reg_weight
         # Deviations of the reference: its width, constant tables, and only images are projected and penalised.
-        content_dim = content_dim or (256 if as_reference else embedding_dim)
+        content_dim = (256 if as_reference else embedding_dim) if content_dim is None else content_dim
+        at_least(1, content_dim=content_dim)
         trained, projected = not as_reference, {"image"} if as_reference else set(data.features)
         ids = started(torch.empty(data.n_users + data.n_items, embedding_dim), xavier_normal)
         set_table(self, "id_embedding", ids, trained=trained)

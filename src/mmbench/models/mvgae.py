@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.messages import Refusal
 from mmbench.nn.content_weights import weighed
+from mmbench.nn.hyperparameters import at_least, nonnegative, rate
 from mmbench.nn.initialisation import linear, set_table, started, xavier_normal
 from mmbench.nn.losses import bpr, bpr_bits
 from mmbench.nn.noise import Noise
@@ -82,6 +82,8 @@ class MVGAE(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim, feature_dim=feature_dim)
+        nonnegative(beta=beta)
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         self.weights = {f"content_{name}": content_weight * weight for name, weight in weights.items()}
         self.n_users, self.beta = data.n_users, beta
@@ -171,7 +173,7 @@ class GraphLayer(nn.Module):
     def __init__(self, n_inputs: int, dim: int, dropout: float) -> None:
         super().__init__()
         self.convolution, self.linear = linear(n_inputs, dim, xavier_normal), linear(dim, dim, xavier_normal)
-        self.dropout, self.noise = dropout, Noise("convolution")
+        self.dropout, self.noise = rate("dropout", dropout), Noise("convolution")
 
     def forward(self, x: Tensor, mean: NeighbourMean) -> Tensor:
         """``(n, n_inputs)`` to ``(n, dim)``."""
@@ -195,8 +197,7 @@ class GaussianEncoder(nn.Module):
 
     def __init__(self, ego: nn.Module, width: int, dim: int, n_layers: int, dropout: float) -> None:
         super().__init__()
-        if n_layers < 1:
-            raise Refusal("n_layers={n_layers} hidden layers must be at least 1", n_layers=n_layers)
+        at_least(1, n_layers=n_layers)
         self.ego = ego
         widths = [width] + [dim] * (n_layers - 1)
         self.hidden = nn.ModuleList(GraphLayer(n_inputs, dim, dropout) for n_inputs in widths)

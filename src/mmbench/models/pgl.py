@@ -13,7 +13,7 @@ from mmbench.data.recdata import RecData
 from mmbench.messages import Refusal
 from mmbench.nn.content_features import projected_content
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.hyperparameters import one_of, rate
+from mmbench.nn.hyperparameters import at_least, nonnegative, one_of, rate
 from mmbench.nn.initialisation import table, xavier_uniform
 from mmbench.nn.item_graphs import fused_item_graph
 from mmbench.nn.losses import nce_of_rows, vector_bpr
@@ -92,6 +92,9 @@ class PGL(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim)
+        at_least(0, n_ui_layers=n_ui_layers, n_layers=n_layers, k=k)
+        nonnegative(reg_weight=reg_weight)
         # Deviations of the reference: raw features are trained too, and nothing of a modality is left out.
         trainable_features |= as_reference
         data, _ = weighed(data, first_modality_weight, modality_weights, leave_out=not as_reference)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.hyperparameters import rate
+from mmbench.nn.hyperparameters import at_least, nonnegative, rate
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.losses import cosine_distance, half_squares
 from mmbench.nn.noise import Noise
@@ -52,6 +52,9 @@ class SelfCF(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim)
+        at_least(0, n_layers=n_layers)
+        nonnegative(reg_weight=reg_weight)
         self.n_layers, self.dropout, self.reg_weight = n_layers, rate("dropout", dropout), reg_weight
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)

@@ -12,6 +12,7 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.distinct import distinct, occurrences
+from mmbench.nn.hyperparameters import at_least, nonnegative, positive
 from mmbench.nn.initialisation import linear, table, xavier_uniform
 from mmbench.nn.kernels import LogSumExp
 from mmbench.nn.propagation import propagated
@@ -68,10 +69,14 @@ class SLMRec(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim)
+        at_least(0, n_layers=n_layers)
+        nonnegative(alignment_weight=alignment_weight)
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         self.weights = {name: content_weight * weight for name, weight in weights.items()}
-        self.n_layers, self.temperature = n_layers, temperature
-        self.alignment_weight, self.alignment_temperature = alignment_weight, alignment_temperature
+        self.n_layers, self.temperature = n_layers, positive("temperature", temperature)
+        self.alignment_weight = alignment_weight
+        self.alignment_temperature = positive("alignment_temperature", alignment_temperature)
         # Deviations of the reference: a further map in the last step of two, a bias of B, and scores through a sigmoid.
         detour = bias_of_views = self.squashed = as_reference
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)

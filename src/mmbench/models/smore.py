@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import projected_content
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.hyperparameters import rate
+from mmbench.nn.hyperparameters import at_least, nonnegative, rate
 from mmbench.nn.initialisation import linear, standard_normal, started, table, xavier_uniform
 from mmbench.nn.item_graphs import ItemGraph, content_graphs
 from mmbench.nn.noise import Noise
@@ -86,6 +86,10 @@ class SMORE(PurifiedViews):
         train_batch_size: int = 2048,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim, train_batch_size=train_batch_size)
+        own_k = dict(k_of or {})
+        at_least(0, n_ui_layers=n_ui_layers, n_layers=n_layers, k=k, **{f"k_of.{name}": n for name, n in own_k.items()})
+        nonnegative(reg_weight=reg_weight, cl_weight=cl_weight)
         # Deviations of the reference: raw features are trained too, and the regulariser has the nominal divisor.
         trainable_features |= as_reference
         self.divisor = train_batch_size if as_reference else None
@@ -98,7 +102,7 @@ class SMORE(PurifiedViews):
         self.content = projected_content(data, embedding_dim, trainable=trainable_features)
         set_adjacency(self, data)
         self.to_users = ConstantMap(*user_item_blocks(self.adjacency, data.n_users))
-        graphs = content_graphs(data, lambda name: (k_of or {}).get(name, k), unseen_too=as_reference)
+        graphs = content_graphs(data, lambda name: own_k.get(name, k), unseen_too=as_reference)
         if graphs:
             graphs[FUSED] = union_maximum(list(graphs.values()))
         frequencies = (1, embedding_dim // 2 + 1, 2)  # real and imaginary parts

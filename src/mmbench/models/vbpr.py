@@ -12,7 +12,7 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_features import concatenated, of_length_one, on_unique_rows, projected_rows
 from mmbench.nn.content_weights import weighed
-from mmbench.nn.hyperparameters import one_of
+from mmbench.nn.hyperparameters import at_least, nonnegative, one_of
 from mmbench.nn.initialisation import linear, table, xavier_normal, xavier_uniform
 from mmbench.nn.losses import bpr_terms
 from mmbench.nn.recommender import FactorModel, Triplets, UnseenItems
@@ -61,6 +61,8 @@ class VBPR(FactorModel):
         as_reference: bool = False,
     ) -> None:
         super().__init__()
+        at_least(1, embedding_dim=embedding_dim)
+        nonnegative(reg_weight=reg_weight)
         self.reg_weight, self.content_weight = reg_weight, content_weight
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         content = concatenated(data if as_reference else of_length_one(data), weights)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
 from mmbench.data.recdata import RecData
-from mmbench.messages import Refusal
+from mmbench.nn.hyperparameters import nonnegative
 from mmbench.nn.item_graphs import modality_shares
 
 
@@ -40,9 +39,7 @@ def weighed(
         ValueError: for a weight that is negative or no number, or a share outside [0, 1].
     """
     by_path = {f"modality_weights.{name}": weight for name, weight in (modality_weights or {}).items()}
-    for key, value in {**content, **by_path}.items():
-        if not (isinstance(value, int | float) and 0.0 <= value < math.inf):
-            raise Refusal("{key}={value} must be a number of at least 0", key=key, value=value)
+    nonnegative(**content, **by_path)
     shares = modality_shares(data.features, first_modality_weight, modality_weights)
     weights = {name: len(shares) * share for name, share in zip(data.features, shares, strict=True)}
     if not leave_out:
