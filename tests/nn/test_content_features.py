@@ -155,6 +155,17 @@ def test_all_rows_are_projected_in_blocks_too(monkeypatch: pytest.MonkeyPatch) -
     torch.testing.assert_close(*found)
 
 
+@pytest.mark.parametrize("beyond", [1, 2, 3, 40])
+def test_equal_rows_are_projected_alike_whatever_the_last_block_holds(beyond: int) -> None:
+    """Of 1,171 items with 896 numbers the last one was a product of its own, which sums in another order."""
+    torch.manual_seed(0)
+    layer, width = nn.Linear(896, 64), 896
+    table = torch.randn(width).expand(kernels.GATHERED_ENTRIES // width + beyond, width).contiguous()
+    with torch.no_grad():
+        projected = projected_rows(table, slice(None), layer)
+    assert torch.equal(projected, projected[:1].expand_as(projected))
+
+
 def test_projected_rows_of_a_trained_table_train_it() -> None:
     table, layer = torch.randn(5, 3, requires_grad=True), nn.Linear(3, 2)
     projected_rows(table, torch.tensor([1, 1]), layer).sum().backward()

@@ -543,7 +543,8 @@ class ProjectedRows(Function):
 
     The rows are gathered block by block and kept for the backward pass. Where ``rows`` is None, all of them are mapped
     as they lie, in the same blocks: products with so few columns are up to a fifth sooner while a block stays in a
-    cache.
+    cache. The last block then begins before the end of the one before it: a product of one to three rows sums in
+    another order than one of many, and rounding would tell items with equal rows apart.
     """
 
     @staticmethod
@@ -553,7 +554,10 @@ class ProjectedRows(Function):
             table.split(ctx.step) if rows is None else [table.index_select(0, part) for part in rows.split(ctx.step)]
         )
         ctx.save_for_backward(*blocks)
-        return torch.cat([functional.linear(block, weight, bias) for block in blocks])
+        last = blocks[-1] if rows is not None else table[-ctx.step :]
+        products = [functional.linear(block, weight, bias) for block in (*blocks[:-1], last)]
+        products[-1] = products[-1][len(last) - len(blocks[-1]) :]
+        return torch.cat(products)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor, Tensor]:
