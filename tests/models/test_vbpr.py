@@ -46,6 +46,15 @@ def test_its_gradients_are_close(block_world: BlockWorld) -> None:
         assert (short[name] - expected).norm() < 0.01 * expected.norm(), name
 
 
+def test_it_is_one_in_double_precision_too(block_world: BlockWorld) -> None:
+    """A training in double precision widens all tables of a model."""
+    full, short = (model.double() for model in models(block_world))
+    scores = [model.score(torch.arange(44)).detach() for model in (full, short, models(block_world)[1])]
+    assert scores[1].dtype == torch.float64
+    assert (scores[1] - scores[0]).abs().max() > 1e-4 * scores[0].abs().max()
+    torch.testing.assert_close(scores[1].float(), scores[2])
+
+
 def test_its_content_takes_half_the_memory(block_world: BlockWorld) -> None:
     full, short = models(block_world)
     assert short.content.dtype == torch.bfloat16

@@ -66,7 +66,8 @@ class VBPR(FactorModel):
         self.reg_weight, self.content_weight = reg_weight, content_weight
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         content = concatenated(data if as_reference else of_length_one(data), weights)
-        if one_of("projection_precision", projection_precision, PRECISIONS) == "bf16":
+        self.in_bf16 = one_of("projection_precision", projection_precision, PRECISIONS) == "bf16"
+        if self.in_bf16:
             content = content.bfloat16()
         self.register_buffer("content", content, persistent=False)
         width = self.content.shape[1]
@@ -94,7 +95,8 @@ class VBPR(FactorModel):
 
     def _projected(self, projection: nn.Linear, rows: Tensor | slice) -> Tensor:
         """Content of the chosen rows times W plus b, ``(n_rows, embedding_dim)``."""
-        if self.content.dtype == projection.weight.dtype:
+        if not self.in_bf16:
             return projected_rows(self.content, rows, projection)
-        weight = projection.weight.to(self.content.dtype)
-        return functional.linear(self.content[rows], weight).to(projection.bias.dtype) + projection.bias
+        # A training in double precision has widened the content with everything else, which changed none of its digits.
+        product = functional.linear(self.content[rows].bfloat16(), projection.weight.bfloat16())
+        return product.to(projection.bias.dtype) + projection.bias
