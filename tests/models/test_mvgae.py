@@ -213,6 +213,28 @@ def test_initial_laws() -> None:
     for name, parameter in encoder.named_parameters():
         if name.endswith("bias"):
             continue
-        spread = (2.0 / sum(parameter.shape)) ** 0.5
-        assert parameter.std().item() == pytest.approx(spread, rel=0.05), name
-        assert parameter.abs().max().item() > 2.5 * spread, name
+        assert_xavier_normal(name, parameter)
+
+
+@pytest.mark.parametrize("as_reference", [False, True])
+def test_initial_laws_of_two_layers(as_reference: bool, block_world: BlockWorld) -> None:
+    """The second hidden layer of the reference maps by torch's own law, all others by Xavier's normal one."""
+    torch.manual_seed(0)
+    model = MVGAE(block_world.data(("image",)), n_layers=2, as_reference=as_reference)
+    for encoder in model.encoders.values():
+        layers = {**dict(encoder.hidden.named_children()), **dict(encoder.heads.named_children())}
+        assert len(layers) == 4
+        for name, layer in layers.items():
+            assert_xavier_normal(name, layer.convolution.weight)
+            if as_reference and name == "1":
+                bound = 64**-0.5
+                assert 0.95 * bound < layer.linear.weight.abs().max().item() <= bound
+                assert layer.linear.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.05)
+            else:
+                assert_xavier_normal(name, layer.linear.weight)
+
+
+def assert_xavier_normal(name: str, weight: torch.Tensor) -> None:
+    spread = (2.0 / sum(weight.shape)) ** 0.5
+    assert weight.std().item() == pytest.approx(spread, rel=0.05), name
+    assert weight.abs().max().item() > 2.5 * spread, name

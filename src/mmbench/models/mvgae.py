@@ -13,7 +13,7 @@ from torch.nn import functional
 from mmbench.data.recdata import RecData
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import at_least, nonnegative, rate
-from mmbench.nn.initialisation import linear, set_table, started, xavier_normal
+from mmbench.nn.initialisation import Law, linear, set_table, started, xavier_normal
 from mmbench.nn.losses import bpr, bpr_bits
 from mmbench.nn.noise import Noise
 from mmbench.nn.propagation import halves
@@ -43,10 +43,10 @@ class MVGAE(FactorModel):
     Scores are inner products of :math:`\sigma(\mu)` of the fused Gaussian. An absent modality has neither encoder nor
     loss term; without any the fused Gaussian is that of the table.
 
-    ``as_reference`` differs from the default in five ways: items are read from the rows of users (indices without the
+    ``as_reference`` differs from the default in six ways: items are read from the rows of users (indices without the
     offset), a positive is compared with the hardest negative of the whole batch, inner products pass another sigmoid
-    before their difference, users' vectors and the item table are random constants, and items without an interaction
-    count in the divergence.
+    before their difference, users' vectors and the item table are random constants, items without an interaction count
+    in the divergence, and V of a second hidden layer starts from torch's own law in place of Xavier's normal one.
 
     Args:
         data: training data.
@@ -88,7 +88,7 @@ class MVGAE(FactorModel):
         self.weights = {f"content_{name}": content_weight * weight for name, weight in weights.items()}
         self.n_users, self.beta = data.n_users, beta
         # Deviations of the reference: users' vectors and the item table are constants, and see its reconstruction.
-        trained = not as_reference
+        trained, second_law = not as_reference, None if as_reference else xavier_normal
         self.reconstruction = reconstruction_of_the_reference if as_reference else reconstruction
         items: dict[str, nn.Module] = {
             f"content_{name}": MappedFeatures(features, linear(features.shape[1], feature_dim, xavier_normal))
@@ -97,7 +97,10 @@ class MVGAE(FactorModel):
         items["table"] = LinearItemTable(data.n_items, embedding_dim, feature_dim, trained=trained)
         egos = {name: Tower(data.n_users, module, feature_dim, trained=trained) for name, module in items.items()}
         self.encoders = nn.ModuleDict(
-            {m: GaussianEncoder(ego, feature_dim, embedding_dim, n_layers, dropout) for m, ego in egos.items()}
+            {
+                name: GaussianEncoder(ego, feature_dim, embedding_dim, n_layers, dropout, second_law=second_law)
+                for name, ego in egos.items()
+            }
         )
         self.neighbourhood = NeighbourMean(data.edge_index, data.n_users, data.n_items, self_loops=True)
         self.noise = Noise("fused", *items)
@@ -168,11 +171,17 @@ class GraphLayer(nn.Module):
     r"""Graph convolution and a linear map of its result, :math:`V\,\phi(\mathrm{norm}(\bar A x W + b)) + c`.
 
     :math:`\bar A` averages a node and its neighbours, :math:`\phi` is leaky ReLU; dropout follows the norm.
+
+    Args:
+        n_inputs: width of x.
+        dim: width of the result.
+        dropout: rate after the convolution.
+        law: law of V at the start, see :func:`mmbench.nn.initialisation.linear`.
     """
 
-    def __init__(self, n_inputs: int, dim: int, dropout: float) -> None:
+    def __init__(self, n_inputs: int, dim: int, dropout: float, law: Law | None = xavier_normal) -> None:
         super().__init__()
-        self.convolution, self.linear = linear(n_inputs, dim, xavier_normal), linear(dim, dim, xavier_normal)
+        self.convolution, self.linear = linear(n_inputs, dim, xavier_normal), linear(dim, dim, law)
         self.dropout, self.noise = rate("dropout", dropout), Noise("convolution")
 
     def forward(self, x: Tensor, mean: NeighbourMean) -> Tensor:
@@ -193,14 +202,27 @@ class GaussianEncoder(nn.Module):
         dim: size of the Gaussians and of the hidden layers.
         n_layers: number of hidden layers, at least one.
         dropout: rate after every convolution.
+        second_law: law of V of the second hidden layer, see :class:`GraphLayer`.
     """
 
-    def __init__(self, ego: nn.Module, width: int, dim: int, n_layers: int, dropout: float) -> None:
+    def __init__(
+        self,
+        ego: nn.Module,
+        width: int,
+        dim: int,
+        n_layers: int,
+        dropout: float,
+        *,
+        second_law: Law | None = xavier_normal,
+    ) -> None:
         super().__init__()
         at_least(1, n_layers=n_layers)
         self.ego = ego
         widths = [width] + [dim] * (n_layers - 1)
-        self.hidden = nn.ModuleList(GraphLayer(n_inputs, dim, dropout) for n_inputs in widths)
+        self.hidden = nn.ModuleList(
+            GraphLayer(n_inputs, dim, dropout, second_law if place == 2 else xavier_normal)
+            for place, n_inputs in enumerate(widths, start=1)
+        )
         self.heads = nn.ModuleDict({name: GraphLayer(dim, dim, dropout) for name in ("mean", "log_variance")})
         self.skips = nn.ModuleDict({name: linear(dim, dim, xavier_normal) for name in self.heads})
 
