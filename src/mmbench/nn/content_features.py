@@ -61,7 +61,7 @@ def centred_directions(features: Tensor, present: Tensor) -> Tensor:
     rows = features.double()
     rows = rows - rows[present].mean(0)  # of equal rows it is that row to the last bit, which leaves zero
     lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    # Of what is the mean rounding leaves something, which is in proportion to the features.
+    # A row that equals the mean keeps an error of rounding, which is in proportion to the features.
     least = 1e-12 * torch.linalg.vector_norm(features, math.inf).double().clamp(torch.finfo(torch.float32).tiny, 1.0)
     return torch.where(present.unsqueeze(1), rows / lengths.clamp_min(least), 0.0)
 
