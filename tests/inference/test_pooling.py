@@ -10,6 +10,8 @@ from scipy import stats as distributions
 
 from mmbench.inference import pooling
 from mmbench.inference.intervals import LogGain
+from mmbench.inference.looks import level_of_look
+from mmbench.messages import points
 
 #: Trials of the BCG vaccine: cases and others among the vaccinated, cases and others among the rest (Colditz 1994).
 BCG = [
@@ -111,6 +113,16 @@ def test_gains_are_pooled_as_ratios() -> None:
     assert pooled.predicted.lo < effect.lo < effect.mean < effect.hi < pooled.predicted.hi
     turned = [LogGain(-g.log_ratio, g.se, g.df) for g in gains]
     assert 1 / (1 + pooling.pooled_gain(turned).effect.mean) - 1 == pytest.approx(effect.mean)
+
+
+def test_a_bound_that_is_too_large_for_a_number_is_infinite() -> None:
+    """Two data sets leave one degree of freedom, whose quantile grows with every look; so do three for a new one."""
+    gains, level = [LogGain(2.3, 0.1, 10.0), LogGain(0.0, 0.05, 100.0)], level_of_look(1000)
+    two = pooling.pooled_gain(gains, level)
+    assert (two.effect.lo, two.effect.hi, two.predicted) == (-1.0, math.inf, None)
+    three = pooling.pooled_gain([*gains, LogGain(-2.3, 0.05, 100.0)], level)
+    assert (three.predicted.lo, three.predicted.hi) == (-1.0, math.inf)
+    assert points(three.predicted.hi) == "+inf"
 
 
 def test_critical_difference_of_the_table() -> None:

@@ -87,12 +87,12 @@ class LogGain:
     @property
     def gain(self) -> float:
         r"""Relative gain :math:`\rho = e^L - 1`."""
-        return _gain_of(self.log_ratio)
+        return gain_of(self.log_ratio)
 
     def at(self, level: float) -> Interval:
         r"""The gain with bounds :math:`\exp(L \pm t_{df} \, se) - 1`."""
         half = self.half_width(level)
-        return Interval(self.gain, _gain_of(self.log_ratio - half), _gain_of(self.log_ratio + half), level)
+        return Interval(self.gain, gain_of(self.log_ratio - half), gain_of(self.log_ratio + half), level)
 
     def half_width(self, level: float) -> float:
         """Half the width of the interval of L."""
@@ -123,7 +123,7 @@ class LogGain:
         r"""Minimal detectable gain, :math:`\exp((t_{df,1-\alpha/2} + t_{df,power}) \, se) - 1` (Bloom 1995)."""
         if self.se == 0.0:
             return 0.0
-        return _gain_of(float(special.stdtrit(self.df, [1 - alpha / 2, power]).sum()) * self.se)
+        return gain_of(float(special.stdtrit(self.df, [1 - alpha / 2, power]).sum()) * self.se)
 
     def draws(self, rng: np.random.Generator, size: int) -> Vector:
         r"""Gains drawn from :math:`\exp(L + se \, t_{df}) - 1`, ``(size,)``; this law has no finite mean."""
@@ -134,7 +134,7 @@ class LogGain:
         return gains
 
 
-def _gain_of(log_ratio: float) -> float:
+def gain_of(log_ratio: float) -> float:
     """A relative gain from its logarithm, infinite where it is too large for a number."""
     with np.errstate(over="ignore"):
         return float(np.expm1(log_ratio))

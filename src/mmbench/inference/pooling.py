@@ -10,7 +10,7 @@ import numpy as np
 from scipy import special
 from scipy import stats as distributions
 
-from mmbench.inference.intervals import Interval, LogGain, Matrix, Vector, holm
+from mmbench.inference.intervals import Interval, LogGain, Matrix, Vector, gain_of, holm
 from mmbench.messages import Refusal
 
 #: Mean ranks over fewer data sets than this tell nothing.
@@ -115,7 +115,7 @@ def pooled_gain(gains: Sequence[LogGain], level: float = 0.95) -> PooledEffect |
 
 def _as_gain(log: Interval) -> Interval:
     """A relative gain from its logarithm."""
-    return Interval(math.expm1(log.mean), math.expm1(log.lo), math.expm1(log.hi), log.level)
+    return Interval(gain_of(log.mean), gain_of(log.lo), gain_of(log.hi), log.level)
 
 
 @dataclass(frozen=True)
