@@ -19,7 +19,7 @@ from mmbench.scheduling.pilot import Pilot
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
 from mmbench.tuning.cell import CellTask
-from tests.report.constructed import write_sweep
+from tests.report.constructed import Made, hit_users, write_sweep
 from tests.report.test_together import three
 from tests.tiny import TINY, composed
 
@@ -131,6 +131,17 @@ def test_a_gain_over_repetitions_is_raised_with_each_of_them(tmp_path: Path) -> 
         said = expected(table, planned, Translator()).splitlines()
         (row,) = (line for line in said if "a over 3 split seeds/m/text_vs_none" in line)
         assert level in row
+
+
+def test_a_single_trial_tells_no_range(tmp_path: Path) -> None:
+    """A single trial of a closed form has no gain, while its users have a variance."""
+    computed = {"stop_reason": "closed_form"}
+    cells = {
+        ("d", "ease", name): Made(hits[None], trials=hits[None], courses=[computed], final=computed)
+        for name, hits in (("none", hit_users(60, range(20))), ("text", hit_users(60, range(15, 45))))
+    }
+    said = expected(read_sweep(write_sweep(tmp_path / "s", cells)), [], Translator())
+    assert said.endswith("that is seen in four of five studies: unknown before a pilot has run\n")
 
 
 def test_costs_are_those_of_each_condition(

@@ -168,7 +168,7 @@ def expected(table: SweepTable | None, planned: Sequence[Planned], translator: T
         if isinstance(tuned, TunedGain) and tuned.refusal is NoWord.MORE_SEARCH:
             continue
         log = tuned.estimate.log_gain if isinstance(tuned, TunedGain) else tuned and tuned.log_gain
-        if tuned and log and math.isfinite(log.se):
+        if tuned and log and math.isfinite(log.log_ratio) and math.isfinite(log.se):
             datasets = (gain.dataset,) if gain.over is None else gain.over.datasets
             level = level_after(tuned.level, any((dataset, gain.model) in raised for dataset in datasets))
             width = (log.at(level).hi - log.at(level).lo) / 2
