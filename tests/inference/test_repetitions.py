@@ -125,6 +125,13 @@ def test_a_fold_without_a_ratio_leaves_nothing_to_say() -> None:
     assert (found.refusal, math.isnan(found.gain)) == (NoWord.NOTHING_FOUND, True)
 
 
+def test_a_fold_that_finds_nothing_after_all_trials_is_told_in_words() -> None:
+    parts = [*gains(0.03, 0.04), *gains(0.05, after_all=math.nan)]
+    judged = verdict(repeated_gain(FOLD, parts), 0.02)
+    assert judged.word is Verdict.DEPENDS_ON_TUNING
+    assert judged.reason == "after all 30 trials a side finds nothing, so there is no gain"
+
+
 def test_repetitions_of_unequal_effort_have_nothing_in_common() -> None:
     with pytest.raises(ValueError, match=r"different numbers of trials \(8, 30\)"):
         repeated_gain(SPLIT, [*gains(0.03), *gains(0.03, trials=8)])

@@ -150,6 +150,10 @@ def test_a_refusal_is_the_reason(reason: NoWord) -> None:
             tuned(0.05, 0.03, depends=True, after_all=0.0822),
             "after all 30 trials the gain is +8.22 %, outside the 95 % interval",
         ),
+        (
+            tuned(0.05, 0.03, depends=True, after_all=math.nan),
+            "after all 30 trials a side finds nothing, so there is no gain",
+        ),
         (tuned(0.0, 0.001, level=1 - 0.05 / 3), "the 96.7 % interval lies within the margin of 2 %"),
         (tuned(0.05, 0.01, level=0.975), "the 97.5 % interval lies above zero, and the gain reaches the margin of 2 %"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -144,6 +145,8 @@ def _reason(word: Verdict, tuned: Gain, delta: float, also: tuple[Verdict, ...])
     level, margin = level_name(tuned.level), f"{100 * delta:g}"
     if word is Verdict.DEPENDS_ON_TUNING:
         after_all = float(tuned.curve.mean[-1])
+        if math.isnan(after_all):
+            return Message("after all {trials} trials a side finds nothing, so there is no gain", trials=tuned.trials)
         if not interval.contains(after_all):
             bound = interval.lo if after_all < interval.lo else interval.hi
             return Message(
