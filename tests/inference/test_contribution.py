@@ -197,6 +197,7 @@ def test_what_takes_away_has_no_share_that_others_tell() -> None:
 
 def test_few_users_and_equal_differences_have_no_bounds() -> None:
     for found in (
+        shapley.contributions(tables(0.03, 0.02, 0.031, n=1)),
         shapley.contributions(tables(0.03, 0.02, 0.031, n=29)),
         shapley.contributions({c: np.full((40, 2), 0.1 + 0.1 * len(c)) for c in (EMPTY, TEXT, IMAGE, BOTH)}),
     ):

@@ -599,6 +599,8 @@ def test_coverage_of_other_items_that_nothing_varies_in_has_no_bounds() -> None:
     assert rail(half) == Rail.OPEN
     same = coverage_change(everywhere[:, ::-1], everywhere, 10)
     assert (same.lo, same.hi, rail(same)) == (0.0, 0.0, Rail.HOLDS)
+    alone = coverage_change(everywhere[:, :1] % 5, everywhere[:, :1], 10)  # of a single user
+    assert (alone.lo, alone.hi, rail(alone)) == (-math.inf, math.inf, Rail.OPEN)
 
 
 def test_a_guard_rail_of_items_that_nobody_holds_out_is_said_to_be_unknown(ran: Path) -> None:

@@ -45,8 +45,9 @@ def shown_by(change: Interval, margin: float = MARGIN) -> float:
 def coverage_change(a: NDArray[np.integer], b: NDArray[np.integer], n_items: int) -> Interval:
     r"""Relative change of coverage, :math:`\bar c_A / \bar c_B - 1`, with its crossed interval of 90 %.
 
-    Coverage is no mean over users, but the jackknife makes one of it; see :func:`_covered`. Where nothing varies the
-    bounds are infinite, unless both sides show the same items in every run.
+    Coverage is no mean over users, but the jackknife makes one of it; see :func:`_covered`. Where nothing varies, or
+    below :data:`~mmbench.inference.intervals.MIN_USERS` users, the bounds are infinite, unless both sides show the same
+    items in every run.
 
     Args:
         a: lists under A, ``(n_seeds, n_users, k)``, -1 where candidates ran out.
@@ -54,7 +55,7 @@ def coverage_change(a: NDArray[np.integer], b: NDArray[np.integer], n_items: int
         n_items: size of the catalogue.
 
     Raises:
-        ValueError: if the lists differ in seeds or users, B recommends nothing, or there are fewer than two users.
+        ValueError: if the lists differ in seeds or users, or B recommends nothing.
     """
     if a.shape[:2] != b.shape[:2]:
         raise ValueError(f"lists {a.shape} and {b.shape} are not paired")

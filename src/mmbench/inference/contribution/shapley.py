@@ -148,13 +148,15 @@ class Contributions:
 def contributions(tables: Mapping[Coalition, Matrix], *, level: float = 0.95) -> Contributions:
     """Shapley values, marginals, redundancy and interactions with crossed intervals over users and seeds.
 
+    Bounds are infinite where no user tells how uncertain a value is, see :func:`bounded_interval`.
+
     Args:
         tables: metric of every user and seed, ``(n_users, n_seeds)``, users and seeds paired, for every subset of the
             modalities.
         level: coverage.
 
     Raises:
-        ValueError: if a subset is missing, the tables differ in shape or have fewer than two users.
+        ValueError: if a subset is missing or the tables differ in shape.
     """
     everyone = modalities_of(tables)
     shapes = {table.shape for table in tables.values()}
