@@ -184,6 +184,20 @@ def test_one_seed(tmp_path: Path) -> None:
     assert "-> no word: training noise not measured, 1 final seed: raise budget.seeds" in text
 
 
+def test_one_seed_of_a_closed_form(tmp_path: Path) -> None:
+    computed = {"stop_reason": "closed_form"}
+    cells = {
+        ("d", "m", c): Made(seeds(hit_users(USERS, range(end)), 1), courses=[computed] * 8, final=computed)
+        for c, end in (("none", 1000), ("text", 1100))
+    }
+    text = explain(write_sweep(tmp_path / "s", cells), "d/m/text_vs_none")
+    assert "nothing is inferred" not in text
+    assert numbers(text, r"^  n = (?=\d+ users)") == [USERS, 1]
+    point, t, scale, lo, hi = numbers(text, r"^  95 %: (?!exp)")
+    assert t == pytest.approx(distributions.t.ppf(0.975, USERS - 1))
+    assert (point, lo, hi) == (pytest.approx(0.1), pytest.approx(point - t * scale), pytest.approx(point + t * scale))
+
+
 def test_names(folder: Path) -> None:
     conditions = ("text", "none", "text_vs_none")
     names = {f"d/{model}/{c}" for model in ("m", *OTHERS) for c in conditions}

@@ -306,7 +306,23 @@ def test_a_closed_form_needs_one_seed(tmp_path: Path) -> None:
         ("d", "m", name): Made(seeds(hit_users(USERS, span), 1), courses=computed, final={"stop_reason": "closed_form"})
         for name, span in (("none", BASE), ("text", range(1100)))
     }
-    assert [c.word for c in judged(write_sweep(tmp_path / "s", cells)).values()] == ["better"]
+
+    def row(folder: Path) -> pd.Series[Any]:
+        exported = csv(document(read_sweep(folder), list(judged(folder).values()), []))
+        return pd.read_csv(io.StringIO(exported)).loc[0]
+
+    found = row(write_sweep(tmp_path / "s", cells))
+    assert found["verdict"] == "better"
+    # The bounds of these two configurations are over the users alone.
+    a, b = hit_users(USERS, range(1100)), hit_users(USERS, BASE)
+    se = float(((a - 1.1 * b) / 0.5).std(ddof=1)) / math.sqrt(USERS)
+    assert found[["seeds", "configuration_gain", "configuration_se"]].tolist() == pytest.approx([1, 0.1, se])
+    assert found["configuration_lo95"] == pytest.approx(0.1 - distributions.t.ppf(0.975, USERS - 1) * se)
+    # One that is trained on either side has noise that one run does not measure.
+    for trained in ("none", "text"):
+        changed = cells | {("d", "m", trained): replace(cells["d", "m", trained], courses=None, final={})}
+        found = row(write_sweep(tmp_path / trained, changed))
+        assert found[["configuration_lo95", "configuration_se", "configuration_p"]].isna().all()
 
 
 def test_the_margin_is_that_of_the_manifest(tmp_path: Path) -> None:

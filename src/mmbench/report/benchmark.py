@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from mmbench.inference import intervals
 from mmbench.inference.intervals import Interval
 from mmbench.inference.tuned_gain import estimate
-from mmbench.inference.verdicts import MIN_SEEDS, Verdict
+from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Template, points, series
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import Comparison, is_significant, level_of, unfairness, wordless
@@ -148,7 +148,7 @@ def _value(result: CellResult, metric: str) -> str:
     if result.status != "done":
         return FAILED if result.status == "failed" else COUNTED[result.status]
     per_user = result.per_user(metric)
-    if len(result.seeds) < MIN_SEEDS and not result.exact:
+    if not result.noise_known:
         return f"{per_user.mean():#.3g}"
     interval = intervals.bounded_interval(intervals.crossed_interval(per_user), len(per_user))
     if not interval.bounded:

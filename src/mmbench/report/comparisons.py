@@ -163,6 +163,11 @@ class Comparison:
         return [CellName(cell.dataset, cell.model, cell.modality) for cell in run]
 
     @property
+    def noise_known(self) -> bool:
+        """Whether training noise was measured on both sides, or there is none; see :attr:`CellResult.noise_known`."""
+        return self.a.noise_known and self.b.noise_known
+
+    @property
     def word(self) -> str:
         """The verdict, or what has not run."""
         return self.pending if self.judgement is None else self.judgement.said

@@ -227,7 +227,7 @@ def _configuration(table: SweepTable, comparison: Comparison, gain: CrossedInter
     yield f"  gain = mean A / mean B - 1 = {a:.10g} / {b:.10g} - 1 = {gain.mean:.10g}"
     if (effects := comparison.effects) is not None:
         yield f"  users improved {effects.improved:.10g}, harmed {effects.harmed:.10g}, d_z {effects.d_z:.6g}"
-    if gain.seeds < MIN_SEEDS:
+    if not comparison.noise_known:
         yield f"  seeds: {gain.seeds}, fewer than {MIN_SEEDS} do not tell how far runs differ: nothing is inferred"
         return
     if not gain.bounded:

@@ -19,6 +19,7 @@ from mmbench.evaluation import late_ensemble, metrics
 from mmbench.evaluation.metrics import LIST_LENGTH, RankedPairs, Ranking
 from mmbench.inference import intervals
 from mmbench.inference.contrast import Contrast
+from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.messages import Message
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
@@ -152,6 +153,11 @@ class CellResult:
             return False
         key = records.read(paths.cell_file(self.folder), Cell).key
         return is_exact([t for stage in (Stage.TRIAL, Stage.FINAL) for t in read_trainings(self.folder, stage, key)])
+
+    @property
+    def noise_known(self) -> bool:
+        """Whether its final runs measure training noise, or there is none, so that bounds may be told."""
+        return len(self.seeds) >= MIN_SEEDS or self.exact
 
     @property
     def asked_states(self) -> Mapping[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmbench.inference.gains import Gain, TopTrial, TunedGain
 from mmbench.inference.intervals import CrossedInterval, Interval, LogGain, UserEffects
-from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS, equivalence_level
+from mmbench.inference.verdicts import MIN_TRIALS, equivalence_level
 from mmbench.messages import Message, points, series
 from mmbench.report.comparisons import Comparison, Inference, is_significant, significant
 from mmbench.report.disposals import ALL_MODELS, FREE, Disposal
@@ -375,7 +375,7 @@ def _crossed(get: Callable[[CrossedInterval], Any]) -> Callable[[Comparison], An
 
     def value(comparison: Comparison) -> Any:
         gain = comparison.configuration
-        return get(gain) if gain is not None and gain.bounded and gain.seeds >= MIN_SEEDS else None
+        return get(gain) if gain is not None and gain.bounded and comparison.noise_known else None
 
     return value
 
