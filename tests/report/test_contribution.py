@@ -27,7 +27,14 @@ from mmbench.inference.verdicts import Judgement, Verdict
 from mmbench.messages import Translator
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import compare, read_contrasts
-from mmbench.report.contribution_facts import document, read_contributions, readings, with_redundancy, words_of
+from mmbench.report.contribution_facts import (
+    document,
+    measure_model,
+    read_contributions,
+    readings,
+    with_redundancy,
+    words_of,
+)
 from mmbench.report.facts import Fact, Facts, tables
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv as as_csv
@@ -328,6 +335,16 @@ def test_reliance_by_hand(made: Facts) -> None:
     ]
 
 
+def test_reliance_with_one_seed_has_no_bounds_whatever_the_model(tmp_path: Path) -> None:
+    """What is shuffled at inference is drawn by the seed, of a closed form too."""
+    computed = {"stop_reason": "closed_form"}
+    closed = {key[2]: replace(one, courses=[computed] * 8, final=computed) for key, one in cells(1).items()}
+    (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", cells(**closed))))
+    assert by_name(facts)["M1 value", "image", "added to the others"].interval is not None
+    relied = by_name(facts)["reliance", "fused", "text shuffled at inference"]
+    assert (relied.value, relied.interval) == (pytest.approx(-0.2), None)
+
+
 def test_reliance_of_a_model_that_finds_nothing_any_more_has_no_bounds(tmp_path: Path) -> None:
     lost = replace(cells()["d", "m", "fused"], shuffled={"text": np.zeros((3, USERS), bool)})
     (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", cells(fused=lost))))
@@ -420,6 +437,32 @@ def catalogue(table: SweepTable) -> Catalogue:
     read = read_catalogue(table.cells["shop", "vbpr", "none"], table.trust)
     assert isinstance(read, Catalogue)
     return read
+
+
+def test_a_control_that_is_drawn_takes_no_bounds_from_what_is_exact(ran: Path) -> None:
+    """One final run of every condition, of which no seed changes the real ones; the control is another permutation."""
+    table, data = read_sweep(ran, Trust(places=(ran.parent,))), catalogue(read_sweep(ran, Trust(places=(ran.parent,))))
+    one = {name: replace(table.cells["shop", "vbpr", name], seeds=(1,)) for name in STATES}
+    for cell in one.values():
+        cell.__dict__["exact"] = True
+    control = replace(one["image"], modality="shuffled_image")
+    control.__dict__.update(exact=False, states={"text": "drop", "image": "shuffle"})
+    compared = [compare(table, one["fused"], one["text"], None), compare(table, one["text"], control, None)]
+    table = replace(table, conditions=(*table.conditions, control.modality))
+    facts = measure_model(table, [control, *one.values()], compared, data, "PASS")
+    told = {(f.measure, f.subject) for f in facts.facts if f.interval is not None}
+    assert {"image", "text"} <= {subject for measure, subject in told if measure == "M1 value"}
+    assert {("M6 slices", "fused_vs_text"), ("guard-rails", "fused_vs_text")} <= told
+    assert not any(subject == "text_vs_shuffled_image" for _, subject in told)
+    assert any((f.measure, f.subject) == ("M6 slices", "text_vs_shuffled_image") for f in facts.facts)
+    assert all(f.word for f in facts.facts if f.measure == "guard-rails")
+    assert "guard-rails of text_vs_shuffled_image: one seed does not measure training noise" in facts.unknown
+    said = "shop/vbpr: one final run of shuffled_image does not tell how far runs differ, no bounds and no conclusions"
+    assert f"{said} of what they are part of" in markdown(document(table, [facts]))
+    # Without the control nothing else is said of the others.
+    alone = measure_model(table, list(one.values()), compared[:1], data, "PASS")
+    assert [f for f in facts.facts if f.measure == "M1 value"] == [f for f in alone.facts if f.measure == "M1 value"]
+    assert (facts.readings, alone.unmeasured) == (alone.readings, [])
 
 
 def test_slices_divide_the_pairs_by_the_facts_of_the_data(ran: Path) -> None:

@@ -128,7 +128,8 @@ def _over_folds(measured: Sequence[Facts], repeated: Sequence[Repetitions]) -> I
                 continue
             level = max((facts.fairness for facts in members.values()), key=LEVELS.index)
             seeds = min(facts.seeds for facts in members.values())
-            exact = all(facts.exact for facts in members.values())
+            # New items are measured under every condition, controls included.
+            exact = all(facts.exact and not facts.unmeasured for facts in members.values())
             yield Facts(over.of(list(members)).name, model, seeds, level, over_folds=True, exact=exact, facts=found)
 
 
@@ -177,7 +178,7 @@ def measure_model(
         trials=trials,
         seeds=seeds,
     )
-    exact = all(cell.exact for cell in cells)
+    exact = all(cell.exact for cell in coalitions(cells).values() or cells)
     facts = Facts(cells[0].dataset, cells[0].model, seeds, level, about, one_draw, exact=exact)
     measure(facts, _in_order(table, cells), compared, data, table.primary, words or {})
     return facts
@@ -223,6 +224,8 @@ def measure(
     if not all(comparable(cell, cells[0]) for cell in cells):
         facts.unknown.append(Message("everything: the conditions differ in final seeds, test split or effort"))
         return
+    noisy = [cell.modality for cell in cells if not cell.noise_known]
+    facts.unmeasured += noisy if len(noisy) < len(cells) else []
     new_items_facts(facts, cells)
     game = coalitions(cells)
     _values(facts, game, metric, words)
@@ -251,8 +254,7 @@ def new_items_of_model(table: SweepTable, folds: Sequence[Sequence[CellResult]])
     """
     measured = []
     for cells in folds:
-        exact = all(cell.exact for cell in cells)
-        facts = Facts(cells[0].dataset, cells[0].model, len(cells[0].seeds), "-", exact=exact)
+        facts = Facts(cells[0].dataset, cells[0].model, len(cells[0].seeds), "-")
         new_items_facts(facts, _in_order(table, cells))
         measured.append(facts)
     return new_items_over_folds(measured)
@@ -467,7 +469,8 @@ def _reliance(facts: Facts, cells: Sequence[CellResult], metric: str) -> None:
                 by_seed = [metrics.per_user(records.read_ranking(file), metric) for file in files]
                 change = intervals.bounded_gain(np.stack(by_seed, axis=1), cell.per_user(metric))
                 part = Message("{modality} shuffled at inference", modality=name)
-                facts.add(RELIANCE, cell.modality, part, change)
+                # What is shuffled at inference is drawn by the seed, so that no model is exact there.
+                facts.add(RELIANCE, cell.modality, part, change, noise_known=len(cell.seeds) >= MIN_SEEDS)
     if not any(fact.measure == RELIANCE for fact in facts.facts):
         facts.unknown.append(Message("reliance: no final run was scored with a modality shuffled at inference"))
 
@@ -494,8 +497,9 @@ def _slices(facts: Facts, comparison: Comparison, data: Catalogue, metric: str) 
         for name, slice_gain in slices.slice_gains(a, b, users, slicing).items():
             value = slice_gain.gain or float("nan")
             part = Message("{division}: {slice}", division=division, slice=name)
-            facts.add(SLICES, comparison.contrast, part, value, share=slice_gain.share, n=slice_gain.n_pairs)
-            facts.add(DIFFERENCES, comparison.contrast, part, slice_gain.difference, n=slice_gain.n_pairs)
+            n, known = slice_gain.n_pairs, comparison.noise_known
+            facts.add(SLICES, comparison.contrast, part, value, share=slice_gain.share, n=n, noise_known=known)
+            facts.add(DIFFERENCES, comparison.contrast, part, slice_gain.difference, n=n, noise_known=known)
 
 
 def divisions(tested: Ranking, data: Catalogue) -> dict[str, Slicing]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from mmbench.inference.intervals import UNCHANGED, Interval
 from mmbench.inference.verdicts import MIN_SEEDS
-from mmbench.messages import Message, Template
+from mmbench.messages import Message, Template, series
 from mmbench.report.layout import NOTHING, Column, Document, Table
 
 #: Cut-off of hits and lists.
@@ -57,7 +57,9 @@ class Facts:
             so that nothing is said in words.
         over_folds: whether the bounds are those of a mean over folds, in whose spread the noise of one training of each
             is too.
-        exact: whether another seed gives the same, so that there is no training noise to measure.
+        exact: whether another seed gives the same, so that there is no training noise to measure; of M1 to M3, whose
+            conditions have each modality as it is or not at all.
+        unmeasured: conditions whose training noise one final run does not measure, where not all of them are such.
         facts: the facts.
         unknown: what could not be measured and why.
         readings: what they say in words.
@@ -71,6 +73,7 @@ class Facts:
     one_draw: bool = False
     over_folds: bool = False
     exact: bool = False
+    unmeasured: list[str] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     readings: list[str] = field(default_factory=list)
@@ -96,11 +99,25 @@ class Facts:
         share: float | None = None,
         n: int | None = None,
         word: str = "",
+        noise_known: bool | None = None,
     ) -> None:
-        """Note one number; its bounds only where training noise was measured and where it has any."""
+        """Note one number; its bounds only where training noise was measured and where it has any.
+
+        Args:
+            measure: what kind of measure it is.
+            subject: the modality, contrast or condition it is about.
+            part: what exactly is measured.
+            value: the number.
+            baseline: the same without an effect.
+            share: its part in the whole.
+            n: what it was counted over.
+            word: what it amounts to.
+            noise_known: whether training noise of what it is about was measured, or there is none; None as in M1 to M3.
+        """
         interval = None
         if isinstance(value, Interval):
-            interval = value if self.inferred and math.isfinite(value.mean) and math.isfinite(value.lo) else None
+            known = self.inferred if noise_known is None else noise_known
+            interval = value if known and math.isfinite(value.mean) and math.isfinite(value.lo) else None
             value = value.mean
         self.facts.append(Fact(measure, subject, part, value, interval, baseline, share, n, word))
 
@@ -203,6 +220,13 @@ def notes(measured: Sequence[Facts]) -> Iterable[str]:
             yield Message("{name}: measurement not trusted, see fairness.md", name=name)
         if not facts.inferred and facts.over_folds:
             yield Message("{name}: one seed in a fold, bounds are over the folds alone, no conclusions", name=name)
+        elif facts.unmeasured:
+            yield Message(
+                "{name}: one final run of {conditions} does not tell how far runs differ, no bounds and no conclusions "
+                "of what they are part of",
+                name=name,
+                conditions=series(facts.unmeasured),
+            )
         elif not facts.inferred:
             yield Message(
                 "{name}: one final run does not tell how far runs differ, no bounds and no conclusions", name=name

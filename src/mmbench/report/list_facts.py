@@ -94,12 +94,17 @@ def guardrail_facts(
 
     Does the gain cost what it must not cost? For one draw of new items no word says so.
     """
-    if not facts.inferred:
+    if compared and not any(c.noise_known for c in compared):
         facts.unknown.append(Message("guard-rails: one seed does not measure training noise"))
         return
     tail = list_measures.long_tail(data.item_counts).astype(np.float64)
     cold = False
     for c in compared:
+        if not c.noise_known:
+            facts.unknown.append(
+                Message("guard-rails of {contrast}: one seed does not measure training noise", contrast=c.contrast)
+            )
+            continue
         lists = [lists_of(side) for side in (c.a, c.b)]
         tables = {"tail share": [_tail_by_user(side, tail) for side in lists]}
         new = [_recall_by_user(side, data.item_counts == 0) for side in (c.a, c.b)]
@@ -133,10 +138,9 @@ def guardrail_facts(
             else:
                 changes[name] = intervals.bounded_gain(a, b, LEVEL, same=same)
         for name, change in changes.items():
-            word = RAILS[rail(change)] if facts.worded else ""
-            facts.add(
-                GUARDRAILS, c.contrast, Message("relative change of {rail}", rail=rail_name(name)), change, word=word
-            )
+            word = "" if facts.one_draw else RAILS[rail(change)]
+            part = Message("relative change of {rail}", rail=rail_name(name))
+            facts.add(GUARDRAILS, c.contrast, part, change, word=word, noise_known=True)
     if compared and not cold:
         facts.unknown.append(
             Message("cold recall: lists of this target hold items of the training log alone")

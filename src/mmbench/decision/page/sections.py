@@ -26,6 +26,7 @@ from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.intervals import Interval
+from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.messages import Message, Template, digits_shown, level_name
 from mmbench.report.contribution_facts import AMONG_NEW, FOUND_OF_1000, HITS, NEW_ITEMS, REDUNDANCY, SLICES, VALUES
 from mmbench.report.facts import Fact
@@ -408,7 +409,7 @@ def _unsliced(speaker: Speaker, read: Read) -> str:
     """Why there are no slices."""
     if isinstance(read.catalogue, str):
         return speaker(Message("Slices were not measured: {reason}.", reason=read.catalogue))
-    if not read.facts.inferred:
+    if not read.comparison.noise_known:
         return speaker(Message("Slices were not measured: there is only one training run."))
     if speaker.evidence.target == "harmonic":
         return speaker(Message("Slices were not measured: a harmonic mean is no sum over items or users."))
@@ -445,7 +446,7 @@ def _unexplained(speaker: Speaker, read: Read) -> str:
     """Why there is no redundancy bar."""
     if not speaker.decision.trusted:
         return speaker(Message("It is not shown as long as the measurement is not trusted."))
-    if not read.facts.inferred:
+    if read.facts.seeds < MIN_SEEDS:
         return speaker(Message("It takes several training runs, and there is only one."))
     if speaker.evidence.part is not None or len(read.comparison.a.states) != 2:
         return speaker(Message("It is shown where a model reads images for all items beside one other modality."))
