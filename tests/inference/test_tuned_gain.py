@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from opda.nonparametric import EmpiricalDistribution
 from scipy import stats as distributions
 
-from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, TunedCell, Tuning
-from mmbench.inference.gains import NoWord, TunedGain, depends
+from mmbench.inference import best_of_n
+from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise, Side, TunedCell, Tuning
+from mmbench.inference.gains import NoWord, TunedGain, depends, early_trials
 from mmbench.inference.intervals import LogGain
 from mmbench.inference.tuned_gain import estimate, tuned_gain
+from mmbench.inference.tuning_curves import banded
 from tests.inference import subsets
 from tests.inference.test_intervals import known_answers
 
@@ -219,6 +221,71 @@ def test_bands_end_at_half_of_the_trials_and_are_the_intervals_of_their_number(t
         interval = tuned_gain(a, b, n).interval
         assert interval is not None
         assert bounds[:, n - 1] == pytest.approx([interval.lo, interval.hi], rel=1e-9)
+
+
+@pytest.mark.parametrize("trials", [1, 2, 8, 119, 120, 121, 122, 200, 1000])
+def test_bands_of_many_trials_are_told_at_about_sixty_numbers(trials: int) -> None:
+    numbers = banded(trials)
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) <= 60
+    if trials <= 121:
+        assert numbers == list(range(1, trials // 2 + 1))
+    else:
+        assert numbers[:20] == list(range(1, 21))
+        assert numbers[-1] == trials // 2
+        assert max(after / before for before, after in itertools.pairwise(numbers[19:])) < 1.15
+
+
+def test_bands_of_many_trials_are_the_intervals_of_their_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = []
+
+    def counted(side: Side, model: str, numbers: Sequence[int], *, test: bool) -> np.ndarray:
+        computed.append(len(numbers))
+        return without(side, model, numbers, test=test)
+
+    without = Side.log_without
+    monkeypatch.setattr(Side, "log_without", counted)
+    a, b = realistic(150, 1, n_users=40), realistic(150, 2, n_users=40)
+    found = tuned_gain(a, b, 73)
+    places = np.flatnonzero(np.isfinite(found.curve.lo)) + 1
+    assert set(places) == {73, early_trials(150), *banded(150)}
+    assert computed == [len(places)] * 4  # test and validation of both sides
+    assert np.isfinite(found.curve.mean).all()
+    for n in (1, 25, 73, 75):
+        interval = estimate([TunedCell("m", "a", 0, a, "a")], [TunedCell("m", "b", 0, b, "b")], n).log_gain.at(0.95)
+        assert [found.curve.lo[n - 1], found.curve.hi[n - 1]] == pytest.approx([interval.lo, interval.hi], rel=1e-9)
+
+
+def test_numbers_of_trials_are_taken_in_blocks_that_bound_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def measured(side: Side, below: np.ndarray) -> np.ndarray:
+        if below.ndim == 3:
+            sizes.append(below.size)
+        return chances(side, below)
+
+    chances = Side._chances
+    monkeypatch.setattr(Side, "_chances", measured)
+    a, b = realistic(24, 1), realistic(24, 2)
+    whole = tuned_gain(a, b)
+    largest = max(sizes)
+    sizes.clear()
+    monkeypatch.setattr(best_of_n, "BLOCK", largest // 4)
+    blocks = tuned_gain(a, b)
+    assert max(sizes) <= largest // 4
+    assert blocks.estimate == whole.estimate  # to the last bit
+    for one, other in ((blocks.curve, whole.curve), (blocks.a_curves.validation, whole.a_curves.validation)):
+        np.testing.assert_array_equal([one.mean, one.lo, one.hi], [other.mean, other.lo, other.hi])
+    monkeypatch.setattr(best_of_n, "BLOCK", 1)  # one number of trials at a time is the least
+    np.testing.assert_array_equal(tuned_gain(a, b).curve.lo, whole.curve.lo)
+
+
+def test_chances_are_ratios_of_whole_numbers() -> None:
+    """Those of many trials are too large for a float; a ratio of them is rounded once."""
+    for m, d in ((0, 0), (5, 0), (5, 5), (7, 3), (1200, 400)):
+        ways = [math.comb(c, d) / math.comb(m, d) for c in range(m + 1)]
+        assert best_of_n.all_among(m, d).tolist() == ways
+    assert np.isnan(best_of_n.all_among(3, 4)).all()
 
 
 def test_the_band_of_a_side_knows_trials_users_and_seed_and_that_of_its_validation_score_the_trials() -> None:

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from mmbench.inference.tuning_curves import Band, banded
 from mmbench.report import benchmark, charts, fairness, index, submission, verdict_table
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.disposals import Disposal, read_disposals
@@ -197,3 +199,14 @@ def test_nothing_to_show_is_no_figure_and_old_ones_go(tmp_path: Path) -> None:
     shutil.rmtree(folder / "d" / "m" / "text")
     write_report(folder)
     assert not names & {path.name for path in (folder / "report").iterdir()}
+
+
+@pytest.mark.parametrize("trials", [8, 300])
+def test_a_band_is_shaded_without_gaps_between_the_numbers_that_it_is_told_at(trials: int) -> None:
+    band = Band(*np.full((3, trials), np.nan))
+    for n in banded(trials):
+        band.lo[n - 1], band.hi[n - 1] = 0.0, n
+    axis = Figure().subplots()
+    charts.shade(axis, np.arange(1, trials + 1), band, "red")
+    (path,) = axis.collections[0].get_paths()
+    assert path.get_extents().bounds == (1.0, 0.0, trials / 2 - 1, trials / 2)

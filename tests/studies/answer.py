@@ -27,6 +27,7 @@ from mmbench import paths
 from mmbench.inference.gains import TunedGain
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.pooling import PooledEffect, pooled_gain
+from mmbench.inference.tuning_curves import Band
 from mmbench.inference.verdicts import NO_WORD, Verdict
 from mmbench.messages import points
 from mmbench.report import charts
@@ -307,10 +308,10 @@ class Panel:
         for name, gain in self.gains.items():
             look = charts.look_of(names.index(name))
             x = np.arange(1, len(gain.curve.mean) + 1)
-            mean, lo, hi = (100 * part for part in (gain.curve.mean, gain.curve.lo, gain.curve.hi))
-            axis.plot(x, mean, color=look["color"], linewidth=1.2)
-            axis.fill_between(x, lo, hi, color=look["color"], alpha=0.12, linewidth=0)
-            axis.plot(gain.n, mean[gain.n - 1], linestyle="none", markersize=5, label=name, **look)
+            percent = Band(100 * gain.curve.mean, 100 * gain.curve.lo, 100 * gain.curve.hi)
+            axis.plot(x, percent.mean, color=look["color"], linewidth=1.2)
+            charts.shade(axis, x, percent, look["color"])
+            axis.plot(gain.n, percent.mean[gain.n - 1], linestyle="none", markersize=5, label=name, **look)
         first = next(iter(self.gains.values()))
         axis.axvline(first.n, color="#888888", linestyle=":", linewidth=1)
         axis.set_yscale("symlog", linthresh=MARGIN, linscale=1.0)

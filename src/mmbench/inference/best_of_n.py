@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from mmbench.inference.intervals import Matrix, Vector
 
 Levels = NDArray[np.int64]
+#: As many numbers as an array over trials, levels and deleted slots has at once, unless one number of trials has more.
+BLOCK = 1 << 21
 
 
 class SeedNoise(NamedTuple):
@@ -129,8 +131,11 @@ def all_among(m: int, d: int) -> Vector:
     """
     if d > m:
         return np.full(m + 1, np.nan)
-    whole = math.comb(m, d)
-    return np.array([math.comb(c, d) / whole for c in range(m + 1)])
+    chances, whole, ways = np.zeros(m + 1), math.comb(m, d), 1
+    for c in range(d, m + 1):
+        chances[c] = ways / whole
+        ways = ways * (c + 1) // (c + 1 - d)  # whole numbers, so that nothing is lost
+    return chances
 
 
 class RandomSlots:
@@ -223,10 +228,6 @@ class Side:
         random, k = self.random[model], np.arange(len(self.size))
         m, slots = len(random.level), np.arange(len(random.level))
         count = random.count - (random.level[:, None] <= k)
-        below = np.stack([all_among(m - 1, min(n - 1, m))[count] for n in numbers])
-        for other in self.random:
-            if other != model:
-                below *= self._below(other, numbers)[:, None, :]
         values = np.tile(self.test if test else self.validation, (m, 1))
         if test:
             # The rest of the slot's level; where the slot is alone there, the level has lost its chance.
@@ -234,7 +235,16 @@ class Side:
             remaining = self.size[random.level] * self.test[random.level] - np.where(random.level > 0, random.test, 0.0)
             shared = (random.level > 0) & (rest > 0)
             values[slots[shared], random.level[shared]] = remaining[shared] / rest[shared]
-        return log_of_positive((self._chances(below) * values).sum(axis=-1))
+        found = np.empty((len(numbers), m))
+        each = max(1, BLOCK // max(values.size, 1))
+        for first in range(0, len(numbers), each):
+            some = numbers[first : first + each]
+            below = np.stack([all_among(m - 1, min(n - 1, m))[count] for n in some])
+            for other in self.random:
+                if other != model:
+                    below *= self._below(other, some)[:, None, :]
+            found[first : first + each] = log_of_positive((self._chances(below) * values).sum(axis=-1))
+        return found
 
     def slot_weights(self, model: str, chances: Matrix) -> Matrix:
         """Weights of the random slots of a model, cells of the side added, ``(len(numbers), m)``."""

@@ -34,7 +34,7 @@ from mmbench.inference.gains import (
     rounding_of,
 )
 from mmbench.inference.intervals import Matrix, Vector
-from mmbench.inference.tuning_curves import Band
+from mmbench.inference.tuning_curves import Band, banded
 
 #: Below these numbers of trials and of successful trials of a condition, and below as many users as any gain takes, a
 #: tuned gain has no bounds.
@@ -244,8 +244,8 @@ class _Pair:
 
     @property
     def numbers(self) -> list[int]:
-        """Numbers of trials for which errors are known: those of the verdict, and all up to half of the trials."""
-        return sorted({self.n, self.early, *range(1, self.trials // 2 + 1)})
+        """Numbers of trials for which errors are known: those of the verdict, and those that bound a band."""
+        return sorted({self.n, self.early, *banded(self.trials)})
 
     def outcomes(self, numbers: Sequence[int]) -> tuple[_Outcome, _Outcome]:
         """Both sides after each of several numbers of trials."""
@@ -388,7 +388,7 @@ def _curves(outcome: _Outcome, pair: _Pair, numbers: Sequence[int], level: float
 
 
 def _curve(mean: Vector, estimates: Mapping[int, Estimate], level: float) -> Band:
-    """A curve over 1 to T trials with bounds of exp(L), NaN beyond half of the trials and where there are none.
+    """A curve over 1 to T trials with bounds of exp(L) up to half of the trials, NaN where there are none.
 
     Args:
         mean: the curve.

@@ -113,9 +113,32 @@ def crossings(rungs: Sequence[int], histories: Sequence[Sequence[float] | None])
     return sum(crossed) / len(crossed) if crossed else None
 
 
+#: Up to so many numbers of trials each has bounds of its own; of more, so many of the small ones and so many beyond.
+DENSE, EACH, SPACED = 60, 20, 40
+
+
+def banded(trials: int) -> list[int]:
+    """Numbers of trials, up to half of those that were run, at which a band has bounds.
+
+    All of them up to 120 trials. Beyond, about 60 bound a band as well, for every number costs time as the square of
+    the trials: each of the small ones, where a curve bends, then some that grow by a constant factor up to the half.
+
+    >>> banded(8), len(banded(120)), banded(1000)[18:23], banded(1000)[-2:]
+    ([1, 2, 3, 4], 60, [19, 20, 22, 23, 25], [461, 500])
+    """
+    half = trials // 2
+    if half <= DENSE:
+        return list(range(1, half + 1))
+    return sorted({*range(1, EACH + 1), *np.geomspace(EACH, half, SPACED + 1).round().astype(int).tolist()})
+
+
 @dataclass(frozen=True)
 class Band:
-    """A curve over the number of trials, entry k for k + 1 trials, with its bounds; each ``(n_trials,)``."""
+    """A curve over the number of trials, entry k for k + 1 trials, with its bounds; each ``(n_trials,)``.
+
+    Bounds are NaN where there are none: beyond half of the trials, between the numbers of :func:`banded`, and where
+    something speaks against them.
+    """
 
     mean: Vector
     lo: Vector

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator, MultipleLocator, ScalarFormatter
 from numpy.typing import NDArray
 
-from mmbench.inference.tuning_curves import Band
+from mmbench.inference.tuning_curves import Band, banded
 from mmbench.messages import Message, Translator
 
 if TYPE_CHECKING:
@@ -179,6 +179,19 @@ def look_of(place: int) -> dict[str, Any]:
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
 
 
+def shade(axis: Axes, x: NDArray[Any], band: Band, color: str) -> None:
+    """Shade a band from each number of trials that has bounds to the next one.
+
+    Args:
+        axis: where.
+        x: place of each number of trials, ``(n_trials,)``.
+        band: the band.
+        color: its colour.
+    """
+    at = np.array(banded(len(band.mean)), np.int64) - 1
+    axis.fill_between(x[at], band.lo[at], band.hi[at], color=color, alpha=0.12, linewidth=0)
+
+
 def curves(bands: Mapping[str, Band], score: str, label: str, positions: Mapping[str, Vector] | None = None) -> str:
     """Curves of the validation score with bands, over the number of trials or over given positions."""
 
@@ -186,7 +199,7 @@ def curves(bands: Mapping[str, Band], score: str, label: str, positions: Mapping
         for place, (name, band) in enumerate(bands.items()):
             x = np.arange(1, len(band.mean) + 1) if positions is None else positions[name]
             axes[0].plot(x, band.mean, markevery=max(1, len(x) // 8), markersize=4, label=name, **look_of(place))
-            axes[0].fill_between(x, band.lo, band.hi, color=look_of(place)["color"], alpha=0.12, linewidth=0)
+            shade(axes[0], x, band, look_of(place)["color"])
         axes[0].set(xlabel=label, ylabel=score)
         axes[0].legend(frameon=False)
 
@@ -209,14 +222,15 @@ def tuned(sides: Mapping[str, Band], gain: Band, n: int, margin: float, metric: 
         x = np.arange(1, len(gain.mean) + 1)
         for place, (name, band) in enumerate(sides.items()):
             left.plot(x, band.mean, markevery=max(1, len(x) // 8), markersize=4, label=name, **look_of(place))
-            left.fill_between(x, band.lo, band.hi, color=look_of(place)["color"], alpha=0.12, linewidth=0)
+            shade(left, x, band, look_of(place)["color"])
         left.set(xlabel=TRIALS, ylabel=metric_labels(metric)[1])
         left.legend(frameon=False)
         right.axhspan(-100 * margin, 100 * margin, color=BAND, zorder=0, linewidth=0)
         right.axhline(0.0, color="#666666", linewidth=0.8, zorder=1)
-        right.plot(x, 100 * gain.mean, color=COLOURS[2], markersize=4)
-        right.fill_between(x, 100 * gain.lo, 100 * gain.hi, color=COLOURS[2], alpha=0.12, linewidth=0)
-        right.plot(n, 100 * gain.mean[n - 1], color=COLOURS[2], marker="o", markersize=6, linestyle="none")
+        percent = Band(100 * gain.mean, 100 * gain.lo, 100 * gain.hi)
+        right.plot(x, percent.mean, color=COLOURS[2], markersize=4)
+        shade(right, x, percent, COLOURS[2])
+        right.plot(n, percent.mean[n - 1], color=COLOURS[2], marker="o", markersize=6, linestyle="none")
         right.set(xlabel=TRIALS, ylabel=GAIN)
         for axis in axes:
             axis.axvline(n, color="#888888", linestyle=":", linewidth=1)

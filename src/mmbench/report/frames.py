@@ -138,7 +138,7 @@ class Results:
         Args:
             of: ``training`` for the validation score after each epoch of each training; ``tuning`` for the expected
                 best validation score and its expected test metric by the number of trials of each cell, with the bounds
-                of 95 % bands.
+                of 95 % bands, NaN between the numbers of :func:`~mmbench.inference.tuning_curves.banded`.
 
         Raises:
             Refusal: for another word.
