@@ -17,6 +17,7 @@ import pytest
 
 from mmbench.audit import processes
 from mmbench.audit.processes import Pace, spread
+from tests.signals import heard
 
 #: Five pieces of work on two processes; each would take ten minutes, and holds a lock while its process lives.
 PROGRAM = """
@@ -67,11 +68,6 @@ def test_results_come_in_order_whatever_ends_first() -> None:
     ended: list[int] = []
     assert spread(math.sqrt, [4.0, 9.0, 16.0], 2, ended.append) == [2.0, 3.0, 4.0]
     assert sorted(ended) == [0, 1, 2]
-
-
-def heard() -> None:
-    """Hear Ctrl-C, which what begins in the background of a shell ignores."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def is_over(lock: Path) -> bool:

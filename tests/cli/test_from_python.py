@@ -17,6 +17,7 @@ from mmbench import paths
 from mmbench.cli import from_python
 from tests import extension
 from tests.cli.conftest import Command
+from tests.signals import heard
 from tests.tiny import TINY
 
 WORDS = ("model=popularity,hybridknn", "modality=none,text")
@@ -124,7 +125,9 @@ def test_a_script_without_a_guard_that_is_interrupted_stops_the_command(tmp_path
             """
         )
     )
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=heard
+    ) as process:
         ledger = paths.ledger_file(tmp_path / "s")
         while not ledger.exists() or len(ledger.read_text().splitlines()) < 3:
             assert process.poll() is None

@@ -13,6 +13,7 @@ import pytest
 from mmbench import cli
 from mmbench.cli.stops import stoppable
 from tests.cli.conftest import Command
+from tests.signals import heard
 
 #: The command line below a library that catches whatever is raised while it loads, as mpmath does.
 PROGRAM = """
@@ -29,11 +30,6 @@ class Guarded:
 sys.meta_path.insert(0, Guarded())
 runpy.run_module("mmbench", run_name="__main__", alter_sys=True)
 """
-
-
-def heard() -> None:
-    """Hear Ctrl-C: what begins in the background of a shell ignores it, and so do all processes that it starts."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

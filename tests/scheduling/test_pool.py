@@ -28,6 +28,7 @@ from mmbench.scheduling.pool import EXIT_INCOMPLETE, MAX_REPLACEMENTS, UNMEASURE
 from mmbench.store import ledger
 from mmbench.store.schema import Cost
 from tests import records
+from tests.signals import heard
 from tests.tiny import make_job
 
 GIB = 2**30
@@ -304,6 +305,7 @@ entry = worker.start
 def run_pool(folder: Path, seconds: float, grace: float, method: str) -> None:
     """Run a pool of two workers, in a process of its own."""
     os.setsid()
+    heard()
     worker.start = start_pretending
     run = Pool([Ordered(folder, seconds, grace)], Layout({NONE: 2}, fixed=True), Shown())  # type: ignore[list-item, arg-type]
     if method == "fork":  # everything is imported here, so a test takes no longer than its sleep
