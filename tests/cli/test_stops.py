@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mmbench import cli
+from mmbench.cli import stops
 from mmbench.cli.stops import stoppable
-from tests.cli.conftest import Command
+from mmbench.report import write
+from tests.cli.conftest import Command, Here
 from tests.signals import heard
 
 #: The command line below a library that catches whatever is raised while it loads, as mpmath does.
@@ -30,6 +35,15 @@ class Guarded:
 sys.meta_path.insert(0, Guarded())
 runpy.run_module("mmbench", run_name="__main__", alter_sys=True)
 """
+
+
+@pytest.fixture
+def hearing() -> Iterator[None]:
+    """Hear Ctrl-C in this process, for one test."""
+    earlier = signal.getsignal(signal.SIGINT)
+    heard()
+    yield
+    signal.signal(signal.SIGINT, earlier)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
@@ -52,13 +66,9 @@ def test_a_signal_while_libraries_load(library: str, number: signal.Signals, tmp
         ("audit", signal.SIGTERM, ""),
     ],
 )
+@pytest.mark.usefixtures("hearing")
 def test_a_signal_unwinds_what_is_open(
-    name: str,
-    number: signal.Signals,
-    said: str,
-    command: Command,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    name: str, number: signal.Signals, said: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unwound = []
 
@@ -69,13 +79,54 @@ def test_a_signal_unwinds_what_is_open(
             unwound.append(words)
 
     monkeypatch.setattr(cli, "function_of", lambda name: stopped)
-    earlier = signal.getsignal(signal.SIGINT)
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, earlier))
-    heard()
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     assert command(name) == (128 + number, "", said)
     assert len(unwound) == 1
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+class Left(BaseException):
+    """Stands for the end of the process, with its code and what it said on standard error."""
+
+
+@pytest.mark.parametrize("loading", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.usefixtures("hearing")
+def test_a_signal_while_the_report_is_written_says_how_to_go_on(
+    number: signal.Signals, loading: bool, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it comes while a library loads that the report needs: what has trained for days is finished."""
+    written = bytearray()
+
+    def leave(code: int) -> None:
+        raise Left(code, written.decode())
+
+    def stopped(*given: object, **named: object) -> None:
+        if loading:
+            importlib.import_module("library_that_is_stopped")
+        os.kill(os.getpid(), number)
+
+    (tmp_path / "library_that_is_stopped.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(Here, "run", lambda pool: 0)
+    monkeypatch.setattr(write, "write_report", stopped)
+    own = SimpleNamespace(_exit=leave, write=lambda number, line: written.extend(line))
+    monkeypatch.setattr(stops, "os", own)
+    words = ("model=popularity", "modality=none", "sweep.name=s")
+    no_report = f"no report, for lack of time: python -m mmbench report {tmp_path / 's'}\n"
+    lines = {signal.SIGINT: "stopped; the same command goes on from here\n", signal.SIGTERM: no_report}
+    if loading:
+        with pytest.raises(Left) as left:
+            command("-m", *words)
+        assert left.value.args == (128 + number, lines[number])
+        return
+    said = command("-m", *words)
+    assert said.code == 128 + number
+    if number == signal.SIGINT:
+        assert said.err == lines[number]
+    else:
+        assert said.out.endswith(lines[number])
+        assert said.err == ""
 
 
 def test_a_signal_that_is_ignored_stays_ignored() -> None:

@@ -13,6 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from mmbench.messages import LANGUAGES, Message, Translator
 from mmbench.messages.refused import told
 
+#: What is said after Ctrl-C, by whether the same command goes on.
+STOPPED = {
+    True: Message("stopped; the same command goes on from here"),
+    False: Message("stopped; the same command begins anew"),
+}
+
 
 @contextlib.contextmanager
 def one_line_errors(argv: Sequence[str], *, goes_on: bool = True) -> Iterator[None]:
@@ -42,11 +48,7 @@ def one_line_errors(argv: Sequence[str], *, goes_on: bool = True) -> Iterator[No
         print(printable(translator(Message("error: {message}", message=message))), file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        if goes_on:
-            stopped = Message("stopped; the same command goes on from here")
-        else:
-            stopped = Message("stopped; the same command begins anew")
-        print(translator(stopped), file=sys.stderr)
+        print(translator(STOPPED[goes_on]), file=sys.stderr)
         raise SystemExit(130) from None
     except Exception:
         traceback.print_exc()

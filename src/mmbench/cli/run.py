@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -19,7 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from mmbench import paths
 from mmbench.cli import compose, habits
 from mmbench.cli.compose import Composed
-from mmbench.cli.errors import language_in, one_line_errors
+from mmbench.cli.errors import STOPPED, language_in, one_line_errors
+from mmbench.cli.stops import stoppable
 from mmbench.cli.words import next_line, tell_loading
 from mmbench.messages import Refusal, Translator
 
@@ -186,7 +188,7 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
     from mmbench.decision.gates import IMAGE
     from mmbench.decision.mirror import mirror
     from mmbench.report.write import write_report
-    from mmbench.scheduling.sweep import run_sweep
+    from mmbench.scheduling.sweep import no_report, run_sweep
     from mmbench.store import files
     from mmbench.store.trackers import make_tracker
 
@@ -201,13 +203,17 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
     lang = jobs[0].config.plain["lang"]
 
     def report(folder: Path) -> str:
-        table = write_report(folder, trust=trust, lang=lang)
-        mirror(table, make_tracker(jobs[0].config.plain["tracking"], folder))
+        # It loads what draws, and trackers, long after the first library.
+        say = Translator(lang)
+        stopped = {signal.SIGINT: say(STOPPED[True]), signal.SIGTERM: say(no_report(folder))}
+        with stoppable(while_loading=stopped):
+            table = write_report(folder, trust=trust, lang=lang)
+            mirror(table, make_tracker(jobs[0].config.plain["tracking"], folder))
         cells = table.cells.values()
         with_images = any(cell.states.get(IMAGE) == "real" for cell in cells)
         decides = len(jobs) > 1 and with_images and not any(cell.given for cell in cells)
         text = table.text if jobs[0].config.report.printed else ""
-        return text + (f"\n{next_line(['decide', str(folder)], Translator(lang))}" if decides else "")
+        return text + (f"\n{next_line(['decide', str(folder)], say)}" if decides else "")
 
     def keep(folder: Path) -> None:
         files.write_text(paths.hydra_file(folder, "config"), OmegaConf.to_yaml(composed[0].config))

@@ -7,24 +7,36 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from types import FrameType
+from collections.abc import Iterator, Mapping
+from types import FrameType, MappingProxyType
 
 #: Where Python's own code for imports says it stands.
 _IMPORTING = "<frozen importlib._bootstrap>"
 
 
+#: Nothing to be said, whatever the signal.
+_NOTHING: Mapping[int, str] = MappingProxyType({})
+
+
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable(while_loading: Mapping[int, str] = _NOTHING) -> Iterator[None]:
     """End a command by Ctrl-C with 130 and by SIGTERM with 143, as a shell counts them; only the main thread may.
 
     A signal that is ignored, as under ``nohup``, stays ignored.
+
+    Args:
+        while_loading: the line for standard error by signal, should it come while a library loads, where the command
+            ends without a line of its own.
     """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        _stop(number, frame, while_loading.get(number, ""))
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-    earlier = {number: signal.signal(number, _stop) for number in heard}
+    earlier = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:
@@ -32,7 +44,7 @@ def stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(number: int, frame: FrameType | None, while_loading: str) -> None:
     """Unwind what is open; while a library loads, end at once.
 
     A library may catch whatever is raised while it loads, as mpmath does, and the command would go on.
@@ -46,6 +58,9 @@ def _stop(number: int, frame: FrameType | None) -> None:
         if frame.f_code.co_filename == _IMPORTING:
             with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
                 sys.stdout.flush()
+            if while_loading:
+                with contextlib.suppress(OSError, AttributeError):  # nor this; or there is no standard error
+                    os.write(2, f"{while_loading}\n".encode(sys.stderr.encoding, "backslashreplace"))
             os._exit(code)
         frame = frame.f_back
     if number == signal.SIGINT:

@@ -388,11 +388,15 @@ def run_sweep(
     while True:
         sweep, code = _run(jobs, overrides, place, keep, typed)
         if code == 128 + signal.SIGTERM:  # what sent it kills soon
-            command = command_line(["report", str(sweep.folder)])
-            sweep.tell(Message("no report, for lack of time: {command}", command=command))
+            sweep.tell(no_report(sweep.folder))
             return sweep.conclude(code)
         try:
             print(report(sweep.folder))
+        except SystemExit as end:
+            if end.code == 128 + signal.SIGTERM:
+                sweep.tell(no_report(sweep.folder))
+                sweep.conclude(code)
+            raise
         except Damaged as error:  # in the middle of a file, which only reading it shows
             if error.path in mended:
                 raise
@@ -433,6 +437,11 @@ def _run(
         except BrokenPipeError:  # nobody reads what is printed; somebody may still read errors
             sweep.conclude(128 + signal.SIGPIPE)
             raise
+
+
+def no_report(folder: Path) -> Message:
+    """What is said of a sweep where SIGTERM leaves no time for its report."""
+    return Message("no report, for lack of time: {command}", command=command_line(["report", str(folder)]))
 
 
 def join_sweep(jobs: Sequence[Job], overrides: Sequence[str], given: Given | None = None) -> int:
