@@ -19,28 +19,29 @@ import json, os, signal, sys
 from multiprocessing import forkserver
 from pathlib import Path
 from mmbench.scheduling import pinned
+from mmbench.scheduling.signals import ENDING
 
 def tell(file):
-    heard = [signal.getsignal(number) == signal.SIG_IGN for number in pinned.ENDING]
+    heard = [signal.getsignal(number) == signal.SIG_IGN for number in ENDING]
     Path(file).write_text(json.dumps([heard, list(signal.pthread_sigmask(signal.SIG_BLOCK, []))]))
 
 if __name__ == "__main__":
     start = forkserver.ensure_running
 
     def signalled():
-        for number in pinned.ENDING:
+        for number in ENDING:
             os.kill(os.getpid(), number)
         start()
 
     forkserver.ensure_running = signalled
     came = []
-    for number in pinned.ENDING:
+    for number in ENDING:
         signal.signal(number, lambda number, frame: came.append(number))
     context = pinned.server("mmbench.scheduling.pinned")
-    assert sorted(came) == sorted(pinned.ENDING), came
+    assert sorted(came) == sorted(ENDING), came
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
     forkserver.ensure_running = start
-    for number in pinned.ENDING:
+    for number in ENDING:
         os.kill(forkserver._forkserver._forkserver_pid, number)
     process = pinned.process(context, "", tell, sys.argv[1], shared=())
     server = forkserver._forkserver._forkserver_pid

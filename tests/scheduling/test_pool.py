@@ -108,6 +108,20 @@ def started(run: Pool) -> int:
     return len(run.context.made)  # type: ignore[attr-defined]
 
 
+def test_a_signal_that_is_ignored_stays_ignored(made: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under ``nohup``; the pool takes those that this process hears."""
+    run = made(lambda number: Process())
+    seen: list[Any] = []
+    monkeypatch.setattr(run, "_watch", lambda: seen.extend(map(signal.getsignal, (signal.SIGINT, signal.SIGTERM))) or 0)
+    earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run.run() == 0
+        assert seen == [signal.SIG_IGN, run._stop]
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+
+
 def test_it_ends_when_its_workers_have_found_nothing_left(made: Callable[..., Pool]) -> None:
     run = made(lambda number: Process(0, looks=1 + number), workers=3)
     assert run.run() == 0

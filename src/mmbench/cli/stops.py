@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from types import FrameType, MappingProxyType
 
+from mmbench.scheduling.signals import heard
+
 #: Where Python's own code for imports says it stands.
 _IMPORTING = "<frozen importlib._bootstrap>"
 
@@ -35,8 +37,7 @@ def stoppable(while_loading: Mapping[int, str] = _NOTHING) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-    earlier = {number: signal.signal(number, stop) for number in heard}
+    earlier = {number: signal.signal(number, stop) for number in heard()}
     try:
         yield
     finally:

@@ -20,11 +20,10 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from mmbench.messages import Refusal
+from mmbench.scheduling.signals import ENDING
 
 #: The variable that CUDA reads.
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-#: Signals that end a command.
-ENDING = (signal.SIGINT, signal.SIGTERM)
 #: Bytes that the path of a socket has at most, and what multiprocessing adds to the folder for temporary files.
 SOCKET, ADDED = 107, "/pymp-12345678/listener-12345678"
 

@@ -21,6 +21,7 @@ from mmbench.scheduling.devices import Layout
 from mmbench.scheduling.exits import Exits
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.progress import Progress
+from mmbench.scheduling.signals import heard
 from mmbench.store.leases import is_stopped
 
 #: Dead workers are replaced up to this number of times while no training ends.
@@ -169,7 +170,7 @@ class Pool:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Take Ctrl-C and SIGTERM while the pool runs, where that is possible.
+        """Take Ctrl-C and SIGTERM while the pool runs, where that is possible; one that is ignored stays ignored.
 
         A Ray task runs in another thread than the main one, and Ray stops it.
         """
@@ -177,7 +178,7 @@ class Pool:
             self._serve()
             yield
             return
-        earlier = {number: signal.getsignal(number) for number in pinned.ENDING}
+        earlier = {number: signal.getsignal(number) for number in heard()}
         try:
             self._serve()
             for number in earlier:
