@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -108,6 +109,35 @@ def test_a_command_that_ends_without_a_word_is_told(monkeypatch: pytest.MonkeyPa
     printing(tmp_path, f"exit {from_python.INTERRUPTED}")
     with pytest.raises(KeyboardInterrupt):
         mmbench.sweep(*TINY, "model=bpr", progress=False)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_command_hears_that_its_program_was_interrupted(ignored: bool) -> None:
+    """What ignores Ctrl-C, as in the background of a shell, hands that down to the command."""
+    earlier = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else heard()
+    try:
+        asleep = [sys.executable, "-S", "-c", "import time; print(flush=True); time.sleep(60)"]
+        with contextlib.suppress(SystemExit), from_python._started(asleep, dict(os.environ)) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            raise SystemExit
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+    assert process.returncode == -(signal.SIGTERM if ignored else signal.SIGINT)
+
+
+def test_a_pipe_of_the_program_that_nobody_reads_is_no_error_of_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", printing(tmp_path, "echo a line"))
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as unread, monkeypatch.context() as here:
+        here.setattr(sys, "stdout", unread)
+        with pytest.raises(BrokenPipeError):
+            mmbench.sweep(*TINY, f"paths.multirun={tmp_path}", "model=bpr")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
 
 
 @pytest.mark.slow

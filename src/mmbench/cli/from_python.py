@@ -18,6 +18,7 @@ from mmbench.cli.run import CONFIG_DIR_FLAGS, asked, own_trust, separated
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.refused import FOREIGN
 from mmbench.report.frames import Results
+from mmbench.scheduling.signals import heard
 
 MULTIRUN = ("-m", "--multirun")
 #: The results have them as DataFrames.
@@ -93,7 +94,8 @@ def _started(command: Sequence[str], environment: dict[str, str]) -> Iterator[su
         try:
             yield process
         except BaseException:
-            process.send_signal(signal.SIGINT)
+            # What is ignored here is ignored there too, and would be lost.
+            process.send_signal(signal.SIGINT if signal.SIGINT in heard() else signal.SIGTERM)
             for _ in printed:  # a full pipe would keep it from ending
                 pass
             process.wait()

@@ -73,10 +73,13 @@ def reading(place: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def refusing() -> Iterator[None]:
-    """Raise the same error for everything that a user can cause, with the line that a command would print."""
+    """Raise the same error for everything that a user can cause, with the line that a command would print.
+
+    A pipe of the program's own that nobody reads any more is the program's to handle.
+    """
     try:
         yield
-    except Refusal:
+    except (Refusal, BrokenPipeError):
         raise
     except (ValueError, OSError, MemoryError) as error:
         raise Refusal(told(error)) from error
