@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -336,8 +337,33 @@ def training_files(cell: Path, stage: str, number: int) -> list[Path]:
 
 
 def training_records(cell: Path, stage: str) -> list[Path]:
-    """Records of all trainings of a stage."""
+    """Records of all trainings of a stage, by their names."""
+    return [file for file in _beside_records(cell, stage) if is_of_training(file)]
+
+
+def misnamed_records(cell: Path, stage: str) -> list[Path]:
+    """What lies among the records of a stage as JSON under another name: a note, a synchroniser's second copy."""
+    return [file for file in _beside_records(cell, stage) if not is_of_training(file)]
+
+
+def _beside_records(cell: Path, stage: str) -> list[Path]:
     return sorted((cell / TRAINING_FILES[stage]).parent.glob(f"*.{RECORD}"))
+
+
+def is_of_training(file: Path) -> bool:
+    """Whether a file has the place and the name of one that :func:`training_file` names."""
+    stem, _, ending = file.name.partition(".")
+    digits = re.sub("[^0-9]", "", stem)
+    named = [pattern.format(int(digits)) for pattern in TRAINING_FILES.values()] if digits else []
+    known = ending in (RECORD, VALIDATION, STATE, RANKS, LISTS) or ending.partition(".")[2] == RANKS
+    return known and f"{file.parent.name}/{stem}" in named
+
+
+def is_of_cell(file: Path) -> bool:
+    """Whether a file in the folder of a cell has a name that a command gives, and is nobody else's."""
+    own = (cell_file, choice_file, seal_file, failure_file, recommendations_file)
+    names = {name(file.parent) for name in own}
+    return file in names or file in map(copy_of, names) or is_of_training(file)
 
 
 def ranks_among(candidates: str) -> str:

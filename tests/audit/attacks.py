@@ -607,6 +607,12 @@ def _(forger: Forger) -> None:
     forger.write_rows(rows)
 
 
+@attack("a trial of the luckiest seed kept beside the records, under a name that none of them has")
+def _(forger: Forger) -> None:
+    record = forger.trials(forger.cell("fused"))[0]
+    forger.write(record.with_name("notes.json"), {**forger.read(record), "index": 7, "seed": 10_007})
+
+
 @attack("a configuration picked by hand in one slot, for all conditions")
 def _(forger: Forger) -> None:
     for name in ("text", "fused", "text_shuffled_image"):

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
+from mmbench.audit.root import root_of
 from mmbench.messages import Message
 from mmbench.store import bounds, files, ledger, mending, records
 from mmbench.store.bounds import Damaged
@@ -20,7 +21,7 @@ from mmbench.store.leases import FileLeases
 from mmbench.store.mending import differs_from_before, mend, mend_after, set_aside_choice, set_aside_seal
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Stage, Training, Unit
-from tests.records import cell, choice, final, manifest, row, seal, trial
+from tests.records import cell, choice, final, manifest, planned, row, seal, trial
 from tests.tiny import digests
 from tests.torn import MODES, tear
 
@@ -125,6 +126,28 @@ def test_a_link_is_no_damaged_file(store: CellStore) -> None:
     link.symlink_to(elsewhere)
     assert list(mend(store.sweep_dir)) == []
     assert link.is_symlink()
+
+
+#: What other programs leave beside a record: macOS on a drive of another system, a synchroniser, a person.
+FOREIGN = {"._000.json": b"\0\5\x16\7", "000 (1).json": None, "000 (conflicted copy).json": b"", "notes.json": b"[]"}
+
+
+def test_what_other_programs_leave_beside_records_is_nobodys_training(store: CellStore) -> None:
+    records.write_twice(paths.manifest_file(store.sweep_dir), manifest(cells=[planned()]))
+    before = digests(store.sweep_dir), root_of(store.sweep_dir)
+    for stage, name in ((Stage.TRIAL, "000"), (Stage.FINAL, "seed1")):
+        record = paths.training_records(store.folder, stage)[0]
+        for foreign, content in FOREIGN.items():
+            beside = record.with_name(foreign.replace("000", name))
+            beside.write_bytes(record.read_bytes() if content is None else content)
+            with pytest.raises(Damaged):
+                list(mend_after(store.sweep_dir, Damaged(beside)))
+        assert len(records.read_trainings(store.folder, stage)) == 1
+    assert list(mend(store.sweep_dir)) == []
+    after = digests(store.sweep_dir)
+    assert {name: after[name] for name in before[0]} == before[0]
+    assert root_of(store.sweep_dir) == before[1]
+    assert store.seal() is not None
 
 
 def test_every_damaged_file_of_one_name_is_kept(store: CellStore) -> None:

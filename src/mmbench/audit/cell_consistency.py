@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import msgspec
@@ -16,7 +17,7 @@ from mmbench.audit.training_consistency import TrainingAudit
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.held_out import target_in_name
 from mmbench.data.planted import is_made_up
-from mmbench.messages import Message
+from mmbench.messages import Message, Refusal
 from mmbench.scheduling.cell_key import key_of
 from mmbench.store import records
 from mmbench.store.crashes import OF_THE_MACHINE
@@ -34,6 +35,9 @@ from mmbench.store.schema import (
 )
 from mmbench.tuning.cell import versions_hash
 
+#: What is said of a training whose file is not named after it.
+MISNAMED = Message("its file has the name of another training")
+
 
 def findings(audited: AuditedCell) -> Said:
     """Everything that is wrong."""
@@ -45,15 +49,26 @@ def findings(audited: AuditedCell) -> Said:
             if training.cell_key != audited.cell.key:
                 yield file, "cell_key", Message("it belongs to another cell")
             elif file != audited.record_of(training.unit):
-                yield file, "index", Message("its file has the name of another training")
+                yield file, "index", MISNAMED
             else:
                 by_unit[training.unit] = training
+    yield from _misnamed(audited, by_unit)
     yield from TrainingAudit(audited, by_unit).findings()
     yield from _ledger(audited, by_unit)
     yield from _failure(audited, by_unit)
     yield from without_result(audited.in_sweep, failed_at_test=_failed_at_test(audited, by_unit))
     yield from missed_seals(audited.in_sweep)
     yield from LookAudit(audited, by_unit).findings()
+
+
+def _misnamed(audited: AuditedCell, by_unit: Mapping[Unit, Training]) -> Said:
+    """Trainings that are kept where nothing reads them; a note is none, and a second copy of a record hides nothing."""
+    for stage in Stage:
+        for file in paths.misnamed_records(audited.folder, stage):
+            with contextlib.suppress(Refusal):
+                training = records.read(file, TRAININGS[stage])
+                if training != by_unit.get(training.unit):
+                    yield file, "index", MISNAMED
 
 
 def _record(audited: AuditedCell) -> Said:

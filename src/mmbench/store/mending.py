@@ -103,7 +103,7 @@ def mend_after(sweep_dir: Path, error: Damaged) -> Iterator[Message]:
         Damaged: if it is no file of a cell of this sweep.
     """
     folder = next((folder for folder in paths.cell_dirs(sweep_dir) if folder in error.path.parents), None)
-    if folder is None:
+    if folder is None or not paths.is_of_cell(error.path):
         raise error
     with locked(paths.lock_file(sweep_dir, "mend")):
         damaged = error.path.exists() and not is_readable(error.path)  # otherwise another worker has mended it
@@ -220,7 +220,7 @@ def _mend_cell(sweep_dir: Path, folder: Path, known: list[Path]) -> Iterator[Mes
         for name in (paths.choice_file, paths.seal_file):
             yield from _restore(sweep_dir, name(folder if look == now else look), paths.copy_of(name(look)))
     # A link was not written here; whoever reads the sweep refuses it where it lies if it leads out.
-    found = [f for f in folder.rglob("*") if not f.name.startswith(".") and f.is_file() and not f.is_symlink()]
+    found = [file for file in folder.rglob("*") if paths.is_of_cell(file) and file.is_file() and not file.is_symlink()]
     damaged = sorted({*known, *filter(_is_cut, found)})
     alone = {name(folder) for name in (paths.cell_file, paths.choice_file, paths.seal_file, paths.failure_file)}
     if sealed := [file for file in damaged if file not in alone]:
