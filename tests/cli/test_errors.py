@@ -481,6 +481,20 @@ def test_a_folder_that_is_gone_is_said(command: Command, tmp_path: Path, monkeyp
             "two jobs of this sweep are the same cell planted-complementary/vbpr/fused with d",
         ),
         (["model=vbpr,external"], "model.recommendations has no default"),
+        *(
+            ([word], f"{word} would be several sweeps; give one value")
+            for word in (
+                "statistics.delta=0.03,0.02",
+                "statistics.contrasts=[fused_vs_text],[text_vs_none]",
+                "report.primary=ndcg@20,recall@20",
+                "report.metrics=[ndcg@20],[recall@20,ndcg@20]",
+                "export.top_k=0,10",
+                "study.resume=auto,force",
+                "study.lease_timeout=1,2",
+                "sweep.workers=1,2",
+                "lang=en,ja",
+            )
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

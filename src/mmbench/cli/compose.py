@@ -32,7 +32,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from mmbench import paths
 from mmbench.cli.tiers import models_of
 from mmbench.messages import Message, Refusal
-from mmbench.messages.commands import quoted
+from mmbench.messages.commands import quoted, several_sweeps
 from mmbench.messages.hints import did_you_mean
 from mmbench.messages.refused import FOREIGN, first_line
 
@@ -193,7 +193,7 @@ def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Ov
                 word=repr(word),
             ) from error
         if override.key_or_group in OF_SWEEP and override.is_sweep_override():
-            raise Refusal("{word} would be several sweeps; give one value", word=word)
+            raise several_sweeps(word)
         if override.key_or_group == "tracking" and override.is_sweep_override():
             raise Refusal(
                 "{word} would be two sweeps; trackers of one are a list: tracking=[{names}]",

@@ -6,6 +6,8 @@ import re
 import shlex
 from collections.abc import Iterable
 
+from mmbench.messages import Refusal
+
 
 def command_line(words: Iterable[str]) -> str:
     """A command as a person types it into a POSIX shell; letters of any language need no quotes.
@@ -15,6 +17,11 @@ def command_line(words: Iterable[str]) -> str:
     """
     plain = [word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word) for word in words]
     return " ".join(["python -m mmbench", *plain])
+
+
+def several_sweeps(word: str) -> Refusal:
+    """That a word gives several values to what all jobs of a sweep share."""
+    return Refusal("{word} would be several sweeps; give one value", word=word)
 
 
 def override(key: str, value: str) -> str:

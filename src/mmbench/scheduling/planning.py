@@ -16,6 +16,7 @@ from mmbench.data.dataset import Dataset
 from mmbench.data.held_out import target_line
 from mmbench.data.recdata import RecData
 from mmbench.messages import Message, Refusal, Template, Translator
+from mmbench.messages.commands import several_sweeps
 from mmbench.nn.recommender import ClosedForm
 from mmbench.scheduling.configuration import JobConfig, recorded_training
 from mmbench.scheduling.job import Job
@@ -44,6 +45,11 @@ from mmbench.tuning.study import is_outdated
 
 #: What torch calls something of its own in the containers that models keep the parts of their modalities in.
 NAMES_OF_TORCH = frozenset((*dir(torch.nn.ModuleDict()), *dir(torch.nn.ParameterDict())))
+
+
+#: Sections of which all jobs of a sweep have one, but for the number of a draw, and keys beside sections.
+SHARED, SHARED_KEYS = ("sweep", "study", "statistics", "report", "export", "tracking"), ("lang", "debug")
+OWN = "study.draw"
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,25 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
                 cell=job.cell,
             )
     return list(by_cell.values())
+
+
+def check_shared(jobs: Iterable[Job]) -> None:
+    """Refuse jobs that differ in what a sweep has one of: all but the first value would be lost without a word.
+
+    Raises:
+        ValueError: naming the key and its values.
+    """
+    values: dict[str, dict[str, None]] = {}
+    for job in jobs:
+        plain = job.config.plain
+        shared = {f"{section}.{key}": value for section in SHARED for key, value in plain[section].items()}
+        for key, value in {**shared, **{key: plain[key] for key in SHARED_KEYS}}.items():
+            if key != OWN:
+                values.setdefault(key, {})[fingerprint.canonical_json(value)] = None
+    for key, written in values.items():
+        if len(written) > 1:
+            several = ",".join(written).replace('"', "")
+            raise several_sweeps(f"{key}={several}")
 
 
 def check_split_seed(dataset: Dataset, seed: int) -> None:

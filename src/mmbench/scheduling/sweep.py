@@ -94,6 +94,7 @@ class Sweep:
         Raises:
             ValueError: for any user error that can be seen before the first cell runs.
         """
+        planning.check_shared(jobs)
         config, folder = jobs[0].config, jobs[0].sweep_dir
         translator = translator or Translator(config.plain["lang"])
         print(translator(Message("sweep {name} -> {folder}", name=config.sweep.name, folder=folder)), flush=True)
