@@ -452,6 +452,16 @@ def test_lists_go_out_with_raw_ids_and_come_back_as_another_system(command: Comm
     assert other.per_user("ndcg@20").tolist() == one.per_user("ndcg@20").tolist()
 
 
-def test_no_lists_unless_they_are_asked_for(command: Command, tmp_path: Path) -> None:
-    command("sweep.name=s")
+def test_no_lists_unless_they_are_asked_for_which_costs_a_finished_cell_no_training(
+    command: Command, tmp_path: Path
+) -> None:
+    words = ("sweep.name=s", "model=popularity", "modality=none")
+    command(*words)
+    before = results(tmp_path)
     assert not list(tmp_path.rglob(paths.recommendations_file(tmp_path).name))
+    assert command(*words, "export.top_k=5").code == 0
+    (lists,) = tmp_path.rglob(paths.recommendations_file(tmp_path).name)
+    assert pd.read_csv(lists).groupby("user")["rank"].apply(list).map([1, 2, 3, 4, 5].__eq__).all()
+    after = results(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert after.keys() - before.keys() == {str(lists.relative_to(tmp_path))}

@@ -14,7 +14,7 @@ from mmbench import faults, paths
 from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.messages.commands import command_line, override
 from mmbench.messages.refused import told
-from mmbench.scheduling import pilot, pinned, planning
+from mmbench.scheduling import pilot, pinned, planning, worker
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
@@ -310,6 +310,16 @@ class Sweep:
             self.tell(pilot.described(one))
         return {devices: one.workers for devices, one in found.items()}
 
+    def export(self) -> None:
+        """Write the requested exports of the cells that were finished before; workers have written those of others.
+
+        Raises:
+            Damaged: where what is stored of a final run cannot be read.
+        """
+        for plan in self.planned:
+            if plan.finished:
+                worker.export_cell(plan.job, plan.store)
+
     def conclude(self, code: int) -> int:
         """Print which cells failed and how to resume; return the exit code of the sweep."""
         for plan in self.planned:
@@ -392,6 +402,7 @@ def run_sweep(
             sweep.tell(no_report(sweep.folder))
             return sweep.conclude(code)
         try:
+            sweep.export()
             print(report(sweep.folder))
         except SystemExit as end:
             if end.code == 128 + signal.SIGTERM:

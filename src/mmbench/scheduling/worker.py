@@ -208,12 +208,12 @@ def _opened(job: Job, seen: ledger.Reader) -> OpenCell:
         dataset.watch.compare(store.cell().features)
         raise
     dataset.split.test_fingerprint  # noqa: B018 -- asked at every look; here want of memory has its reason
-    export, mirror = functools.partial(_export, job), functools.partial(_mirror, job)
+    export, mirror = functools.partial(export_cell, job), functools.partial(_mirror, job)
     return OpenCell(task, store, dataset.split, export, mirror, dataset.watch)
 
 
-def _export(job: Job, store: CellStore) -> None:
-    """Write the requested exports of a cell."""
+def export_cell(job: Job, store: CellStore) -> None:
+    """Write the requested exports of a cell from what is stored of its final runs."""
     top_k = job.config.export.top_k
     if top_k:
         dataset = job.dataset()
