@@ -334,7 +334,7 @@ def test_the_wheel_takes_the_configuration_along() -> None:
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["force-include"] == {"conf": "mmbench/conf", "demo": "mmbench/demo"}
     assert set(wheel["packages"]) == {"src/mmbench", "src/hydra_plugins"}
-    assert project["project"]["scripts"] == {"mmbench": "mmbench.cli:main"}
+    assert project["project"]["scripts"] == {"mmbench": "mmbench.cli:program"}
     # Where it lands is the first place that is looked at.
     assert paths.PACKAGE / "conf" not in [CONF] or (paths.PACKAGE / "conf" / "config.yaml").is_file()
 

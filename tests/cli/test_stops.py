@@ -85,6 +85,27 @@ def test_a_signal_unwinds_what_is_open(
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+#: A command that has ended, and signals that come while Python ends.
+ENDED = """
+import atexit, os, signal, sys
+from mmbench import cli
+def main():
+    for number in (signal.SIGINT, signal.SIGTERM):
+        atexit.register(os.kill, os.getpid(), number)
+    if code := int(sys.argv[1]):
+        raise SystemExit(code)
+cli.main = main
+cli.program()
+"""
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_what_has_ended_by_itself_stays_so(code: int) -> None:
+    program = [sys.executable, "-c", ENDED, str(code)]
+    ended = subprocess.run(program, capture_output=True, text=True, timeout=120, preexec_fn=heard)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
+
+
 class Left(BaseException):
     """Stands for the end of the process, with its code and what it said on standard error."""
 

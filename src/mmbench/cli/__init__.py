@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 
-from mmbench.cli.stops import stoppable
+from mmbench.cli.stops import ignore, stoppable
 
 #: Sub-commands of ``python -m mmbench`` with the module of this package and the function that runs each.
 COMMANDS = {
@@ -59,6 +59,21 @@ def main() -> None:
                     hint=did_you_mean(first, COMMANDS),
                 )
             run_command([name, *words])
+
+
+def program() -> None:
+    """:func:`main` as all that a process does: what has ended by itself stays so, whatever comes while Python ends.
+
+    That takes seconds, in which a signal would end in a traceback, or in its code for work that is done and told. Where
+    a signal has ended the command, a second one is heard.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        if not (isinstance(end.code, int) and end.code > 128):  # 128 and the number of a signal
+            ignore()
+        raise
+    ignore()
 
 
 def run_command(words: Sequence[str]) -> object:

@@ -10,12 +10,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from types import FrameType, MappingProxyType
 
-from mmbench.scheduling.signals import heard
+from mmbench.scheduling.signals import ENDING, heard
 
 #: Where Python's own code for imports says it stands.
 _IMPORTING = "<frozen importlib._bootstrap>"
-
-
 #: Nothing to be said, whatever the signal.
 _NOTHING: Mapping[int, str] = MappingProxyType({})
 
@@ -43,6 +41,12 @@ def stoppable(while_loading: Mapping[int, str] = _NOTHING) -> Iterator[None]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
+
+
+def ignore() -> None:
+    """Let no signal end this process any more; only the main thread may."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _stop(number: int, frame: FrameType | None, while_loading: str) -> None:
