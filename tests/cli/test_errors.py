@@ -193,6 +193,14 @@ def is_one_line(said: object, message: str) -> None:
         (["budget=[touch]"], "budget takes exactly one name; several are a sweep: -m budget=A,B"),
         (["model="], "model= is unknown; accepted: addease, "),
         (["+experiment=planted_demo"], "experiment is chosen twice; write it once, without a plus sign"),
+        *(
+            (words, f"{words[-1]} drops {key}, whose value is needed; leave the word out, or give the key a value")
+            for words, key in (
+                (["~sweep.name"], "sweep.name"),
+                (["-m", "~sweep.name"], "sweep.name"),
+                (["~dataset.lr"], "dataset.lr"),
+            )
+        ),
         (["-m", "sweep.name=a,b"], "sweep.name=a,b would be several sweeps; give one value"),
         (["-m", "experiment=demo,company"], "experiment=demo,company would be several sweeps; give one value"),
         (

@@ -27,11 +27,11 @@ from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from mmbench import paths
 from mmbench.cli.tiers import models_of
-from mmbench.messages import Message, Refusal
+from mmbench.messages import Message, Refusal, Template
 from mmbench.messages.commands import quoted, several_sweeps
 from mmbench.messages.hints import did_you_mean
 from mmbench.messages.refused import FOREIGN, first_line
@@ -47,6 +47,8 @@ CONFIG_NAME = "config"
 GROUPS = ("model", "dataset", "modality", "budget")
 #: Keys of which a sweep has one value.
 OF_SWEEP = ("sweep.name", "sweep.dir", "paths.multirun", "experiment")
+#: What is said of a word that drops what another key or word needs.
+DROPPED = Template("{word} drops {key}, whose value is needed; leave the word out, or give the key a value")
 # Hydra's own folder of a sweep must be the one that the sweep uses, whatever its name is made of.
 OmegaConf.register_new_resolver("slug", lambda name: paths.slug([str(name)]), replace=True)
 OmegaConf.register_new_resolver("models_of", lambda tier: ",".join(models_of(tier)), replace=True)
@@ -250,6 +252,9 @@ def _plain(job: DictConfig, overrides: Sequence[str]) -> Mapping[str, Any]:
         raise Refusal("{key} has no default; give it on the command line", key=error.full_key) from error
     except OmegaConfBaseException as error:
         said = Message(FOREIGN, error=first_line(error))
+        missing = re.search(r"'(.+)'", first_line(error)) if isinstance(error, InterpolationKeyError) else None
+        if missing and (word := _dropping(missing[1], overrides)):
+            raise Refusal(DROPPED, word=word, key=word.lstrip("~").partition("=")[0]) from error
         if not (words := [word for word in overrides if "${" in word]):
             raise Refusal(said) from error
         # The error names the key that is read first, which may be another one.
@@ -505,6 +510,8 @@ def _explained(message: str, overrides: Sequence[str]) -> Message:
     )
     if unknown:
         key = unknown.group(1)
+        if dropped := _dropping(key, overrides):
+            return Message(DROPPED, word=dropped, key=key)
         word, names = _unknown_part(key, overrides)
         if not names and key.startswith("search."):  # Hydra would merge both
             return Message(
@@ -516,6 +523,15 @@ def _explained(message: str, overrides: Sequence[str]) -> Message:
     if twice := re.match(r"Multiple values for (\S+)\. To override", message):
         return Message("{key} is chosen twice; write it once, without a plus sign", key=twice.group(1))
     return Message(FOREIGN, error=message.strip().splitlines()[0])
+
+
+def _dropping(key: str, overrides: Iterable[str]) -> str | None:
+    """The word that drops a key, which may be named from the section that it lies in on, or a section around it."""
+    for word in overrides:
+        dropped = word.lstrip("~").partition("=")[0]
+        if word.startswith("~") and (f".{dropped}".endswith(f".{key}") or f"{key}.".startswith(f"{dropped}.")):
+            return word
+    return None
 
 
 def _misspelt(error: yaml.MarkedYAMLError) -> Message:
