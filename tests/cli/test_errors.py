@@ -489,6 +489,10 @@ def test_a_folder_that_is_gone_is_said(command: Command, tmp_path: Path, monkeyp
             "two jobs of this sweep are the same cell planted-complementary/vbpr/fused with d",
         ),
         (["model=vbpr,external"], "model.recommendations has no default"),
+        (
+            ["model=glob(*)"],
+            "or leave out model=external, which needs it: model=glob(*,exclude=external) are all other models",
+        ),
         *(
             ([word], f"{word} would be several sweeps; give one value")
             for word in (

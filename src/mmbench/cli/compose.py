@@ -236,7 +236,7 @@ def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
     assert isinstance(typed, list)
     sources = [source.path for source in hydra.runtime.config_sources if source.schema == "file"]
     return Composed(
-        _plain(job, typed),
+        _plain(job, typed, choices),
         choices,
         tuple(hydra.overrides.task),
         _sweeper_params(hydra),
@@ -245,10 +245,17 @@ def resolved(config: DictConfig, hydra: DictConfig | HydraConf) -> Composed:
     )
 
 
-def _plain(job: DictConfig, overrides: Sequence[str]) -> Mapping[str, Any]:
+def _plain(job: DictConfig, overrides: Sequence[str], choices: Mapping[str, str]) -> Mapping[str, Any]:
     try:
         plain = OmegaConf.to_container(job, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
+        if str(error.full_key).startswith("model.") and "model" in choices:
+            raise Refusal(
+                "{key} has no default; give it on the command line, or leave out model={model}, which needs it: "
+                "model=glob(*,exclude={model}) are all other models",
+                key=error.full_key,
+                model=choices["model"],
+            ) from error
         raise Refusal("{key} has no default; give it on the command line", key=error.full_key) from error
     except OmegaConfBaseException as error:
         said = Message(FOREIGN, error=first_line(error))
@@ -397,7 +404,7 @@ class Composer:
         sources = reversed(self.files.get_sources())  # of the loader, and what hydra.searchpath adds to them
         folders = tuple(Path(source.path) for source in sources if source.scheme() == "file")
         typed = tuple(str(word.input_line) for word in own)
-        return Composed(_plain(job, typed), choices, typed, folders=folders)
+        return Composed(_plain(job, typed, choices), choices, typed, folders=folders)
 
     def _chooses(self, word: Override) -> bool:
         """Whether an override chooses a file of a group, and does not set a value."""
