@@ -12,14 +12,17 @@ import pytest
 
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.messages import Translator
+from mmbench.report import benchmark, results
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import read_contributions
 from mmbench.report.facts import Facts
-from mmbench.report.fairness_checks import read_groups
+from mmbench.report.fairness import as_markdown as fairness_page
+from mmbench.report.fairness_checks import PASS, WARN, read_groups
+from mmbench.report.layout import markdown
 from mmbench.report.list_facts import GUARDRAILS, RAILS
 from mmbench.report.reading import read_sweep
 from mmbench.report.submission import NO, OPEN, YES, Answer, answers
-from mmbench.report.write import write_report
+from mmbench.report.write import proved, write_report
 from tests.report.constructed import Made, write_sweep
 from tests.report.test_contribution import USERS, cells
 
@@ -194,6 +197,40 @@ def test_what_is_ranked_is_what_the_seals_say(
     assert (full.answer, full.reason) == (YES, f"Ranked, none of them sampled: {ranked}.")
     definition = answered["ML", "Definition of the metrics"].reason
     assert definition == f"ndcg@20; ranked: {ranked}; formulas in docs/protocol.md."
+
+
+FOREIGN = "lists of another system, whose code, tuning and training data these records do not hold."
+
+
+def test_lists_of_another_system_are_vouched_for_nowhere(tmp_path: Path) -> None:
+    """Whatever the name of their row."""
+    hits = np.ones((3, USERS), bool)
+    lists = Made(hits, hits[:1], config={"model": {"recommendations": "lists.csv"}, "search": {}})
+    folder = write_sweep(tmp_path / "s", {**cells(3), ("d", "ours", "-"): lists})
+    answered = filled(folder)
+    vouched = {
+        question for (_, question), a in answered.items() if a.reason.endswith(f" Not shown for d/ours: {FOREIGN}")
+    }
+    assert vouched == {
+        EFFORT, SPLIT, CHOICE, "6 Experimental setting", "Clear description of the models",
+        "Ranges of hyper-parameters, how the best were chosen", "Ranges and chosen values of all methods?",
+        "Is nothing of the future seen?", "Code of baselines?",
+    }  # fmt: skip
+    assert {a.answer for (_, question), a in answered.items() if question in vouched} == {OPEN}
+    assert answered["RecSys", EFFORT].reason.startswith(
+        "Same trials, configurations, seeds and training rule, checked."
+    )
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    assert {g.model: g.level for g in groups} == {"m": PASS, "ours": WARN}
+    page = fairness_page(table, groups, [], [])
+    said = "lists of another system: it was not tuned here, and what it learned from cannot be checked"
+    assert f"| d | ours | WARN | {said} |" in page
+    assert f"- WARN: origin: {said}" in page
+    mark = "; lists of another system, not tuned here: d/ours"
+    assert mark in page
+    for document in (results.document(table, groups), benchmark.document(table, [], groups)):
+        assert mark in markdown(proved(document, table))
 
 
 def other_model(trials: int = 8, seeds: int = 3, **described: Any) -> dict[tuple[str, str, str], Made]:

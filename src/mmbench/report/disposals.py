@@ -252,7 +252,7 @@ def _planned_states(cell: CellResult, modalities: Collection[str]) -> Mapping[st
         return None
     if cell.status != "stale" and paths.cell_file(cell.folder).exists():
         record = records.read(paths.cell_file(cell.folder), Cell)
-        return None if record.thinned or "recommendations" in record.config["model"] else record.states
+        return None if record.thinned or record.is_external else record.states
     if cell.modality == ID_ONLY:
         return {}
     condition = meant_by(cell.modality, ModalityCondition())
@@ -516,7 +516,7 @@ def _by_states(group: Group, modality: str = "", part: str = "") -> dict[States,
     for cell in group.cells:
         used = bool(part) and cell.cell.states.get(modality, "drop") != "drop"
         counts = part_of(cell.cell, modality) == part if used else not cell.cell.thinned
-        if counts and "recommendations" not in cell.cell.config["model"]:
+        if counts and not cell.cell.is_external:
             found.setdefault(by_name(cell.cell.states), cell)
     return found
 

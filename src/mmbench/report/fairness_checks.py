@@ -107,7 +107,10 @@ def check(cells: Sequence[CellEffort], delta: float = DELTA, draws: Draws | None
         _same(
             Message("split"),
             [c.cell.split_hash for c in cells],
-            Message("every condition saw the same train and validation"),
+            # What another system saw, no record says.
+            Message("every condition was ranked against the same train and validation")
+            if any(c.cell.is_external for c in cells)
+            else Message("every condition saw the same train and validation"),
         ),
         _same(
             Message("test split"),
@@ -117,6 +120,7 @@ def check(cells: Sequence[CellEffort], delta: float = DELTA, draws: Draws | None
         _target(cells),
         _same(Message("budget"), [_effort(c.cell) for c in cells], Message("one training rule, T and S for all")),
         _tuned_here(cells),
+        _external(cells),
         _slots(cells),
         _configurations(cells),
         _proposals(cells),
@@ -199,6 +203,14 @@ def _tuned_here(cells: Sequence[CellEffort]) -> Check | None:
         return Check(Message("tuning"), FAIL, reason)
     dataset, root, _ = origins[0]
     return Check(Message("tuning"), WARN, not_tuned_here(dataset, root))
+
+
+def _external(cells: Sequence[CellEffort]) -> Check | None:
+    """Are these the lists of another system, whatever its name?"""
+    if not any(cell.cell.is_external for cell in cells):
+        return None
+    reason = Message("lists of another system: it was not tuned here, and what it learned from cannot be checked")
+    return Check(Message("origin"), WARN, reason)
 
 
 def _configurations(cells: Sequence[CellEffort]) -> Check | None:

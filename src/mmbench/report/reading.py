@@ -176,6 +176,7 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
         tuple(states),
         alone,
         given=given,
+        external=cell.is_external,
         sample=cell.sample,
         made_up=made_up,
         tuned=tuned,

@@ -23,7 +23,7 @@ from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, te
 from mmbench.report.list_facts import GUARDRAILS, RAILS, rail_name
 from mmbench.report.sentences import metric_of_all
 from mmbench.report.spent import SEEDS, TRIALS, counted, span, spent_by
-from mmbench.report.table import SIMPLE, SweepTable, origins_of
+from mmbench.report.table import SIMPLE, SweepTable, external_rows, origins_of
 from mmbench.store import records
 from mmbench.store.ledger import read as read_rows
 from mmbench.store.schema import Cell, Seal
@@ -170,7 +170,7 @@ def answers(
     ledger = read_ledger(table)
     return [
         *_neurips(table, comparisons, ledger),
-        *_pineau_data(ledger),
+        *_pineau_data(table, ledger),
         *_pineau_runs(table, ledger),
         *_acm(ledger),
         *_recsys(table, comparisons, groups, ledger),
@@ -231,17 +231,18 @@ def _units(judged: Sequence[Comparison]) -> Iterator[str]:
 
 
 def _settings(table: SweepTable) -> tuple[Message, Message]:
-    """How configurations were searched, chosen and judged; these records do not tell it of those that were given."""
+    """How configurations were searched, chosen and judged; of those that were given, these records do not tell it."""
     had, origins = spent_by(table), origins_of(table.cells.values())
     if origins:
-        return OPEN, Message(
+        described = Message(
             "Describe the tuning ({origins}). Here: {seeds}; judged on {metric}. Values and splits stand in the "
             "records.",
             origins=clauses(origins),
             seeds=counted(had.seeds, SEEDS),
             metric=metric_of_all(table.primary, table),
         )
-    return YES, Message(
+        return _but_external(table, (OPEN, described))
+    described = Message(
         "{trials} of every condition with the same configurations, chosen by {validation} on validation, then "
         "{seeds}; judged on {metric}. Ranges, chosen values and splits stand in the records.",
         trials=counted(had.trials, TRIALS),
@@ -249,6 +250,7 @@ def _settings(table: SweepTable) -> tuple[Message, Message]:
         seeds=counted(had.seeds, SEEDS),
         metric=metric_of_all(table.primary, table),
     )
+    return _but_external(table, (YES, described))
 
 
 def _compute(ledger: SweepTotals) -> tuple[Message, Message]:
@@ -326,9 +328,10 @@ def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Sweep
         yield item(name, OPEN, FOR_A_PERSON)
 
 
-def _pineau_data(ledger: SweepTotals) -> Iterator[Answer]:
+def _pineau_data(table: SweepTable, ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
-    yield item(Message("Clear description of the models"), YES, Message("Each model file names its paper and formula."))
+    described = YES, Message("Each model file names its paper and formula.")
+    yield item(Message("Clear description of the models"), *_but_external(table, described))
     sized = any(cell.data for cell in ledger.cells)
     yield item(Message("Statistics of the data"), YES if sized else NO, ledger.data, MANIFEST)
     yield item(
@@ -421,7 +424,7 @@ def _recsys(
     item = functools.partial(_answer, RECSYS)
     answer, reason = _of_tuning(table, _equal_effort(groups))
     yield item(Message("Were baselines tuned with equal effort?"), answer, reason, FAIRNESS)
-    answer, reason = _same_split(groups)
+    answer, reason = _but_external(table, _same_split(groups))
     yield item(Message("The same split for all?"), answer, reason, FAIRNESS)
     claim = Message("The choice is hashed before the test split is opened; tuning code cannot import it.")
     answer, reason = _of_tuning(table, _by_checks(groups, CHOICE, claim))
@@ -434,15 +437,12 @@ def _recsys(
         Message("{seeds}, apart from the tuning seeds.", seeds=counted(spent_by(table).seeds, SEEDS)),
         FAIRNESS,
     )
-    yield item(
-        Message("Is nothing of the future seen?"),
-        YES if ledger.protocols == ("time",) else OPEN,
-        Message(
-            "Protocol {protocols}. A random split per user (paper) knows the future, a split by time does not.",
-            protocols=_protocols(ledger),
-        ),
-        MANIFEST,
+    future = Message(
+        "Protocol {protocols}. A random split per user (paper) knows the future, a split by time does not.",
+        protocols=_protocols(ledger),
     )
+    answer, reason = _but_external(table, (YES if ledger.protocols == ("time",) else OPEN, future))
+    yield item(Message("Is nothing of the future seen?"), answer, reason, MANIFEST)
     done = {model for (_, model, _), cell in table.cells.items() if cell.status == "done"}
     simple = sorted(done.intersection(SIMPLE))
     yield item(
@@ -458,7 +458,8 @@ def _recsys(
         Message("Ranked, none of them sampled: {ranked}.", ranked=ledger.candidates),
         TABLE,
     )
-    yield item(Message("Code of baselines?"), YES, Message("One file per model, tuned by the same command."), MANIFEST)
+    answer, reason = _but_external(table, (YES, Message("One file per model, tuned by the same command.")))
+    yield item(Message("Code of baselines?"), answer, reason, MANIFEST)
 
 
 def _by_checks(groups: Sequence[Group], names: Collection[str], claim: Message) -> tuple[Message, Message]:
@@ -499,7 +500,8 @@ def _equal_effort(groups: Sequence[Group]) -> tuple[Message, Message]:
     others = {check.name for group in groups for check in group.checks} - {*SPLIT, *CHOICE}
     claim = Message("Same trials, configurations, seeds and training rule, checked.")
     answer, reason = _by_checks(groups, others, claim)
-    unlike = [] if answer == NO else [said for name in _datasets(groups) for said in _unlike(groups, name)]
+    tuned = [group for group in groups if not any(cell.cell.is_external for cell in group.cells)]
+    unlike = [] if answer == NO else [said for name in _datasets(tuned) for said in _unlike(tuned, name)]
     if unlike:
         return NO, Message("Not the same for all models: {efforts}.", efforts=clauses(unlike))
     return answer, reason
@@ -509,8 +511,21 @@ def _of_tuning(table: SweepTable, answered: tuple[Message, Message]) -> tuple[Me
     """An answer about tuning; where cells took their configurations from elsewhere, these records do not show it."""
     origins = origins_of(table.cells.values())
     if answered[0] == YES and origins:
-        return OPEN, Message("These records do not show it ({origins}).", origins=clauses(origins))
-    return answered
+        answered = OPEN, Message("These records do not show it ({origins}).", origins=clauses(origins))
+    return _but_external(table, answered)
+
+
+def _but_external(table: SweepTable, answered: tuple[Message, Message]) -> tuple[Message, Message]:
+    """An answer that holds for what ran here; a person has to give that for lists of another system."""
+    rows = external_rows(table.cells.values())
+    if answered[0] == NO or not rows:
+        return answered
+    return OPEN, Message(
+        "{reason} Not shown for {rows}: lists of another system, whose code, tuning and training data these records "
+        "do not hold.",
+        reason=answered[1],
+        rows=series(rows),
+    )
 
 
 def _datasets(groups: Sequence[Group]) -> list[str]:

@@ -20,7 +20,7 @@ from mmbench.evaluation.metrics import LIST_LENGTH, RankedPairs, Ranking
 from mmbench.inference import intervals
 from mmbench.inference.contrast import Contrast
 from mmbench.inference.verdicts import MIN_SEEDS
-from mmbench.messages import Message
+from mmbench.messages import Message, series
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
 from mmbench.store.records import read_trainings
@@ -89,6 +89,7 @@ class CellResult:
         tiers: those that the model's YAML declares.
         parts: cells whose lists this one averages, by modality name; no cell has run then.
         given: data set and root of the sweep whose configurations it took without tuning; empty for one that was tuned.
+        external: whether it ranks lists of another system, which was neither trained nor tuned here.
         sample: of how many users its validation was ranked; None where it was of all.
         made_up: whether its data are a planted world.
         tuned: how hard it is tuned; None where it has no records of this plan.
@@ -109,6 +110,7 @@ class CellResult:
     tiers: tuple[str, ...] = ()
     parts: tuple[CellResult, ...] = ()
     given: tuple[str, str] | tuple[()] = ()
+    external: bool = False
     sample: Sample | None = None
     made_up: bool = False
     tuned: Tuned | None = None
@@ -249,6 +251,8 @@ class SweepTable:
             )
         for origin in origins_of(self.cells.values()):
             proof = Message("{first}; {second}", first=proof, second=origin)
+        if rows := external_rows(self.cells.values()):
+            proof = Message("{first}; lists of another system, not tuned here: {rows}", first=proof, rows=series(rows))
         for dataset, sample in sorted({(cell.dataset, cell.sample) for cell in self.cells.values() if cell.sample}):
             proof = Message("{first}; {second}", first=proof, second=sample_of(dataset, sample))
         return proof
@@ -367,6 +371,11 @@ def not_tuned_here(dataset: str, root: str) -> Message:
 def origins_of(cells: Iterable[CellResult]) -> list[Message]:
     """That some cells took the configurations of other sweeps, and of which; nothing where all were tuned."""
     return [not_tuned_here(*origin) for origin in sorted({cell.given for cell in cells if cell.given})]
+
+
+def external_rows(cells: Iterable[CellResult]) -> list[str]:
+    """Data set and model of each row that is the lists of another system, in order."""
+    return sorted({f"{cell.dataset}/{cell.model}" for cell in cells if cell.external})
 
 
 def sample_of(dataset: str, sample: Sample) -> Message:

@@ -473,6 +473,11 @@ class Cell(Record, frozen=True, tag="cell"):
         return given["configuration"] if isinstance(given, Mapping) else None
 
     @property
+    def is_external(self) -> bool:
+        """Whether it ranks lists of another system, whatever the name of its model."""
+        return self.config.get("model", {}).get("recommendations") is not None
+
+    @property
     def thinned(self) -> bool:
         """Whether items lost content that they have."""
         return any(self.config.get("modality", {}).get("missing", {}).values())
