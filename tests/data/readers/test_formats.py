@@ -191,12 +191,14 @@ def test_ratings_and_movies_of_others_are_no_movielens(tmp_path: Path) -> None:
 def test_recbole_parts_and_vectors(tmp_path: Path) -> None:
     for part, user in (("train", "a"), ("valid", "b"), ("test", "a")):
         write(tmp_path / f"s.{part}.inter", f"user_id:token\titem_id:token\n{user}\ti{part}\n")
-    items = "item_id:token\ttitle:token_seq\timage:float_seq\nitrain\tx y\t0.5 1\nitest\tz\t2 3\nivalid\t\t\n"
+    items = (
+        "item_id:token\ttitle:token_seq\timage:float_seq\nitrain\tx y\t0.5 1\nitest\tz\t2 3\nivalid\t\t\nizero\t\t0 0\n"
+    )
     write(tmp_path / "s.item", items)
     source = read(tmp_path, "recbole")
     assert source.log["split"].tolist() == ["train", "valid", "test"]
-    assert source.features["image"].present.tolist() == [True, True, False]
-    assert source.features["image"].values[:2].tolist() == [[0.5, 1], [2, 3]]
+    assert source.features["image"].present.tolist() == [True, True, False, False]
+    assert source.features["image"].values.tolist() == [[0.5, 1], [2, 3], [1.25, 2], [1.25, 2]]
     assert list(source.items) == ["item_id", "title"]
 
 

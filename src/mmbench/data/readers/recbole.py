@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmbench.data import encoded
-from mmbench.data.features import ItemFeature, with_missing_filled
+from mmbench.data.features import ItemFeature, nonzero_rows, with_missing_filled
 from mmbench.data.readers.columns import Columns
 from mmbench.data.readers.delimited import Dialect, read_delimited
 from mmbench.data.readers.journal import Journal
@@ -103,7 +103,7 @@ def _typed(path: Path) -> tuple[Table, dict[str, str]]:
 
 
 def _vectors(table: Table, name: str) -> ItemFeature:
-    """A column of numbers apart by spaces as features; an empty cell is a missing item."""
+    """A column of numbers apart by spaces as features; an item is missing whose cell is empty or holds zeros alone."""
     cells = table.frame[name].str.strip()
     present = (cells != "").to_numpy(bool)
     lists = pc.utf8_split_whitespace(pa.array(cells[present], pa.large_string()))
@@ -121,4 +121,4 @@ def _vectors(table: Table, name: str) -> ItemFeature:
         raise uneven
     values = np.zeros((len(cells), int(widths[0])), np.float32)
     values[present] = flat.reshape(-1, int(widths[0]))
-    return with_missing_filled(values, present)
+    return with_missing_filled(values, nonzero_rows(values))
