@@ -28,6 +28,7 @@ from mmbench.data.sources import read_log, write_folder
 from mmbench.evaluation import metrics
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import interaction_matrix
+from mmbench.report.layout import md
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import Trust
@@ -35,8 +36,9 @@ from mmbench.store import records
 from mmbench.store.schema import Cell, CellFailure, Manifest, hashed
 from mmbench.training.fit import rebuild
 from mmbench.winner.chosen import Winner, read_winner
-from mmbench.winner.exported import PRODUCTS, export
+from mmbench.winner.exported import PRODUCTS, acting, as_markdown, export, shares_of
 from mmbench.winner.recommended import Asked, recommend, recommend_to_new
+from tests import records as valid
 from tests.cli.conftest import Command, Said
 from tests.cli.test_errors import is_one_line
 from tests.tiny import TINY, WORLD, composed
@@ -685,3 +687,41 @@ def test_an_export_is_of_one_model_and_whole_or_not_at_all(
     assert held().keys() == {"item_neighbours.parquet", "card.json", "card.md"}
     assert json.loads(held()["card.json"])["cell"] == f"{DATA}/hybridknn/fused"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+LR, FIRST = {"optimizer.lr": 0.01}, {"model.first_modality_weight": 0.25}
+WEIGHTS = {f"model.modality_weights.{name}": weight for name, weight in (("audio", 2.0), ("image", 0.0), ("text", 1.0))}
+
+
+@pytest.mark.parametrize(
+    ("present", "image", "act", "shares"),
+    [
+        (("text",), 0.0, LR, None),
+        ((), 0.0, LR, None),
+        (("image", "text"), 0.0, LR | FIRST, {"image": 0.25, "text": 0.75}),
+        (("audio", "image", "text"), 0.5, LR | WEIGHTS | {"model.modality_weights.image": 0.5}, None),
+        # of two that are left the first weight acts as if there were no third
+        (("audio", "image", "text"), 0.0, LR | FIRST | WEIGHTS, {"audio": 0.25, "image": 0.0, "text": 0.75}),
+    ],
+)
+def test_the_card_lists_the_values_that_act_in_its_condition(
+    present: tuple[str, ...], image: float, act: dict[str, float], shares: dict[str, float] | None
+) -> None:
+    model = {"first_modality_weight": 0.5, "modality_weights": {"audio": 1.0, "image": 1.0, "text": 1.0}}
+    states = {name: "real" if name in present else "drop" for name in ("audio", "image", "text")}
+    cell = valid.cell(states=states, config={"model": model, "optimizer": {"lr": 0.1}})
+    chosen = LR | FIRST | WEIGHTS | {"model.modality_weights.image": image}
+    assert acting(cell, chosen) == act
+    assert shares_of(cell, chosen) == shares
+    untuned = {path: value for path, value in chosen.items() if path not in FIRST}
+    assert shares_of(cell, untuned) is None
+    card = {
+        "cell": "d/m/c", "final_run": 1, "target": "", "test": {}, "chosen_among": 8, "not_tuned_here": None,
+        "validation_users": None, "data": {"words": ["d"], "licence": None}, "states": states, "versions": {},
+        "configuration": act, "modality_shares": shares, "proof": "stated", "root": "", "plan": "", "files": [],
+        "lists": None, "new_items": None, "items_without_neighbours": 0,
+    }  # fmt: skip
+    listed = {path: value for path, value in act.items() if path not in FIRST}
+    listed |= {f"share of {name}": f"{share:g}" for name, share in (shares or {}).items()}
+    said = ", ".join(f"{name} = {value}" for name, value in listed.items())
+    assert f"- **configuration**: {md(said)}\n" in as_markdown(card)

@@ -21,6 +21,8 @@ from mmbench.evaluation import metrics
 from mmbench.evaluation.counting import top_items
 from mmbench.inference.intervals import crossed_interval
 from mmbench.inference.repetitions import Repeated
+from mmbench.nn.hyperparameters import is_read
+from mmbench.nn.item_graphs import modality_shares
 from mmbench.nn.recommender import ClosedForm, Recommender
 from mmbench.nn.sparse import interaction_matrix
 from mmbench.report.layout import md
@@ -29,9 +31,10 @@ from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import metric_among
 from mmbench.report.table import SweepTable, not_tuned_here, sample_of
 from mmbench.report.together import ONE_DRAW
+from mmbench.scheduling.cell_key import with_values
 from mmbench.scheduling.trust import Trust
 from mmbench.store import files
-from mmbench.store.schema import Sample
+from mmbench.store.schema import Cell, Configuration, Sample
 from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.winner.chosen import Winner
 
@@ -49,6 +52,8 @@ PRODUCTS = (
     "card.json",
     "card.md",
 )
+#: The weight that says how two modalities share; the other one has the rest.
+FIRST = "model.first_modality_weight"
 #: Metrics on the card beside the one that was judged.
 METRICS = ("ndcg@20", "recall@20")
 
@@ -212,7 +217,8 @@ def describe(
             "licence": meta.get("licence") or meta.get("license"),
         },
         "states": cell.states,
-        "configuration": winner.choice.configuration,
+        "configuration": acting(cell, winner.choice.configuration),
+        "modality_shares": shares_of(cell, winner.choice.configuration),
         "chosen_among": winner.choice.n_trials,
         "not_tuned_here": dict(zip(("dataset", "root"), result.given, strict=False)) or None,
         f"validation_{SELECTION_METRIC}": winner.choice.score,
@@ -229,6 +235,39 @@ def describe(
         "files": written,
         "items_without_neighbours": without_neighbours,
     }
+
+
+def shares_of(cell: Cell, configuration: Configuration) -> dict[str, float] | None:
+    """Share of each modality of a condition where its model is tuned over how two share; None where it is not.
+
+    Args:
+        cell: its record.
+        configuration: the chosen values by path.
+    """
+    present = _present(cell)
+    model = with_values(cell.config, configuration)["model"]
+    weights = {name: (model.get("modality_weights") or {}).get(name, 1.0) for name in present}
+    heard = present if len(present) <= 2 else [name for name, weight in weights.items() if weight > 0.0]
+    if FIRST not in configuration or len(heard) != 2:
+        return None
+    return dict(zip(present, modality_shares(present, model["first_modality_weight"], weights), strict=True))
+
+
+def acting(cell: Cell, configuration: Configuration) -> Configuration:
+    """The chosen values that act in a condition, by path: others were drawn for its fellows and change nothing here.
+
+    Args:
+        cell: its record.
+        configuration: the chosen values by path.
+    """
+    present, shared = _present(cell), shares_of(cell, configuration) is not None
+    read = {path: value for path, value in configuration.items() if is_read(path.removeprefix("model."), present)}
+    return {path: value for path, value in read.items() if path != FIRST or shared}
+
+
+def _present(cell: Cell) -> list[str]:
+    """Modalities that a condition gives to the model, in name order."""
+    return sorted(name for name, state in cell.states.items() if state != "drop")
 
 
 def _new_items(winner: Winner, seed: int) -> dict[str, float | None] | None:
@@ -249,11 +288,15 @@ def as_markdown(card: Mapping[str, Any]) -> str:
         among = str(not_tuned_here(origin["dataset"], origin["root"]))
     if (sample := card["validation_users"]) is not None:
         among = f"{among}; {sample_of(card['cell'].partition('/')[0], Sample(**sample))}"
+    chosen = dict(card["configuration"])
+    if card["modality_shares"] is not None:  # they say it by name
+        del chosen[FIRST]
+        chosen |= {f"share of {name}": f"{share:.4g}" for name, share in card["modality_shares"].items()}
     rows = {
         "data": "; ".join(card["data"]["words"]),
         "licence of the data": card["data"]["licence"] or "not given",
         "states of the modalities": _listed(card["states"]),
-        "configuration": _listed(card["configuration"]) or "nothing is tuned",
+        "configuration": _listed(chosen) or "nothing is tuned",
         "chosen among": among,
         f"test, {ONE_DRAW}" if one_draw else "test, with 95 % intervals over users and seeds": "; ".join(test),
         "final run": card["final_run"],
