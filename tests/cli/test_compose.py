@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,15 @@ def test_values_of_a_sweep_are_checked_under_the_other_choices() -> None:
 def test_a_word_without_a_value_is_named() -> None:
     with pytest.raises(ValueError, match="'--not=' is not of the form key=value"):
         compose.parse(["model=vbpr", "--not="])
+
+
+@pytest.mark.parametrize("word", ["sweep.name=店の比較", "sweep.name=a;b", "+tracking.note=it is 5 %!"])
+def test_a_value_that_lacks_quotes_is_told_as_a_shell_takes_it(word: str) -> None:
+    with pytest.raises(ValueError, match="is not of the form key=value") as refused:
+        compose.parse([word])
+    (typed,) = shlex.split(str(refused.value).rpartition(" second pair: ")[2])
+    (override,) = compose.parse([typed])
+    assert f"{override.input_line.partition('=')[0]}={override.value()}" == word
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import pickle
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,11 +190,7 @@ def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Ov
             if not override.key_or_group:
                 raise HydraException(word)
         except HydraException as error:
-            raise Refusal(
-                "{word} is not of the form key=value, with brackets and quotes closed and a value that holds other "
-                "signs in quotes: key='value'",
-                word=repr(word),
-            ) from error
+            raise _no_override(word) from error
         if override.key_or_group in OF_SWEEP and override.is_sweep_override():
             raise several_sweeps(word)
         if override.key_or_group == "tracking" and override.is_sweep_override():
@@ -206,6 +203,22 @@ def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Ov
         override.config_loader = loader
         parsed.append(override)
     return parsed
+
+
+def _no_override(word: str) -> Refusal:
+    """Why Hydra cannot read a word, and the word as a shell takes it where its value only lacks quotes."""
+    if plain := re.fullmatch(r"""([\w./@+]+)=([^][(){}'"\\,=]+)""", word):
+        return Refusal(
+            "{word} is not of the form key=value: a value that holds other signs stands in quotes, of which a shell "
+            "needs a second pair: {typed}",
+            word=repr(word),
+            typed=shlex.quote(f"{plain[1]}={quoted(plain[2])}"),
+        )
+    return Refusal(
+        "{word} is not of the form key=value, with brackets and quotes closed and a value that holds other signs in "
+        "quotes, of which a shell needs a second pair: 'key=\"value\"'",
+        word=repr(word),
+    )
 
 
 def _check_choice(override: Override, loader: ConfigLoaderImpl) -> None:
