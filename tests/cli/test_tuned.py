@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from mmbench import paths
 from mmbench.cli import main
-from mmbench.cli.compose import compose
+from mmbench.cli.compose import compose, parse
+from mmbench.cli.tuned import without_tuning
 from mmbench.report.fairness_checks import FAIL, WARN, read_groups
 from mmbench.report.reading import read_sweep
+from mmbench.report.tuned import write_tuned
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, Stage
 from mmbench.tuning.space import read_space
 from tests.cli.conftest import Command
 from tests.cli.test_errors import is_one_line
+from tests.report.constructed import Made, write_sweep
 
 CELLS = ("model=vbpr", "modality=none,text", "statistics.contrasts=[text_vs_none]", "dataset.world_options.n_users=200")
 SEARCHED = [path for path in read_space(compose(["model=vbpr"]).config["search"]) if path != "optimizer.lr"]
@@ -86,6 +92,25 @@ def test_a_table_is_made_again_without_tuning_and_says_so(
     is_one_line(
         command("run", *words, "budget.trials=9"), "budget.trials=9 asks for a search, and tuned=planted-complemen"
     )
+
+
+def test_a_folder_of_data_sets_names_those_that_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``report SWEEP --tuned FOLDER`` has written is taken by the word that the refusal of FOLDER says."""
+    monkeypatch.chdir(tmp_path)
+    cells = {("d-text=other", "vbpr", "text"): Made(np.ones((2, 40), bool))}
+    write_tuned(read_sweep(write_sweep(tmp_path / "s", cells)), Path("mine"))
+    job: Any = SimpleNamespace(
+        overrides=(), choices={"model": "vbpr"}, modality="text", config=SimpleNamespace(plain={"budget": {}})
+    )
+    for folder in ("mine", "./mine", str(tmp_path / "mine")):
+        with pytest.raises(ValueError, match=f"tuned={folder} is a folder of data sets; take the one of a") as refused:
+            without_tuning(job, folder, [])
+        (override,) = parse([str(refused.value).rpartition("data set: ")[2]])
+        given = without_tuning(job, override.value(), [])["given"]
+        assert (given["dataset"], given["model"]) == ("d-text=other", "vbpr")
+    job.modality = "image"
+    with pytest.raises(ValueError, match="has nothing for vbpr and image: mine/"):
+        without_tuning(job, "mine/d-text=other", [])
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mmbench import paths
 from mmbench.cli.plain_yaml import plain_yaml
-from mmbench.messages import Refusal
+from mmbench.messages import Refusal, series
+from mmbench.messages.commands import override
 
 if TYPE_CHECKING:
     from mmbench.scheduling.configuration import Section
@@ -38,6 +39,7 @@ def without_tuning(job: Job, name: Any, folders: Sequence[Path]) -> Section:
             )
     places = [place for place in _places(str(name), folders) if place.is_dir()]
     if not places:
+        _refuse_all_data_sets(str(name), Path(name))
         raise Refusal(
             "tuned={name}: there is no folder {folder}; python -m mmbench report SWEEP --tuned writes one",
             name=name,
@@ -45,6 +47,7 @@ def without_tuning(job: Job, name: Any, folders: Sequence[Path]) -> Section:
         )
     file = paths.tuned_file(places[0], job.choices["model"], job.modality)
     if not file.is_file():
+        _refuse_all_data_sets(str(name), places[0])
         raise Refusal(
             "tuned={name} has nothing for {model} and {modality}: {file} does not exist",
             name=name,
@@ -60,6 +63,20 @@ def without_tuning(job: Job, name: Any, folders: Sequence[Path]) -> Section:
         )
     plain = job.config.plain
     return {**plain, "given": section, "budget": {**plain["budget"], **NOT_SEARCHED}}
+
+
+def _refuse_all_data_sets(name: str, folder: Path) -> None:
+    """Refuse what ``report SWEEP --tuned FOLDER`` has filled: configurations lie in the folder of a data set there.
+
+    Raises:
+        ValueError: naming the folders of its data sets.
+    """
+    if found := sorted({file.parents[1] for file in folder.glob("*/*/*.yaml")}):
+        raise Refusal(
+            "tuned={name} is a folder of data sets; take the one of a data set: {words}",
+            name=name,
+            words=series([override("tuned", str(place)) for place in found]),
+        )
 
 
 def _places(name: str, folders: Sequence[Path]) -> list[Path]:
