@@ -507,11 +507,27 @@ def test_a_folder_that_is_gone_is_said(command: Command, tmp_path: Path, monkeyp
                 "lang=en,ja",
             )
         ),
+        (
+            ["model=external,vbpr", "model.recommendations=lists.csv"],
+            "model.recommendations is not a key of the configuration of model=vbpr; accepted: ",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_in_a_sweep_is_one_line(words: list[str], message: str, command: Command) -> None:
     is_one_line(command("-m", "sweep.name=s", *words), message)
+
+
+def test_lists_of_two_systems_need_two_names(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        Path(f"{name}.csv").write_text(f"user,item,score\nu00001,i0000{ord(name) - ord('a')},1\n")
+    words = ("sweep.name=s", "model=external", "model.recommendations=a.csv,b.csv")
+    is_one_line(
+        command("-m", *words),
+        "two jobs of this sweep are the same cell planted-complementary/external/- with the lists of two systems; for "
+        "rows of one table write one YAML per system, ",
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -539,7 +539,13 @@ def _explained(message: str, overrides: Sequence[str]) -> Message:
                 "among them",
                 key=key,
             )
-        return Message("{key} is not a key of the configuration; {hint}", key=key, hint=did_you_mean(word, names))
+        hint = did_you_mean(word, names)
+        chosen = [value for group, _, value in (one.partition("=") for one in overrides) if group == "model"]
+        if key.startswith("model.") and chosen:  # of several models this is one
+            return Message(
+                "{key} is not a key of the configuration of model={model}; {hint}", key=key, model=chosen[-1], hint=hint
+            )
+        return Message("{key} is not a key of the configuration; {hint}", key=key, hint=hint)
     if twice := re.match(r"Multiple values for (\S+)\. To override", message):
         return Message("{key} is chosen twice; write it once, without a plus sign", key=twice.group(1))
     return Message(FOREIGN, error=message.strip().splitlines()[0])

@@ -127,6 +127,12 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
         if twin is None:
             by_cell[job.cell] = _found(job, task, store, seen.trainings(store.key), afresh=resume == "force")
         elif twin.store.key != store.key or twin.job.config.budget != job.config.budget:
+            if len({str(one.config.plain["model"].get("recommendations")) for one in (job, twin.job)}) > 1:
+                raise Refusal(
+                    "two jobs of this sweep are the same cell {cell} with the lists of two systems; for rows of one "
+                    "table write one YAML per system, model/NAME.yaml in the folder of --config-dir, for model=NAME",
+                    cell=job.cell,
+                )
             raise Refusal(
                 "two jobs of this sweep are the same cell {cell} with different settings; sweep over dataset, model, "
                 "modality and keys below it, dataset.split_seed, dataset.cold_fold, dataset.encoder, tuning.target and "
