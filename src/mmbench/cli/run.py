@@ -205,7 +205,7 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
     def report(folder: Path) -> str:
         # It loads what draws, and trackers, long after the first library.
         say = Translator(lang)
-        stopped = {signal.SIGINT: say(STOPPED[True]), signal.SIGTERM: say(no_report(folder))}
+        stopped: dict[int, str] = {signal.SIGINT: say(STOPPED[True]), signal.SIGTERM: say(no_report(folder))}
         with stoppable(while_loading=stopped):
             table = write_report(folder, trust=trust, lang=lang)
             mirror(table, make_tracker(jobs[0].config.plain["tracking"], folder))
