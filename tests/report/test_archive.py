@@ -365,7 +365,7 @@ def test_drawings_of_other_versions_are_not_checked_and_the_text_beside_them_is(
     assert {finding.file for finding in findings if finding.same is None} == {*drawings}
     assert {finding.file for finding in findings if finding.same is False} == {*text}
     told = {finding.file: finding.comparison for finding in findings}
-    assert told["conditions.png"] == "drawn by other versions of matplotlib and numpy than those here"
+    assert told["conditions.png"] == "drawn by other versions of matplotlib, numpy and fonts than those here"
     assert told["fairness.ja.html"] == "letter by letter, but for drawings of other versions than those here"
 
 

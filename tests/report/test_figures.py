@@ -190,6 +190,34 @@ def test_a_dollar_sign_is_no_mathematics_within_a_page_either() -> None:
     assert r">$5 and $6, a$\b$<" in charts.Drawing(titled).inline
 
 
+def named(name: str) -> charts.Drawing:
+    return charts.forest([charts.Line(f"ease, {name}", name, 1.0, (0.0, 2.0), "better")], "gain, %", 2.0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("fonts", [None, []])
+def test_japanese_names_are_drawn_without_a_warning(fonts: list[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the fonts that are installed, and where none is."""
+    if fonts is not None:
+        monkeypatch.setattr(charts, "east_asian_fonts", lambda: fonts)
+    for drawn in (named("店の比較").svg, named("店の比較").inline):
+        assert "店の比較<" in drawn
+    assert named("店の比較").png
+    assert named("店の比較").figure()._repr_png_()
+
+
+def test_only_letters_that_the_usual_font_lacks_are_drawn_with_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = named("é±≈\nü")
+    family = "STIXGeneral"  # as if it were one
+    monkeypatch.setattr(charts, "east_asian_fonts", lambda: [family])
+    again, drawn = named("é±≈\nü"), named("店")
+    assert (again.svg, again.png, again.inline) == (plain.svg, plain.png, plain.inline)
+    of_name, of_number = (re.search(f'<text[^>]*style="([^"]*)"[^>]*>{text}', drawn.svg) for text in ("ease, 店", "0"))
+    assert of_name is not None
+    assert of_number is not None
+    assert (family in of_name[1], family in of_number[1]) == (True, False)
+
+
 @pytest.mark.thorough
 def test_nothing_to_show_is_no_figure_and_old_ones_go(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "s", {("d", "m", "none"): NONE, ("d", "m", "text"): TEXT["better"]})

@@ -30,6 +30,7 @@ from mmbench.audit.further_tries import read_tries
 from mmbench.messages import LANGUAGES, Message, Refusal
 from mmbench.messages.refused import reason
 from mmbench.report import figures, index
+from mmbench.report.charts import east_asian_fonts
 from mmbench.report.draws import read_draws
 from mmbench.report.reading import check_sweep
 from mmbench.report.write import write_report
@@ -263,9 +264,10 @@ def _json(value: Mapping[str, object]) -> bytes:
 
 
 def environment() -> dict[str, object]:
-    """What is installed here, with the version of each package."""
+    """What is installed here, with the version of each package, and the fonts for letters that matplotlib's lacks."""
     installed = {str(d.metadata["Name"]): d.version for d in metadata.distributions() if d.metadata["Name"]}
-    return {"python": platform.python_version(), "machine": platform.machine(), "installed": installed}
+    python, machine = platform.python_version(), platform.machine()
+    return {"python": python, "machine": machine, "installed": installed, "fonts": east_asian_fonts()}
 
 
 def _read_me(name: str, archive: str, files: list[str], beside: Sequence[str]) -> str:

@@ -6,16 +6,19 @@ import functools
 import io
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator, MultipleLocator, ScalarFormatter
 from numpy.typing import NDArray
 
@@ -39,6 +42,11 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.formatter.useoffset": False,
 }
+#: Families with the East Asian letters that the font of matplotlib lacks; of those installed the first draws them.
+EAST_ASIAN = ("Noto Sans CJK JP", "Noto Sans JP", "Source Han Sans JP", "IPAexGothic", "IPAGothic", "TakaoGothic",
+              "VL Gothic", "Hiragino Sans", "Yu Gothic", "Meiryo", "MS Gothic", "Noto Sans CJK SC", "PingFang SC",
+              "Microsoft YaHei", "WenQuanYi Zen Hei", "Noto Sans CJK KR", "Apple SD Gothic Neo", "Malgun Gothic",
+              "Droid Sans Fallback", "Arial Unicode MS")  # fmt: skip
 #: A figure grows around what is longer than its axes, such as names of data sets: nothing is cut off.
 WHOLE: Any = {"bbox_inches": "tight", "pad_inches": 0.08}
 #: Letters of a row's name for which a forest plot has room, and letters in a row of its legend; an inch holds 14.
@@ -52,6 +60,27 @@ GAIN, DEFAULT = Message("tuned gain, %"), Message("default")
 LABELS = (TRIALS, SECONDS, EPOCH, GAIN, DEFAULT)
 
 
+@contextmanager
+def styled(style: Any) -> Iterator[None]:
+    """Draw in a style, without a warning for each letter that no font has: SVG is drawn with those of the reader."""
+    with rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+@functools.cache
+def east_asian_fonts() -> list[str]:
+    """Those of :data:`EAST_ASIAN` that are installed."""
+    installed = {entry.name for entry in font_manager.fontManager.ttflist}
+    return [family for family in EAST_ASIAN if family in installed]
+
+
+@functools.cache
+def _own_letters() -> frozenset[int]:
+    """Code points of the font of matplotlib."""
+    return frozenset(font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap())
+
+
 Paint = Callable[[Sequence[Axes]], None]
 
 
@@ -60,7 +89,8 @@ class Picture(Figure):
 
     def _repr_png_(self) -> bytes:
         png = io.BytesIO()
-        self.savefig(png, format="png", dpi=110, **WHOLE)
+        with styled({}):
+            self.savefig(png, format="png", dpi=110, **WHOLE)
         return png.getvalue()
 
 
@@ -82,13 +112,13 @@ class Drawing:
 
     def figure(self) -> Picture:
         """The figure for whoever goes on with it."""
-        with rc_context(STYLE):
+        with styled(STYLE):
             return _figure(self)
 
     @property
     def inline(self) -> str:
         """An SVG element of a page, without the XML head."""
-        with rc_context(STYLE):
+        with styled(STYLE):
             return svg(_figure(self))
 
     @property
@@ -103,7 +133,7 @@ class Drawing:
 
     @functools.cached_property
     def _files(self) -> tuple[str, bytes]:
-        with rc_context(STYLE):
+        with styled(STYLE):
             figure, png = _figure(self), io.BytesIO()
             figure.savefig(png, format="png", dpi=200, metadata={"Software": None}, **WHOLE)
             return svg(figure, **WHOLE), png.getvalue()
@@ -127,6 +157,9 @@ def _figure(drawing: Drawing) -> Picture:
     for axis in (axis for one in axes[:panels] for axis in (one.xaxis, one.yaxis)):
         if isinstance(axis.get_major_formatter(), ScalarFormatter):
             _short_ticks(axis)
+    for text in figure.findobj(Text):  # all others, and so all other figures, stay as they are to the byte
+        if not _own_letters().issuperset(ord(letter) for letter in text.get_text() if letter.isprintable()):
+            text.set_fontfamily([*text.get_fontfamily(), *east_asian_fonts()])
     return figure
 
 

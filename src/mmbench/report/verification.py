@@ -50,7 +50,9 @@ DRAWN_BY = ("matplotlib", "numpy")
 #: What a check of a file of the report says.
 EVERY_NUMBER, LETTERS = Message("every number"), Message("letter by letter")
 NOT_WRITTEN = Message("no command writes it from these records")
-OTHER_DRAWING = Message("drawn by other versions of {programs} than those here", programs=conjoined(DRAWN_BY))
+OTHER_DRAWING = Message(
+    "drawn by other versions of {programs} than those here", programs=conjoined([*DRAWN_BY, Message("fonts")])
+)
 WITHOUT_DRAWINGS = Message("letter by letter, but for drawings of other versions than those here")
 WITHOUT_DATA_SET = Message("letter by letter, but for what needs the data set, which is not here")
 #: A drawing within a page.
@@ -119,7 +121,8 @@ def _draws_alike(folder: Path) -> bool:
         return False
     own: Any = here["installed"]
     same = all(there["installed"].get(name) == own.get(name) for name in DRAWN_BY)
-    return same and all(there.get(name) == here[name] for name in ("python", "machine"))
+    same = same and all(there.get(name) == here[name] for name in ("python", "machine"))
+    return same and there.get("fonts", here["fonts"]) == here["fonts"]  # which earlier versions did not name
 
 
 def _reports(packed: Path, again: Path, unread: Models, *, alike: bool) -> Iterator[Finding]:

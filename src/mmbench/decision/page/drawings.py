@@ -8,19 +8,17 @@ from __future__ import annotations
 import html
 import math
 import re
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from markupsafe import Markup
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mmbench.inference.intervals import Interval
-from mmbench.report.charts import STYLE, svg
+from mmbench.report.charts import STYLE, styled, svg
 
 #: Units of a chart's width, of the room beside its axis, and of the height of a row.
 WIDTH, MARGIN, ROW = 360, 12, 38
@@ -199,9 +197,7 @@ def _draw(paint: Callable[[Axes], None], height: int, label: str, axis: int = 0)
     """Paint axes that leave :data:`MARGIN` at the sides and ``axis`` units below; ``label`` is what is read aloud."""
     style: Any = {**STYLE, "axes.spines.left": False, "axes.spines.bottom": False}
     style |= {"xtick.bottom": False, "xtick.labelbottom": False, "ytick.left": False, "ytick.labelleft": False}
-    with rc_context(style), warnings.catch_warnings():
-        # Its own font lacks Japanese, but the page draws the text with the reader's font.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with styled(style):
         figure = Figure(figsize=(WIDTH / 72, height / 72), facecolor="none")
         axes = figure.add_axes(
             (MARGIN / WIDTH, axis / height, 1 - 2 * MARGIN / WIDTH, 1 - axis / height), facecolor="none"
