@@ -132,7 +132,7 @@ def empty_log(folder: Path) -> None:
     ("spoil", "message"),
     [
         (nan_features, "text_feat.npy has NaN or infinite values in 1 row (row 3); mark missing items with"),
-        (beyond_single_precision, "text_feat.npy has numbers beyond 3.4e38 in 1 row (row 3); features are read as"),
+        (beyond_single_precision, "text_feat.npy has a number beyond 1e+18 in 1 row (row 3: 1e+300): is it a mark"),
         (deep_meta, "dataset.json is not valid JSON: maximum recursion depth"),
         (ids_in_another_encoding, "text_feat.ids.txt is not UTF-8 text: 'utf-8' codec can't decode"),
         (device_as_features, "text_feat.npy is no file but a folder, a pipe, a socket or a device"),

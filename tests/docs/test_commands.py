@@ -19,7 +19,14 @@ SWEEP = "mmbench"
 #: Commands whose words are overrides of the configuration.
 CONFIGURED = (SWEEP, "plan", "signal", "start")
 #: Models and conditions that a page asks the reader to write, and the misspelt one that the README shows.
-MADE_BY_THE_READER = {"model=mine", "model=bpr,fusion,additive", "model=x", "modality=x", "model=vpbr"}
+MADE_BY_THE_READER = {
+    "model=mine",
+    "model=bpr,fusion,additive",
+    "model=ours,theirs,ease",
+    "model=x",
+    "modality=x",
+    "model=vpbr",
+}
 #: Commands whose keys are no fixed list, such as names of modalities or of columns.
 FREE = ("encode", "prepare")
 #: Keys of ``key=value`` words that a command takes beside the configuration.
