@@ -27,7 +27,6 @@ from mmbench import paths
 from mmbench.inference.gains import TunedGain
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.pooling import PooledEffect, pooled_gain
-from mmbench.inference.tuning_curves import Band
 from mmbench.inference.verdicts import NO_WORD, Verdict
 from mmbench.messages import points
 from mmbench.report import charts
@@ -39,7 +38,7 @@ from mmbench.report.table import LATE
 from mmbench.store import files
 from mmbench.store.schema import ID_ONLY
 from tests.benchmarks.performance import table
-from tests.studies import kept, pages, planted
+from tests.studies import kept, pages, planted, rerun
 from tests.studies.data_sets import MODELS, title_of
 from tests.studies.sweeps import ROOT, finished
 
@@ -308,10 +307,10 @@ class Panel:
         for name, gain in self.gains.items():
             look = charts.look_of(names.index(name))
             x = np.arange(1, len(gain.curve.mean) + 1)
-            percent = Band(100 * gain.curve.mean, 100 * gain.curve.lo, 100 * gain.curve.hi)
-            axis.plot(x, percent.mean, color=look["color"], linewidth=1.2)
-            charts.shade(axis, x, percent, look["color"])
-            axis.plot(gain.n, percent.mean[gain.n - 1], linestyle="none", markersize=5, label=name, **look)
+            mean, lo, hi = (100 * part for part in (gain.curve.mean, gain.curve.lo, gain.curve.hi))
+            axis.plot(x, mean, color=look["color"], linewidth=1.2)
+            axis.fill_between(x, lo, hi, color=look["color"], alpha=0.12, linewidth=0)
+            axis.plot(gain.n, mean[gain.n - 1], linestyle="none", markersize=5, label=name, **look)
         first = next(iter(self.gains.values()))
         axis.axvline(first.n, color="#888888", linestyle=":", linewidth=1)
         axis.set_yscale("symlog", linthresh=MARGIN, linscale=1.0)
@@ -419,7 +418,7 @@ def late() -> str:
 
 
 def proofs() -> str:
-    """What an audit has shown of each study, and which of its models did not pass every check of fairness."""
+    """What an audit has shown of each study, what came out of it again, and which models did not pass every check."""
     lines = []
     for folder in sorted(STUDIES.iterdir()):
         report = (folder / f"{paths.FAIRNESS}.md").read_text(encoding="utf-8")
@@ -427,10 +426,28 @@ def proofs() -> str:
         assert proof is not None, folder
         assert checked, folder
         doubts = [f"{row['level']} {row['model']}: {row['why']}" for row in checked if row["level"] != PASS]
-        again = "not yet" if proof["again"] is None else f"{proof['again']} of {int(proof['of']):,}"
+        again = "no" if proof["again"] is None else f"{proof['again']} of {int(proof['of']):,}"
         page = f"[{folder.name}](studies/{folder.name}.md)"
-        lines.append([page, again, proof["day"] or "-", f"`{proof['root'][:12]}`", "; ".join(doubts) or PASS])
-    return table(["study", "re-trained", "day", "root", "fairness"], lines)
+        root = f"`{proof['root'][:12]}`"
+        lines.append(
+            [page, again, proof["day"] or "-", root, run_again(folder, proof["root"]), "; ".join(doubts) or PASS]
+        )
+    return table(["study", "re-trained", "day", "root", "run again", "fairness"], lines)
+
+
+def run_again(folder: Path, root: str) -> str:
+    """How many trainings of a study came out the same when some of its cells were run again, and of which cells.
+
+    Args:
+        folder: of the study.
+        root: of its records; what was compared with others does not count.
+    """
+    file = folder / rerun.RERUN
+    found = msgspec.convert(files.read_document(file), rerun.Rerun) if file.exists() else None
+    if found is None or found.root != root:
+        return "-"
+    others = "" if found.same == found.trainings else f", others within {found.distance:.0e}"
+    return f"{found.same} of {found.trainings} ({', '.join(found.cells)}){others}"
 
 
 def sections(rows: pd.DataFrame) -> dict[str, str]:

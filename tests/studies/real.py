@@ -205,7 +205,7 @@ class Published:
         yield "proof", table.proof
         archive = published["archive"]
         size = f"{archive['bytes'] / 1e6:.1f} MB"
-        yield "archive of the records", f"`{archive['name']}`, {size}, SHA-256 `{archive['sha256']}`; not published yet"
+        yield "archive of the records", f"`{archive['name']}`, {size}, SHA-256 `{archive['sha256']}`; not published"
         yield "files", f"[studies/{self.name}](../../studies/{self.name})"
 
     def _data(self, groups: Sequence[Group]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from mmbench.inference.intervals import LogGain
 from mmbench.inference.pooling import pooled_gain
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest
-from tests.studies import answer, pages
+from tests.studies import answer, pages, rerun
 from tests.studies.kept import PLAN, RANKS, TUNING, VERDICTS, Kept
 
 NOTHING = LogGain(0.0, 0.0, 0.0)
@@ -341,10 +341,12 @@ def test_what_audits_have_shown_and_fairness_reports_doubt(kept: Path) -> None:
     report = (kept / "ml1m" / "fairness.md").read_text()
     again = "re-trained 10 of 1511 (2026-11-30T07:28:15+00:00)"
     (kept / "new" / "fairness.md").write_text(report.replace(again, "consistent"))
-    doubts = "`d19e8a795af5` | WARN ials: trials failed (3 %); FAIL vbpr: other seeds |"
+    found = rerun.Rerun("2026-12-01", "d19e8a795af5fb2e", {}, ["ease/-"], 35, 35, 0.0, 1000, 0)
+    files.write_document(kept / "ml1m" / rerun.RERUN, msgspec.to_builtins(found))
+    doubts = "WARN ials: trials failed (3 %); FAIL vbpr: other seeds |"
     assert answer.proofs().splitlines()[2:] == [
-        f"| [ml1m](studies/ml1m.md) | 10 of 1,511 | 2026-11-30 | {doubts}",
-        f"| [new](studies/new.md) | not yet | - | {doubts}",
+        f"| [ml1m](studies/ml1m.md) | 10 of 1,511 | 2026-11-30 | `d19e8a795af5` | 35 of 35 (ease/-) | {doubts}",
+        f"| [new](studies/new.md) | no | - | `d19e8a795af5` | - | {doubts}",
     ]
 
 
