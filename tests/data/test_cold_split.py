@@ -122,6 +122,13 @@ def test_targets_rank_their_own_interactions(load: Load) -> None:
     assert split.masks_valid_at_test
 
 
+def with_another_item(part: HeldOut) -> HeldOut:
+    """The part with an item in its pool that was neither new nor known."""
+    larger = part.pool.copy()
+    larger[np.flatnonzero(~part.pool & ~part.warm)[0]] = True
+    return replace(part, pool=larger)
+
+
 @pytest.mark.parametrize("target", ["cold", "warm", "harmonic"])
 def test_the_fingerprint_of_test_sees_all_rows_and_the_pool(load: Load, target: str) -> None:
     """Final runs are ranked among new, other and all items whatever the target, and floors depend on the pool."""
@@ -130,12 +137,20 @@ def test_the_fingerprint_of_test_sees_all_rows_and_the_pool(load: Load, target: 
     assert test is not None
     warm, new = (np.flatnonzero(kind[test.rows.items]) for kind in (test.warm, test.pool))
     fewer = [np.setdiff1d(np.arange(len(test.rows)), places[::2]) for places in (warm, new)]
-    larger = test.pool.copy()
-    larger[np.flatnonzero(~test.pool & ~test.warm)[0]] = True
-    others = [replace(test, rows=test.rows.select(kept)) for kept in fewer] + [replace(test, pool=larger)]
+    others = [replace(test, rows=test.rows.select(kept)) for kept in fewer] + [with_another_item(test)]
     found = [replace(split, new_test=part).towards(target) for part in (test, *others)]
     assert len({one.test_fingerprint for one in found}) == 4
     assert len({one.tuning_fingerprint for one in found}) == 1
+
+
+@pytest.mark.parametrize("target", ["cold", "warm", "harmonic"])
+def test_the_fingerprint_of_tuning_sees_the_pool_of_validation(load: Load, target: str) -> None:
+    """Rows of validation are ranked among its pool."""
+    dataset = load()
+    valid, _ = parts_of(dataset)
+    one, other = (replace(dataset.split, new_valid=part).towards(target) for part in (valid, with_another_item(valid)))
+    assert one.tuning_fingerprint != other.tuning_fingerprint
+    assert one.test_fingerprint == other.test_fingerprint
 
 
 def test_without_new_items_the_fingerprint_of_test_is_that_of_its_interactions(load: Load) -> None:

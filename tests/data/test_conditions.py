@@ -161,6 +161,13 @@ def test_gaussian_controls_keep_the_moments(clustered: ItemFeature) -> None:
     assert np.abs(correlations(rows)).min() > 0.2, "the test data show no correlation"
 
 
+def test_gaussian_cov_keeps_the_variance_of_few_items() -> None:
+    rows = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 6.0]], np.float32)
+    three = ItemFeature(rows, np.ones(3, bool))
+    made = np.concatenate([control(three, "gaussian_cov", seed).values for seed in range(1000)])
+    np.testing.assert_allclose(((made - rows.mean(0)) ** 2).mean(0), rows.var(0, ddof=1), rtol=0.1)
+
+
 def test_gaussian_cov_with_more_dimensions_than_items() -> None:
     wide = feature(0, width=80, n=20)
     made = control(wide, "gaussian_cov")
@@ -236,6 +243,14 @@ def test_missing_items_and_the_permutation_are_drawn_apart() -> None:
     present = [condition.apply({"text": numbered}, seed)["text"].present for seed in range(40)]
     share_in_front = np.mean([1 - p[:50].mean() for p in present])
     assert share_in_front == pytest.approx(0.5, abs=0.05)
+
+
+def test_two_modalities_do_not_lose_the_same_items() -> None:
+    """Of a hundred items a quarter keeps both by chance, and half would if they were drawn alike."""
+    numbered = ItemFeature(np.arange(100, dtype=np.float32)[:, None], np.ones(100, bool))
+    condition = ModalityCondition(missing={"text": 0.5, "image": 0.5})
+    made = condition.apply({"text": numbered, "image": numbered}, 0)
+    assert 15 < (made["text"].present & made["image"].present).sum() < 35
 
 
 def test_items_missing_at_random_follow_the_seed(features: dict[str, ItemFeature]) -> None:

@@ -91,6 +91,8 @@ CASES = {
         evidence(0.0, 0.0, G6=FAIL), Action.HOLD, Why.BARRED_NO_GO, "G6", "encoder"),
     "gain at break-even": (evidence(BREAKEVEN), Action.HOLD, Why.UNCLEAR, "", "users"),
     "wide interval": (evidence(0.05, se=0.06), Action.HOLD, Why.UNCLEAR, "", "users"),
+    "hardly likely to pay, and the upper bound is above break-even": (
+        evidence(0.035, 0.0265), Action.HOLD, Why.UNCLEAR, "", "users"),
     "no gain, but too few users to see one": (evidence(0.0, 0.035), Action.HOLD, Why.BARRED_NO_GO, "G7", "users"),
     "G1: unequal effort": (evidence(0.25, G1=FAIL), Action.HOLD, Why.UNTRUSTED, "G1", "repair"),
     "G2: no simple baseline": (evidence(0.25, G2=FAIL), Action.HOLD, Why.UNTRUSTED, "G2", "baseline"),
@@ -277,6 +279,30 @@ def test_relevant_items_keep_their_level_in_a_record(level: float) -> None:
     assert decided_from(record)[0].per_thousand == measured.per_thousand
 
 
+def test_no_go_takes_an_upper_bound_below_break_even_too() -> None:
+    measured, setting = CASES["hardly likely to pay, and the upper bound is above break-even"][0], economics()
+    decided = decide(measured, setting)
+    assert decided.value is not None
+    assert decided.value.probability <= setting.no_go
+    assert {gate.status for gate in decided.gates} == {PASS}
+    assert measured.gain is not None
+    assert measured.gain.gain < BREAKEVEN < measured.gain.at(0.95).hi
+    assert decided.action is Action.HOLD
+
+
+def test_go_takes_a_value_above_zero_in_the_mean_too() -> None:
+    """Most draws pay a little, and those with a costly start lose much."""
+    engineering = {"low": 0.0, "likely": 0.0, "high": 600_000.0}
+    setting = economics(go=0.51, transfer=0.5, cost={**OWN["cost"], "engineering_once": engineering})
+    measured = evidence(272 / 1500, 0.0005)
+    decided = decide(measured, setting)
+    assert decided.value is not None
+    assert decided.value.probability > setting.go
+    assert decided.value.mean < 0
+    assert {gate.status for gate in decided.gates} == {PASS}
+    assert decided.action is Action.HOLD
+
+
 def test_the_cases_are_complete() -> None:
     assert {case[1] for case in CASES.values()} == set(Action)
     assert {case[2] for case in CASES.values()} == set(Why)
@@ -370,6 +396,13 @@ def test_where_it_turns() -> None:
     assert flips(owned, 0.2).image_price is None
 
 
+def test_images_of_later_years_are_discounted_where_their_price_turns_it() -> None:
+    setting = economics(discount=0.1)
+    price = flips(setting, 0.2).image_price
+    assert price is not None
+    assert likely_npv(setting, 0.2, changed={"cost.image": price}) == pytest.approx(0.0, abs=1e-6)
+
+
 def test_tornado_is_sorted_by_swing_and_leaves_out_what_is_certain() -> None:
     swings = tornado(economics(), log_gain(0.2, 0.01))
     (wide,) = (swing for swing in tornado(economics(), log_gain(0.2, 0.01), 0.975) if swing.name == "gain")
@@ -398,6 +431,23 @@ def test_more_users_are_worth_what_their_standard_error_says() -> None:
     assert decided.value is not None
     worth = evpi_normal(decided.value.mean, preposterior_sd(0.02 * 1.5e6, noise * 1.5e6))
     assert step.evsi == pytest.approx(worth, rel=5e-3)  # over draws, not by the normal law
+
+
+@pytest.mark.parametrize("mean", [0.02, BREAKEVEN])
+def test_an_ab_test_is_worth_what_the_noise_of_its_conversions_says(mean: float) -> None:
+    """It measures the gain times the transfer, which both vary."""
+    setting, measured, n = economics(), evidence(mean, 0.02), 1_000_000
+    step = next(step for step in decide(measured, setting).steps if step.name == "ab_test")
+    assert measured.gain is not None
+    drawn = draw(setting, measured.gain)
+    rng = np.random.default_rng(0)
+    reached = (mean + 0.02 * rng.standard_normal(n)) * rng.triangular(0.3, 0.5, 0.7, n)
+    per_unit = drawn.per_gain / 0.5
+    # The difference of two shares of .1, over .1.
+    noise = math.sqrt(2 * 0.1 * 0.9 / setting.steps["ab_test"].amount) / 0.1
+    worth = evsi(drawn.npv, preposterior_sd(reached.std() * per_unit, noise * per_unit))
+    assert worth > 0
+    assert step.evsi == pytest.approx(worth, rel=0.01)
 
 
 def test_a_gain_that_could_not_be_seen_asks_for_what_would_show_it() -> None:

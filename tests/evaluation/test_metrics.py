@@ -118,6 +118,12 @@ def test_a_perfect_list_scores_one() -> None:
     assert perfect == pytest.approx({"recall": 5 / 8, "ndcg": 1, "precision": 1, "mrr": 1, "map": 1, "hr": 1})
 
 
+def test_auc_of_a_user_who_took_every_candidate_is_that_of_chance() -> None:
+    """The other user took the last of three."""
+    pairs = RankedPairs(np.array([0, 0, 1]), np.array([1, 2, 3]), 2, candidates=np.array([2, 3]))
+    assert metrics.auc(pairs).tolist() == [0.5, 0.0]
+
+
 def test_mean_metrics_is_the_mean_of_every_metric(pairs: RankedPairs) -> None:
     means = metrics.mean_metrics(pairs)
     assert set(means) == {f"{name}@{k}" for name in metrics.METRICS for k in (5, 10, 20, 50)}

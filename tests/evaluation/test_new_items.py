@@ -241,16 +241,18 @@ def test_scores_of_new_items_that_nothing_tells_apart_stay_where_chance_is_not_a
     assert np.array_equal(left[1::2], Calibrated(table, part, (train,), 1.5).score(users).numpy()[1::2])
 
 
-def test_the_offset_is_the_best_of_validation_and_then_stays() -> None:
+@pytest.mark.parametrize(("metric", "equal"), [("ndcg@20", False), ("recall@30", True)])
+def test_the_offset_is_the_best_of_validation_and_then_stays(metric: str, equal: bool) -> None:
+    """Of equal ones it is the first, as where every list holds all candidates."""
     part, train = a_part()
     model = Table(np.random.default_rng(5).standard_normal((12, 30)))
     lists = CommonLists(part, train)
-    offset, values = lists.best(model)
+    offset, values = lists.best(model, metric)
     means = {
-        o: metrics.per_user(CommonLists(part, train).with_offset(o).rank(model).pairs, "ndcg@20").mean()
-        for o in OFFSETS
+        o: metrics.per_user(CommonLists(part, train).with_offset(o).rank(model).pairs, metric).mean() for o in OFFSETS
     }
-    assert means[offset] == max(means.values()) == values.mean() == lists.scores(model, "ndcg@20").mean()
+    assert (len(set(means.values())) == 1) is equal
+    assert means[offset] == max(means.values()) == values.mean() == lists.scores(model, metric).mean()
     assert offset == next(o for o in OFFSETS if means[o] == max(means.values()))
 
 
@@ -288,6 +290,11 @@ def test_without_calibration_one_scale_takes_all_places() -> None:
     assert fair is not None
     assert new_in(plain, part.pool, 10).sum() == 0
     assert new_in(fair, part.pool, 10).sum() > 40
+
+
+def test_places_of_a_list_that_ran_out_hold_nothing_new() -> None:
+    lists = np.array([[0, 1, -1], [1, -1, -1], [-1, -1, -1]])
+    assert new_in(lists, np.array([True, False, True])).tolist() == [1, 0, 0]
 
 
 def test_known_kinds_of_relevance() -> None:

@@ -528,6 +528,14 @@ def test_what_has_no_bounds_says_why(refusal: NoWord | None, make: Callable[[], 
         assert np.isnan([found.curve.lo, found.curve.hi]).all()
 
 
+@pytest.mark.parametrize(("failed", "refusal"), [((3,), None), ((2, 3), NoWord.FEW_SUCCESSES)])
+def test_a_space_without_further_configurations_needs_successes_as_any_other(
+    failed: tuple[int, ...], refusal: NoWord | None
+) -> None:
+    whole = replace(first(realistic(12, 2), 4), exhausted=True, configurations=["w", "x", "y", "z"])
+    assert tuned_gain(realistic(12, 1), failing(whole, *failed), between_models=True).refusal is refusal
+
+
 def test_every_reason_against_two_conditions_is_tested() -> None:
     assert {reason for reason, _ in REFUSED} == {None, *NoWord} - {NoWord.MORE_SEARCH, NoWord.ONE_FOLD}
 

@@ -13,7 +13,9 @@ import pytest
 
 from mmbench import paths
 from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise
-from mmbench.report.cell_effort import CellEffort, read_cell
+from mmbench.inference.looks import level_of_look
+from mmbench.report.cell_effort import CellEffort, Soundness, read_cell
+from mmbench.report.comparisons import level_of
 from mmbench.store import records
 from mmbench.store.bounds import Damaged
 from mmbench.store.schema import Stage, Trial
@@ -144,6 +146,21 @@ def test_marks_count_together(tmp_path: Path) -> None:
     assert effort(tmp_path / "both", courses=both).marks(0.02) == ["stalled", "cut off"]
     both[3] = {}
     assert effort(tmp_path / "one", courses=both).marks(0.02) == []
+
+
+def test_marks_of_a_side_count_together() -> None:
+    """Its word is barred by a weight of more than a tenth."""
+    for weight, too_much in ((0.06, True), (0.05, False)):
+        assert Soundness({"stalled": weight, "cut off": weight}, failed=0, trials=8).untrained_too_much is too_much
+
+
+def test_the_level_is_that_of_the_condition_that_was_opened_most_often(tmp_path: Path) -> None:
+    once, twice = effort(tmp_path / "once"), effort(tmp_path / "twice")
+    write_earlier_look(twice.folder, 5, FINALS)
+    twice = read(twice.folder.parents[2])
+    assert (once.n_looks, twice.n_looks) == (1, 2)
+    assert level_of([once, once]) == level_of_look(1)
+    assert level_of([once, twice]) == level_of([twice, once]) == level_of([once, once], further=1) == level_of_look(2)
 
 
 def test_a_condition_at_an_earlier_look(tmp_path: Path) -> None:

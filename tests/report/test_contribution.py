@@ -818,6 +818,8 @@ def test_the_error_of_coverage_over_users_is_the_jackknifes() -> None:
     tastes = rng.random(50) < 0.3
     a = np.stack([rng.choice(300 if wide else 8, 4, replace=False) for wide in tastes])[None]
     a[0, 3, 2:] = -1
+    a[0, 5, 0] = 299  # the last item, in one list alone: an empty place is none of it
+    assert (a == 299).sum() == 1
     b = np.tile(np.arange(4), (1, 50, 1))
     change = coverage_change(a, b, 300)
     left = [list_measures.coverage(np.delete(a[0], user, axis=0), 300) for user in range(50)]

@@ -150,10 +150,12 @@ def test_more_proposals_for_one_condition() -> None:
 
 
 @pytest.mark.parametrize("stage", ["trials", "finals"])
-def test_another_seed_under_one_condition(stage: str) -> None:
+@pytest.mark.parametrize("place", [0, -1])
+def test_another_seed_under_one_condition(stage: str, place: int) -> None:
     none, text = fair()
-    first, *rest = getattr(text, stage)
-    other = replace_keeping(text, **{stage: [msgspec.structs.replace(first, seed=77), *rest]})
+    runs = list(getattr(text, stage))
+    runs[place] = msgspec.structs.replace(runs[place], seed=77)
+    other = replace_keeping(text, **{stage: runs})
     assert failing([none, other]) == [("seeds", "conditions ran with different seeds")]
 
 
@@ -165,13 +167,27 @@ def test_a_final_run_of_another_configuration() -> None:
     assert failing([none, replace_keeping(text, finals=[*finals, other])]) == [("choice", reason)]
 
 
+#: What is said of conditions that were not asked the same.
+OTHER_BUDGET = ("budget", "conditions differ in their budget: what was compared is not the same task")
+
+
 def test_another_budget_for_one_condition() -> None:
     none, text = fair()
     longer = {**text.cell.config, "budget": {**text.cell.config["budget"], "max_steps": 6000}}
-    reason = "conditions differ in their budget: what was compared is not the same task"
     for changes in ({"config": longer}, {"effort": Effort(trials=1, proposals=0, seeds=2)}):
         other = msgspec.structs.replace(text.cell, **changes)
-        assert failing([none, replace_keeping(text, cell=other)]) == [("budget", reason)]
+        assert failing([none, replace_keeping(text, cell=other)]) == [OTHER_BUDGET]
+
+
+@pytest.mark.parametrize(("drawn", "failures"), [((300, 300), []), ((300, 400), [OTHER_BUDGET])])
+def test_conditions_are_validated_on_samples_of_one_size(
+    drawn: tuple[int, int], failures: list[tuple[str, str]]
+) -> None:
+    cells = []
+    for made, users in zip(fair(), drawn, strict=True):
+        config = {**made.cell.config, "evaluation": {"validation_users": users, "all_users": 900}}
+        cells.append(replace_keeping(made, cell=msgspec.structs.replace(made.cell, config=config)))
+    assert failing(cells) == failures
 
 
 def test_a_choice_that_is_not_the_best_on_validation() -> None:
@@ -188,6 +204,16 @@ def test_a_seed_that_tuning_had_used() -> None:
     finals = [msgspec.structs.replace(final, seed=10_000 + final.index) for final in none.finals]
     cells = [replace_keeping(c, finals=finals) for c in (none, text)]
     assert raised(cells) == {"seeds": "FAIL"}
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_one_final_run_with_the_seed_of_a_trial(place: int) -> None:
+    cells = []
+    for made in fair():
+        finals = list(made.finals)
+        finals[place] = msgspec.structs.replace(finals[place], seed=made.trials[place].seed)
+        cells.append(replace_keeping(made, finals=finals))
+    assert failing(cells) == [("seeds", "a final run repeats the seed of a trial")]
 
 
 def test_a_range_that_is_too_narrow() -> None:

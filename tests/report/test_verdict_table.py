@@ -251,6 +251,11 @@ def test_a_later_look_is_significant_at_its_own_level(by_model: dict[str, Compar
     assert not is_significant(by_model["missing"], 0.0)
 
 
+def test_nothing_is_significant_that_depends_on_tuning(by_model: dict[str, Comparison]) -> None:
+    assert is_significant(by_model["better"], 0.0)
+    assert not is_significant(by_model["trap"], 0.0)
+
+
 def test_two_configurations_of_which_one_finds_nothing_have_no_bounds(tmp_path: Path) -> None:
     """The differences of all users are zero then, which is no certainty."""
     cells = {("d", "m", "none"): NONE, ("d", "m", "text"): three()}

@@ -196,6 +196,7 @@ def test_a_training_stalled_if_patience_ended_it_below_popularity(
         ([0.1, 0.2, 0.4, 0.5], 0.25),  # the last quarter is one epoch
         ([0.5, 0.2, 0.4, 0.4], 0.0),
         ([0.1, 0.4, 0.1, 0.2, 0.3, 0.44], 0.1),  # of six epochs the last two
+        ([0.1, 0.3, 0.2, 0.2, 0.2, 0.3, 0.6, 0.5], 1.0),  # to the best of the last two, not to the very last
         ([0.0, 0.0, 0.0, 0.1], float("inf")),
         ([0.3], None),
     ],

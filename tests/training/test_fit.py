@@ -178,6 +178,16 @@ def test_training_ends_at_the_cap(fitted: Fit, scripted: Any, max_steps: int, le
     assert (course.epochs, course.best_epoch, course.stop_reason) == (last, 4, "max_steps")
 
 
+def test_a_rung_asks_for_the_best_score_up_to_it(fitted: Fit, scripted: Any) -> None:
+    """The second epoch is worse than the rung asks for, the first is better."""
+    model = scripted([0.9, -0.9, 0.1, 0.2])
+    best, last, *_ = fitted(model).course.history
+    assert last < best
+    for score, end in (((best + last) / 2, (4, "max_steps")), (best + 1e-9, (2, "rung"))):
+        course = fitted(model, rungs=((2, score),)).course
+        assert (course.epochs, course.stop_reason) == end
+
+
 def test_a_rule_tells_its_shortest_and_longest_training() -> None:
     rule = StoppingRule(patience_steps=500, min_steps=1000, max_steps=3000, least_epochs=75)
     assert [rule.fewest_epochs(n) for n in (12, 40, 500)] == [84, 25, 6]

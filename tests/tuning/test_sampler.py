@@ -125,10 +125,10 @@ def test_a_proposal_depends_on_what_came_before_it_and_on_nothing_else() -> None
 
 
 def test_a_rung_is_the_median_of_the_best_scores_up_to_it() -> None:
-    histories = ([0.1, 0.3, 0.2], [0.2, 0.1, 0.9], [0.5])
+    histories = ([0.3, 0.1, 0.2], [0.2, 0.1, 0.9], [0.5])  # the first two are worse at the second rung than before
     pilots = [records.trial(course=records.course(history=h, best_epoch=1)) for h in histories]
     pilots.append(records.trial(score=None))
-    assert sampler.thresholds([1, 2], pilots) == ((1, 0.2), (2, 0.3))
+    assert sampler.thresholds([1, 2, 3], pilots) == ((1, 0.3), (2, 0.3), (3, 0.5))
     assert sampler.thresholds([1, 2], pilots[3:]) == ()
     assert sampler.thresholds([], pilots) == ()
 

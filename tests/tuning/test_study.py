@@ -73,6 +73,11 @@ def test_every_condition_is_asked_the_same(conditions: Mapping[str, CellStore], 
     assert len(asked[0]) == 3
 
 
+def test_a_condition_is_informed_where_one_modality_is_left_to_its_items(tmp_path: Path) -> None:
+    informed = [name for name in CONDITIONS if make_job(tmp_path, f"modality={name}").task().informed]
+    assert informed == ["text", "image", "fused", "text_shuffled_image"]
+
+
 def test_trials_differ_from_each_other_and_from_the_finals(conditions: Mapping[str, CellStore]) -> None:
     store = conditions["fused"]
     assert len(set(column(store, Stage.TRIAL, "configuration_hash"))) == 3
@@ -178,6 +183,13 @@ def test_trainings_may_run_in_any_order(conditions: Mapping[str, CellStore], tmp
     assert store.seal() is None
     worked(task, store, job.dataset().split)
     assert digests(store.folder) == digests(conditions["fused"].folder)
+
+
+@pytest.mark.parametrize(("words", "first"), [(("budget.rungs=[2]",), study.PILOTS), ((), 8)])
+def test_with_rungs_the_trials_that_set_them_run_first(words: tuple[str, ...], first: int, tmp_path: Path) -> None:
+    budget = ("budget.trials=8", "budget.max_steps=8", "budget.least_epochs=1")
+    task, store = opened(make_job(tmp_path, *budget, *words))
+    assert waiting(task, store) == [Unit(Stage.TRIAL, slot) for slot in range(first)]
 
 
 def test_controls_are_shown_to_be_controls(conditions: Mapping[str, CellStore]) -> None:
