@@ -35,14 +35,14 @@ from tests.studies.sweeps import ROOT
 
 RERUN = "rerun.json"
 TRIALS = "trials.csv"
-#: What names a training, and what of it is the same only where both scores are computed the same way.
+#: What names a training, and its scores.
 NAMES = ["dataset", "model", "modality", "stage", "number"]
 SCORES = ["validation", "test"]
 #: The condition without content of a model that can read it.
 NO_CONTENT = "none"
-#: What says how long a training took or what came after it.
+#: Not compared: how long a training took, and whether its configuration was chosen, which follows from the scores.
 BESIDE = ["seconds", "chosen"]
-#: Words of the command that say which part of a study runs, and where.
+#: Settings of the command that say which part of a study runs, and where: those of a single cell take their place.
 NARROWED = ("sweep.name", "sweep.workers", "model", "modality", "tracking")
 
 
