@@ -389,5 +389,10 @@ def data_roots() -> tuple[Path, ...]:
 
 
 def cache_dir() -> Path:
-    """Where vectors of encoders are kept between commands: ``$XDG_CACHE_HOME/mmbench`` or ``~/.cache/mmbench``."""
+    """What is kept between commands outside of sweeps: ``$XDG_CACHE_HOME/mmbench`` or ``~/.cache/mmbench``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmbench"
+
+
+def audit_cache_dir(root: str) -> Path:
+    """What an audit that was stopped has shown of the records with a root."""
+    return cache_dir() / "audits" / root

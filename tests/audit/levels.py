@@ -11,7 +11,8 @@ from pathlib import Path
 from mmbench import paths
 from mmbench.audit import consistency, levels, retraining
 from mmbench.audit.findings import Finding
-from mmbench.audit.recorded import Sources
+from mmbench.audit.progress import Progress
+from mmbench.audit.recorded import Recorded, Sources
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.disposals import read_disposals
 from mmbench.report.fairness_checks import read_groups
@@ -29,11 +30,12 @@ def rescored(folder: Path, sources: Sources, only: Iterable[CellName] | None = N
     manifest = records.read(paths.manifest_file(folder), Manifest)
     cells = [cell for cell in manifest.cells if only is None or cell.name in only]
     with tempfile.TemporaryDirectory() as graphs:
+        marks = Progress(Path(graphs) / "marks")
         return [
             finding
             for cell in cells
             if paths.cell_file(paths.cell_dir(folder, *cell.name)).exists()
-            for finding in levels._rescored(folder, manifest.data, sources, Path(graphs), cell)
+            for finding in levels._rescored(folder, manifest.data, sources, Path(graphs), marks, cell).found
         ]
 
 
@@ -44,7 +46,10 @@ def retrained(folder: Path, sources: Sources, wanted: Iterable[tuple[CellName, U
     assert len(places) == len(wanted)
     machines = retraining.machines_of(folder, places)
     with tempfile.TemporaryDirectory() as graphs:
-        results = [retraining.retrain(folder, place, sources, Path(graphs), machines) for place in places]
+        results = [
+            retraining.retrain(Recorded.read(folder, place.planned, sources), place, Path(graphs), machines)
+            for place in places
+        ]
     return [result.finding for result in results if result.finding is not None]
 
 

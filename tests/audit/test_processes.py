@@ -58,16 +58,33 @@ def test_an_audit_says_how_far_it_is_once_a_minute(monkeypatch: pytest.MonkeyPat
         clock.now += seconds
         return -seconds
 
-    assert spread(work, [240.0, 30.0, 30.0, 10.0, 80.0], 1, pace) == [-240.0, -30.0, -30.0, -10.0, -80.0]
+    def ended(piece: int, _: float) -> None:
+        pace(piece, before=False)
+
+    assert spread(work, [240.0, 30.0, 30.0, 10.0, 80.0], 1, ended) == [-240.0, -30.0, -30.0, -10.0, -80.0]
     # 240 s for 40 trainings: another 40 to go; 300 s for 70: 10 to go; nothing at the end.
     assert said == ["[40/80 trainings, 4 min left]", "[70/80 trainings, 43 s left]"]
 
 
+def test_what_an_audit_that_was_stopped_has_shown_says_nothing_of_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, said = Clock(), list[str]()
+    monkeypatch.setattr(processes, "time", clock)
+    pace = Pace(lambda message: said.append(str(message)), [40, 20, 10, 10])
+    clock.now += 61
+    pace(0, before=True)  # nothing has been computed yet, and no pace is known
+    assert not said
+    clock.now += 19
+    pace(1, before=False)
+    assert said == ["[60/80 trainings, 80 s left]"]
+
+
 @pytest.mark.thorough
 def test_results_come_in_order_whatever_ends_first() -> None:
-    ended: list[int] = []
-    assert spread(math.sqrt, [4.0, 9.0, 16.0], 2, ended.append) == [2.0, 3.0, 4.0]
-    assert sorted(ended) == [0, 1, 2]
+    ended: list[tuple[int, float]] = []
+    assert spread(math.sqrt, [4.0, 9.0, 16.0], 2, lambda *piece: ended.append(piece)) == [2.0, 3.0, 4.0]
+    assert sorted(ended) == [(0, 2.0), (1, 3.0), (2, 4.0)]
 
 
 def is_over(lock: Path) -> bool:

@@ -62,7 +62,8 @@ def test_a_signal_while_libraries_load(library: str, number: signal.Signals, tmp
     ("name", "number", "said"),
     [
         ("encode", signal.SIGINT, "stopped; the same command goes on from here\n"),
-        ("audit", signal.SIGINT, "stopped; the same command begins anew\n"),
+        ("audit", signal.SIGINT, "stopped; the same command goes on from here\n"),
+        ("verify", signal.SIGINT, "stopped; the same command begins anew\n"),
         ("audit", signal.SIGTERM, ""),
     ],
 )

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from mmbench.audit.recorded import Sources
-from mmbench.audit.retraining import Retrained, all_trainings, retrain
+from mmbench.audit.recorded import Recorded, Sources
+from mmbench.audit.retraining import Retrained, all_trainings, machines_of, retrain
 from mmbench.messages import Refusal
 from mmbench.models.bpr import BPR
 from mmbench.models.freedom import FREEDOM
@@ -231,13 +231,14 @@ def test_an_audit_compiles_what_was_compiled(command: Command, tmp_path: Path, m
     """Bit for bit with the same compiler, within a tolerance with another one, and not at all without any."""
     assert command("-m", "sweep.name=s", "model=bpr", "training.compile=true").code == 0
     folder = tmp_path / "s"
-    place, sources = all_trainings(folder)[0], Sources(Trust())
-    assert retrain(folder, place, sources, tmp_path) == Retrained(place, None, exact=True)
+    place = all_trainings(folder)[0]
+    recorded, machines = Recorded.read(folder, place.planned, Sources(Trust())), machines_of(folder, [place])
+    assert retrain(recorded, place, tmp_path, machines) == Retrained(place, None, exact=True)
     with monkeypatch.context() as patch:
         patch.setattr(compilation, "compiler", lambda: "another one")
-        assert not retrain(folder, place, sources, tmp_path).exact
+        assert not retrain(recorded, place, tmp_path, machines).exact
     compilation._why_not.cache_clear()
     monkeypatch.setenv("CXX", "/nonexistent/g++")
     with pytest.raises(Refusal, match="torch cannot compile here"):
-        retrain(folder, place, sources, tmp_path)
+        retrain(recorded, place, tmp_path, machines)
     compilation._why_not.cache_clear()

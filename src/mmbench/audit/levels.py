@@ -9,10 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from mmbench import paths
 from mmbench.audit import consistency, retraining, standing
 from mmbench.audit.findings import Finding, findings
 from mmbench.audit.processes import Pace, Say, spread, workers_here
+from mmbench.audit.progress import Progress, mark_of
 from mmbench.audit.recorded import Recorded, Sources
 from mmbench.audit.rescoring import rescore
 from mmbench.audit.retraining import Place, Retrained
@@ -39,8 +42,23 @@ class Asked:
     workers: int | None = 1
 
 
+@dataclass(frozen=True)
+class Rescored:
+    """A cell that was ranked again.
+
+    Args:
+        found: what is not what its data and states give.
+        before: whether an audit that was stopped has ranked it, and found nothing.
+    """
+
+    found: list[Finding]
+    before: bool = False
+
+
 def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing:
     """Check the records of a sweep, rank its states again, and run some of its trainings again.
+
+    What an audit that was stopped has shown of the same files, data and versions is not computed once more.
 
     Args:
         sweep_dir: folder of the sweep.
@@ -67,15 +85,25 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
         say(Message("no training has ended yet: there is nothing to rank or to train again"))
         return _kept(sweep_dir, Standing(Level.CONSISTENT, root, ledger.now(), findings=found), say)
     workers = workers_here(sweep_dir) if asked.workers is None else asked.workers
+    progress = Progress.of(root)
     again = unconfirmed = loose = 0
     say(Message.counted("{n} training is ranked again", "{n} trainings are ranked again", len(places)))
     with tempfile.TemporaryDirectory() as graphs:
-        rescored = functools.partial(_rescored, sweep_dir, manifest.data, sources, Path(graphs))
         trainings = Counter(place.planned.name for place in places)
         # Those with most trainings first, so that processes end together.
         cells = sorted((cell for cell in manifest.cells if trainings[cell.name]), key=lambda c: -trainings[c.name])
-        for more in spread(rescored, cells, workers, Pace(say, [trainings[cell.name] for cell in cells])):
-            found += more
+        rescored = functools.partial(_rescored, sweep_dir, manifest.data, sources, Path(graphs), progress)
+        pace = Pace(say, [trainings[cell.name] for cell in cells])
+        ranked = spread(rescored, cells, workers, lambda piece, result: pace(piece, before=result.before))
+        found += [finding for result in ranked for finding in result.found]
+        if before := sum(trainings[cell.name] for cell, result in zip(cells, ranked, strict=True) if result.before):
+            say(
+                Message.counted(
+                    "{n} of them was ranked by an audit that was stopped, from the same files, data and versions",
+                    "{n} of them were ranked by an audit that was stopped, from the same files, data and versions",
+                    before,
+                )
+            )
         say(_told(Level.RESCORED, found))
         level = Level.CONSISTENT if _wrong(found) else Level.RESCORED
         if not _wrong(found) and asked.retrain:
@@ -83,8 +111,9 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
             names = ", ".join(map(_named, drawn))
             machines = retraining.machines_of(sweep_dir, drawn)
             say(Message("drawn with the number {number}: {places}", number=asked.number, places=names))
-            retrained = functools.partial(_retrained, sweep_dir, sources, Path(graphs), machines)
-            results = spread(retrained, drawn, workers, Pace(say, [1] * len(drawn)))
+            retrained = functools.partial(_retrained, sweep_dir, sources, Path(graphs), machines, progress)
+            pace = Pace(say, [1] * len(drawn))
+            results = spread(retrained, drawn, workers, lambda piece, result: pace(piece, before=result.before))
             found += [result.finding for result in results if result.finding is not None]
             again = sum(result.agrees for result in results)
             unconfirmed = sum(not result.confirmed for result in results)
@@ -92,6 +121,7 @@ def audit(sweep_dir: Path, asked: Asked, sources: Sources, say: Say) -> Standing
             for sentence in _shown(len(places), results):
                 say(sentence)
             level = level if _wrong(found) else Level.RETRAINED
+    progress.forget()
     held = Standing(level, root, ledger.now(), again, len(places), found, unconfirmed, loose)
     return _kept(sweep_dir, held, say)
 
@@ -141,6 +171,12 @@ def _shown(n: int, results: Sequence[Retrained]) -> Iterator[Message]:
     loosely = sum(result.confirmed and not result.exact for result in results)
     unconfirmed = sum(not result.confirmed for result in results)
     yield Message("{agree} of {drawn} trainings agree, of {n} in all", agree=agree, drawn=drawn, n=n)
+    if before := sum(result.before for result in results):
+        yield Message.counted(
+            "{n} of them was run again by an audit that was stopped, from the same files, data and versions",
+            "{n} of them were run again by an audit that was stopped, from the same files, data and versions",
+            before,
+        )
     if loosely:
         yield Message.counted(
             "{n} was trained on another machine or by other versions: its learning curve and its score on test were "
@@ -179,17 +215,43 @@ def _shown(n: int, results: Sequence[Retrained]) -> Iterator[Message]:
 
 
 def _rescored(
-    sweep_dir: Path, data: Mapping[str, DataPrint], sources: Sources, graph_dir: Path, planned: PlannedCell
-) -> list[Finding]:
+    sweep_dir: Path,
+    data: Mapping[str, DataPrint],
+    sources: Sources,
+    graph_dir: Path,
+    progress: Progress,
+    planned: PlannedCell,
+) -> Rescored:
     """What ranking a cell again finds."""
     recorded = Recorded.read(sweep_dir, planned, sources)
-    return findings(sweep_dir, planned.name, rescore(recorded, data[planned.dataset], graph_dir))
+    said = data[planned.dataset]
+    mark = mark_of(recorded, recorded.store.folder.rglob("*"), msgspec.to_builtins(said))
+    if progress.holds(mark):
+        return Rescored([], before=True)
+    found = findings(sweep_dir, planned.name, rescore(recorded, said, graph_dir))
+    if not found:
+        progress.note(mark)
+    return Rescored(found)
 
 
 def _retrained(
-    sweep_dir: Path, sources: Sources, graph_dir: Path, machines: Mapping[str, str | None], place: Place
+    sweep_dir: Path,
+    sources: Sources,
+    graph_dir: Path,
+    machines: Mapping[str, str | None],
+    progress: Progress,
+    place: Place,
 ) -> Retrained:
-    return retraining.retrain(sweep_dir, place, sources, graph_dir, machines)
+    recorded = Recorded.read(sweep_dir, place.planned, sources)
+    files = paths.training_files(recorded.store.folder, *place.unit)
+    marks = {exact: mark_of(recorded, files, "trained again", exact) for exact in (True, False)}
+    for exact, mark in marks.items():
+        if progress.holds(mark):
+            return Retrained(place, None, exact, before=True)
+    result = retraining.retrain(recorded, place, graph_dir, machines)
+    if result.agrees:
+        progress.note(marks[result.exact])
+    return result
 
 
 def check_kept_elsewhere(sweep_dir: Path, plan_hash: str, root: str) -> list[Finding]:

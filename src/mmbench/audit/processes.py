@@ -37,21 +37,22 @@ class Pace:
 
     def __init__(self, say: Say, sizes: Sequence[int]) -> None:
         self.say, self.sizes = say, sizes
-        self.done, self.began = 0, time.monotonic()
+        self.done, self.before, self.began = 0, 0, time.monotonic()
         self.last_line = self.began
 
-    def __call__(self, piece: int) -> None:
-        """Take note of a piece that is done."""
+    def __call__(self, piece: int, *, before: bool) -> None:
+        """Take note of a piece that is done, here or, in no time, ``before``."""
         self.done += self.sizes[piece]
+        self.before += self.sizes[piece] * before
         now, total = time.monotonic(), sum(self.sizes)
-        if self.done == total or now - self.last_line < LINE_EVERY:
+        if self.done in (total, self.before) or now - self.last_line < LINE_EVERY:
             return
         self.last_line = now
-        left = duration((now - self.began) / self.done * (total - self.done))
+        left = duration((now - self.began) / (self.done - self.before) * (total - self.done))
         self.say(Message("[{done}/{total} trainings, {time} left]", done=self.done, total=total, time=left))
 
 
-def spread(work: Callable[[T], R], over: Sequence[T], workers: int, ended: Callable[[int], None]) -> list[R]:
+def spread(work: Callable[[T], R], over: Sequence[T], workers: int, ended: Callable[[int, R], None]) -> list[R]:
     """The results of some work on several processes, in order.
 
     The processes do not hear Ctrl-C, which is for this one to handle, and end at once however this one ends.
@@ -60,7 +61,7 @@ def spread(work: Callable[[T], R], over: Sequence[T], workers: int, ended: Calla
         work: what is done with each piece.
         over: the pieces.
         workers: number of processes; with one, all is done in this one.
-        ended: called with the place of each piece that has been done.
+        ended: called with the place of each piece that has been done, and its result.
 
     Raises:
         ValueError: if a process was killed.
@@ -73,7 +74,7 @@ def spread(work: Callable[[T], R], over: Sequence[T], workers: int, ended: Calla
         try:
             for place, one in enumerate(over):
                 results[place] = work(one)
-                ended(place)
+                ended(place, results[place])
             return list(results.values())
         finally:
             torch.set_num_threads(threads)
@@ -84,8 +85,9 @@ def spread(work: Callable[[T], R], over: Sequence[T], workers: int, ended: Calla
                     # By hand, for map cancels what is left, and a process that ends then breaks what watches over it.
                     futures = {pool.submit(work, one): place for place, one in enumerate(over)}
                 for future in as_completed(futures):
-                    results[futures[future]] = future.result()
-                    ended(futures[future])
+                    place = futures[future]
+                    results[place] = future.result()
+                    ended(place, results[place])
                 return [results[place] for place in range(len(over))]
             except BaseException:
                 for process in pool._processes.values():  # leaving waits for what is under way, hours of training

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmbench import fingerprint, paths
 from mmbench.audit.findings import Finding, folder_of
-from mmbench.audit.recorded import Recorded, Sources
+from mmbench.audit.recorded import Recorded
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.metrics import per_user
 from mmbench.evaluation.ranking import DegenerateScores
@@ -53,12 +53,14 @@ class Retrained:
         exact: whether it was compared bit for bit; otherwise within :data:`TOLERANCE`.
         confirmed: whether it could be compared; not one that failed for want of memory or with its worker and does not
             here, nor one whose state is that of another epoch here.
+        before: whether an audit that was stopped has run it again, and it agreed.
     """
 
     place: Place
     finding: Finding | None
     exact: bool
     confirmed: bool = True
+    before: bool = False
 
     @property
     def agrees(self) -> bool:
@@ -101,23 +103,18 @@ def machines_of(sweep_dir: Path, places: Sequence[Place]) -> dict[str, str | Non
     return found
 
 
-def retrain(
-    sweep_dir: Path, place: Place, sources: Sources, graph_dir: Path, machines: Mapping[str, str | None]
-) -> Retrained:
+def retrain(recorded: Recorded, place: Place, graph_dir: Path, machines: Mapping[str, str | None]) -> Retrained:
     """Run one training again and compare it with its record.
 
     Args:
-        sweep_dir: folder of the sweep.
+        recorded: its cell.
         place: which training.
-        sources: what may be used besides the records.
         graph_dir: where large item graphs are kept; never in the sweep.
         machines: what :func:`machines_of` found.
 
     Raises:
-        ValueError: as :meth:`mmbench.audit.recorded.Recorded.read`, and if this machine cannot train what it did, for
-            want of memory too.
+        ValueError: if this machine cannot train what it did, for want of memory too.
     """
-    recorded = Recorded.read(sweep_dir, place.planned, sources)
     training = _training(recorded, place)
     settings = recorded.task.recipe(training.configuration)[1]
     # Otherwise it would fail here, as if its record were not true.
@@ -142,7 +139,7 @@ def retrain(
         if confirmed and _strays_on_test(recorded, training, trained, graph_dir):
             file, field = recorded.store.training_file(place.unit, paths.RANKS), SELECTION_METRIC
     reason = Message("trained again from its seed it comes out otherwise")
-    name = file.relative_to(sweep_dir).as_posix()
+    name = file.relative_to(recorded.store.sweep_dir).as_posix()
     finding = None if field is None else Finding(place.planned.name, name, field, reason)
     return Retrained(place, finding, exact, confirmed)
 

@@ -30,7 +30,7 @@ COMMANDS = {
     "verify": ("bundle", "verify"),  # compute every table of an archive again
 }
 #: Those that go on from where they were stopped; the others begin anew.
-RESUMED = ("demo", "start", "run", "encode")
+RESUMED = ("demo", "start", "run", "encode", "audit")
 
 
 def main() -> None:
