@@ -218,12 +218,25 @@ def glance(rows: pd.DataFrame) -> str:
     return table(["data", "best without content", "best with content", *asked], lines)
 
 
+def leaving_out(data: str) -> set[tuple[str, str]]:
+    """Models and conditions with content whose chosen configuration leaves it out."""
+    found: set[tuple[str, str]] = set()
+    for folder in folders_of(data):
+        told = pd.read_csv(folder / "trials.csv")
+        if "model.content_weight" in told:
+            unread = told[told.chosen & (told["model.content_weight"] == 0) & ~told.modality.isin([ID_ONLY, "none"])]
+            found.update(zip(unread.model, unread.modality, strict=True))
+    return found
+
+
 def best(data: str) -> Iterator[str]:
-    """The highest NDCG@20 on test of all models without content, then that of all conditions with real content."""
+    """The highest NDCG@20 on test of all models without content, then that of all that read real content."""
     told = pd.concat([pd.read_csv(folder / f"{paths.TABLE}.csv") for folder in folders_of(data)])
     told = told[(told.metric == "ndcg@20") & told["mean"].notna()]
+    unread = leaving_out(data)
+    told = told[[one not in unread for one in zip(told.model, told.modality, strict=True)]]
     for conditions in ((ID_ONLY, "none"), (*MODALITIES, "fused")):
-        first = told[told.modality.isin(conditions)].sort_values("mean", ascending=False).iloc[0]
+        first = told[told.modality.isin(conditions)].sort_values("mean", ascending=False, kind="stable").iloc[0]
         of = first.model if first.modality in (ID_ONLY, "none") else f"{first.model}, {first.modality}"
         yield f"{first['mean']:.3g} ({of})"
 
@@ -353,10 +366,11 @@ def drawn() -> str:
         over = LogGain(mean, se, n - 1).at(0.95)
         each = ", ".join(points(gain) for gain in found.gain)
         users = f"{points(found.lo.min())} to {points(found.hi.max())}"
-        lines.append(
-            [study.removesuffix("_draws"), model, contrast, each, f"{points(over.mean)} {percents(over)}", users]
-        )
-    return table(["data", "model", "contrast", "draws", "mean, interval over draws", "intervals of the draws"], lines)
+        words = ", ".join(f"{times} *{word}*" for word, times in found.verdict.value_counts().items())
+        mean_over = f"{points(over.mean)} {percents(over)}"
+        lines.append([study.removesuffix("_draws"), model, contrast, each, words, mean_over, users])
+    head = ["data", "model", "contrast", "draws", "words", "mean, interval over draws", "intervals of the draws"]
+    return table(head, lines)
 
 
 def beside(endings: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from mmbench.training.fit import fit
 from tests.benchmarks.apart import apart
 from tests.benchmarks.performance import machine, table
 from tests.studies import pages
-from tests.studies.answer import DOMAINS, STUDIES, folders_of
+from tests.studies.answer import DOMAINS, STUDIES, folders_of, leaving_out
 from tests.studies.data_sets import part_of
 
 PRICE = "price.json"
@@ -118,17 +118,23 @@ def seconds(number: float) -> str:
 
 
 def rows(prices: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """The table of docs/study.md: seconds and megabytes by condition, a row for each model of each data set."""
+    """The table of docs/study.md: seconds and megabytes by condition, a row for each model of each data set.
+
+    An equals sign marks what leaves content out.
+    """
     lines = []
     for data, found in prices.items():
+        unread = leaving_out(data)
         by_model: dict[str, dict[str, Mapping[str, Any]]] = {}
         for price in found:
             modality = "none" if price["modality"] == "-" else price["modality"]
             by_model.setdefault(price["model"], {})[modality] = price
         for model, own in by_model.items():
             cells = [
-                f"{seconds(one['seconds'])}, {one['megabytes']:,.0f} MB" if one else "-"
-                for one in (own.get(condition) for condition in CONDITIONS)
+                f"{'= ' * ((model, condition) in unread)}{seconds(one['seconds'])}, {one['megabytes']:,.0f} MB"
+                if (one := own.get(condition))
+                else "-"
+                for condition in CONDITIONS
             ]
             lines.append([data, model, *cells])
     return table(["data", "model", *CONDITIONS], lines)

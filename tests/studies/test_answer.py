@@ -248,7 +248,7 @@ def test_draws_have_an_interval_of_their_own(kept: Path, monkeypatch: pytest.Mon
     logs = np.log1p([0.01, 0.02, 0.03])
     half = 4.302653 * logs.std(ddof=1) / np.sqrt(3)
     ends = ", ".join(f"{100 * np.expm1(logs.mean() + side * half):+.1f}" for side in (-1, 1))
-    assert line == (f"| films | addease | text_vs_none | +1.0, +2.0, +3.0 | +2.0 [{ends}] | +0.0 to +4.0 |")
+    assert line == f"| films | addease | text_vs_none | +1.0, +2.0, +3.0 | 3 *better* | +2.0 [{ends}] | +0.0 to +4.0 |"
 
 
 def test_studies_beside_the_main_ones_have_a_row_for_each_data_set_and_contrast(kept: Path) -> None:
@@ -309,6 +309,11 @@ def test_at_a_glance_stand_the_best_models_and_what_each_modality_is_worth(kept:
         (folder / "table.csv").write_text(
             "model,modality,metric,mean\nials,-,ndcg@20,.31\nials,-,recall@20,.9\naddease,none,ndcg@20,.30\n"
             "addease,text,ndcg@20,.2961\naddease,fused,ndcg@20,.2960\naddease,shuffled,ndcg@20,.4\nvbpr,text,ndcg@20,\n"
+            "hybridknn,none,ndcg@20,.299\nhybridknn,text,ndcg@20,.299\n"
+        )
+        (folder / "trials.csv").write_text(
+            "model,modality,chosen,model.content_weight\nials,-,True,\naddease,none,True,0\naddease,text,True,.5\n"
+            "hybridknn,none,True,0\nhybridknn,text,False,.5\nhybridknn,text,True,0\n"  # what it chose reads no text
         )
     lines = answer.glance(answer.judged()).splitlines()
     head = "best without content | best with content | free use of text | free use of images | free use of audio"

@@ -37,6 +37,13 @@ def test_a_row_has_a_place_for_every_condition() -> None:
     ]
 
 
+def test_what_leaves_content_out_is_marked() -> None:
+    one = price.Price("hybridknn", "audio", 1.0, 100.0)._asdict()
+    assert ("hybridknn", "audio") in price.leaving_out("lfm2k")
+    row = price.rows({"lfm2k": [one, {**one, "modality": "none"}]}).splitlines()[2]
+    assert row == "| lfm2k | hybridknn | 1 s, 100 MB | - | - | = 1 s, 100 MB | - |"
+
+
 def test_a_study_of_one_model_has_the_configurations_of_its_data_set() -> None:
     assert price.tuned_job("ml100k_vbpr", "vbpr", "text").cell == ("ml100k", "vbpr", "text")
 
