@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+import pandas as pd
 import pytest
 
 from mmbench import paths
 from mmbench.evaluation import late_ensemble, metrics
+from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import frame, terminal
 from mmbench.report.reading import late_ensembles, read_sweep
@@ -16,7 +19,7 @@ from mmbench.report.results import document
 from mmbench.report.table import LATE, CellResult, SweepTable
 from mmbench.report.write import write_report
 from mmbench.store import records
-from mmbench.store.schema import Cell
+from mmbench.store.schema import Cell, Manifest
 from tests.report.conftest import DATASET
 
 
@@ -130,3 +133,22 @@ def test_a_row_says_what_it_averages(table: SweepTable) -> None:
     row = frame(document(table, []).exported or ()).query("modality == 'late'").iloc[0]
     assert row["reason"] == "averages image and text"
     assert table.folder / row["records"] == table.cells[DATASET, "vbpr", "text"].folder.parent
+
+
+@pytest.mark.parametrize("contrast", [f"fused_vs_{LATE}", f"{LATE}_vs_text"])
+def test_a_planned_contrast_with_it_has_no_word_and_keeps_the_report(sweep_dir: Path, contrast: str) -> None:
+    """It has no records of its own that slices, guard-rails and explanations could read."""
+    file = paths.manifest_file(sweep_dir)
+    records.write(file, msgspec.structs.replace(records.read(file, Manifest), contrasts=[contrast, "fused_vs_text"]))
+    write_report(sweep_dir)
+    report = paths.report_dir(sweep_dir)
+    verdicts = pd.read_csv(report / "verdicts.csv").query("model == 'vbpr'").set_index("contrast")
+    assert verdicts.loc[contrast, "reason"] == "nothing was tuned in late"
+    assert verdicts.loc[contrast, "configuration_gain"] != 0
+    contribution = (report / "contribution.md").read_text()
+    assert f"slices and guard-rails of {contrast}: late averages lists and keeps none" in contribution
+    assert "M6 slices" in contribution  # of the other contrast
+    told = explainable(sweep_dir)[f"{DATASET}/vbpr/{contrast}"]()
+    assert f" = {LATE}: planted" in told
+    assert "\n  averages image and text\n" in told
+    assert "these two configurations, not the method" in told

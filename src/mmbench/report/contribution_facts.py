@@ -38,7 +38,7 @@ from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import Document
 from mmbench.report.list_facts import BEYOND, GUARDRAILS, Lists, beyond_facts, guardrail_facts, read_lists
 from mmbench.report.sentences import metric_among
-from mmbench.report.table import CellResult, SweepTable, comparable
+from mmbench.report.table import LATE, CellResult, SweepTable, comparable
 from mmbench.report.together import Repetitions, draws_of_new_items, read_repetitions
 from mmbench.store import records
 from mmbench.store.schema import ID_ONLY, Choice
@@ -236,13 +236,25 @@ def measure(
         facts.unknown.append(Message(UNREAD, reason=data))
         return
     facts.unknown += data.unknown
+    listed = []
     for c in compared:
+        if c.a.parts or c.b.parts:
+            facts.unknown.append(
+                Message(
+                    "slices and guard-rails of {contrast}: {late} averages lists and keeps none",
+                    contrast=c.contrast,
+                    late=LATE,
+                )
+            )
+        else:
+            listed.append(c)
+    for c in listed:
         _slices(facts, c, data, metric)
     if cells[0].target == "cold":
         facts.unknown.append(Message("list measures and guard-rails: the lists of this target hold new items alone"))
         return
     beyond_facts(facts, cells, data, lists_of)
-    guardrail_facts(facts, compared, data, lists_of)
+    guardrail_facts(facts, listed, data, lists_of)
 
 
 def new_items_of_model(table: SweepTable, folds: Sequence[Sequence[CellResult]]) -> list[Fact]:

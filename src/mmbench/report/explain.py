@@ -116,6 +116,9 @@ def _records(table: SweepTable, label: str, cell: CellResult) -> Iterator[str]:
     if cell.status != "done":
         yield f"  {cell.status}{': ' + ' '.join(cell.reason.split()) if cell.reason else ''}"
         return
+    if cell.parts:  # whose records are explained by their own names
+        yield f"  {cell.reason}"
+        return
     record = records.read(paths.cell_file(cell.folder), Cell)
     choice = records.read(paths.choice_file(cell.folder), Choice)
     seal = records.read(paths.seal_file(cell.folder), Seal)
