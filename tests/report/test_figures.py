@@ -93,6 +93,26 @@ def test_a_bound_that_is_out_of_reach_is_an_arrow(
     assert [(line.get_marker(), np.asarray(line.get_xdata()).item()) for line in small] == arrows
 
 
+def test_each_of_many_conditions_has_a_look_of_its_own() -> None:
+    looks = [charts.look_of(place) for place in range(64)]
+    assert len({(look["color"], look["marker"]) for look in looks}) == 64
+    assert [(look["color"], look["marker"]) for look in looks[:8]] == [
+        *zip(charts.COLOURS, charts.MARKERS, strict=True)
+    ]
+
+
+def test_each_of_many_learning_curves_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[object, object]] = []
+
+    def plot(self: Axes, *at: object, color: str, linestyle: str, label: str) -> None:
+        drawn.append((color, linestyle))
+
+    monkeypatch.setattr(Axes, "plot", plot)
+    monkeypatch.setattr(Axes, "legend", lambda *args, **options: None)
+    charts.learning({f"condition {place}": [[0.1, 0.2]] for place in range(16)}, "validation NDCG@20")
+    assert len(set(drawn)) == 16
+
+
 def test_conditions_and_gains(sweep: Read) -> None:
     table, comparisons, _ = sweep
     means = condition_means(table)

@@ -33,6 +33,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 #: The band of equivalence.
 BAND = "#DDDDDD"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+#: How lines without markers differ whose colour is the same.
+LINES = ("-", "--", ":", "-.")
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mmbench",
@@ -208,8 +210,9 @@ def score_label(metric: str) -> Message:
 
 
 def look_of(place: int) -> dict[str, Any]:
-    """Colour and marker of a place in a legend."""
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+    """Colour and marker of a place in a legend, a pair of their own for each of the first 64 places."""
+    turn = place // len(COLOURS)
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[(place + turn) % len(MARKERS)]}
 
 
 def shade(axis: Axes, x: NDArray[Any], band: Band, color: str) -> None:
@@ -334,8 +337,9 @@ def learning(histories: Mapping[str, Sequence[Sequence[float]]], score: str) -> 
     def paint(axes: Sequence[Axes]) -> None:
         for place, (name, runs) in enumerate(histories.items()):
             for number, history in enumerate(runs):
-                colour = look_of(place)["color"]
-                axes[0].plot(range(1, len(history) + 1), history, color=colour, label=name if number == 0 else None)
+                colour, line = look_of(place)["color"], LINES[place // len(COLOURS) % len(LINES)]
+                label = name if number == 0 else None
+                axes[0].plot(range(1, len(history) + 1), history, color=colour, linestyle=line, label=label)
         axes[0].set(xlabel=EPOCH, ylabel=score)
         axes[0].legend(frameon=False)
 
