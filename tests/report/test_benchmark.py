@@ -81,6 +81,14 @@ def test_the_legend_says_how_often_a_gain_is_seen(folder: Path) -> None:
     assert any(told in note for note in document_of(folder).notes)
 
 
+def test_fairness_is_that_of_the_model_whether_or_not_it_has_a_contrast(
+    folder: Path, rows: dict[str, dict[str, Entry]]
+) -> None:
+    groups = read_groups(read_sweep(folder), folder)
+    assert "popularity" in {group.model for group in groups}
+    assert {group.model: rows[group.model]["fairness"].text for group in groups} == {g.model: g.level for g in groups}
+
+
 def test_values_have_half_their_interval(rows: dict[str, dict[str, Entry]]) -> None:
     share = np.repeat(hit_users(USERS, range(1100))[:, None].astype(float), 3, axis=1)
     half = intervals.crossed_interval(share).hi - 0.55

@@ -11,7 +11,7 @@ from mmbench.inference.tuned_gain import estimate
 from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Template, points, series
 from mmbench.report.cell_effort import CellEffort
-from mmbench.report.comparisons import Comparison, is_significant, level_of, unfairness, wordless
+from mmbench.report.comparisons import LEVELS, Comparison, is_significant, level_of, unfairness, wordless
 from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
 from mmbench.report.new_items import floor_lines
@@ -51,10 +51,13 @@ def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence
             behind.append(Message(AHEAD, data=dataset, rows=series(ahead)))
         target = next((group.cells[0].cell.target for group in own), "")
         efforts = {group.model: _effort(group.cells) for group in own}
+        levels = {group.model: group.level for group in own}
         values = [_condition(table, dataset, condition, marks) for condition in table.conditions]
         hint = Message(" (* best of its column, ~ not told from it)") if marks else ""
         of_dataset = [c for c in compared if c.dataset == dataset]
-        printed.append(_models(table, dataset, of_dataset, values, table.models(dataset), efforts, target, hint))
+        printed.append(
+            _models(table, dataset, of_dataset, values, table.models(dataset), efforts, levels, target, hint)
+        )
     notes = [*_notes(table), *behind, *floor_lines(table, [table.primary])]
     if draws:
         notes.append(Message(UNMARKED, datasets=series(sorted(draws))))
@@ -72,10 +75,14 @@ def _repeated(
     efforts = {
         m: _effort([c for group in members if group.model == m for c in group.cells]) for m in {c.model for c in own}
     }
+    levels = {
+        m: max((group.level for group in members if group.model == m), key=LEVELS.index, default=NOTHING)
+        for m in efforts
+    }
     for name in dict.fromkeys(c.dataset for c in own):
         together = [c for c in own if c.dataset == name]
         models = [m for m in table.models(over.datasets[0]) if any(c.model == m for c in together)]
-        yield _models(table, name, together, [], models, efforts, together[0].target)
+        yield _models(table, name, together, [], models, efforts, levels, together[0].target)
 
 
 def _models(
@@ -85,10 +92,11 @@ def _models(
     values: Sequence[Column[str]],
     models: Sequence[str],
     efforts: Mapping[str, str],
+    levels: Mapping[str, str],
     target: str,
     hint: str = "",
 ) -> Table[str]:
-    """A row for each model: values by condition, gain of every contrast, then the tests of the first contrast."""
+    """A row for each model: values by condition, gain of every contrast, tests of the first one, effort, fairness."""
     by_contrast: dict[str, dict[str, Comparison]] = {contrast.name: {} for contrast in table.contrasts}
     for c in compared:
         by_contrast[c.contrast][c.model] = c
@@ -114,7 +122,7 @@ def _models(
             Column[str](
                 Message("seeds x trials"), Message("seeds x trials"), lambda m: efforts.get(m, NOTHING), part=2
             ),
-            _text(Message("fairness"), first, lambda c: c.fairness if c else NOTHING),
+            Column[str](Message("fairness"), Message("fairness"), lambda m: levels.get(m, NOTHING), part=2),
         ]
     title = Message("{data}, benchmark on {metric}", data=dataset, metric=metric_among(table.primary, target))
     return Table(title, columns, models, hint)
