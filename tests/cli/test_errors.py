@@ -420,6 +420,10 @@ def is_one_line(said: object, message: str) -> None:
             "statistics.contrasts names fused_vs_text twice; each contrast is judged once",
         ),
         (
+            ["statistics.contrasts=[fused_vs_text,text_vs_none,text_vs_fused]"],
+            "statistics.contrasts names fused_vs_text and text_vs_fused, which are one contrast; name one of them",
+        ),
+        (
             ["statistics.contrasts=[fused_vs_txet]"],
             "statistics.contrasts: fused_vs_txet is about txet, which is no condition; did you mean text? accepted: ",
         ),

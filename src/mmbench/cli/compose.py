@@ -32,6 +32,7 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, Omega
 
 from mmbench import paths
 from mmbench.cli.tiers import models_of
+from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message, Refusal, Template
 from mmbench.messages.commands import quoted, several_sweeps
 from mmbench.messages.hints import did_you_mean
@@ -125,6 +126,12 @@ class Composed:
             if pair in pairs[:number]:  # Holm's correction would count it twice
                 raise Refusal(
                     "statistics.contrasts names {contrast} twice; each contrast is judged once", contrast=pair.name
+                )
+            if (reverse := Contrast(pair.b, pair.a)) in pairs[:number]:
+                raise Refusal(
+                    "statistics.contrasts names {contrast} and {reverse}, which are one contrast; name one of them",
+                    contrast=reverse.name,
+                    reverse=pair.name,
                 )
             for side in pair:
                 # What a command changes of a condition follows its name: fused_missing.image=0.5.
