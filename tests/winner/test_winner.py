@@ -29,6 +29,8 @@ from mmbench.evaluation import metrics
 from mmbench.nn.recommender import ClosedForm
 from mmbench.nn.sparse import interaction_matrix
 from mmbench.report.layout import md
+from mmbench.report.reading import read_sweep
+from mmbench.report.table import CellResult
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import Trust
@@ -36,7 +38,7 @@ from mmbench.store import records
 from mmbench.store.schema import Cell, CellFailure, Manifest, hashed
 from mmbench.training.fit import rebuild
 from mmbench.winner.chosen import Winner, read_winner
-from mmbench.winner.exported import PRODUCTS, acting, as_markdown, export, shares_of
+from mmbench.winner.exported import PRODUCTS, acting, as_markdown, describe, export, shares_of
 from mmbench.winner.recommended import Asked, recommend, recommend_to_new
 from tests import records as valid
 from tests.cli.conftest import Command, Said
@@ -452,6 +454,34 @@ def test_exported_files(sweep: Path, model: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seeds", "of_users", "label"),
+    [
+        ((1,), (0, 0), "over one seed, which does not measure training noise"),
+        ((1, 2), (1, 0), "with 95 % intervals over users and seeds"),  # no user differs in recall
+    ],
+)
+def test_the_card_has_no_bounds_that_the_reports_do_not_give(
+    sweep: Path, seeds: tuple[int, ...], of_users: tuple[int, int], label: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, winner = read_sweep(sweep), winner_of(sweep, "vbpr")
+    name = winner.recorded.cell.name
+    table = replace(table, cells={**table.cells, name: replace(table.cells[name], seeds=seeds)})
+    if any(of_users):
+        measured = CellResult.per_user
+        monkeypatch.setattr(
+            CellResult,
+            "per_user",
+            lambda self, m: measured(self, m) * 0 + 0.5 if m == "recall@20" else measured(self, m),
+        )
+    card = describe(winner, 1, table, [], None)
+    assert tuple(int(card["test"][m]["low"] is not None) for m in ("ndcg@20", "recall@20")) == of_users
+    for values in card["test"].values():
+        assert (values["low"] is None) == (values["high"] is None) == (values["level"] is None)
+    (line,) = (line for line in as_markdown(card).splitlines() if line.startswith(f"- **test, {label}**: "))
+    assert line.count(" [") == sum(of_users)
+
+
+@pytest.mark.parametrize(
     ("target", "among"),
     [
         ("cold", "NDCG@20 among new items themselves"),
@@ -719,7 +749,7 @@ def test_the_card_lists_the_values_that_act_in_its_condition(
         "cell": "d/m/c", "final_run": 1, "target": "", "test": {}, "chosen_among": 8, "not_tuned_here": None,
         "validation_users": None, "data": {"words": ["d"], "licence": None}, "states": states, "versions": {},
         "configuration": act, "modality_shares": shares, "proof": "stated", "root": "", "plan": "", "files": [],
-        "lists": None, "new_items": None, "items_without_neighbours": 0,
+        "lists": None, "new_items": None, "items_without_neighbours": 0, "without_intervals": None,
     }  # fmt: skip
     listed = {path: value for path, value in act.items() if path not in FIRST}
     listed |= {f"share of {name}": f"{share:g}" for name, share in (shares or {}).items()}

@@ -19,7 +19,7 @@ from mmbench.data.held_out import TARGETS
 from mmbench.data.sources import read_items, read_meta
 from mmbench.evaluation import metrics
 from mmbench.evaluation.counting import top_items
-from mmbench.inference.intervals import crossed_interval
+from mmbench.inference.intervals import bounded_interval, crossed_interval
 from mmbench.inference.repetitions import Repeated
 from mmbench.nn.hyperparameters import is_read
 from mmbench.nn.item_graphs import modality_shares
@@ -54,6 +54,8 @@ PRODUCTS = (
 )
 #: The weight that says how two modalities share; the other one has the rest.
 FIRST = "model.first_modality_weight"
+#: What has no intervals, beside :data:`~mmbench.report.together.ONE_DRAW`.
+ONE_SEED = "over one seed, which does not measure training noise"
 #: Metrics on the card beside the one that was judged.
 METRICS = ("ndcg@20", "recall@20")
 
@@ -184,7 +186,8 @@ def describe(
 ) -> dict[str, Any]:
     """The card: data, condition, configuration, metrics with intervals, and how far the records were checked.
 
-    Where one kind of items is ranked among itself, metrics have their floors. One draw of new items has no intervals.
+    Where one kind of items is ranked among itself, metrics have their floors. As in the reports, one draw of new items
+    has no intervals, nor have runs that do not measure training noise, nor a metric whose users do not tell one.
 
     Args:
         winner: the chosen configuration.
@@ -197,12 +200,14 @@ def describe(
     path = None if dataset.config is None else dataset.config.path
     meta: Mapping[str, Any] = {} if path is None else read_meta(Path(path))
     result = table.cells[cell.name]
-    one_draw = repetition_of(cell)[0].kind is Repeated.FOLD  # which has no interval in the reports either
+    unbounded = ONE_DRAW if repetition_of(cell)[0].kind is Repeated.FOLD else None if result.noise_known else ONE_SEED
     has_floor = TARGETS.get(cell.target) in ("cold", "warm")
     test: dict[str, dict[str, float | None]] = {}
     for name in dict.fromkeys([table.primary, *METRICS]):
-        interval = crossed_interval(result.per_user(name))
-        bounds = (None, None, None) if one_draw else (interval.lo, interval.hi, interval.level)
+        per_user = result.per_user(name)
+        interval = bounded_interval(crossed_interval(per_user), len(per_user))
+        told = unbounded is None and interval.bounded
+        bounds = (interval.lo, interval.hi, interval.level) if told else (None, None, None)
         test[name] = {"mean": interval.mean, **dict(zip(("low", "high", "level"), bounds, strict=True))}
         if has_floor and metrics.check_name(name)[0] in metrics.FLOORS:
             test[name]["floor"] = float(metrics.floor(result.rankings[0], name).mean())
@@ -227,6 +232,7 @@ def describe(
         "lists": None if lists is None else str(lists),
         "new_items": _new_items(winner, seed),
         "test": test,
+        "without_intervals": None if unbounded is None else str(unbounded),
         "test_users": result.rankings[0].n_users,
         "versions": cell.versions,
         "proof": str(table.standing.words),
@@ -278,9 +284,10 @@ def _new_items(winner: Winner, seed: int) -> dict[str, float | None] | None:
 
 def as_markdown(card: Mapping[str, Any]) -> str:
     """The card to read, in plain Markdown; what is not ours is escaped."""
-    target, one_draw = card["target"], any(m["low"] is None for m in card["test"].values())
+    target, unbounded = card["target"], card["without_intervals"]
     test = [
-        f"{metric_among(name, target)} {m['mean']:.4f}" + ("" if one_draw else f" [{m['low']:.4f}, {m['high']:.4f}]")
+        f"{metric_among(name, target)} {m['mean']:.4f}"
+        + ("" if m["low"] is None else f" [{m['low']:.4f}, {m['high']:.4f}]")
         for name, m in card["test"].items()
     ]
     among = f"{card['chosen_among']} trials by validation {metric_among(SELECTION_METRIC, target)}"
@@ -298,7 +305,7 @@ def as_markdown(card: Mapping[str, Any]) -> str:
         "states of the modalities": _listed(card["states"]),
         "configuration": _listed(chosen) or "nothing is tuned",
         "chosen among": among,
-        f"test, {ONE_DRAW}" if one_draw else "test, with 95 % intervals over users and seeds": "; ".join(test),
+        f"test, {unbounded or 'with 95 % intervals over users and seeds'}": "; ".join(test),
         "final run": card["final_run"],
         "versions": _listed(card["versions"]),
         "records": f"{card['proof']}; root {card['root']}; plan {card['plan']}",
