@@ -6,18 +6,22 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmbench import paths
 from mmbench.cli import main
 from mmbench.decision import as_record, decide
 from mmbench.decision.mirror import TABLES, mirror, read_summary
+from mmbench.report import layout, verdict_table
+from mmbench.report.comparisons import read_contrasts
+from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
 from mmbench.store import files, trackers
 from mmbench.store.trackers.mirrored import Summary
 from tests.decision.cases import economics, evidence
-from tests.report.constructed import Made, write_sweep
+from tests.report.constructed import Made, hit_users, write_sweep
 from tests.report.test_contribution import cells
 
 
@@ -51,6 +55,31 @@ def test_every_table_figure_gap_and_verdict_is_in_it(sweep: Path) -> None:
     assert (gap.level, gap.no_word) == (0.95, None)
     assert gap.verdict == next(r[4] for r in csv.reader((folder / "verdicts.csv").open()) if r[2] == "text_vs_none")
     assert summary.decision == {}
+
+
+@pytest.mark.parametrize(
+    ("n_seeds", "trials", "said"),
+    [
+        (3, 5, "5 trials, and a word takes 8: raise budget.trials"),  # which have bounds
+        (1, 8, "the seed noise of the default"),
+    ],
+)
+def test_a_gain_without_a_word_has_the_reason(tmp_path: Path, n_seeds: int, trials: int, said: str) -> None:
+    made = {
+        ("d", "m", name): Made(
+            np.stack([hit_users(200, range(end))] * n_seeds), trials=np.stack([hit_users(200, range(end))] * trials)
+        )
+        for name, end in (("none", 100), ("text", 120))
+    }
+    folder = write_sweep(tmp_path / "s", made, contrasts=["text_vs_none"])
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    report = paths.report_dir(folder)
+    report.mkdir(exist_ok=True)
+    (report / "verdicts.csv").write_text(layout.csv(verdict_table.document(table, read_contrasts(table, groups), [])))
+    (gap,) = read_summary(table).gaps
+    assert (gap.verdict, gap.no_word is not None and said in gap.no_word) == ("no word", True), gap
+    assert said in str(Summary([gap]).results["gap/m/text_vs_none/no_word"])
 
 
 def _text(cell: object, given: str) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from mmbench import paths
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.record import decided
+from mmbench.inference.verdicts import NO_WORD
 from mmbench.report.figures import written
 from mmbench.report.table import SweepTable
 from mmbench.store.files import read_document
@@ -55,7 +56,7 @@ def _gaps(verdicts: pd.DataFrame) -> list[Gap]:
             row["hi"],
             str(row["verdict"]),
             row.get("level"),
-            row.get("no_word"),
+            row.get("no_word") or (row.get("reason") if row["verdict"] == str(NO_WORD) else None),
         )
         for row in rows
     ]

@@ -24,7 +24,7 @@ class Gap:
         lo: its lower bound; None without bounds.
         hi: its upper bound.
         verdict: the word on it.
-        level: coverage of the bounds, less at a further look; None where the table does not say it.
+        level: coverage of the bounds, more at a further look; None where the table does not say it.
         no_word: why there are no bounds or no word; None where there are.
     """
 
