@@ -11,6 +11,7 @@ import pytest
 from mmbench.inference import intervals
 from mmbench.inference.gains import TunedGain
 from mmbench.inference.verdicts import verdict
+from mmbench.report import verdict_table
 from mmbench.report.benchmark import document
 from mmbench.report.comparisons import read_contrasts, significant
 from mmbench.report.fairness_checks import read_groups
@@ -74,6 +75,22 @@ def test_columns(folder: Path) -> None:
         *("model", "none", "text", "text_vs_none %", "verdict text_vs_none"),
         *("margin %", "MDE %", "R", "seeds x trials", "fairness"),
     ]
+
+
+@pytest.mark.parametrize(("margin", "shown"), [(0.0200001, "2.00001"), (0.0204, "2.04"), (0.031, "3.1"), (0.02, "2.0")])
+def test_a_margin_of_equivalence_never_looks_like_that_of_the_sweep_beside_another_word(
+    folder: Path, margin: float, shown: str
+) -> None:
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    compared = [
+        replace(c, inference=replace(c.inference, margin=margin)) if c.inference else c
+        for c in read_contrasts(table, groups)
+    ]
+    place = next(i for i, c in enumerate(compared) if c.model == "better")
+    assert by_model(document(table, compared, groups).tables[0])["better"]["margin %"].text == shown
+    verdicts = verdict_table.document(table, compared, []).tables[0]
+    assert verdicts.entries[place][verdicts.header.index("margin %")].text == shown
 
 
 def test_the_legend_says_how_often_a_gain_is_seen(folder: Path) -> None:

@@ -16,7 +16,7 @@ from mmbench.report.fairness_checks import Group
 from mmbench.report.layout import ALIKE, BEST, NOTHING, Column, Document, Table
 from mmbench.report.new_items import floor_lines
 from mmbench.report.results import COUNTED
-from mmbench.report.sentences import metric_among, metric_of_all, percents
+from mmbench.report.sentences import margin_beside, metric_among, metric_of_all, percents
 from mmbench.report.spent import spent_by
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import UNMARKED, Repetitions, draws_of_new_items, read_repetitions
@@ -115,7 +115,7 @@ def _models(
             _text(
                 Message("margin %"),
                 first,
-                lambda c: f"{100 * c.inference.margin:.1f}" if c and c.inference else NOTHING,
+                lambda c: margin_beside(c.inference.margin, table.delta) if c and c.inference else NOTHING,
             ),
             _text(Message("MDE %"), first, _mde),
             _text("R", first, lambda c: NOTHING if c is None or c.redundancy is None else f"{c.redundancy:.2f}"),

@@ -7,7 +7,7 @@ import math
 from mmbench.inference.gains import Gain
 from mmbench.inference.intervals import Interval
 from mmbench.inference.verdicts import WORDS, Judgement
-from mmbench.messages import Message, Template, clauses, conjoined, level_name, points, series
+from mmbench.messages import Message, Template, clauses, conjoined, digits_apart, level_name, points, series
 from mmbench.report.comparisons import Comparison, EarlierLook
 from mmbench.report.disposals import Disposal
 from mmbench.report.spent import SEEDS, TRIALS, counted, spent_by
@@ -30,6 +30,15 @@ def metric_name(metric: str) -> str:
     """
     name, _, k = metric.partition("@")
     return f"{METRICS.get(name, name)}@{k}"
+
+
+def margin_beside(margin: float, delta: float) -> str:
+    """A smallest margin of equivalence in percent, with decimals that tell it from the margin of the sweep.
+
+    >>> margin_beside(0.0204, 0.02), margin_beside(0.031, 0.02), margin_beside(0.02, 0.02)
+    ('2.04', '3.1', '2.0')
+    """
+    return f"{100 * margin:.{digits_apart(margin, delta, 1, 100)}f}"
 
 
 #: A metric by what tuning aimed at, where that is not the ranking of all items.

@@ -24,6 +24,7 @@ from mmbench.report.sentences import (
     disposal_verdict,
     earlier_verdict,
     effort,
+    margin_beside,
     metric_among,
     metric_of_all,
     percent,
@@ -99,7 +100,7 @@ def columns_of(table: SweepTable) -> Sequence[Column[Comparison]]:
         *ADJUSTED,
         Column(None, Message("verdict"), lambda c: c.word),
         Column(None, Message("fairness"), lambda c: c.fairness),
-        *TESTS,
+        *tests_of(table),
         Column("redundancy", Message("R"), lambda c: c.redundancy, lambda share: f"{share:.2f}", part=2),
         *(of_contrast(column) for column in TUNING),
         *OPTIMISM,
@@ -137,7 +138,7 @@ def disposal_columns(table: SweepTable) -> Sequence[Column[Disposal]]:
         *ADJUSTED,
         Column(None, Message("verdict"), _judged),
         Column(None, Message("cells"), _sides),
-        *TESTS,
+        *tests_of(table),
         Column("real", None, lambda d: " ".join(d.real)),
         Column("control", None, lambda d: " ".join(d.control)),
         Column("missing", None, lambda d: "; ".join(f"model={model} {words}" for model, words in d.missing)),
@@ -267,19 +268,31 @@ def _holm(row: Comparison | Disposal) -> str | None:
     return _p(row.inference.holm) + "†" * is_significant(row, row.inference.holm)
 
 
-#: Tests of a tuned gain, of contrasts and free disposals: those that are adjusted within their table, and the others.
+#: Tests of a tuned gain, of contrasts and free disposals, that are adjusted within their table.
 ADJUSTED: Sequence[Column[Any]] = (
     Column("holm_p", None, _tested(lambda i: i.holm)),
     Column(None, Message("Holm p"), _holm),
     Column("bh_q", Message("BH q"), _tested(lambda i: i.bh), _p),
 )
-TESTS: Sequence[Column[Any]] = (
-    Column("equivalence_p", Message("equivalence p"), _tested(lambda i: i.equivalence_p), _p, part=2),
-    Column("noninferior_p", Message("A not worse p"), _tested(lambda i: i.noninferior_p), _p, part=2),
-    Column("dispensable_p", Message("B not worse p"), _tested(lambda i: i.dispensable_p), _p, part=2),
-    Column("smallest_margin", Message("margin %"), _tested(lambda i: i.margin), _percent, part=2),
-    Column("mde", Message("MDE %"), _tested(lambda i: i.mde), _percent, part=2),
-)
+
+
+def tests_of(table: SweepTable) -> Sequence[Column[Any]]:
+    """Tests of a tuned gain that are not adjusted."""
+    return (
+        Column("equivalence_p", Message("equivalence p"), _tested(lambda i: i.equivalence_p), _p, part=2),
+        Column("noninferior_p", Message("A not worse p"), _tested(lambda i: i.noninferior_p), _p, part=2),
+        Column("dispensable_p", Message("B not worse p"), _tested(lambda i: i.dispensable_p), _p, part=2),
+        Column(
+            "smallest_margin",
+            Message("margin %"),
+            _tested(lambda i: i.margin),
+            lambda margin: margin_beside(margin, table.delta),
+            part=2,
+        ),
+        Column("mde", Message("MDE %"), _tested(lambda i: i.mde), _percent, part=2),
+    )
+
+
 #: How much of the validation score is not found again on test.
 OPTIMISM: Sequence[Column[Any]] = (
     Column("optimism_a", Message("optimism A"), lambda row: row.optimism and row.optimism[0], _difference, part=3),
