@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import numpy as np
 import pytest
 
 from mmbench.cli import plan
@@ -131,6 +132,14 @@ def test_a_gain_over_repetitions_is_raised_with_each_of_them(tmp_path: Path) -> 
         said = expected(table, planned, Translator()).splitlines()
         (row,) = (line for line in said if "a over 3 split seeds/m/text_vs_none" in line)
         assert level in row
+
+
+def test_what_is_the_same_runs_on_both_sides_tells_no_range(tmp_path: Path) -> None:
+    """As with a modality that changes nothing: no gain, however large, would be seen between them."""
+    same = Made(np.stack([hit_users(60, range(20))] * 3))
+    table = read_sweep(write_sweep(tmp_path / "s", {("d", "m", "none"): same, ("d", "m", "text"): same}))
+    (row,) = (line for line in expected(table, [], Translator()).splitlines() if "d/m/text_vs_none" in line)
+    assert row.split() == ["d/m/text_vs_none", "3", "/", "8", "95.0%", "-", "-"]
 
 
 def test_a_single_trial_tells_no_range(tmp_path: Path) -> None:

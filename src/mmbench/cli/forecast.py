@@ -13,7 +13,7 @@ from mmbench.messages import Message, Template, Translator, duration
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.disposals import Disposal, States, by_name, control_of, control_states, read_disposals
 from mmbench.report.fairness_checks import read_groups
-from mmbench.report.layout import Document, terminal, text_table
+from mmbench.report.layout import NOTHING, Document, terminal, text_table
 from mmbench.report.sentences import MODALITIES
 from mmbench.report.table import SweepTable
 from mmbench.scheduling import memory, pilot
@@ -171,8 +171,10 @@ def expected(table: SweepTable | None, planned: Sequence[Planned], translator: T
         if tuned and log and math.isfinite(log.log_ratio) and math.isfinite(log.se):
             datasets = (gain.dataset,) if gain.over is None else gain.over.datasets
             level = level_after(tuned.level, any((dataset, gain.model) in raised for dataset in datasets))
-            width = (log.at(level).hi - log.at(level).lo) / 2
-            numbers = [f"± {translator.percent(width, 1)}", translator.percent(log.mde(1 - level), 1)]
+            numbers = [NOTHING, NOTHING]  # both sides are the same runs, which tell neither
+            if log.se > 0:
+                width = (log.at(level).hi - log.at(level).lo) / 2
+                numbers = [f"± {translator.percent(width, 1)}", translator.percent(log.mde(1 - level), 1)]
             rows.append([gain.name, f"{tuned.n} / {tuned.trials}", translator.percent(level, 1), *numbers])
     if not rows:
         unknown = Message(
