@@ -38,11 +38,13 @@ from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import disposal_sentence, sentence
 from mmbench.report.table import CONDITIONS
 from mmbench.report.write import write_report
+from mmbench.scheduling.sweep import Sweep
 from mmbench.store.files import write_parquet
 from mmbench.store.records import ranking_frames
 from tests.conftest import blank_charts
 from tests.report.constructed import Made, hit_users, write_sweep
 from tests.report.pages import english_sentences, visible
+from tests.tiny import TINY, composed
 
 USERS, POOL = 60, 40
 
@@ -480,3 +482,22 @@ def test_measured_is_plain() -> None:
     row = Row("a", "cold", "m", "text", (FoldMeasures({}, 1, 2.0, 3, 0.5),))
     assert row.over("new ndcg@20") is None
     assert row.beyond is None
+
+
+def test_titles_name_what_is_judged_before_anything_has_run(tmp_path: Path) -> None:
+    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "dataset.protocol=cold", "dataset.cold_fold=0"]
+    conditions = ("none", "text", "shuffled")
+    sweep = Sweep.plan([composed([*words, "model=addease", f"modality={c}"]).job() for c in conditions], words)
+    sweep.open()
+    table = read_sweep(sweep.folder)
+    groups = read_groups(table, sweep.folder)
+    compared, disposals = read_contrasts(table, groups), read_disposals(table, groups)
+    verdicts = verdict_table.document(table, compared, disposals)
+    titles = [made.title for made in (*verdicts.tables, *benchmark.document(table, compared, groups).tables)]
+    assert [title.partition(" on ")[0].split(", ")[-1] for title in titles] == [
+        "verdicts",
+        "free disposal",
+        "benchmark",
+    ]
+    assert {title.partition(" on ")[2] for title in titles} == {"NDCG@20 among new items themselves"}
+    assert any("in NDCG@20 among new items themselves once both are tuned" in note for note in verdicts.notes)

@@ -49,7 +49,7 @@ def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence
         marks, ahead = ({}, []) if dataset in draws else _marks(table, dataset, own)
         if ahead:
             behind.append(Message(AHEAD, data=dataset, rows=series(ahead)))
-        target = next((group.cells[0].cell.target for group in own), "")
+        target = table.targets.get(dataset, "")
         efforts = {group.model: _effort(group.cells) for group in own}
         levels = {group.model: group.level for group in own}
         values = [_condition(table, dataset, condition, marks) for condition in table.conditions]
@@ -82,7 +82,7 @@ def _repeated(
     for name in dict.fromkeys(c.dataset for c in own):
         together = [c for c in own if c.dataset == name]
         models = [m for m in table.models(over.datasets[0]) if any(c.model == m for c in together)]
-        yield _models(table, name, together, [], models, efforts, levels, together[0].target)
+        yield _models(table, name, together, [], models, efforts, levels, table.targets.get(over.datasets[0], ""))
 
 
 def _models(

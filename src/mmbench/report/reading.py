@@ -82,6 +82,7 @@ def read_sweep(sweep_dir: Path, trust: Trust = NOTHING, audited: bool = True) ->
         trust=trust,
         revisions=manifest.first_planned(),
         opened=manifest.first_opened(),
+        aims={dataset: data.target for dataset, data in manifest.data.items()},
     )
 
 

@@ -214,6 +214,7 @@ class SweepTable:
         trust: what may be used because a record names it.
         revisions: number of the revision of the plan that planned each cell first.
         opened: number of the first revision that was planned when the test split of a cell had been opened.
+        aims: what tuning aims at by data set, as planned; see :func:`mmbench.data.held_out.target_of`.
     """
 
     name: str
@@ -231,6 +232,7 @@ class SweepTable:
     trust: Trust = NOTHING
     revisions: Mapping[str, int] = field(default_factory=dict)
     opened: Mapping[str, int] = field(default_factory=dict)
+    aims: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def proof(self) -> Message:
@@ -281,9 +283,10 @@ class SweepTable:
 
     @functools.cached_property
     def targets(self) -> Mapping[str, str]:
-        """What tuning aimed at, by data set, of those with a result; see :func:`mmbench.data.held_out.target_of`."""
+        """What tuning aims at, by data set: as its results say, and before there are any as it was planned."""
         done = {cell.dataset: cell for cell in self.cells.values() if cell.status == "done"}
-        return {dataset: cell.target for dataset, cell in done.items()}
+        planned = {dataset: aim for dataset, aim in self.aims.items() if dataset in self.datasets}
+        return planned | {dataset: cell.target for dataset, cell in done.items()}
 
     def models(self, dataset: str) -> list[str]:
         """Models of a dataset: those that ignore content first, each group in name order."""

@@ -61,12 +61,12 @@ def document(table: SweepTable, compared: Sequence[Comparison], disposals: Seque
     for name in dict.fromkeys(within.get(dataset, dataset) for dataset in table.datasets):
         rows = [c for c in compared if block(c) == name]
         if rows:
-            metric = metric_among(table.primary, next((c.target for c in rows if c.target), ""))
+            metric = metric_among(table.primary, _target(table, rows))
             title = Message("{data}, verdicts on {metric}", data=name, metric=metric)
             printed.append(Table(title, [*_repetition(rows), *columns], rows))
         choices = [d for d in disposals if block(d) == name]
         if choices:
-            metric = metric_among(table.primary, choices[0].target)
+            metric = metric_among(table.primary, _target(table, choices))
             title = Message("{data}, free disposal on {metric}", data=name, metric=metric)
             printed.append(Table(title, [*_repetition(choices), *free], choices))
     printed += [*pooled_tables([*compared, *disposals], table), *rank_tables(table)]
@@ -74,6 +74,12 @@ def document(table: SweepTable, compared: Sequence[Comparison], disposals: Seque
     return Document(
         Message("{sweep}, verdicts", sweep=table.title), printed, notes(table, compared, disposals), exported
     )
+
+
+def _target(table: SweepTable, rows: Sequence[Comparison | Disposal]) -> str:
+    """What the tuning of some rows of one data set, or of its repetitions, aims at, whether or not it has run."""
+    row = rows[0]
+    return table.targets.get(row.dataset if row.over is None else row.over.datasets[0], "")
 
 
 def _repetition(rows: Sequence[Comparison | Disposal]) -> list[Column[Any]]:
