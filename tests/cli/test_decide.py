@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 
 from mmbench import cli, paths
 from mmbench.cli import decide
+from mmbench.cli.decide import _command
 from mmbench.cli.economics_file import load_economics
 from mmbench.decision import Action
 from mmbench.decision.economics import INPUTS, POLICY, Source
@@ -75,6 +77,14 @@ def test_the_terminal_says_that_data_could_not_be_read(sweep: Path, capsys: pyte
     told = capsys.readouterr().out
     assert "the data set cannot be read where the sweep's configuration says" in told
     assert "pilot" not in told
+
+
+def test_the_command_on_the_page_names_no_place() -> None:
+    """Which a folder of another name than the sweep, or on another machine, would not have."""
+    asked = argparse.Namespace(sweep=Path("elsewhere/it is here"), allow=["my data"])
+    assert str(_command(asked, ["serving=false", "lang=ja"])) == (
+        "python -m mmbench decide FOLDER serving=false lang=ja --allow 'my data' (FOLDER: the folder of this sweep)"
+    )
 
 
 def test_a_packaged_file_is_nobodys_own() -> None:

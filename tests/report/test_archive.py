@@ -103,7 +103,8 @@ def test_an_archive_holds_what_is_needed_and_no_more(archive: Path) -> None:
     assert {"d/m/none/finals/seed1.state.npz", "ledger.jsonl"} <= names  # what an audit needs
     assert "audit.json" not in names  # what its author says of an audit
     assert ".identity" not in names  # by which workers of this sweep know each other's leases
-    assert "| report/verdicts.csv | `python -m mmbench report s` |" in read_me
+    assert "| report/verdicts.csv | `python -m mmbench report FOLDER` |" in read_me
+    assert "unpack into a folder, which is FOLDER here," in read_me
     assert "numpy" in installed
 
 
@@ -116,14 +117,15 @@ def test_the_read_me_of_an_archive_names_the_command_of_every_file(tmp_path: Pat
         for file in (f"{page}.html", f"{page}.ja.html"):
             (report / file).write_text("item 1")
     (report / "paper.csv").write_text("a\n")
-    pack(sweep, tmp_path / "s.zip")
-    with zipfile.ZipFile(tmp_path / "s.zip") as opened:
-        rows = re.findall(r"^\| report/(\S+) \| `python -m mmbench (.+)` \|$", opened.read("README.md").decode(), re.M)
-    command = dict(rows)
+    pack(sweep, tmp_path / "s 1.zip")
+    with zipfile.ZipFile(tmp_path / "s 1.zip") as opened:
+        read_me = opened.read("README.md").decode()
+    assert "`python -m mmbench verify 's 1.zip'`" in read_me
+    command = dict(re.findall(r"^\| report/(\S+) \| `python -m mmbench (.+)` \|$", read_me, re.M))
     for page in ("decision.html", "decision.ja.html", "checklist.html", "checklist.ja.html"):
-        assert command.pop(page) == "decide s", page
-    assert command.pop("paper.csv") == "report s --paper CSV"
-    assert {*command.values()} == {"report s"}
+        assert command.pop(page) == "decide FOLDER", page
+    assert command.pop("paper.csv") == "report FOLDER --paper CSV"
+    assert {*command.values()} == {"report FOLDER"}
 
 
 @pytest.mark.thorough

@@ -30,7 +30,8 @@ def test_every_link_leads_to_a_file(sweep_dir: Path) -> None:
     assert {"../manifest.json", "../ledger.jsonl"} <= set(targets)
     assert DATASET in page.everything
     assert all(word in page.everything for word in ("failed", "stale", "missing"))
-    assert "python -m mmbench decide FOLDER/my_table" in page.everything
+    assert "python -m mmbench decide FOLDER (FOLDER: the folder of this sweep)" in page.everything
+    assert "python -m mmbench decide FOLDER lang=ja (" in pages[1].everything
 
 
 def test_what_is_not_ours_is_escaped(tmp_path: Path) -> None:

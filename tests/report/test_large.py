@@ -48,7 +48,8 @@ def test_charts_of_many_models_are_drawn_on_request(sweep: Path, monkeypatch: py
     monkeypatch.setattr(fairness, "MOST_CHARTED", 2)
     write_report(sweep)
     assert "<svg" not in page(sweep)
-    assert "The charts of 3 models were not drawn; python -m mmbench report FOLDER/s --every-chart" in page(sweep)
+    command = "python -m mmbench report FOLDER --every-chart (FOLDER: the folder of this sweep)"
+    assert f"The charts of 3 models were not drawn; {command} draws them." in page(sweep)
     write_report(sweep, every_chart=True)
     assert page(sweep) == whole
 

@@ -118,7 +118,7 @@ def test_a_planted_world_says_so_in_every_report(sweep_dir: Path) -> None:
     assert [file.name for file in pages if "PLANTED WORLD, MADE-UP DATA" not in file.read_text()] == []
     index = (sweep_dir / "report" / "report.html").read_text()
     assert "<h1>my_table (PLANTED WORLD, MADE-UP DATA)</h1>" in index
-    assert "decide FOLDER/my_table<" in index
+    assert "decide FOLDER (FOLDER: the folder of this sweep)<" in index
 
 
 def test_markdown_says_what_failed_in_one_line_each(table: SweepTable) -> None:

@@ -10,7 +10,7 @@ from mmbench.cli.compose import tracker as asked_tracker
 from mmbench.cli.errors import printable
 from mmbench.cli.words import Parser, add_allow, next_line, spoken, take_language, take_tracking, tell_loading
 from mmbench.messages import Message, Refusal, Translator
-from mmbench.messages.commands import command_line
+from mmbench.messages.commands import of_this_sweep
 from mmbench.messages.hints import did_you_mean
 from mmbench.messages.refused import reading
 
@@ -95,13 +95,10 @@ def _parser(translator: Translator) -> Parser:
     return parser
 
 
-def _command(asked: argparse.Namespace, settings: Sequence[str]) -> str:
-    """The command that gives the same page again, with FOLDER for where the sweep lies.
-
-    A page names no such place: the same records give the same page wherever they are, letter by letter.
-    """
+def _command(asked: argparse.Namespace, settings: Sequence[str]) -> Message:
+    """The command that gives the same page again."""
     allowed = [word for allow in asked.allow for word in ("--allow", allow)]
-    return command_line(["decide", f"FOLDER/{asked.sweep.resolve().name}", *settings, *allowed])
+    return of_this_sweep("decide", *settings, *allowed)
 
 
 def read_settings(words: Sequence[str], lang: str = "en") -> dict[str, str]:

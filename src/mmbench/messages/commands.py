@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable
 
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 
 
 def command_line(words: Iterable[str]) -> str:
@@ -17,6 +17,19 @@ def command_line(words: Iterable[str]) -> str:
     """
     plain = [word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word) for word in words]
     return " ".join(["python -m mmbench", *plain])
+
+
+def of_this_sweep(command: str, *words: str) -> Message:
+    """A command about the sweep of a page.
+
+    It names no place: the same records give the same page wherever they lie, letter by letter.
+
+    Args:
+        command: its name.
+        words: what follows the folder of the sweep.
+    """
+    line = command_line([command, "FOLDER", *words])
+    return Message("{command} (FOLDER: the folder of this sweep)", command=line)
 
 
 def several_sweeps(word: str) -> Refusal:

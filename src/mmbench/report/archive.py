@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 from mmbench import fingerprint, paths
 from mmbench.audit.further_tries import read_tries
 from mmbench.messages import LANGUAGES, Message, Refusal
+from mmbench.messages.commands import command_line
 from mmbench.messages.refused import reason
 from mmbench.report import figures, index
 from mmbench.report.charts import east_asian_fonts
@@ -273,14 +274,14 @@ def environment() -> dict[str, object]:
 def _read_me(name: str, archive: str, files: list[str], beside: Sequence[str]) -> str:
     """What is in the archive, the command of every table, and what lay ``beside`` the sweep."""
     tables = [file for file in files if file.startswith(f"{REPORT}/")]
-    report, decide = f"python -m mmbench report {name}", f"python -m mmbench decide {name}"
+    report, decide = command_line(["report", "FOLDER"]), command_line(["decide", "FOLDER"])
     # In every language, and the tables of a paper only beside the published ones.
     command = {paths.DECISION: decide, paths.CHECKLIST: decide, paths.PAPER: f"{report} --paper CSV"}
     lines = [
         f"# Sweep {name}",
         "",
-        f"`python -m mmbench verify {archive}` checks every hash and computes every table again from the records.",
-        "By hand: unpack into a folder, install the versions of environment.json, and run",
+        f"`{command_line(['verify', archive])}` checks every hash and computes every table again from the records.",
+        "By hand: unpack into a folder, which is FOLDER here, install the versions of environment.json, and run",
         "",
         "| file | command |",
         "| --- | --- |",

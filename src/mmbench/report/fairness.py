@@ -14,6 +14,7 @@ from mmbench import paths
 from mmbench.inference import tuning_curves
 from mmbench.inference.gains import Gain, TunedGain
 from mmbench.messages import Message, Template, Translator, clauses, points, quantity, series
+from mmbench.messages.commands import of_this_sweep
 from mmbench.report import charts
 from mmbench.report.cell_effort import CellEffort, cut_off, stalled, too_narrow
 from mmbench.report.comparisons import Comparison, is_spoken_of
@@ -303,7 +304,7 @@ def as_html(
         "fairness.html",
         **pages.of(paths.FAIRNESS),
         heading=say(table.title),
-        name=table.name,
+        every_chart=of_this_sweep("report", "--every-chart"),
         effort={
             "budget": series(had.budgets),
             "trials": counted(had.trials, TRIALS),

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from mmbench import paths
 from mmbench.messages import LANGUAGES, Message, series
+from mmbench.messages.commands import of_this_sweep
 from mmbench.report.comparisons import Comparison
 from mmbench.report.disposals import Disposal
 from mmbench.report.figures import written
@@ -77,7 +78,6 @@ def as_html(
     return render(
         "report.html",
         **pages.of(paths.INDEX),
-        name=table.name,
         heading=say(table.title),
         effort=effort(table),
         unlike=[say(line) for line in spent_by(table).notes],
@@ -85,6 +85,7 @@ def as_html(
         delta=f"{100 * table.delta:g} %",
         counts=say(series([Message("{n} {status}", n=n, status=status) for status, n in counted])) if counted else "",
         links={title: found for title, found in links.items() if found},
+        decide=of_this_sweep("decide", *([] if say.lang == "en" else [f"lang={say.lang}"])),
         decided=(folder / f"{paths.DECISION}.html").exists(),
         primary=metric_of_all(table.primary, table),
         verdicts=page(Table("", PAGE, compared), say),
