@@ -18,9 +18,11 @@ from mmbench.inference.gains import NoWord, TunedGain
 from mmbench.inference.pooling import pooled_gain
 from mmbench.inference.repetitions import Repeated, RepeatedGain, over_folds, over_splits
 from mmbench.inference.verdicts import Judgement, Verdict, verdict
+from mmbench.messages import Translator, series
 from mmbench.report import benchmark, figures, submission
+from mmbench.report.charts import translated
 from mmbench.report.comparisons import Comparison, read_contrasts, significant
-from mmbench.report.disposals import Disposal, read_disposals
+from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals
 from mmbench.report.explain import explainable
 from mmbench.report.fairness import by_trials
 from mmbench.report.fairness_checks import read_groups
@@ -529,3 +531,20 @@ def test_free_disposal_of_other_cells_cannot_be_joined(tmp_path: Path) -> None:
     assert named not in text
     assert "0 against 0" not in text
     assert "A, 0 real cells" not in explainable(folder)[joined.name]()
+
+
+@pytest.mark.charts
+def test_rows_of_figures_are_in_the_language_of_the_figure(tmp_path: Path) -> None:
+    """A name of repetitions, and that of all models, stand in one row beside names that no language changes."""
+    table = read_sweep(write_sweep(tmp_path / "s", three()))
+    compared = read_contrasts(table, read_groups(table, table.folder))
+    (over,) = (c for c in compared if c.over is not None)
+    assert over.judgement is not None
+    free = Disposal(over.dataset, "text", None, over.tuned, (), (), (), over.judgement, over=over.over)
+    drawn, say = figures.figures(table, compared, [free]), Translator("ja")
+    words = figures.words_of(table, compared, [free])
+    for name, model in (("forest-text_vs_none", "m"), ("forest-free_disposal_of_text", ALL_MODELS)):
+        told = translated(drawn[name][0].svg, say, words)
+        assert f">{say(series([model, over.dataset]))}</text>" in told
+        assert "split seeds" not in told
+        assert "all models" not in told

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmbench import paths
 from mmbench.inference.gains import Gain
 from mmbench.inference.verdicts import WORDS
-from mmbench.messages import LANGUAGES, Message, Translator, points
+from mmbench.messages import LANGUAGES, Message, Translator, points, series
 from mmbench.report import charts
 from mmbench.report.charts import Drawing, Line
 from mmbench.report.comparisons import Comparison, is_significant
@@ -46,13 +46,26 @@ def write_figures(
     for old in (file for pattern in FILES for file in folder.glob(pattern)):
         if Path(paths.in_english(old.name)).stem not in drawn:
             old.unlink()
-    words = [*WORDS.values(), MORE_SEARCH, charts.within(100 * table.delta), ID_NAME, ALL_MODELS]
+    words = words_of(table, compared, disposals)
     for name, (drawing, label) in drawn.items():
         for lang in LANGUAGES:
             told = charts.translated(drawing.svg, Translator(lang), [*words, label])
             files.write_text(folder / paths.document(name, "svg", lang), told)
         png = drawing.png
         files.write_atomic(folder / f"{name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
+
+
+def words_of(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal]) -> list[str]:
+    """What figures say beside metrics and the label of their axis, to be translated: words, rows and their groups.
+
+    Args:
+        table: the sweep.
+        compared: its contrasts.
+        disposals: free disposal of its modalities.
+    """
+    rows = [*((c.model, c.dataset) for c in compared), *((d.model or ALL_MODELS, d.dataset) for d in disposals)]
+    named = dict.fromkeys(name for row in rows for name in (series(row), row[1]))
+    return [*WORDS.values(), MORE_SEARCH, charts.within(100 * table.delta), ID_NAME, ALL_MODELS, *named]
 
 
 def written(folder: Path) -> list[Path]:
@@ -130,7 +143,7 @@ def forest_lines(members: Iterable[tuple[str, str, Gain | None, str]], *, severa
     for model, dataset, tuned, word in members:
         if tuned is not None and math.isfinite(tuned.gain):
             bounds = None if tuned.interval is None else (100 * tuned.interval.lo, 100 * tuned.interval.hi)
-            name = f"{model}, {dataset}" if several else model
+            name = series([model, dataset]) if several else model
             lines.append(Line(name, dataset, 100 * tuned.gain, bounds, word))
     return lines
 
