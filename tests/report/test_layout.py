@@ -6,7 +6,7 @@ from operator import itemgetter
 
 import pytest
 
-from mmbench.report.layout import Column, Document, Table, csv, latex, markdown, md, text_table
+from mmbench.report.layout import Column, Document, Table, csv, latex, markdown, md, tex, text_table
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,12 @@ from mmbench.report.layout import Column, Document, Table, csv, latex, markdown,
         ("www.example.org", r"www\.example.org"),
         ("&lt;b&gt;", r"\&lt;b\&gt;"),
         ("&#60;b", r"\&#60;b"),
+        ("*a* **b** ~c~ ~~d~~", r"\*a\* \*\*b\*\* \~c\~ \~\~d\~\~"),
+        ("_a_ __b__ c_ d__e", r"\_a\_ \_\_b\_\_ c\_ d\_\_e"),
         # What tables say every day stays readable.
         ("+1.2 [−0.3, +2.7], p < 0.05, R&D", "+1.2 [−0.3, +2.7], p < 0.05, R&D"),
         ("fused_vs_text: 3 %", "fused_vs_text: 3 %"),
+        ("text_shuffled_image, 商品_画像", "text_shuffled_image, 商品_画像"),
     ],
 )
 def test_markdown_shows_text_as_text(text: str, shown: str) -> None:
@@ -47,6 +50,19 @@ def test_latex_shows_text_as_text() -> None:
         r"{}*a* & [2, 3] \\",
         r"two  paragraphs & \textbackslash{}input\{x\} \\",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a|b", r"a\textbar{}b"),  # a dash in the plain font
+        ("--every-chart", "-{}-every-chart"),
+        ("a---b", "a-{}-{}-b"),
+        ("well-known", "well-known"),
+    ],
+)
+def test_latex_shows_bars_and_hyphens_as_they_are(text: str, shown: str) -> None:
+    assert tex(text) == shown
 
 
 def test_csv_quotes_what_a_spreadsheet_would_run() -> None:

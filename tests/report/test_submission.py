@@ -21,7 +21,7 @@ from mmbench.report.fairness_checks import PASS, WARN, read_groups
 from mmbench.report.layout import markdown
 from mmbench.report.list_facts import GUARDRAILS, RAILS
 from mmbench.report.reading import read_sweep
-from mmbench.report.submission import NO, OPEN, YES, Answer, answers
+from mmbench.report.submission import NO, OPEN, YES, Answer, answers, as_markdown
 from mmbench.report.write import proved, write_report
 from tests.report.constructed import Made, write_sweep
 from tests.report.test_contribution import USERS, cells
@@ -310,3 +310,10 @@ def test_guard_rails_that_are_not_trusted_answer_nothing(tmp_path: Path) -> None
     (asked,) = [a for a in answers(table, read_contrasts(table, groups), groups, [facts]) if "worse" in a.item]
     assert asked.answer == OPEN
     assert "not trusted" in asked.reason
+
+
+def test_the_proof_is_escaped_as_every_other_text(tmp_path: Path) -> None:
+    """It names rows and data sets, which are a user's own words."""
+    table = read_sweep(write_sweep(tmp_path / "s", cells()))
+    named = replace(table, cells={n: replace(cell, external=True, dataset="<b>`x`") for n, cell in table.cells.items()})
+    assert "; lists of another system, not tuned here: \\<b>\\`x\\`/m." in as_markdown(named, [])

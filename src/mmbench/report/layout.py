@@ -24,8 +24,11 @@ from mmbench.data.spreadsheet import csv_text
 from mmbench.messages import Translator
 
 Row = TypeVar("Row")
-#: What Markdown would not show as text: bars, code, escapes, tags, the middle of a link or an image, bare addresses.
-_MARKDOWN = re.compile(r"[|`\\]|<(?=[A-Za-z/!?])|\](?=[(\[:])|(?<=[A-Za-z]):(?=//)|(?<=www)\.|&(?=#?\w+;)")
+#: What Markdown would not show as text: bars, code, escapes, emphasis, underscores but within a word, tags, the middle
+#: of a link or an image, bare addresses.
+_MARKDOWN = re.compile(
+    r"[|`\\*~]|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|\](?=[(\[:])|(?<=[A-Za-z]):(?=//)|(?<=www)\.|&(?=#?\w+;)"
+)
 #: Digits of a root that a caption shows.
 ROOT_SHOWN = 16
 #: What stands where a row has no value.
@@ -176,7 +179,7 @@ def markdown_table(table: Table[Any], say: Translator = ENGLISH) -> str:
 
 
 def md(text: str) -> str:
-    """Text for Markdown: a bar would end the cell, a line break the row; code, HTML, images and links stay text."""
+    """Text for Markdown: a bar would end the cell, a line break the row; code, HTML, emphasis and links stay text."""
     return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.splitlines()))
 
 
@@ -258,8 +261,9 @@ def tex(text: str) -> str:
     """Text for LaTeX."""
     special = {"\\": r"\textbackslash{}", "±": r"$\pm$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {c: f"\\{c}" for c in "&%$#_{}"} | {"†": r"$\dagger$", "<": "$<$", ">": "$>$"}
-    special |= {"≈": r"$\approx$", "✗": r"$\times$", "°": r"$^{\circ}$"}
-    return "".join(special.get(c, c) for c in " ".join(text.splitlines()))
+    special |= {"≈": r"$\approx$", "✗": r"$\times$", "°": r"$^{\circ}$", "|": r"\textbar{}"}
+    # Two hyphens beside each other would be a dash.
+    return re.sub("-(?=-)", "-{}", "".join(special.get(c, c) for c in " ".join(text.splitlines())))
 
 
 def terminal(document: Document, say: Translator = ENGLISH) -> str:

@@ -613,7 +613,7 @@ def as_markdown(table: SweepTable, answered: Sequence[Answer], say: Translator =
     pieces = [
         f"# {md(say(Message('Checklists for {sweep}', sweep=table.title)))}",
         say(Message("Filled from the records; what waits for a person says so.")),
-        say(Message("{proof}.", proof=table.proof)),
+        md(say(Message("{proof}.", proof=table.proof))),
     ]
     for checklist in dict.fromkeys(a.checklist for a in answered):
         rows = [_in_language(a, say.lang) for a in answered if a.checklist == checklist]
