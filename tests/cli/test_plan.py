@@ -21,6 +21,7 @@ from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
 from mmbench.tuning.cell import CellTask
 from tests.report.constructed import Made, hit_users, write_sweep
+from tests.report.test_new_items import write as write_new_items
 from tests.report.test_together import three
 from tests.tiny import TINY, composed
 
@@ -132,6 +133,17 @@ def test_a_gain_over_repetitions_is_raised_with_each_of_them(tmp_path: Path) -> 
         said = expected(table, planned, Translator()).splitlines()
         (row,) = (line for line in said if "a over 3 split seeds/m/text_vs_none" in line)
         assert level in row
+
+
+def test_one_draw_of_new_items_tells_no_range(tmp_path: Path) -> None:
+    """The range over its users holds no other draw; over several folds further folds alone narrow it."""
+    folds = {str(fold): {"m/text": 30 + 4 * fold, "m/none": 10 + fold} for fold in range(3)}
+    alone = read_sweep(write_new_items(tmp_path / "one", {"0": folds["0"]}))
+    assert expected(alone, [], Translator()).endswith("unknown before a pilot has run\n")
+    said = expected(read_sweep(write_new_items(tmp_path / "three", folds)), [], Translator())
+    assert "a over 3 of 5 cold folds/m/text_vs_none" in said
+    assert "a-fold0" not in said
+    assert said.endswith("A range over folds of new items is narrowed by further folds.\n")
 
 
 def test_what_is_the_same_runs_on_both_sides_tells_no_range(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mmbench.data.dataset import DataChanged, Dataset, DatasetConfig, load_dataset
 from mmbench.data.features import with_missing_filled
-from mmbench.data.held_out import HeldOut
+from mmbench.data.held_out import TARGETS, HeldOut
 from mmbench.data.sources import Source, write_folder
 from mmbench.data.splits import FOLDS
 from mmbench.messages import Refusal
@@ -215,6 +215,18 @@ def test_a_split_by_time_has_new_items_of_its_own(load: Load) -> None:
     assert "n1" not in dataset.item_ids[test.rows.items]
     assert len(dataset.split.test) == len(test.rows) + 2, "the ordinary evaluation keeps it"
     assert any("new items: 1 in validation, 1 in test" in notice for notice in dataset.notices)
+
+
+def test_the_whole_log_is_what_it_was_whatever_a_target_ranks(load: Load) -> None:
+    """Also what no list holds: items that were new in validation, and such as lost all of their training rows."""
+    late = pd.DataFrame({"user_id": ["u00", "u01", "u03"], "item_id": "n1", "timestamp": [1541, 1545, 1599]})
+    more = pd.DataFrame({"user_id": ["u02", "u03"], "item_id": "n2", "timestamp": [1590, 1598]})
+    cold = load(pd.concat([late, more, late.assign(user_id=["u05", "u06", "u07"])]), protocol="time", cold_fold=None)
+    for split in (cold.split, load().split):
+        for target in TARGETS:
+            aimed = split.towards(target)
+            assert aimed.whole == (split.train, split.valid, split.test)
+            assert len(aimed.valid) < len(split.valid) or len(aimed.test) < len(split.test) or target == "harmonic"
 
 
 def test_new_items_of_test_are_evaluated_without_such_of_validation(load: Load) -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from mmbench.cli.decide import read_settings
 from mmbench.cli.plan import expand
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.divisions import DIVISIONS, POPULARITY, by_popularity, members_of
+from mmbench.data.interactions import Interactions
+from mmbench.data.splits import Split
 from mmbench.decision import Action, Gate, Status, decide, decide_first
 from mmbench.decision import sweep_evidence as reading
 from mmbench.decision.evidence import Promise
@@ -319,12 +322,14 @@ def test_stock_images_and_new_items_come_from_the_data(read: Read) -> None:
     assert reading._counts(replace(read.catalogue, dataset=texts)) == {"items.stock": 60.0}
     day = 86_400
 
-    def timed(days: int, wrong: Sequence[int] = (), **config: object) -> dict[str, float]:
+    def timed(days: int, wrong: Sequence[int] = (), split: Split = split, **config: object) -> dict[str, float]:
         """A log of so many days from 2020 on whose items come one after the other, some rows with other times."""
-        parts = {
-            part: replace(log, times=1_577_836_800 + (log.items * days * day // 60).astype(np.int64))
-            for part, log in (("train", split.train), ("valid", split.valid), ("test", split.test))
-        }
+
+        def dated(log: Interactions) -> Interactions:
+            return replace(log, times=1_577_836_800 + (log.items * days * day // 60).astype(np.int64))
+
+        parts: dict[str, Any] = {part: dated(getattr(split, part)) for part in ("train", "valid", "test")}
+        parts["held_out"] = split.held_out and tuple(map(dated, split.held_out))
         parts["train"].times[: len(wrong)] = wrong
         dataset = replace(read.catalogue.dataset, split=replace(split, **parts))  # type: ignore[union-attr]
         if config:
@@ -335,6 +340,9 @@ def test_stock_images_and_new_items_come_from_the_data(read: Read) -> None:
     assert timed(730) == {**told, "items.new_year": pytest.approx(30, abs=2)}
     assert timed(365) == {**told, "items.new_year": pytest.approx(60, abs=3)}
     assert timed(40) == told
+    # A target that ranks few of the held-out rows makes nothing less new.
+    few = replace(split, test=split.test.select(split.test.items < 3), held_out=(split.valid, split.test))
+    assert timed(730, split=few) == timed(730)
     # Times that no purchase has, 1900 and 2100, make no year longer; items that were left out were in the catalogue.
     assert timed(730, wrong=(-2_208_988_800, 4_102_444_800)) == timed(730)
     for left_out in ({"k_core": 5}, {"items_with": ["image"]}, {"min_rating": 3.0}):

@@ -37,6 +37,7 @@ from mmbench.report.new_items import FoldMeasures, Row, read_rows
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import disposal_sentence, sentence
 from mmbench.report.table import CONDITIONS
+from mmbench.report.together import TOGETHER
 from mmbench.report.write import write_report
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store.files import write_parquet
@@ -338,6 +339,7 @@ def test_the_benchmark_marks_nothing_in_a_fold(folder: Path) -> None:
     assert {entry.rank for one in made.tables for row in one.entries for entry in row} == {0}
     assert {one.hint for one in made.tables} == {""}
     assert any(note.startswith("No value of a-fold0, a-fold1, a-fold2 is marked") for note in made.notes)
+    assert TOGETHER in made.notes
 
 
 def time_sweep(folder: Path, target: str) -> Path:

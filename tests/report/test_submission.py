@@ -70,7 +70,8 @@ def test_files_and_their_evidence(sweep_dir: Path) -> None:
 def test_one_seed_infers_nothing(tmp_path: Path, n_seeds: int, answer: str) -> None:
     answers = filled(write_sweep(tmp_path / "s", cells(n_seeds)))
     assert answers["NeurIPS", "7 Statistical significance"].answer == answer
-    assert answers["ML", "Central tendency and variation"].answer == answer
+    spread = answers["ML", "Central tendency and variation"]
+    assert (spread.answer, "over the draw of trials, users and the seed" in spread.reason) == (answer, answer == YES)
     assert answers["NeurIPS", "8 Compute resources"].answer == NO  # there is no ledger
     assert answers["RecSys", "Simple baselines?"].answer == NO
     assert answers["ACM", "Artifacts available"].answer == OPEN

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mmbench.decision.gates import IMAGE
 from mmbench.inference.gains import NoWord, TunedGain
 from mmbench.inference.looks import level_after
+from mmbench.inference.repetitions import Repeated
 from mmbench.messages import Message, Template, Translator, duration
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.disposals import Disposal, States, by_name, control_of, control_states, read_disposals
@@ -163,10 +164,13 @@ def expected(table: SweepTable | None, planned: Sequence[Planned], translator: T
         for dataset, model, _ in done & {plan.task.cell for plan in planned if plan.left}:
             raised |= {(dataset, model), (dataset, None)}
     rows = []
+    folds = False
     for gain in gains:
         tuned = gain.tuned
         if isinstance(tuned, TunedGain) and tuned.refusal is NoWord.MORE_SEARCH:
             continue
+        if gain.within is not None and gain.within.kind is Repeated.FOLD:
+            continue  # the range of one draw of new items holds no other draw
         log = tuned.estimate.log_gain if isinstance(tuned, TunedGain) else tuned and tuned.log_gain
         if tuned and log and math.isfinite(log.log_ratio) and math.isfinite(log.se):
             datasets = (gain.dataset,) if gain.over is None else gain.over.datasets
@@ -175,6 +179,7 @@ def expected(table: SweepTable | None, planned: Sequence[Planned], translator: T
             if log.se > 0:
                 width = (log.at(level).hi - log.at(level).lo) / 2
                 numbers = [f"± {translator.percent(width, 1)}", translator.percent(log.mde(1 - level), 1)]
+            folds |= gain.over is not None and gain.over.kind is Repeated.FOLD
             rows.append([gain.name, f"{tuned.n} / {tuned.trials}", translator.percent(level, 1), *numbers])
     if not rows:
         unknown = Message(
@@ -183,10 +188,14 @@ def expected(table: SweepTable | None, planned: Sequence[Planned], translator: T
         return f"{translator(unknown)}\n"
     header = [translator(name) for name in GAIN_COLUMNS]
     title = translator(Message("Expected range of the gains, from what has run"))
-    note = Message(
-        "More users narrow a range. So do more trials up to about 30, hardly beyond: a gain is told for a third."
-    )
-    return terminal(Document("", [text_table(title, header, rows)], [translator(note)]))
+    notes = [
+        Message(
+            "More users narrow a range. So do more trials up to about 30, hardly beyond: a gain is told for a third."
+        )
+    ]
+    if folds:
+        notes.append(Message("A range over folds of new items is narrowed by further folds."))
+    return terminal(Document("", [text_table(title, header, rows)], [translator(note) for note in notes]))
 
 
 def described(sweep: Sweep, translator: Translator) -> str:

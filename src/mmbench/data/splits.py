@@ -51,6 +51,7 @@ class Split:
         new_test: the same of test.
         target: what tuning aims at, one of :data:`mmbench.data.held_out.TARGETS`; ``valid`` and ``test`` are what it
             ranks. Empty where all of them is ranked among all items.
+        held_out: validation and test as they were before a target; None without one.
         ranked: users whose validation is ranked, ascending, where that is a sample; None where it is everybody.
     """
 
@@ -61,6 +62,7 @@ class Split:
     new_valid: HeldOut | None = None
     new_test: HeldOut | None = None
     target: str = ""
+    held_out: tuple[Interactions, Interactions] | None = None
     ranked: NDArray[np.int64] | None = None
 
     def sampled(self, n: int | None) -> Split:
@@ -114,7 +116,7 @@ class Split:
                 raise Refusal(
                     "tuning.target={target}: nothing in the {part} part is left to rank", target=target, part=name
                 )
-        return replace(self, valid=valid, test=test, target=target, ranked=None)
+        return replace(self, valid=valid, test=test, target=target, held_out=self.whole[1:], ranked=None)
 
     @functools.cached_property
     def tuning_fingerprint(self) -> str:
@@ -146,9 +148,7 @@ class Split:
     @property
     def whole(self) -> tuple[Interactions, Interactions, Interactions]:
         """All interactions of train, validation and test, whatever a target ranks of them."""
-        if not self.target or self.new_valid is None or self.new_test is None:
-            return self.train, self.valid, self.test
-        return self.train, self.new_valid.rows, self.new_test.rows
+        return self.train, *(self.held_out or (self.valid, self.test))
 
     @property
     def seen_at_test(self) -> tuple[Interactions, ...]:

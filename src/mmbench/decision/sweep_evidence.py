@@ -336,7 +336,7 @@ def _counts(data: Catalogue | str) -> dict[str, float]:
     split, counts = data.dataset.split, {"items.stock": float(data.dataset.n_items)}
     if (image := data.dataset.features.get(IMAGE)) is not None:
         counts["items.with_images"] = float(image.present.mean())
-    parts = (split.train, split.valid, split.test)
+    parts = split.whole
     if all(part.times is not None for part in parts):
         times = np.concatenate([part.times for part in parts if part.times is not None])
         items = np.concatenate([part.items for part in parts])

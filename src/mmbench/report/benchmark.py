@@ -19,7 +19,7 @@ from mmbench.report.results import COUNTED
 from mmbench.report.sentences import margin_beside, metric_among, metric_of_all, percents
 from mmbench.report.spent import spent_by
 from mmbench.report.table import CellResult, SweepTable
-from mmbench.report.together import UNMARKED, Repetitions, draws_of_new_items, read_repetitions
+from mmbench.report.together import TOGETHER, UNMARKED, Repetitions, draws_of_new_items, read_repetitions
 
 SAME = "="
 SIGNIFICANT, EQUIVALENT, UNDECIDED, DEPENDS, FAILED, WORDLESS = "†", "≈", "?", "‡", "✗", "°"
@@ -41,10 +41,12 @@ def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence
     repeated = read_repetitions(table, groups)
     draws = draws_of_new_items(repeated)
     printed: list[Table[str]] = []
+    together: list[Table[str]] = []
     behind = []
     for dataset in table.datasets:
         for over in (over for over in repeated if dataset == over.datasets[0]):
-            printed += _repeated(table, over, compared, groups)
+            together += (joined := list(_repeated(table, over, compared, groups)))
+            printed += joined
         own = [group for group in groups if group.dataset == dataset]
         marks, ahead = ({}, []) if dataset in draws else _marks(table, dataset, own)
         if ahead:
@@ -59,6 +61,8 @@ def document(table: SweepTable, compared: Sequence[Comparison], groups: Sequence
             _models(table, dataset, of_dataset, values, table.models(dataset), efforts, levels, target, hint)
         )
     notes = [*_notes(table), *behind, *floor_lines(table, [table.primary])]
+    if together:
+        notes.append(TOGETHER)
     if draws:
         notes.append(Message(UNMARKED, datasets=series(sorted(draws))))
     return Document(Message("{sweep}, benchmark", sweep=table.title), printed, notes)

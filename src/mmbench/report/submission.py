@@ -171,16 +171,21 @@ def answers(
     return [
         *_neurips(table, comparisons, ledger),
         *_pineau_data(table, ledger),
-        *_pineau_runs(table, ledger),
+        *_pineau_runs(table, comparisons, ledger),
         *_acm(ledger),
         *_recsys(table, comparisons, groups, ledger),
         _guardrails(measured),
     ]
 
 
+def _judged(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Contrasts with an interval that is spoken of."""
+    return [c for c in comparisons if is_spoken_of(c) and c.inference is not None]
+
+
 def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple[Message, Message]:
     """What is inferred, and from what."""
-    judged = [c for c in comparisons if is_spoken_of(c) and c.inference is not None]
+    judged = _judged(comparisons)
     if not judged:
         return NO, Message(
             "One final seed, too few trials, no comparable pair or no trusted measurement: nothing is inferred."
@@ -354,7 +359,7 @@ def _pineau_data(table: SweepTable, ledger: SweepTotals) -> Iterator[Answer]:
     yield item(Message("Link to the data"), OPEN, Message("Say where the data can be had."))
 
 
-def _pineau_runs(table: SweepTable, ledger: SweepTotals) -> Iterator[Answer]:
+def _pineau_runs(table: SweepTable, comparisons: Sequence[Comparison], ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
     yield item(Message("Ranges of hyper-parameters, how the best were chosen"), *_settings(table), FAIRNESS)
     yield item(
@@ -382,7 +387,9 @@ def _pineau_runs(table: SweepTable, ledger: SweepTotals) -> Iterator[Answer]:
     yield item(
         Message("Central tendency and variation"),
         answer,
-        Message("Mean and standard deviation over seeds; intervals of tuned gains over trials, users and seed."),
+        Message("Mean and standard deviation over seeds; intervals of tuned gains {units}.", units=clauses(units))
+        if (units := list(_units(_judged(comparisons))))
+        else Message("Mean and standard deviation over seeds."),
         TABLE,
         VERDICTS,
     )

@@ -30,6 +30,13 @@ ONE_DRAW = Message("over one draw of new items")
 UNMARKED = Template(
     "No value of {datasets} is marked: each is one draw of new items, and another may have another best."
 )
+#: What a row over several repetitions is.
+TOGETHER = Message(
+    "over N split seeds: data sets that differ in their split seed alone are judged together and count once where p "
+    "is adjusted: the mean of log(1 + gain), its variance the mean of theirs plus s²/N, s their standard deviation, "
+    "and the least of their degrees of freedom. Over N cold folds: the mean ± t s/√N with N - 1 degrees of freedom. "
+    "The gain of each stands below without a word of its own."
+)
 
 
 @dataclass(frozen=True)

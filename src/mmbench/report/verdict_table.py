@@ -33,6 +33,7 @@ from mmbench.report.sentences import (
 )
 from mmbench.report.spent import spent_by
 from mmbench.report.table import SweepTable
+from mmbench.report.together import TOGETHER
 
 
 def document(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal]) -> Document:
@@ -401,15 +402,6 @@ def _crossed(get: Callable[[CrossedInterval], Any]) -> Callable[[Comparison], An
 
 def _of_users(get: Callable[[UserEffects], float]) -> Callable[[Comparison], float | None]:
     return lambda c: None if c.effects is None else get(c.effects)
-
-
-#: What a row over several repetitions is.
-TOGETHER = Message(
-    "over N split seeds: data sets that differ in their split seed alone are judged together and count once where p "
-    "is adjusted: the mean of log(1 + gain), its variance the mean of theirs plus s²/N, s their standard deviation, "
-    "and the least of their degrees of freedom. Over N cold folds: the mean ± t s/√N with N - 1 degrees of freedom. "
-    "The gain of each stands below without a word of its own."
-)
 
 
 def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence[Disposal]) -> list[str]:
