@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench.data import splits
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.features import with_missing_filled
 from mmbench.data.planted import make_world
@@ -277,6 +278,25 @@ def test_an_automatic_protocol_is_named(write: Write) -> None:
     dataset = load_dataset(write(ROWS[:6], protocol="auto"))
     assert dataset.split.protocol == "given"
     assert dataset.notices == ("protocol given: the log has a column 'split'",)
+
+
+def test_an_automatic_protocol_counts_what_the_core_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of users with three early rows each, a core of four leaves none to a split by time, and all to the others."""
+    monkeypatch.setattr(splits, "MIN_TEST_USERS", 5)
+    times = (0, 0, 0, 820, 950)
+    light = [(f"u{user}", f"i{item}", time + user) for user in range(12) for item, time in enumerate(times)]
+    heavy = [(f"v{user}", f"i{item}", 20 * item if item < 30 else 950) for user in range(4) for item in range(31)]
+    log = pd.DataFrame(light + heavy, columns=["user_id", "item_id", "timestamp"])
+    log.to_parquet(tmp_path / "interactions.parquet")
+    config = DatasetConfig("shop", str(tmp_path), protocol="auto")
+    whole = load_dataset(config)
+    assert whole.split.protocol == "time"
+    tested = len(whole.split.test.active_users)
+    assert f"protocol time: {tested} users of the last tenth also have earlier interactions" in whole.notices
+    core = load_dataset(dataclasses.replace(config, k_core=4))
+    assert core.split.protocol == "last_out"
+    assert len(core.split.test.active_users) == 16
+    assert "protocol last_out: a split by time would leave 4 test users, fewer than 5" in core.notices
 
 
 def test_summary_says_what_was_read(write: Write) -> None:

@@ -433,7 +433,7 @@ def load_dataset(config: DatasetConfig) -> Dataset:
     log = _not_empty(deduplicated(rated), config)
     protocol = config.protocol
     if protocol == "auto":
-        protocol, why = splits.automatic(log, config.split_column)
+        protocol, why = splits.automatic(log, config.split_column, config.k_core)
         notices.append(why)
     log, parts, pools = _split(log, protocol, config)
     _not_empty(log, config)
@@ -507,32 +507,21 @@ def _split(
 ) -> tuple[pd.DataFrame, pd.Series, dict[str, pd.Index] | None]:
     """Filter by the k-core and split.
 
-    The core is taken before the split, except by time: then it is fitted on train, because a core of the whole log
-    would depend on the future. Items that first occur after train stay as the cold slice.
+    The core is taken before the split, except by time, see :func:`mmbench.data.splits.time_in_core`.
 
     Returns:
         The log, the part of each row, and the items that are new in validation and in test, whoever takes them first;
         None under a protocol that does not set any apart.
     """
-    split_rows = functools.partial(
-        splits.split_rows, column=config.split_column, seed=config.split_seed, fold=config.cold_fold
-    )
-    if protocol != "time":
-        log = k_core(log, config.k_core)
-        pools = None
-        if protocol == "cold":
-            assert config.cold_fold is not None
-            pools = splits.cold_pools(log, config.split_seed, config.cold_fold)
-        return log, split_rows(log, protocol), pools
-    parts = split_rows(log, protocol)
-    train = log[parts == "train"]
-    core = k_core(train, config.k_core)
-    dropped_items = set(train["item_id"]) - set(core["item_id"])
-    of_core = ~log["item_id"].isin(dropped_items)
-    pools = splits.late_pools(log[of_core], parts[of_core])
-    dropped_users = set(train["user_id"]) - set(core["user_id"])
-    keep = of_core & ~log["user_id"].isin(dropped_users)  # who came later is told to have no training interaction
-    return log[keep], parts[keep], pools
+    if protocol == "time":
+        return splits.time_in_core(log, config.k_core)  # who came later is told to have no training interaction
+    log = k_core(log, config.k_core)
+    pools = None
+    if protocol == "cold":
+        assert config.cold_fold is not None
+        pools = splits.cold_pools(log, config.split_seed, config.cold_fold)
+    parts = splits.split_rows(log, protocol, column=config.split_column, seed=config.split_seed, fold=config.cold_fold)
+    return log, parts, pools
 
 
 def _with_new_items(split: Split, pools: Mapping[str, NDArray[np.bool_]], notices: list[str]) -> Split:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mmbench import fingerprint
 from mmbench.data.held_out import TARGETS, HeldOut
-from mmbench.data.interactions import Interactions
+from mmbench.data.interactions import Interactions, k_core
 from mmbench.messages import Message, Refusal
 
 PARTS = ("train", "valid", "test")
@@ -210,15 +210,10 @@ def time(log: pd.DataFrame) -> pd.Series:
     Raises:
         ValueError: without a column ``timestamp``.
     """
-    before, after = _early_and_late(log)
-    return pd.Series(np.where(before, "train", np.where(after, "test", "valid")), index=log.index)
-
-
-def _early_and_late(log: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The rows of train and of test under a split by time."""
     times = _timestamps(log, "time")
     first, second = np.quantile(times, [0.8, 0.9], method="lower")
-    return times <= first, times > second
+    parts = np.where(times <= first, "train", np.where(times > second, "test", "valid"))
+    return pd.Series(parts, index=log.index)
 
 
 def last_out(log: pd.DataFrame) -> pd.Series:
@@ -272,12 +267,44 @@ def late_pools(log: pd.DataFrame, parts: pd.Series) -> dict[str, pd.Index]:
     return pools
 
 
-def automatic(log: pd.DataFrame, column: str) -> tuple[str, Message]:
+def time_in_core(log: pd.DataFrame, core: int) -> tuple[pd.DataFrame, pd.Series, dict[str, pd.Index]]:
+    """Split by time, within a k-core of train: one of the whole log would depend on the future.
+
+    Items that first occur after train stay as the cold slice, and so do users who first occur then.
+
+    Args:
+        log: each pair of user and item once.
+        core: what is fitted on train; 0 keeps all.
+
+    Returns:
+        The log, the part of each row, and the items that are new in validation and in test, whoever takes them first.
+
+    Raises:
+        ValueError: without a column ``timestamp``.
+    """
+    parts = time(log)
+    train = log[parts == "train"]
+    kept = k_core(train, core)
+    dropped_items = set(train["item_id"]) - set(kept["item_id"])
+    of_core = ~log["item_id"].isin(dropped_items)
+    pools = late_pools(log[of_core], parts[of_core])
+    dropped_users = set(train["user_id"]) - set(kept["user_id"])
+    keep = of_core & ~log["user_id"].isin(dropped_users)
+    return log[keep], parts[keep], pools
+
+
+def automatic(log: pd.DataFrame, column: str, core: int = 0) -> tuple[str, Message]:
     """Choose a protocol for a log that comes without one.
 
     A log with a split column is split as given. A log with timestamps is split by time if at least
     :data:`MIN_TEST_USERS` users can be tested and somebody can be validated, otherwise the last interactions are held
-    out. Any other log, and one whose users have one time each, is split at random per user.
+    out. Any other log, and one whose users have one time each, is split at random per user. What counts is what the
+    k-core leaves.
+
+    Args:
+        log: each pair of user and item once.
+        column: column with the part of each row.
+        core: the k-core that is taken from the log, under ``time`` from its train part; 0 keeps all.
 
     Returns:
         The protocol and one line that says why.
@@ -288,13 +315,14 @@ def automatic(log: pd.DataFrame, column: str) -> tuple[str, Message]:
         return "paper", Message(
             "protocol paper (random per user, can leak the future): the log has no column 'timestamp'"
         )
-    early, late = _early_and_late(log)
-    users, known = log["user_id"], log["user_id"][early].unique()
-    n = len(pd.Index(known).intersection(pd.Index(users[late].unique())))
+    kept, parts, _ = time_in_core(log, core)
+    known = kept["user_id"].isin(kept["user_id"][parts == "train"].unique())
+    n = int(kept["user_id"][known & (parts == "test")].nunique())
     # Where many rows have one time, as after a move of a shop's data, both quantiles may fall on it.
-    validates = bool(users[~early & ~late].isin(known).any())
+    validates = bool((known & (parts == "valid")).any())
     if n >= MIN_TEST_USERS and validates:
         return "time", Message("protocol time: {n} users of the last tenth also have earlier interactions", n)
+    log = k_core(log, core)
     if (log.groupby("user_id")["timestamp"].nunique() < 2).all():
         return "paper", Message(
             "protocol paper (random per user, can leak the future): no user has interactions at two different times"
