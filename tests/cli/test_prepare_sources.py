@@ -7,12 +7,14 @@ import json
 import os
 import re
 import sys
+import unicodedata
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import mmbench.cli
 from mmbench.cli import prepare, prepare_folder
@@ -241,3 +243,33 @@ def test_a_fault_while_writing_leaves_no_folder(shop: Path, monkeypatch: pytest.
     with pytest.raises(OSError, match="disk full"):
         run(shop / "log.csv", "--map", "user=who,item=what,code", "--out", shop / "out")
     assert sorted(path.name for path in shop.iterdir()) == ["items.csv", "log.csv"]
+
+
+def test_ids_in_files_and_their_names_are_those_of_the_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is full-width, decomposed or has invisible characters around it is one id wherever it stands."""
+    written = ["Ａ１", unicodedata.normalize("NFD", "ガム"), "\u200bb"]
+    plain = ["A1", "ガム", "b"]
+    rows = "".join(f"u{user},{item}\n" for user in range(2) for item in written)
+    (tmp_path / "log.csv").write_text(f"user,item\n{rows}", encoding="utf-8")
+    values = np.eye(3, dtype=np.float32)
+    np.save(tmp_path / "clip.npy", values)
+    (tmp_path / "clip.ids.txt").write_text("\n".join(written), encoding="utf-8")
+    for name in ("vectors", "pictures"):
+        (tmp_path / name).mkdir()
+    for item, row in zip(written, values, strict=True):
+        np.save(tmp_path / "vectors" / f"{item}.npy", row)
+        colour = tuple((255 * row).astype(int).tolist())
+        Image.new("RGB", (4, 4), colour).save(tmp_path / "pictures" / f"{item}.png")
+    features = ["--features", f"one={tmp_path / 'clip.npy'}", "--features", f"two={tmp_path / 'vectors'}"]
+    encoded = ["--encode", "image=histograms", "--encode", f"images={tmp_path / 'pictures'}"]
+    run(tmp_path / "log.csv", *features, *encoded, "--out", tmp_path / "out")
+    told = capsys.readouterr().out
+    assert f"item: 2 ids are read in Unicode's composed form (first: {written[1]})" in told
+    source = read_folder(tmp_path / "out")
+    assert sorted(source.items["item_id"]) == sorted(plain)
+    order = [plain.index(item) for item in source.items["item_id"]]
+    for name in ("one", "two"):
+        np.testing.assert_array_equal(source.features[name].values, values[order])
+    assert source.features["image"].present.all()

@@ -13,6 +13,7 @@ import pytest
 
 from mmbench.data.describe import statistics
 from mmbench.data.features import ItemFeature, with_missing_filled
+from mmbench.data.readers.ids import places_of
 from mmbench.data.sources import Source, check_source, modalities_in, read_folder, read_log, text_is_grams, write_folder
 
 IDS = ["i3", "i1", "i2", "i0"]
@@ -432,3 +433,11 @@ def test_parts_of_an_importer_in_other_words(source: Source, words: list[object]
     assert read.log["split"].tolist() == ["train", "valid", "test"]
     with pytest.raises(ValueError, match=r"column 'split' holds 'dev'; allowed are train, 0, valid, val, validation"):
         check_source(replace(source, log=source.log.assign(split=[*words[:2], "dev"])), "a.shop")
+
+
+def test_ids_of_a_sidecar_are_taken_as_they_are_before_they_are_made_plain() -> None:
+    """A folder may hold ids that no table would: each finds its own row, and another spelling only a row of nobody."""
+    assert places_of(["A1", "Ａ1", "b"], ["Ａ1", "b\u200b", "A1", "B"]).tolist() == [2, 0, 1]
+    assert places_of(["A1", "Ａ1"], ["A1"]).tolist() == [0, -1]
+    assert places_of(["A1"], []).tolist() == [-1]
+    assert places_of([], ["A1"]).tolist() == []

@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 import sys
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -37,6 +38,7 @@ from mmbench.scheduling.trust import Trust
 from mmbench.store import records
 from mmbench.store.schema import Cell, CellFailure, Manifest, hashed
 from mmbench.training.fit import rebuild
+from mmbench.winner import recommended
 from mmbench.winner.chosen import Winner, read_winner
 from mmbench.winner.exported import PRODUCTS, acting, as_markdown, describe, export, shares_of
 from mmbench.winner.recommended import Asked, recommend, recommend_to_new
@@ -646,6 +648,13 @@ def test_commands(sweep: Path, tmp_path: Path, command: Command) -> None:
     done = command("export", str(sweep), "--cell", f"{DATA}/vbpr/fused", "--out", str(tmp_path / "out"))
     assert done.code == 0, done.err
     assert "item_vectors.npy" in done.out
+
+
+def test_ids_of_data_that_were_written_before_are_found() -> None:
+    """The ids of a user's file are plain; those of a folder may be as somebody else wrote them."""
+    known = np.array([unicodedata.normalize("NFD", "ガム"), "b"], object)
+    places, missing = recommended._positions(["ガム", "b", "c"], known)
+    assert (places.tolist(), missing) == ([0, 1, -1], ["c"])
 
 
 def test_ids_are_read_as_prepare_reads_them(shop_sweep: Path, tmp_path: Path, command: Command) -> None:

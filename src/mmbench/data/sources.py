@@ -25,6 +25,7 @@ from mmbench.data import encoded
 from mmbench.data.features import ItemFeature, narrowed, nonzero_rows, read_matrix, with_missing_filled
 from mmbench.data.interactions import MOST_SECONDS, seconds
 from mmbench.data.parquet import read_parquet
+from mmbench.data.readers.ids import places_of
 from mmbench.data.readers.text_table import Table, shortened
 from mmbench.data.regular_file import regular_file
 from mmbench.data.splits import given
@@ -492,7 +493,8 @@ def rows_by_id(
 
     Args:
         matrix: features in the order of the sidecar.
-        sidecar: file with one item id per line; a byte order mark and blanks around an id say nothing.
+        sidecar: file with one item id per line; a byte order mark and blanks around an id say nothing, and an id that
+            ``ids`` lacks is found as by :func:`mmbench.data.readers.ids.places_of`.
         ids: items wanted.
 
     Raises:
@@ -511,7 +513,7 @@ def rows_by_id(
         )
     if rows.has_duplicates:
         raise Refusal("{path}: id {id} occurs more than once", path=sidecar, id=repr(rows[rows.duplicated()][0]))
-    where = rows.get_indexer(pd.Index([name.strip() for name in ids]))
+    where = places_of([name.strip() for name in ids], rows.tolist())
     if (where < 0).all():
         raise Refusal(
             "{path}: none of its ids occurs in items.parquet ({first} against {listed})",

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mmbench.data.divisions import names_in
 from mmbench.data.readers.columns import IMAGE_COLUMNS, text_columns
-from mmbench.data.readers.feature_files import composed, files_by_item, is_picture
+from mmbench.data.readers.feature_files import files_of_items, is_picture
 from mmbench.data.readers.table_files import cell_text
 from mmbench.messages import Message, Refusal
 
@@ -142,8 +142,7 @@ def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) ->
             "names a column of items.parquet with their paths",
             path=where,
         )
-    held = files_by_item(where)
-    found = [held.get(composed(item), []) for item in items["item_id"]]
+    found = files_of_items(where, items["item_id"].tolist())
     several = tuple(row for row, files in enumerate(found) if sum(map(is_picture, files)) > 1)
     return ItemImages([next(iter(files), None) for files in found], where.resolve().name, several, where)
 

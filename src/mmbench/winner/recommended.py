@@ -15,6 +15,7 @@ from torch import Tensor
 from mmbench.data.dataset import LeftOut
 from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Index, Interactions
+from mmbench.data.readers.ids import places_of
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.evaluation.new_items import Calibrated
@@ -235,8 +236,8 @@ def _welcome(model: Recommender, winner: Winner, histories: Tensor) -> None:
 def _positions(ids: Sequence[str] | pd.Series, known: NDArray[np.object_]) -> tuple[Index, list[str]]:
     """Place of each raw id, and the ids that have none."""
     asked = pd.Index([str(one) for one in ids])
-    places = pd.Index(known.astype(str)).get_indexer(asked)
-    return places.astype(np.int64), sorted(set(asked[places < 0]))
+    places = places_of(asked.tolist(), known.astype(str).tolist())
+    return places, sorted(set(asked[places < 0]))
 
 
 def _frame(

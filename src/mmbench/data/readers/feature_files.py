@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +19,7 @@ from mmbench.data.features import (
     read_matrix,
     with_missing_filled,
 )
+from mmbench.data.readers.ids import composed, of_each
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.lines import DAMAGED, GZIP_FAULTS, open_bytes, refuse_pickle
 from mmbench.data.regular_file import regular_file
@@ -67,21 +67,21 @@ def read_item_feature(path: Path, ids: Sequence[str], journal: Journal) -> ItemF
 
 def image_paths(folder: Path, ids: Sequence[str]) -> list[str]:
     """Path of each item's image file, the item and one of :data:`IMAGE_SUFFIXES`; empty where there is none."""
-    held = files_by_item(folder) if folder.is_dir() else {}
-    found = (next(iter(held.get(composed(item), ())), None) for item in ids)
-    return [str(path.resolve()) if path is not None and is_picture(path) else "" for path in found]
+    found = files_of_items(folder, ids) if folder.is_dir() else [[] for _ in ids]
+    return [str(files[0].resolve()) if files and is_picture(files[0]) else "" for files in found]
 
 
-def files_by_item(folder: Path) -> dict[str, list[Path]]:
-    """The files that are called after an item, by its :func:`composed` name, the one that counts first.
+def files_of_items(folder: Path, ids: Sequence[str]) -> list[list[Path]]:
+    """The files that are called after each item, the one that counts first.
 
-    That is a picture, else a file without an ending, else any other; the first by name of several.
+    That is a picture, else a file without an ending, else any other; the first by name of several. Names are found as
+    by :func:`mmbench.data.readers.ids.places_of`.
     """
     held: dict[str, list[Path]] = {}
     files = (path for path in folder.iterdir() if path.is_file())
     for path in sorted(files, key=lambda path: (not is_picture(path), path.suffix != "", path)):
         held.setdefault(composed(path.stem), []).append(path)
-    return held
+    return [found or [] for found in of_each([composed(item) for item in ids], held)]
 
 
 def is_picture(path: Path) -> bool:
@@ -89,16 +89,11 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def composed(name: str) -> str:
-    """A name for comparison: a Mac writes ガ as two characters in the name of a file, a table has one."""
-    return unicodedata.normalize("NFC", name)
-
-
 def _from_folder(folder: Path, ids: Sequence[str], journal: Journal) -> ItemFeature:
     held = {composed(path.stem): path for path in sorted(folder.iterdir()) if path.suffix == ".npy"}
-    names = [composed(item) for item in ids]
-    rows = [place for place, name in enumerate(names) if name in held]
-    if not rows:
+    files = of_each([composed(item) for item in ids], held)
+    found = [(row, path) for row, path in enumerate(files) if path is not None]
+    if not found:
         raise Refusal(
             "{path}: no item of the log occurs in it ({in_log} against {listed})",
             path=folder,
@@ -106,10 +101,9 @@ def _from_folder(folder: Path, ids: Sequence[str], journal: Journal) -> ItemFeat
             listed=repr(min(held, default="-")),
         )
     journal.read(folder)
-    first = _vector(held[names[rows[0]]])
+    first = _vector(found[0][1])
     values, present = np.zeros((len(ids), len(first)), np.float32), np.zeros(len(ids), bool)
-    for row in rows:
-        path = held[names[row]]
+    for row, path in found:
         vector = _vector(path)
         if len(vector) != len(first):
             raise Refusal(

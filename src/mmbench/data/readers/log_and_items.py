@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +11,13 @@ import pandas as pd
 
 from mmbench.data import splits
 from mmbench.data.readers.columns import pairs
+from mmbench.data.readers.ids import bare, composed, narrow
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.table_files import EXCEL, suffix_of
 from mmbench.data.readers.text_table import MISSING_WORDS, Table, plain_digits
 from mmbench.data.readers.times import unix_seconds
 from mmbench.messages import Message, Refusal, Template
 
-#: Full-width letters, digits and hyphens, and their plain forms: one code must not be two items.
-_WIDE = {code: code - 0xFEE0 for code in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))}
-_WIDE |= {0xFF0D: 0x2D, 0xFF3F: 0x5F}
-_WIDE_PATTERN = "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff0d\uff3f]"
 #: What a spreadsheet makes of a long code: 4.90123E+12, or 4,90123E+12 in many countries.
 _ROUNDED = r"\d(?:[.,]\d+)?[eE]\+\d+"
 #: A count as shops write it: with a sign of accountants, groups of thousands, or a unit behind it.
@@ -44,6 +40,33 @@ _WITHOUT_IDS = {
         "{n} rows without {columns} are left out (first: {where})",
     ),
 }
+#: The steps to a plain id, what is said of it, and how an example of it is shown.
+_MADE_PLAIN: tuple[tuple[Callable[[str], str], Template, Callable[[str], str]], ...] = (
+    (
+        narrow,
+        Template(
+            "{column}: 1 id in full-width characters is read as the plain one ({example})",
+            "{column}: {n} ids in full-width characters are read as the plain ones (first: {example})",
+        ),
+        str,
+    ),
+    (
+        composed,
+        Template(
+            "{column}: 1 id is read in Unicode's composed form ({example})",
+            "{column}: {n} ids are read in Unicode's composed form (first: {example})",
+        ),
+        str,
+    ),
+    (
+        bare,
+        Template(
+            "{column}: 1 id is read without the invisible characters around it ({example})",
+            "{column}: {n} ids are read without the invisible characters around them (first: {example})",
+        ),
+        repr,
+    ),
+)
 _LOG_LOST_ZEROS = Template(
     "{n} item of the log is found in the list of items only with leading zeros ({in_log} in the log, {listed} in the "
     "list): did a spreadsheet take them away? Save the log with its codes as text, or add --restore-zeros",
@@ -255,38 +278,14 @@ def with_ids(table: Table, names: Mapping[str, str], what: str, journal: Journal
 
 
 def _plain_ids(column: pd.Series, name: str, journal: Journal) -> pd.Series:
-    """Ids with plain letters for full-width ones, and without byte order marks, zero-width spaces and the like around.
-
-    Within an id such a character may belong to a word of its script, so it stays.
-    """
-    wide = column.str.contains(_WIDE_PATTERN)
-    if wide.any():
-        journal.tell(
-            Message.counted(
-                "{column}: 1 id in full-width characters is read as the plain one ({example})",
-                "{column}: {n} ids in full-width characters are read as the plain ones (first: {example})",
-                int(wide.sum()),
-                column=name,
-                example=column[wide].iloc[0],
-            )
-        )
-        column = column.str.translate(_WIDE)
-    letters = set().union(*column.unique())
-    unseen = [letter for letter in letters if unicodedata.category(letter) == "Cf"]
-    if unseen:
-        bare = column.str.strip("".join(filter(str.isspace, letters)) + "".join(unseen))
-        framed = bare != column
-        if framed.any():
-            journal.tell(
-                Message.counted(
-                    "{column}: 1 id is read without the invisible characters around it ({example})",
-                    "{column}: {n} ids are read without the invisible characters around them (first: {example})",
-                    int(framed.sum()),
-                    column=name,
-                    example=repr(column[framed].iloc[0]),
-                )
-            )
-            column = bare
+    """Ids as :func:`mmbench.data.readers.ids.plain_id` has them; each way in which some were written is told."""
+    for made_plain, told, shown in _MADE_PLAIN:
+        plain = column.map({written: made_plain(written) for written in column.unique()}).astype(column.dtype)
+        changed = plain != column
+        if changed.any():
+            example = shown(column[changed].iloc[0])
+            journal.tell(Message(told, int(changed.sum()), column=name, example=example))
+            column = plain
     return column
 
 

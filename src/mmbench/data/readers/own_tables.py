@@ -59,8 +59,9 @@ def read_tabular(
 ) -> Source:
     """Read a log and optionally a table of items.
 
-    Ids stay as they are written, leading zeros included; only full-width letters and digits become plain ones. The
-    catalogue is the table of items in its order, followed by items that only the log knows.
+    Ids stay as they are written, leading zeros included; only what
+    :func:`mmbench.data.readers.ids.plain_id` makes plain is another one. The catalogue is the table of items in its
+    order, followed by items that only the log knows.
 
     Args:
         interactions: the log, see :class:`mmbench.data.readers.table_files.TableFile`.
