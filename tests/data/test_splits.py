@@ -161,12 +161,15 @@ def test_automatic_protocol(log: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) 
     protocol, why = splits.automatic(timed([0, 0, 0, 0, 1, 1, 1], [1, 2, 2, 2, 1, 2, 3]), "fold")
     assert protocol == "last_out"
     assert why.endswith(
-        "for 1 of 2 users the last interaction has the time of one in train, so that the order of the log decides"
+        "for 1 of 2 users the last interaction has the time of another one, so that the order of the log decides"
     )
     # One of three users is more than a twentieth of them, and less than a twentieth of the rows.
     tied = timed([*[0] * 4, *[1] * 10, *[2] * 10], [1, 2, 2, 2, *range(10), *range(10)])
     _, why = splits.automatic(tied, "fold")
-    assert "for 1 of 3 users the last interaction has the time of one in train" in why
+    assert "for 1 of 3 users the last interaction has the time of another one" in why
+    # Whether it or the one that is held out for validation came last, the order of the log decides as well.
+    _, why = splits.automatic(timed([0, 0, 0, 1, 1, 1], [1, 2, 2, 1, 2, 3]), "fold")
+    assert "for 1 of 2 users the last interaction has the time of another one" in why
     monkeypatch.setattr(splits, "MIN_TEST_USERS", 7)
     assert splits.automatic(with_times, "fold")[0] == "time"
     monkeypatch.setattr(splits, "MIN_TEST_USERS", 8)

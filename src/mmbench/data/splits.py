@@ -22,7 +22,7 @@ PROTOCOLS = ("auto", "given", "paper", "time", "last_out", "cold")
 DRAWN = ("paper", "cold")
 #: A split by time needs at least this many users who have both a training and a test interaction.
 MIN_TEST_USERS = 500
-#: Share of the users whose last interaction is no later than one in train, from which it is said.
+#: Share of the users whose last interaction is no later than another of theirs, from which it is said.
 TIED_LIMIT = 0.05
 LABELS: Mapping[str, str] = {
     "train": "train", "0": "train",
@@ -336,12 +336,12 @@ def automatic(log: pd.DataFrame, column: str, core: int = 0) -> tuple[str, Messa
             n,
             least=MIN_TEST_USERS,
         )
-    parts = last_out(log)
-    last, trained = (log["timestamp"][parts == part].groupby(log["user_id"]).max() for part in ("test", "train"))
-    tied = int((last == trained.reindex(last.index)).sum())
+    tested = last_out(log) == "test"
+    last, others = (log["timestamp"][rows].groupby(log["user_id"]).max() for rows in (tested, ~tested))
+    tied = int((last == others.reindex(last.index)).sum())
     if tied > TIED_LIMIT * len(last):
         return "last_out", Message(
-            "protocol last_out: {why}; for {tied} of {tested} users the last interaction has the time of one in train, "
+            "protocol last_out: {why}; for {tied} of {tested} users the last interaction has the time of another one, "
             "so that the order of the log decides",
             why=why,
             tied=tied,

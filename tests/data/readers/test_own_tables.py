@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmbench.data import splits
 from mmbench.data.describe import coverage
 from mmbench.data.divisions import categories
 from mmbench.data.readers.columns import Columns
@@ -518,6 +519,44 @@ def test_columns_without_a_name_are_asked_nothing_about(tmp_path: Path) -> None:
     lines, words = asked(log)
     assert lines[1:] == ["columns of the log that are not used: '', ''"]
     assert words == []
+
+
+def test_of_a_day_and_a_moment_the_moment_is_the_time(tmp_path: Path) -> None:
+    """An export with the newest order first: by the day alone, the order of the log would make the first the last."""
+    rows = "".join(f"u,{item},2024/1/5,2024/1/5 {hour}:00\n" for item, hour in (("c", 18), ("b", 12), ("a", 9)))
+    log = read_tabular(write(tmp_path / "log.csv", "会員番号,品番,注文日,注文日時\n" + rows)).log
+    parts = splits.last_out(log)
+    assert log["item_id"][parts == "test"].tolist() == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (
+            "会員番号,品番,注文日,受注日\nu,a,2024/1/5,2024/1/6\n",
+            "the time is that of 注文日; 受注日 holds times too (first: 2024/1/6): if they are those of the purchases, "
+            "add --timestamp '受注日'",
+        ),
+        (
+            "user,item,date,paid at\nu,a,2024-01-05,2024-01-05 09:00\nu,b,2024-01-05,2024-01-05 10:00\n",
+            "the time is that of date; paid at holds times too (first: 2024-01-05 09:00): if they are those of the "
+            "purchases, add --timestamp 'paid at'",
+        ),
+        (
+            "user,item,date,time\nu,a,2024-01-05T00:00:00,10:00\n",
+            "time holds times of day (first: 10:00) and is not used, so that rows of one day count in the order of the "
+            "log; write both into one column, such as 2024-01-05 10:00",
+        ),
+        ("user,item,date,clock,born\nu,a,2024-01-05 10:00,10:00,1990-01-01\nu,b,2024-01-05 10:01,10:01,\n", None),
+    ],
+)
+def test_a_second_column_of_times_is_named(table: str, told: str | None, tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", table)
+    lines, words = asked(path)
+    assert lines[2:] == ([] if told is None else [told])
+    assert words == []
+    named = table.split(",")[2]
+    assert asked(path, Columns(timestamp=named))[0][2:] == []
 
 
 def test_columns_that_are_not_used_are_listed_and_asked_about(tmp_path: Path) -> None:

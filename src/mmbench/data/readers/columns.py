@@ -18,7 +18,7 @@ _ITEM = (
     "品目コード", "型番", "item", "product", "商品", "アイテム",
 )  # fmt: skip
 #: Usual names by role, compared without case, spaces, hyphens and underscores; the first that is there counts. Beside a
-#: number or a code the bare word is a name, or a kind.
+#: number or a code the bare word is a name, or a kind; of a day and a moment, the moment tells which came first.
 USUAL: Mapping[str, tuple[str, ...]] = {
     "user": (
         "userid", "uid", "customerid", "reviewerid", "visitorid", "memberid", "accountid", "ユーザーid", "ユーザid",
@@ -29,8 +29,8 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "rating": ("rating", "ratings", "score", "stars", "overall", "評価", "評点"),
     "timestamp": (
         "timestamp", "datetime", "date", "time", "unixreviewtime", "createdat", "purchasedat", "purchasedate",
-        "orderdate", "eventtime", "invoicedate", "日時", "日付", "購入日", "購入日時", "購買日", "注文日", "注文日時",
-        "受注日", "受注日時", "売上日", "売上日時", "購買日時", "取引日", "取引日時", "伝票日付", "年月日",
+        "orderdate", "eventtime", "invoicedate", "日時", "日付", "購入日時", "購入日", "購買日時", "購買日", "注文日時",
+        "注文日", "受注日時", "受注日", "売上日時", "売上日", "取引日時", "取引日", "伝票日付", "年月日",
     ),
     "split": ("split", "xlabel"),
     "order": (

@@ -31,6 +31,9 @@ from mmbench.messages import Message, Refusal, Template
 _LOOKED_AT = 10_000
 #: Share of the cells from which a column is one of dates.
 _MOST = 0.9
+#: What a workbook adds to a day, and a time of day without its day.
+_MIDNIGHT = r"[T ]00:00(?::00)?$"
+_TIME_OF_DAY = r"(?:[01]?\d|2[0-3])(?::[0-5]\d(?::[0-5]\d)?|時(?:[0-5]?\d分)?(?:[0-5]?\d秒)?)"
 #: A negative number, also as accountants write it or with a currency.
 _MINUS = r"^\s*[-\u2212▲△▼]"
 _NEGATIVE = r"[-\u2212▲△▼]\s*[¥\\$€]?\s*\d[\d,]*(?:\.\d+)?\s*\w{0,4}"
@@ -219,6 +222,8 @@ def _ask_about(
     header: Table, unused: Sequence[str], names: Mapping[str, str], columns: Columns, journal: Journal
 ) -> None:
     """Ask about columns that were not taken and whose cells look like times, returns or cancelled orders."""
+    if "timestamp" in names and columns.timestamp is None:
+        _tell_of_times(header, unused, names["timestamp"], journal)
     bought = header.frame[names["quantity"]] if "quantity" in names else None
     sold = np.ones(len(header.frame), bool) if bought is None else ~bought.str.contains(_MINUS).to_numpy(bool)
     for name in unused:
@@ -274,6 +279,40 @@ def _ask_about(
                     *words,
                     likely=False,
                 )
+
+
+def _tell_of_times(header: Table, unused: Sequence[str], used: str, journal: Journal) -> None:
+    """Name columns that tell more of the time than the one that was guessed, or may be the right one in its place."""
+    days = header.frame[used].str.replace(_MIDNIGHT, "", regex=True)
+    of_days = share_of_dates(days) >= _MOST and not days.str.contains("[:：時]").any()
+    usual = guessed(unused, "timestamp")
+    for name in unused:
+        cells = header.frame[name].str.strip()
+        written = cells[~cells.isin(MISSING_WORDS)]
+        if written.empty:
+            continue
+        if plain_digits(written).str.fullmatch(_TIME_OF_DAY).mean() >= _MOST:
+            if of_days:
+                journal.tell(
+                    Message(
+                        "{column} holds times of day (first: {example}) and is not used, so that rows of one day count "
+                        "in the order of the log; write both into one column, such as {used} {example}",
+                        column=name,
+                        example=written.iloc[0],
+                        used=days.loc[written.index[0]].strip(),
+                    )
+                )
+        elif name in usual or (share_of_dates(cells) >= _MOST and cells.nunique() > header.frame[used].nunique()):
+            journal.tell(
+                Message(
+                    "the time is that of {used}; {column} holds times too (first: {example}): if they are those of the "
+                    "purchases, add --timestamp {word}",
+                    used=used,
+                    column=name,
+                    example=shortened(written.iloc[0]),
+                    word=shlex.quote(name),
+                )
+            )
 
 
 def _may_count(name: str, cells: pd.Series) -> bool:
