@@ -128,6 +128,19 @@ def some_zero(values: np.ndarray, n: int) -> np.ndarray:
     return np.where(np.arange(len(values))[:, None] < n, 0.0, values)
 
 
+def zeros_called_content(n: int) -> Spoil:
+    """Rows of zeros that ``has_image`` calls content, as a list of ids proves their order."""
+
+    def spoil(shop: Path) -> None:
+        table = pd.read_parquet(shop / "items.parquet")
+        items(lambda t: t.assign(has_image=True))(shop)
+        np.save(shop / "image_feat.npy", some_zero(np.load(shop / "image_feat.npy"), n))
+        (shop / "image_feat.json").unlink()
+        (shop / "image_feat.ids.txt").write_text("\n".join(table["item_id"]))
+
+    return spoil
+
+
 def with_one(number: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda values: np.where(np.arange(values.size).reshape(values.shape) == 40, number, values)
 
@@ -205,6 +218,8 @@ SPOILT: dict[str, tuple[Spoil, str, Severity, int | None]] = {
     ),
     "a gap": (image(lambda x: some_zero(x, 15)), "coverage", Severity.WARNING, 15),
     "hardly any image": (image(lambda x: some_zero(x, 36)), "coverage", Severity.BLOCKING, 36),
+    "zeros as content": (zeros_called_content(15), "zero_rows", Severity.WARNING, 15),
+    "nothing but zeros": (zeros_called_content(N_ITEMS), "zero_rows", Severity.BLOCKING, N_ITEMS),
     "NaN": (image(lambda x: np.where(x > 1, x, np.nan)), "unreadable", Severity.BLOCKING, None),
     "no sidecar": (without_sidecar, "row_order", Severity.BLOCKING, None),
     "another file": (replaced, "other_file", Severity.BLOCKING, None),

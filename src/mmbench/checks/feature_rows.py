@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmbench import fingerprint
-from mmbench.checks import Finding, blocking, warning
+from mmbench.checks import Finding, blocking, graded, warning
 from mmbench.data import encoded
-from mmbench.data.features import ItemFeature, read_matrix, row_lengths
+from mmbench.data.features import ItemFeature, nonzero_rows, read_matrix, row_lengths
 from mmbench.data.sources import read_feature
 from mmbench.messages import Template, message_of
 
@@ -156,6 +156,7 @@ def findings(files: list[FeatureFile], items: pd.DataFrame, log: pd.DataFrame) -
     bought = np.asarray(log["item_id"].value_counts().reindex(ids).fillna(0), np.float64)
     for file in files:
         yield from _coverage(file, ids, bought)
+        yield from _zeros(file, ids, bought)
         yield from _lengths(file, ids)
     firsts = list({file.modality: file for file in reversed(files)}.values())[::-1]  # labels come after the default
     for file in firsts:
@@ -187,8 +188,32 @@ def _coverage(file: FeatureFile, ids: NDArray[np.object_], bought: NDArray[np.fl
         )
 
 
+def _zeros(file: FeatureFile, ids: NDArray[np.object_], bought: NDArray[np.float64]) -> Iterator[Finding]:
+    """Rows that hold nothing though ``has_<modality>`` of items.parquet, which a sweep believes, calls them content."""
+    zero = file.feature.present & ~_filled(file)
+    if not zero.any():
+        return
+    share = float(bought[zero].sum() / max(bought.sum(), 1.0))
+    yield graded(
+        share,
+        1 - LEAST_COVERAGE,
+        "zero_rows",
+        Template(
+            "{n} row of {name} holds only zeros, and has_{modality} calls it content (for example item {example}); "
+            "such items carry {share} of the interactions. Put false into has_{modality} where there is no content.",
+            "{n} rows of {name} hold only zeros, and has_{modality} calls them content (for example item {example}); "
+            "such items carry {share} of the interactions. Put false into has_{modality} where there is no content.",
+        ),
+        int(zero.sum()),
+        name=file.name,
+        modality=file.modality,
+        share=share,
+        example=ids[zero][np.argmax(bought[zero])],
+    )
+
+
 def _twins(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
-    having = np.flatnonzero(file.feature.present)
+    having = np.flatnonzero(_filled(file))
     if len(having) < 2:
         return
     rows = having[np.unique(np.linspace(0, len(having) - 1, min(TWIN_SAMPLE, len(having))).astype(int))]
@@ -228,8 +253,13 @@ def _twins(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
         )
 
 
+def _filled(file: FeatureFile) -> NDArray[np.bool_]:
+    """Items whose rows hold something, ``(n,)``."""
+    return file.feature.present & nonzero_rows(file.feature.values)
+
+
 def _present_lengths(file: FeatureFile) -> NDArray[np.float64]:
-    return row_lengths(file.feature.values)[file.feature.present]
+    return row_lengths(file.feature.values)[_filled(file)]
 
 
 def _typical(lengths: NDArray[np.float64]) -> float:
@@ -252,11 +282,11 @@ def _lengths(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
             int(far.sum()),
             name=file.name,
             times=int(OUTLIER_RATIO),
-            example=ids[file.feature.present][far][0],
+            example=ids[_filled(file)][far][0],
         )
     unit = np.abs(lengths - 1) < UNIT_TOLERANCE
     if len(unit) and SOME_UNIT < unit.mean() < MOST_UNIT:
-        other = ids[file.feature.present][~unit][0]
+        other = ids[_filled(file)][~unit][0]
         yield warning(
             "mixed_lengths",
             Template(
