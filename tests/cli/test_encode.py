@@ -99,6 +99,24 @@ def test_files_beside_the_pictures_hide_none_of_them(
     ]
 
 
+def test_a_file_name_that_several_addresses_have_is_the_picture_of_no_item(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "images").mkdir()
+    for name in ("main", "own"):
+        Image.new("RGB", (8, 8), (50, 90, 200)).save(shop / "images" / f"{name}.jpg")
+    addresses = [f"https://s.example/{place}/main.jpg" for place in range(4)] + ["https://s.example/4/own.jpg"]
+    table = pd.read_parquet(shop / "items.parquet")
+    table.assign(image_url=addresses).to_parquet(shop / "items.parquet")
+    assert encode(monkeypatch, shop, "image=histograms") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "image_feat.npy: histograms encoded 1 of 5 items to 712 numbers each; 0 came from the cache",
+        "  4 items have no image file (for example i0)",
+        "  4 items have no picture, because their addresses end in the file names of other addresses (for example i0); "
+        "call the files after the item ids and add images=FOLDER",
+    ]
+
+
 @pytest.mark.parametrize(
     ("names", "holds"),
     [

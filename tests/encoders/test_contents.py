@@ -135,6 +135,24 @@ def test_the_first_of_several_pictures_counts(tmp_path: Path) -> None:
     assert found == ["images/1.jpg", "pics/a, b.jpg", "images/1.jpg", "images/1 2.jpg", "pics/1 2.jpg", None, None]
 
 
+def test_different_addresses_with_one_file_name_give_no_picture(tmp_path: Path) -> None:
+    cells = [
+        "https://s.example/p/1001/main.jpg",
+        "https://s.example/p/1002/main.jpg",
+        "https://s.example/img.php?id=3",
+        "https://s.example/img.php?id=4",
+        "https://s.example/own.jpg",
+        "http://s.example/own.jpg#top",
+        "images/main.jpg",
+    ]
+    items = pd.DataFrame({"item_id": list("abcdefg"), "image_url": cells})
+    found = item_images(items, tmp_path)
+    assert [path and path.name for path in found.files] == [None, None, None, None, "own.jpg", "own.jpg", "main.jpg"]
+    assert found.shared == (0, 1, 2, 3)
+    told = "names 'https://s.example/p/1001/main.jpg' for item 'a', and another address ends in the same file name; "
+    assert told in looked_for(found, items)
+
+
 def test_a_cell_that_names_no_file_is_an_item_without_one(tmp_path: Path) -> None:
     cells = ["http://[x/a.jpg", "data:image/png;base64," + "A" * 5000, "http://s/%00.jpg", "a.jpg"]
     items = pd.DataFrame({"item_id": list("abcd"), "image": cells})

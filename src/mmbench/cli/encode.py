@@ -166,6 +166,17 @@ def described(one: Encoded, translator: Translator) -> list[str]:
                 example=one.several[0],
             )
         )
+    if one.shared:
+        lines.append(
+            Message.counted(
+                "{n} item has no picture, because its address ends in the file name of another address (for example "
+                "{example}); call the files after the item ids and add images=FOLDER",
+                "{n} items have no picture, because their addresses end in the file names of other addresses (for "
+                "example {example}); call the files after the item ids and add images=FOLDER",
+                len(one.shared),
+                example=one.shared[0],
+            )
+        )
     if one.unread:
         lines.append(
             Message.counted(

@@ -100,12 +100,15 @@ class ItemImages:
         source: the column or the name of the folder they were found by.
         several: rows of the items after which several pictures are called.
         folder: whose files are called after the items; None where a column names them.
+        shared: rows of the items whose addresses end in the file name of another address, so that nobody knows whose
+            picture a file of that name is; they have none.
     """
 
     files: list[Path | None]
     source: str
     several: tuple[int, ...] = ()
     folder: Path | None = None
+    shared: tuple[int, ...] = ()
 
 
 def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) -> ItemImages:
@@ -114,8 +117,8 @@ def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) ->
     Args:
         items: the catalogue.
         folder: the canonical folder.
-        images: a column of ``items`` with paths below ``folder`` or with addresses whose files lie in ``images/``, or a
-            folder of files called after the item ids; by default the first of
+        images: a column of ``items`` with paths below ``folder`` or with addresses whose files lie in ``images/``
+            under the last part of the address, or a folder of files called after the item ids; by default the first of
             :data:`mmbench.data.readers.columns.IMAGE_COLUMNS`, else ``images/``.
 
     Raises:
@@ -125,7 +128,12 @@ def item_images(items: pd.DataFrame, folder: Path, images: str | None = None) ->
         images if images in items else next((name for name in IMAGE_COLUMNS if images is None and name in items), None)
     )
     if column is not None:
-        return ItemImages([_file_of(_first_picture(value), folder) for value in items[column]], column)
+        cells = [_first_picture(value) for value in items[column]]
+        files = [_file_of(cell, folder) for cell in cells]
+        shared = _rows_that_share(cells, files)
+        for row in shared:
+            files[row] = None
+        return ItemImages(files, column, shared=shared)
     where = Path(images) if images is not None else folder / IMAGE_FOLDER
     if images is None and not where.is_dir():
         # prepare encodes in a folder that has its name only afterwards, so none is named.
@@ -154,6 +162,14 @@ def looked_for(images: ItemImages, items: pd.DataFrame) -> Message:
         cell = _first_picture(items[images.source].iloc[row])
         if not cell:
             return Message("the column {column} is empty for item {item}", column=images.source, item=repr(item))
+        if row in images.shared:
+            return Message(
+                "the column {column} names {cell} for item {item}, and another address ends in the same file name; "
+                "images=FOLDER has files called after the item ids",
+                column=images.source,
+                cell=repr(cell),
+                item=repr(item),
+            )
         return Message(
             "the column {column} names {cell} for item {item}, and no such file is there; paths are below the data set "
             "folder, and files of addresses in its folder images",
@@ -201,6 +217,18 @@ def _first_picture(value: object) -> str:
     if isinstance(value, list | np.ndarray) or cell.startswith("["):
         cell = next(iter(names_in(value)), "")
     return _NEXT_ADDRESS.split(cell)[0]
+
+
+def _rows_that_share(cells: Sequence[str], files: Sequence[Path | None]) -> tuple[int, ...]:
+    """Rows with an address whose file another one has too; http and https, and parts of a page, make no other one."""
+    addresses: dict[Path, set[str]] = {}
+    named: list[tuple[int, Path]] = []
+    for row, (cell, file) in enumerate(zip(cells, files, strict=True)):
+        _, is_address, rest = cell.partition("://")
+        if file is not None and is_address:
+            named.append((row, file))
+            addresses.setdefault(file, set()).add(rest.partition("#")[0])
+    return tuple(row for row, file in named if len(addresses[file]) > 1)
 
 
 def _file_of(cell: str, folder: Path) -> Path | None:

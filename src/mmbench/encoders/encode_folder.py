@@ -106,6 +106,7 @@ class Encoded:
         examples: an item id by problem.
         unread: a text in letters that the encoder does not read; empty if it reads all.
         several: ids of the items after which several pictures are called.
+        shared: ids of the items without a picture because their addresses end in the file name of another address.
     """
 
     choice: Choice
@@ -115,6 +116,7 @@ class Encoded:
     examples: Mapping[Problem, str]
     unread: str = ""
     several: Sequence[str] = ()
+    shared: Sequence[str] = ()
 
 
 def parse_choice(key: str, name: str) -> Choice:
@@ -256,8 +258,9 @@ def _encode(folder: Path, items: pd.DataFrame, choice: Choice, options: Options,
         )
     path = encoded.feature_file(folder, choice.modality, choice.label)
     examples = {problem: ids[row] for row, problem in reversed(problems.items())}
-    several = [ids[row] for row in images.several] if images is not None else []
-    return Encoded(choice, path, vectors, _write(path, choice, vectors, about, ids), examples, unread, several)
+    several, shared = ([ids[row] for row in rows] for rows in ((images.several, images.shared) if images else ((), ())))
+    written = _write(path, choice, vectors, about, ids)
+    return Encoded(choice, path, vectors, written, examples, unread, several, shared)
 
 
 def _texts(texts: Sequence[str], name: str, options: Options, progress: Progress) -> tuple[Vectors, dict[str, Any]]:
