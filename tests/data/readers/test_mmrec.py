@@ -14,7 +14,7 @@ from mmbench.data.divisions import categories
 from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.interactions import deduplicated
 from mmbench.data.readers.mmrec import kept_by, read_mmrec, write_mmrec
-from mmbench.data.sources import Source, write_folder
+from mmbench.data.sources import Source, read_folder, write_folder
 
 INTER = "userID\titemID\trating\ttimestamp\tx_label\n0\t2\t5.0\t30\t0\n0\t0\t4.5\t10\t1\n1\t1\t3.0\t20\t2\n"
 
@@ -208,6 +208,10 @@ def test_mapping_files(folder: Path, separator: str) -> None:
         ("userID\titemID\trating\tx_label\n0\t0\tgood\t0\n", r"line 2: rating is 'good'; it must be a number"),
         ("userID\titemID\ttimestamp\tx_label\n0\t0\t\t0\n", r"line 2: timestamp is ''; every row needs seconds"),
         ("userID\titemID\ttimestamp\tx_label\n0\t0\t1e300\t0\n", r"line 2: timestamp is '1e300'; every row needs sec"),
+        (
+            "userID\titemID\ttimestamp\tx_label\n0\t0\t1\t0\n0\t1\t1704067200000\t1\n0\t2\t3\t2\n",
+            r"line 3: timestamp is '1704067200000'; most rows are in seconds, and units must not be mixed",
+        ),
         ("userID\titemID\tx_label\n0\t3\t0\n", r"line 2: itemID is '3'; image_feat.npy has rows for 3 items"),
     ],
 )
@@ -216,6 +220,16 @@ def test_faults_of_the_log(folder: Path, content: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
         read_mmrec(folder)
     assert "\n" not in str(error.value)
+
+
+def test_times_in_milliseconds_become_seconds_that_a_sweep_can_read(folder: Path) -> None:
+    rows = "".join(f"0\t{item}\t{1_704_067_200_000 + item}\t{item}\n" for item in range(3))
+    (folder / "shop.inter").write_text("userID\titemID\ttimestamp\tx_label\n" + rows)
+    source = read_mmrec(folder)
+    assert source.log["timestamp"].tolist() == [1_704_067_200] * 3
+    assert "timestamp: taken as milliseconds and divided by 1000" in source.notices
+    write_folder(source, folder / "canonical", {})
+    assert read_folder(folder / "canonical").log["timestamp"].tolist() == [1_704_067_200] * 3
 
 
 def test_item_numbers_with_large_gaps_are_refused(folder: Path) -> None:
@@ -323,7 +337,7 @@ def sources(draw: st.DrawFn) -> Source:
         "user_id": st.sampled_from(users),
         "item_id": st.sampled_from(items),
         "rating": st.none() | st.floats(-1e9, 1e9, allow_nan=False),
-        "timestamp": st.integers(0, 2**50),
+        "timestamp": st.integers(0, 10**11 - 1),
         "split": st.sampled_from(["train", "valid", "test"]),
     }
     log = pd.DataFrame({name: draw(st.lists(value, min_size=n, max_size=n)) for name, value in draw_all.items()})

@@ -1,10 +1,11 @@
 """Folders of the MMRec toolbox: a log with split labels, feature matrices by item number, tables of raw ids.
 
 ``<name>.inter`` is a table with tabs and the columns ``userID``, ``itemID``, optionally ``rating`` and ``timestamp``
-(seconds), and ``x_label`` (0 train, 1 validation, 2 test). Row ``k`` of ``<modality>_feat.npy`` belongs to item ``k``:
-the format itself proves the order of rows. ``i_id_mapping.csv`` and ``u_id_mapping.csv`` (tabs, despite their name)
-give raw ids back. ``missed_img_itemIDs.csv`` lists the items without an image; ``missed_<modality>_itemIDs.csv`` does
-the same for another modality. ``meta-<name>.csv`` tells of the items, ``*_url.csv`` where their images are.
+(seconds, or milliseconds and finer where they are too large for seconds), and ``x_label`` (0 train, 1 validation, 2
+test). Row ``k`` of ``<modality>_feat.npy`` belongs to item ``k``: the format itself proves the order of rows.
+``i_id_mapping.csv`` and ``u_id_mapping.csv`` (tabs, despite their name) give raw ids back. ``missed_img_itemIDs.csv``
+lists the items without an image; ``missed_<modality>_itemIDs.csv`` does the same for another modality.
+``meta-<name>.csv`` tells of the items, ``*_url.csv`` where their images are.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from mmbench.data import splits
 from mmbench.data.dataset import Dataset
 from mmbench.data.features import ItemFeature, nonzero_rows
+from mmbench.data.interactions import MOST_SECONDS
 from mmbench.data.readers.delimited import Dialect, read_delimited
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.numbered import (
@@ -31,6 +33,7 @@ from mmbench.data.readers.numbered import (
     with_tables,
 )
 from mmbench.data.readers.text_table import Table
+from mmbench.data.readers.times import UNITS, unix_seconds
 from mmbench.data.sources import FEATURE_SUFFIX, Source
 from mmbench.data.spreadsheet import csv_text, unquoted
 from mmbench.messages import Message, Refusal, listed
@@ -74,7 +77,12 @@ def read_mmrec(folder: Path, journal: Journal | None = None) -> Source:
         table.require(
             np.abs(times) < 2.0**63, "timestamp", Message("every row needs seconds since 1970")
         )  # NaN is refused too
-        log["timestamp"] = times.astype(np.int64)
+        if np.median(np.abs(times)) < MOST_SECONDS:  # published examples count from zero, so that none is too small
+            mixed = Message("most rows are in {unit}, and units must not be mixed", unit=UNITS[-1][2])
+            table.require(np.abs(times) < MOST_SECONDS, "timestamp", mixed)
+            log["timestamp"] = times.astype(np.int64)
+        else:
+            log["timestamp"] = unix_seconds(table, "timestamp", journal)
     log["split"] = _labels(table)
     features = {
         path.name.removesuffix(FEATURE_SUFFIX): feature_of(path, values, journal) for path, values in matrices.items()
