@@ -77,6 +77,20 @@ def test_a_table_with_a_mapping(shop: Path, capsys: pytest.CaptureFixture[str]) 
     assert str(shop) not in json.dumps(told), "a dataset that is passed on tells nothing of the machine"
 
 
+def test_a_catalogue_without_texts_needs_none(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pictures may be all that is compared."""
+    (shop / "items.csv").write_text("item,price\na,1\nb,2\nc,3\n")
+    words = [shop / "log.csv", "--map", "user=who,item=what,code", "--items", shop / "items.csv", "--out", shop / "out"]
+    with pytest.raises(ValueError, match=r"no column looks like a text; name it with --text, or add --text none; col"):
+        run(*words)
+    run(*words, "--text", "none")
+    assert "columns of the items: item=item\n" in capsys.readouterr().out
+    source = read_folder(shop / "out")
+    assert list(source.items) == ["item_id"]
+    assert not source.features
+    assert meta(shop / "out")["texts"] == []
+
+
 def test_the_same_input_gives_the_same_bytes(shop: Path) -> None:
     for out in ("a", "b"):
         run(

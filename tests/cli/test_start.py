@@ -342,6 +342,15 @@ def test_tables_are_told_apart(shop: Path, start: Start, ran: list[str]) -> None
     assert len(read_items(Path("data/店"))) == ITEMS
 
 
+def test_a_list_of_items_without_texts_is_taken_where_none_are_wanted(shop: Path, start: Start, ran: list[str]) -> None:
+    items = pd.read_csv(shop / "商品マスタ.csv", dtype=str)
+    items.drop(columns="商品名").assign(価格="1").to_csv(shop / "商品マスタ.csv", index=False)
+    said = start("shop/受注.csv", "shop/商品マスタ.csv", "--yes", "--text", "none", *QUICK)
+    assert said.code == 0, said.err
+    assert commands(said.out)[0].startswith("prepare shop/受注.csv --items shop/商品マスタ.csv --text none ")
+    assert list(read_items(Path("data/shop"))) == ["item_id"]
+
+
 def test_a_sheet_that_is_named_is_the_table(shop: Path, start: Start, ran: list[str]) -> None:
     """Of several sheets that could be it; what is asked of columns is asked of that sheet."""
     require_modules("openpyxl")

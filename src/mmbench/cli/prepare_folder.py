@@ -130,9 +130,11 @@ def _options(given: argparse.Namespace) -> Options:
     )
 
 
-def _text(given: argparse.Namespace) -> tuple[str, ...]:
-    """The text columns asked for; none where they are guessed or unwanted."""
-    return () if given.text in (None, NONE) else tuple(name.strip() for name in given.text.split(","))
+def _text(given: argparse.Namespace) -> tuple[str, ...] | None:
+    """The text columns asked for; none where they are guessed, None where no text is wanted."""
+    if given.text == NONE:
+        return None
+    return () if given.text is None else tuple(name.strip() for name in given.text.split(","))
 
 
 @contextlib.contextmanager

@@ -219,7 +219,7 @@ def test_texts_are_joined_in_the_order_asked(tmp_path: Path) -> None:
     ("items", "options", "message"),
     [
         ("code,title\na,x\n", {}, "no column looks like the item; name it with --item-column; columns are code, title"),
-        ("item,color\na,x\n", {}, "no column looks like a text; name it with --text; columns are item, color"),
+        ("item,color\na,x\n", {}, "no column looks like a text; name it with --text, or add --text none; columns are "),
         ("item,color\na,x\n", {"text": ["title"]}, r"column 'title' \(--text\) is not there; columns are item, color"),
         ("item,color\na,x\n", {"text": ["item"]}, r"column 'item' \(--text\) is the item id or stands twice"),
         (

@@ -35,7 +35,7 @@ class Options:
         columns: of a log that is a table.
         items: table of items, or metadata of Amazon.
         item_column: item id in ``items``.
-        text: columns of the items that make up their text.
+        text: columns of the items that make up their text; empty where they are guessed, None where there need be none.
         encoding: of text tables; ``auto`` finds it out.
         sheet: of a workbook.
         items_encoding: of ``items``; as ``encoding`` by default.
@@ -48,7 +48,7 @@ class Options:
     columns: Columns = field(default_factory=Columns)
     items: Path | None = None
     item_column: str | None = None
-    text: tuple[str, ...] = ()
+    text: tuple[str, ...] | None = ()
     encoding: str = AUTO
     sheet: str | None = None
     items_encoding: str | None = None

@@ -50,7 +50,7 @@ def read_tabular(
     *,
     items: Path | None = None,
     item_column: str | None = None,
-    text: Sequence[str] = (),
+    text: Sequence[str] | None = (),
     encoding: str = "utf-8",
     sheet: str | None = None,
     items_encoding: str | None = None,
@@ -71,7 +71,8 @@ def read_tabular(
         columns: columns of the log.
         items: table of items.
         item_column: column of ``items`` with the item id; guessed by default.
-        text: columns of ``items`` that are joined to one text; guessed by default.
+        text: columns of ``items`` that are joined to one text; guessed by default, and so with
+            None, where there need be none.
         encoding: of text tables; a byte order mark outranks it.
         sheet: of a workbook with the log.
         items_encoding: of the table of items; ``encoding`` by default.
@@ -322,7 +323,7 @@ def _may_count(name: str, cells: pd.Series) -> bool:
 
 
 def _items(
-    source: TableFile, item_column: str | None, text: Sequence[str], journal: Journal
+    source: TableFile, item_column: str | None, text: Sequence[str] | None, journal: Journal
 ) -> tuple[pd.DataFrame, list[str]]:
     """Listed items with texts, images and category, each item once, and the names of the text columns."""
     header = source.header()
@@ -336,10 +337,13 @@ def _items(
             )
         item_column = alike[0]
     header.check_column(item_column, "--item-column")
-    texts = list(text) or guessed([name for name in header.names if name != item_column], "text")
-    if not texts:
+    texts = list(text or ()) or guessed([name for name in header.names if name != item_column], "text")
+    if not texts and text is not None:
         raise nothing_like(
-            header, Template("{path}: no column looks like a text; name it with --text; columns are {columns}")
+            header,
+            Template(
+                "{path}: no column looks like a text; name it with --text, or add --text none; columns are {columns}"
+            ),
         )
     for name in texts:
         header.check_column(name, "--text")
@@ -350,7 +354,8 @@ def _items(
     free = [name for name in header.names if name not in (item_column, *texts)]
     roles = (role for role in ("image_url", "image_path", "category") if role not in texts)
     kept = {alike[0]: role for role in roles if (alike := guessed(free, role))}
-    named = {"item": item_column, "text": "+".join(texts), **{role: name for name, role in kept.items()}}
+    named = {"item": item_column, **({"text": "+".join(texts)} if texts else {})}
+    named |= {role: name for name, role in kept.items()}
     journal.tell(Message("columns of the items: {pairs}", pairs=pairs(named)))
     unused = [name for name in free if name not in kept]
     if unused:
