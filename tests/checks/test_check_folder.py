@@ -67,6 +67,25 @@ def test_most_of_the_log_without_an_entry_blocks(shop: Path) -> None:
     assert ("unlisted", Severity.BLOCKING, N_ITEMS) in [(f.name, f.severity, f.count) for f in found]
 
 
+@pytest.mark.parametrize(
+    ("in_log", "listed", "name"),
+    [("1-11", "11-1", "unlisted"), ("1-11", "111", "ids_differ"), ("1-11", "1_11", "ids_differ")],
+)
+def test_hyphens_at_other_places_are_another_id(in_log: str, listed: str, name: str, shop: Path) -> None:
+    log(lambda t: t.assign(item_id=t["item_id"].replace("i7", in_log)))(shop)
+    items(lambda t: t.assign(item_id=t["item_id"].replace("i7", listed)))(shop)
+    (found,) = check_folder(shop, GAIN, NOW)
+    assert (found.name, found.count) == (name, 1)
+
+
+def test_an_item_that_was_bought_under_its_own_id_is_no_other_one(shop: Path) -> None:
+    """What the log spells twice is told as such."""
+    log(lambda t: t.assign(item_id=t["item_id"].where(t.index != t.index[0], "0" + t["item_id"])))(shop)
+    found = check_folder(shop, GAIN, NOW)
+    assert "ids_differ" not in names(found)
+    assert "unlisted" in names(found)
+
+
 @pytest.mark.parametrize(("gain", "severity"), [(0.01, Severity.BLOCKING), (0.05, Severity.WARNING)])
 def test_too_few_users_for_the_gain_of_interest(shop: Path, gain: float, severity: Severity) -> None:
     (found,) = check_folder(shop, gain, NOW)

@@ -15,20 +15,17 @@ def respelled(identifier: str) -> str:
 
 
 def plain(identifier: str) -> str:
-    """As :func:`respelled`, and without hyphens: what two tables may write for one id.
-
-    Within one table ``1-11`` and ``11-1`` are two ids.
-    """
+    """As :func:`respelled`, and without hyphens; ids with one such form may be one, see :func:`respelt_alike`."""
     return re.sub("[_-]", "", respelled(identifier)).lstrip("0")
 
 
 def respelt_alike(identifier: str, other: str) -> bool:
-    """Whether two ids with the same :func:`plain` form may be one in a single table.
+    """Whether two ids with the same :func:`plain` form may be one.
 
     They are where hyphens stand at the same places, or where one of them has none: ``1-11`` and ``11-1`` are two.
     """
-    one, two = respelled(identifier), respelled(other)
-    return one == two or not all(re.search("[_-]", text) for text in (one, two))
+    one, two = (respelled(text).replace("_", "-") for text in (identifier, other))
+    return one == two or not ("-" in one and "-" in two)
 
 
 def shown(identifier: str) -> str:

@@ -79,23 +79,22 @@ def _ids(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
     listed = pd.Index(items["item_id"].unique())
     unlisted = bought.difference(listed)
     if len(unlisted):
-        by_plain = {plain(item): item for item in listed}
-        meant = [(item, by_plain[plain(item)]) for item in unlisted if plain(item) in by_plain]
+        meant = _respelt(unlisted, listed.difference(bought))
         if meant:
             yield blocking(
                 "ids_differ",
                 Template(
-                    "{n} item of the log is only found if zeros, spaces and case are ignored ({log} in the log, "
-                    "{items} in items.parquet). Write ids alike in both.",
-                    "{n} items of the log are only found if zeros, spaces and case are ignored (for example {log} in "
-                    "the log, {items} in items.parquet). Write ids alike in both.",
+                    "{n} item of the log is only found if zeros, hyphens, spaces and case are ignored ({log} in the "
+                    "log, {items} in items.parquet). Write ids alike in both.",
+                    "{n} items of the log are only found if zeros, hyphens, spaces and case are ignored (for example "
+                    "{log} in the log, {items} in items.parquet). Write ids alike in both.",
                 ),
                 len(meant),
                 log=shown(meant[0][0]),
                 items=shown(meant[0][1]),
             )
         if len(meant) < len(unlisted):
-            strangers = [item for item in unlisted if plain(item) not in by_plain]
+            strangers = unlisted.difference([item for item, _ in meant])
             share = len(strangers) / len(bought)
             yield graded(
                 share,
@@ -129,14 +128,7 @@ def _ids(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
 
 def _spelled_twice(bought: pd.Index, idle: pd.Index) -> Iterator[Finding]:
     """Items that stand in the catalogue twice, once as the log writes them and once as somebody else does."""
-    by_plain: dict[str, list[str]] = {}
-    for item in idle:
-        by_plain.setdefault(plain(item), []).append(item)
-    pairs = [
-        (item, other)
-        for item in bought
-        if (other := next((one for one in by_plain.get(plain(item), ()) if respelt_alike(item, one)), None)) is not None
-    ]
+    pairs = _respelt(bought, idle)
     if pairs:
         yield graded(
             len(pairs) / len(bought),
@@ -154,6 +146,18 @@ def _spelled_twice(bought: pd.Index, idle: pd.Index) -> Iterator[Finding]:
             log=shown(pairs[0][0]),
             items=shown(pairs[0][1]),
         )
+
+
+def _respelt(items: pd.Index, others: pd.Index) -> list[tuple[str, str]]:
+    """Items that are another one but for what programs and people add to an id or take away, each with that one."""
+    by_plain: dict[str, list[str]] = {}
+    for other in others:
+        by_plain.setdefault(plain(other), []).append(other)
+    return [
+        (item, other)
+        for item in items
+        if (other := next((one for one in by_plain.get(plain(item), ()) if respelt_alike(item, one)), None)) is not None
+    ]
 
 
 def _same_texts(items: pd.DataFrame, clean: pd.Series) -> Iterator[Finding]:
