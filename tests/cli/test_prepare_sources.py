@@ -196,6 +196,17 @@ def test_texts_that_are_all_empty_are_told(tmp_path: Path, capsys: pytest.Captur
         run(tmp_path / "a.inter", "--format", "recbole", "--text", "title", "--out", tmp_path / "n")
 
 
+@pytest.mark.parametrize("form", [[], ["--format", "table"]])
+def test_texts_of_a_table_that_are_all_empty_are_told(
+    form: list[str], shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "items.csv").write_text("item,title\na,\nb,\nc,NULL\n")
+    words = [shop / "log.csv", "--map", "user=who,item=what,code", "--items", shop / "items.csv", *form]
+    run(*words, "--out", shop / "out")
+    assert "title is empty for every item; there is no modality text" in capsys.readouterr().out
+    assert not read_folder(shop / "out").features
+
+
 def test_everything_is_said_in_japanese(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (shop / "orders.csv").write_bytes(
         "受注番号,顧客コード,商品コード,数量,受注日\n1,c1,０１,1,2024/1/5\n1,,02,1,2024/1/5\n2,c2,01,-1,2024/1/6\n".encode(

@@ -178,7 +178,7 @@ def _with_texts(source: Source, given: argparse.Namespace, journal: Journal) -> 
     source = replace(source, texts=columns)
     if given.text == NONE or not columns or "text" in source.features:
         return source, {}
-    if given.format != "table" and not (source.items[list(columns)] != "").to_numpy().any():
+    if not (source.items[list(columns)] != "").to_numpy().any():
         journal.tell(
             Message.counted(
                 "{columns} is empty for every item; there is no modality text",
