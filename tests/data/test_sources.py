@@ -88,6 +88,13 @@ def test_modalities_are_known_without_reading(folder: Path) -> None:
     assert modalities_in(folder) == ["audio", "image", "text"]
 
 
+def test_what_a_mac_writes_beside_a_file_is_no_modality(source: Source, folder: Path) -> None:
+    for path in list(folder.iterdir()):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7Mac OS X")
+    assert modalities_in(folder) == ["image", "text"]
+    assert sorted(read_folder(folder).features) == ["image", "text"]
+
+
 def test_numeric_ids_become_text(folder: Path) -> None:
     for modality in ("text", "image"):
         (folder / f"{modality}_feat.npy").unlink()

@@ -19,7 +19,7 @@ from mmbench.data.readers.columns import guessed
 from mmbench.data.readers.formats import detected
 from mmbench.data.readers.journal import Question
 from mmbench.data.readers.table_files import TableFile, is_table, sheets_of
-from mmbench.data.regular_file import storable
+from mmbench.data.regular_file import storable, visible_in
 from mmbench.data.sources import modalities_in
 from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.messages.commands import command_line
@@ -460,7 +460,7 @@ def _stamps(place: Path) -> list[str]:
 def _unfolded(files: Sequence[Path]) -> list[Path]:
     """The files, or the tables of a folder that is of no known format by itself."""
     folder = files[0]
-    tables = [path for path in sorted(folder.iterdir()) if is_table(path)] if folder.is_dir() else []
+    tables = [path for path in visible_in(folder) if is_table(path)] if folder.is_dir() else []
     try:
         known = not tables or len(files) > 1 or detected(folder) != "table"
     except Refusal:

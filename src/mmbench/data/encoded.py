@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mmbench import fingerprint
+from mmbench.data.regular_file import visible_in
 from mmbench.messages import Refusal, listed
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ def check_modality(name: str, where: str | Path) -> None:
 def encoders_in(folder: Path) -> dict[str, dict[str, Path]]:
     """Feature files by modality and label, both in name order; :data:`DEFAULT` is the label of those without one."""
     files_of: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.glob("*_feat*.npy")):
+    for path in visible_in(folder, "*_feat*.npy"):
         if match := _FILE.fullmatch(path.name):
             files_of.setdefault(match["modality"], {})[match["label"] or DEFAULT] = path
     return {modality: dict(sorted(files.items())) for modality, files in sorted(files_of.items())}

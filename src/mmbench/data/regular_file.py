@@ -24,6 +24,14 @@ def regular_file(path: Path) -> Path:
     raise Refusal("{path} is missing", path=path)
 
 
+def visible_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """Files and folders in a folder, sorted, without those whose names begin with a dot.
+
+    A Mac writes ``._log.csv`` beside ``log.csv`` where a disk or an archive has no place for what it knows of a file.
+    """
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
 def storable(path: Path) -> Path:
     """Return a path whose name is text: neither ``dataset.json`` nor pandas and Arrow can take the bytes of others.
 

@@ -16,6 +16,7 @@ from mmbench.data.divisions import names_in
 from mmbench.data.readers.columns import IMAGE_COLUMNS, text_columns
 from mmbench.data.readers.feature_files import files_of_items, is_picture
 from mmbench.data.readers.table_files import cell_text
+from mmbench.data.regular_file import visible_in
 from mmbench.messages import Message, Refusal
 
 IMAGE_FOLDER = "images"
@@ -177,7 +178,7 @@ def looked_for(images: ItemImages, items: pd.DataFrame) -> Message:
             cell=repr(cell),
             item=repr(item),
         )
-    inside = [path for path in sorted(images.folder.iterdir()) if not path.name.startswith(".")]
+    inside = visible_in(images.folder)
     files = [path.name for path in inside if path.is_file()]
     folders = [path.name for path in inside if path.is_dir()]
     if files:

@@ -493,6 +493,19 @@ def test_options_of_the_items_need_them(name: str | None, options: Options, tmp_
         read_source(log, name, options, Journal())
 
 
+@pytest.mark.parametrize("name", ["log.csv", "shop.inter"])
+def test_what_a_mac_writes_beside_a_file_is_none_of_a_source(name: str, tmp_path: Path) -> None:
+    mmrec = "userID\titemID\tx_label\n0\t0\t0\n0\t1\t1\n"
+    write(tmp_path / name, "user,item\nu,i\nu,j\n" if name == "log.csv" else mmrec)
+    np.save(tmp_path / "image_feat.npy", np.eye(2, dtype=np.float32))
+    for path in list(tmp_path.iterdir()):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7Mac OS X")
+    (tmp_path / ".DS_Store").write_bytes(b"\0")
+    _, source = read_source(tmp_path, None, Options(), Journal())
+    assert len(source.log) == 2
+    assert list(source.features) == ([] if name == "log.csv" else ["image"])
+
+
 def test_vectors_that_a_mac_named_after_items_are_found(tmp_path: Path) -> None:
     """It takes a letter and its mark apart in the name of a file."""
     for item in ("ガラス", "pâté"):

@@ -22,6 +22,7 @@ from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.lines import TEXT, Gathered, json_lines
 from mmbench.data.readers.log_and_items import first_of_each, log_of, with_unlisted
 from mmbench.data.readers.table_files import names_text, suffix_of
+from mmbench.data.regular_file import visible_in
 from mmbench.data.sources import Source
 from mmbench.messages import Message, Refusal
 
@@ -144,7 +145,7 @@ def release_of(row: Mapping[str, Any]) -> str | None:
 def review_files(folder: Path) -> list[Path]:
     """Files of a folder, or of its ``review_categories``, that may hold reviews."""
     places = (folder, folder / "review_categories", folder / "raw" / "review_categories")
-    files = [path for place in places if place.is_dir() for path in sorted(place.iterdir())]
+    files = [path for place in places if place.is_dir() for path in visible_in(place)]
     return [path for path in files if path.name.endswith(REVIEW_SUFFIXES) and not path.name.startswith("meta_")]
 
 

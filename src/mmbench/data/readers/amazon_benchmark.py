@@ -17,6 +17,7 @@ from mmbench.data.readers.delimited import Dialect, read_delimited, read_header
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.lines import first_cells
 from mmbench.data.readers.log_and_items import log_of
+from mmbench.data.regular_file import visible_in
 from mmbench.data.sources import Source
 from mmbench.data.splits import PARTS
 from mmbench.messages import Refusal
@@ -37,7 +38,7 @@ def is_benchmark(cells: Sequence[str]) -> bool:
 def tables_in(folder: Path) -> dict[str, dict[str, Path]]:
     """Files that are named like benchmark tables, by category and part; a whole one has the empty word as its part."""
     tables: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in visible_in(folder):
         if (match := _FILE.fullmatch(path.name)) and path.is_file():
             tables.setdefault(match["category"], {})[match["part"] or ""] = path
     return tables

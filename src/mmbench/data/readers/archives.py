@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from mmbench.data.regular_file import visible_in
 from mmbench.messages import Refusal
 
 #: What grows by more than this is made to fill a disk.
@@ -51,7 +52,7 @@ def unpacked(path: Path) -> Iterator[Path]:
                         ) from error
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise Refusal("{path} is no readable .zip: {error}", path=path, error=str(error)) from error
-        held = [inner for inner in folder.iterdir() if inner.name != "__MACOSX"]
+        held = [inner for inner in visible_in(folder) if inner.name != "__MACOSX"]
         yield held[0] if len(held) == 1 and held[0].is_dir() else folder
 
 

@@ -19,6 +19,7 @@ from mmbench.data.readers.feature_files import image_paths, read_item_feature
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.lines import numbered_lines
 from mmbench.data.readers.log_and_items import first_of_each, log_of, with_ids, with_unlisted
+from mmbench.data.regular_file import visible_in
 from mmbench.data.sources import Source
 from mmbench.messages import Refusal
 
@@ -89,7 +90,7 @@ def _items(folder: Path, log: pd.DataFrame, journal: Journal) -> tuple[pd.DataFr
 
 def _extractor(root: Path, modality: str) -> Path | None:
     """The one folder below ``root`` that holds feature files."""
-    extractors = sorted({path.parent for path in root.rglob("*.npy")}) if root.is_dir() else []
+    extractors = sorted({path.parent for path in visible_in(root, "**/*.npy")}) if root.is_dir() else []
     if len(extractors) > 1:
         names = ", ".join(str(path.relative_to(root)) for path in extractors)
         raise Refusal(

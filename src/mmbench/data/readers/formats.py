@@ -22,7 +22,7 @@ from mmbench.data.readers.mmrec import read_mmrec
 from mmbench.data.readers.movielens import is_latest, read_movielens
 from mmbench.data.readers.own_tables import read_tabular
 from mmbench.data.readers.table_files import DELIMITED, JSON_LINES, is_table, suffix_of
-from mmbench.data.regular_file import regular_file
+from mmbench.data.regular_file import regular_file, visible_in
 from mmbench.data.sources import Source, check_source
 from mmbench.messages import Refusal
 
@@ -192,8 +192,8 @@ def _of_file(path: Path) -> str:
 
 
 def _of_folder(folder: Path) -> str:
-    held = {path.name for path in folder.iterdir()}
-    logs = sorted(folder.glob("*.inter"))
+    held = {path.name for path in visible_in(folder)}
+    logs = visible_in(folder, "*.inter")
     if logs:
         return "recbole" if recbole.is_atomic(logs[0]) else "mmrec"
     if any((place / "train.json").is_file() for place in homes(folder)):
@@ -226,7 +226,7 @@ def _of_folder(folder: Path) -> str:
 
 def _single_table(folder: Path) -> Path:
     """The one table of a folder."""
-    tables = [path for path in sorted(folder.iterdir()) if is_table(path) and path.is_file()]
+    tables = [path for path in visible_in(folder) if is_table(path) and path.is_file()]
     if len(tables) == 1:
         return tables[0]
     names = ", ".join(path.name for path in tables[:5]) or "-"

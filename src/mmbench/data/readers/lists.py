@@ -25,6 +25,7 @@ from mmbench.data.readers.lines import numbered_lines, read_json
 from mmbench.data.readers.numbered import catalogue_size, feature_of, read_matrices
 from mmbench.data.readers.table_files import TableFile
 from mmbench.data.readers.text_table import Table
+from mmbench.data.regular_file import visible_in
 from mmbench.data.sources import FEATURE_SUFFIX, Source
 from mmbench.data.splits import LABELS, PARTS
 from mmbench.messages import Message, Refusal, Template
@@ -79,7 +80,7 @@ def read_lists(folder: Path, journal: Journal, suffix: str = ".json") -> Source:
     urls = _listed_items(home / "items.txt", journal)
     if raw_items is None and urls is not None:
         raw_items = pd.Index(urls.index)
-    matrices = read_matrices(next((p for p in places if any(p.glob(f"*{FEATURE_SUFFIX}"))), home), journal)
+    matrices = read_matrices(next((p for p in places if visible_in(p, f"*{FEATURE_SUFFIX}")), home), journal)
     n_items = catalogue_size(table, "item", items, raw_items, matrices, journal)
     if raw_users is not None:
         table.require(

@@ -19,6 +19,7 @@ from mmbench.data.readers.log_and_items import log_of
 from mmbench.data.readers.numbered import MAX_ITEMS_PER_ROW
 from mmbench.data.readers.table_files import TableFile
 from mmbench.data.readers.text_table import Table
+from mmbench.data.regular_file import visible_in
 from mmbench.data.sources import Source
 from mmbench.messages import Message, Refusal
 
@@ -38,7 +39,7 @@ def read_microlens(folder: Path, journal: Journal) -> Source:
     Raises:
         ValueError: naming the file and what is wrong with it.
     """
-    tables = sorted(folder.glob("*_pairs.csv")) or sorted(folder.glob("*_pairs.tsv"))
+    tables = visible_in(folder, "*_pairs.csv") or visible_in(folder, "*_pairs.tsv")
     if len(tables) != 1:
         raise Refusal(
             "{path} must hold one file {pattern}; found: {found}",
@@ -74,7 +75,7 @@ def read_microlens(folder: Path, journal: Journal) -> Source:
     if titles:
         items["title"] = [titles.get(item, "") for item in ids]
     items = items.assign(**_liked(folder, ids, journal))
-    covers = sorted(place for place in folder.glob("*cover*") if place.is_dir())
+    covers = [place for place in visible_in(folder, "*cover*") if place.is_dir()]
     if len(covers) > 1:
         journal.tell(
             Message(
@@ -126,7 +127,7 @@ def _numbers(table: Table, column: str, most: int, rule: Message) -> NDArray[np.
 
 def _titles(folder: Path, most: int, rule: Message, journal: Journal) -> dict[str, str]:
     """Title by item; a line is split at its first comma, because titles are not quoted."""
-    tables = sorted(folder.glob("*_title_en.csv")) or sorted(folder.glob("*_title*.csv"))
+    tables = visible_in(folder, "*_title_en.csv") or visible_in(folder, "*_title*.csv")
     if not tables:
         return {}
     path, lines, cells = journal.read(tables[0]), [], []
@@ -146,7 +147,7 @@ def _titles(folder: Path, most: int, rule: Message, journal: Journal) -> dict[st
 
 def _liked(folder: Path, ids: list[str], journal: Journal) -> dict[str, NDArray[np.float64]]:
     """Likes and views of each item; NaN where the table lacks it, nothing without a table."""
-    tables = sorted(folder.glob("*_likes_and_views.txt"))
+    tables = visible_in(folder, "*_likes_and_views.txt")
     if not tables:
         return {}
     table = read_delimited(journal.read(tables[0]), _LIKED, names=("item", "likes", "views"))
@@ -165,7 +166,7 @@ def _liked(folder: Path, ids: list[str], journal: Journal) -> dict[str, NDArray[
 
 def _matrices(folder: Path, journal: Journal) -> dict[str, NDArray[np.float32]]:
     """One matrix per modality, from the folder or its ``extracted_modality_features``."""
-    paths = [path for path in sorted(folder.rglob("*.npy")) if _FEATURES.fullmatch(path.name)]
+    paths = [path for path in visible_in(folder, "**/*.npy") if _FEATURES.fullmatch(path.name)]
     matrices: dict[str, NDArray[np.float32]] = {}
     for path in paths:
         match = _FEATURES.fullmatch(path.name)

@@ -34,6 +34,7 @@ from mmbench.data.readers.numbered import (
 )
 from mmbench.data.readers.text_table import Table
 from mmbench.data.readers.times import UNITS, unix_seconds
+from mmbench.data.regular_file import visible_in
 from mmbench.data.sources import FEATURE_SUFFIX, Source
 from mmbench.data.spreadsheet import csv_text, unquoted
 from mmbench.messages import Message, Refusal, listed
@@ -166,7 +167,7 @@ def _inter(folder: Path) -> Table:
         raise Refusal("{path} is not a folder", path=folder)
     else:
         named = folder / f"{folder.resolve().name}{INTER_SUFFIX}"
-        logs = [named] if named.is_file() else sorted(folder.glob(f"*{INTER_SUFFIX}"))
+        logs = [named] if named.is_file() else visible_in(folder, f"*{INTER_SUFFIX}")
         if len(logs) != 1:
             names = listed(path.name for path in logs)
             raise Refusal(
@@ -189,7 +190,7 @@ def _labels(table: Table) -> NDArray[np.object_]:
 def _raw_ids(folder: Path, column: str, journal: Journal) -> pd.Index | None:
     """Raw ids by number from a mapping file, or None without one."""
     name = _MAPPINGS[column]
-    mappings = sorted(path for path in folder.glob(f"*{name}") if path.name == name or path.name.endswith(f"_{name}"))
+    mappings = [path for path in visible_in(folder, f"*{name}") if path.name == name or path.name.endswith(f"_{name}")]
     if not mappings:
         return None
     if len(mappings) > 1:

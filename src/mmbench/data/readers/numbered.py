@@ -15,6 +15,7 @@ from mmbench.data.readers.delimited import read_delimited, read_header
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.log_and_items import first_of_each
 from mmbench.data.readers.text_table import Table
+from mmbench.data.regular_file import visible_in
 from mmbench.data.sources import FEATURE_SUFFIX
 from mmbench.messages import Message, Refusal, Template
 
@@ -71,7 +72,7 @@ def read_matrices(folder: Path, journal: Journal) -> dict[Path, NDArray[np.float
     Raises:
         ValueError: for a file that is no feature matrix or names no modality.
     """
-    paths = sorted(folder.glob(f"*{FEATURE_SUFFIX}"))
+    paths = visible_in(folder, f"*{FEATURE_SUFFIX}")
     for path in paths:
         if path.name == FEATURE_SUFFIX:
             raise Refusal(
@@ -147,7 +148,7 @@ def with_tables(
     Raises:
         ValueError: for a table without the column ``number`` or with an item that is not numbered.
     """
-    for path in (*sorted(folder.glob("meta-*.csv")), *sorted(folder.glob("*_url.csv"))):
+    for path in (*visible_in(folder, "meta-*.csv"), *visible_in(folder, "*_url.csv")):
         header = read_header(path)
         header.check_column(number, path.name)
         known = [name for name in TABLE_COLUMNS if name in header.frame and TABLE_COLUMNS[name] not in items]

@@ -22,7 +22,7 @@ from mmbench.data.readers.delimited import Dialect, read_delimited
 from mmbench.data.readers.journal import Journal
 from mmbench.data.readers.log_and_items import first_of_each, log_of, with_ids, with_unlisted
 from mmbench.data.readers.text_table import Table
-from mmbench.data.regular_file import regular_file
+from mmbench.data.regular_file import regular_file, visible_in
 from mmbench.data.sources import Source
 from mmbench.data.splits import LABELS, PARTS
 from mmbench.messages import Refusal
@@ -68,7 +68,7 @@ def _logs(folder: Path) -> tuple[Mapping[str, Path], str, Path]:
     """The logs by part (no part: the empty word), the stem of the other files and their folder."""
     if folder.is_file():
         return {"": folder}, folder.stem, folder.parent
-    logs = sorted(folder.glob("*.inter"))
+    logs = visible_in(folder, "*.inter")
     whole = [path for path in logs if path.stem.rpartition(".")[2] not in LABELS]
     if len(whole) == 1:
         return {"": whole[0]}, whole[0].stem, folder
