@@ -45,14 +45,14 @@ def raw(name: str, content: bytes) -> Callable[[Path], Path]:
     return write
 
 
-def png_that_claims(width: int, height: int) -> bytes:
-    """A PNG of a few bytes whose header promises a huge picture."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+def png_that_claims(width: int, height: int, depth: int = 8, pixels: bytes = b"") -> bytes:
+    """A PNG in colour; without its pixels the header of a few bytes may promise a huge picture."""
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
 
 
 ODD = {
@@ -111,6 +111,13 @@ def test_conversion_reads_what_can_be_converted(kind: str, tmp_path: Path) -> No
 def test_conversion_does_not_invent(kind: str, tmp_path: Path) -> None:
     write, problem = ODD[kind]
     assert read_image(write(tmp_path), convert=True) is problem
+
+
+def test_of_sixteen_bits_a_colour_the_upper_eight_are_read(tmp_path: Path) -> None:
+    pixels = b"\0" + struct.pack(">6H", 0x1234, 0x56FF, 0x7800, 0x00FF, 0xFFFF, 0x8000)
+    image = read_image(raw("a.png", png_that_claims(2, 1, 16, pixels))(tmp_path))
+    assert isinstance(image, Image.Image)
+    assert np.asarray(image).tolist() == [[[0x12, 0x56, 0x78], [0x00, 0xFF, 0x80]]]
 
 
 def test_no_program_is_started_to_read_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

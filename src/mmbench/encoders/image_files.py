@@ -49,8 +49,8 @@ def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, convert: b
         path: the file.
         max_megapixels: a larger picture is refused before it is decoded.
         convert: take the first frame of an animation and turn CMYK, grey and palette pictures into RGB; otherwise they
-            are refused, because encoders were trained on colour photographs. One of more than eight bits a channel is
-            refused in any case.
+            are refused, because encoders were trained on colour photographs. Grey values of more than eight bits, as
+            in a 16-bit grey PNG, are refused in any case; of 16 bits a colour, Pillow takes the upper eight.
     """
     import PIL.Image
 
