@@ -529,6 +529,23 @@ def test_of_a_day_and_a_moment_the_moment_is_the_time(tmp_path: Path) -> None:
     assert log["item_id"][parts == "test"].tolist() == ["c"]
 
 
+def test_a_comma_stands_before_decimals_where_semicolons_stand_between_cells(tmp_path: Path) -> None:
+    rows = "u;a;4,5;1,50\nu;b;3;1.000,25\nu;c;;2,0個\nu;d;5;3\n"
+    journal = Journal()
+    log = read_tabular(write(tmp_path / "log.csv", "user;item;rating;quantity\n" + rows), journal=journal).log
+    assert log["quantity"].tolist() == [1.5, 1000.25, 2, 3]
+    np.testing.assert_array_equal(log["rating"], [4.5, 3, np.nan, 5])
+    assert journal.lines[1:3] == [
+        "rating: 1 comma is read as a decimal point, as in tables with semicolons (4,5 as 4.5)",
+        "quantity: 3 commas are read as decimal points, as in tables with semicolons (first: 1,50 as 1.50)",
+    ]
+    grouped = write(tmp_path / "log.csv", "user;item;quantity\nu;a;1,000\nu;b;1,000,000\n")
+    assert read_tabular(grouped).log["quantity"].tolist() == [1000, 1_000_000]
+    path = write(tmp_path / "log.csv", 'user,item,rating\nu,a,"4,5"\n')
+    with pytest.raises(ValueError, match=r"rating is '4,5'; it must be a number, with a point before decimals$"):
+        read_tabular(path)
+
+
 @pytest.mark.parametrize(
     ("table", "told"),
     [

@@ -109,7 +109,12 @@ def read_delimited(
             raise Refusal("{path} has a header but no rows", path=path)
         if dialect.quoted:
             _check_quotes(path, dialect, len(frame) + dialect.header)
-        return Table(path, frame, lambda place: line_of(path, place + dialect.header, dialect))
+        return Table(
+            path,
+            frame,
+            lambda place: line_of(path, place + dialect.header, dialect),
+            decimal_comma=dialect.separator == ";",
+        )
 
 
 def detected_encoding(path: Path) -> str:

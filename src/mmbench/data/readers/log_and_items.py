@@ -25,6 +25,8 @@ _COUNT = (
     r"^(?P<sign>[-\u2212▲△▼])?\s*\+?[¥\\$€]?\s*(?P<digits>\d{1,3}(?:,\d{3})+|\d+)(?P<rest>\.\d+)?\s*"
     r"(?:個|コ|ケ|ヶ|ヵ|点|本|枚|袋|箱|台|冊|着|足|組|セット|ケース|パック|缶|杯|束|包|双|式|円|pcs?\.?|ea)?$"
 )
+#: A number with a decimal comma, and what may stand around it.
+_WITH_COMMA = r"^(?P<before>[^\d.,]*)(?P<whole>\d{1,3}(?:\.\d{3})+|\d+),(?P<decimals>\d+[^\d.,]*)$"
 _CONTROL = r"[\x00-\x08\x0a-\x1f\x7f]"
 _WITHOUT_IDS = {
     "log": Template(
@@ -99,6 +101,9 @@ def log_of(table: Table, names: Mapping[str, str], journal: Journal, *, cancel_r
     others = (name for role, name in names.items() if role not in ("user", "item"))
     kept = list(dict.fromkeys(["user_id", "item_id", *others]))
     table = table.with_frame(table.frame[kept])  # the ids as they were written take half as much as the log
+    for role in ("rating", "timestamp", "quantity"):
+        if role in names and table.decimal_comma:
+            table = _with_decimal_points(table, names[role], journal)
     if "quantity" in names:
         table = _with_plain_counts(table, names["quantity"], journal)
         table = _bought(table, names["quantity"], journal, with_returns=cancel_returns)
@@ -117,6 +122,30 @@ def log_of(table: Table, names: Mapping[str, str], journal: Journal, *, cancel_r
         if cancel_returns and (log["quantity"] < 0).any():
             log = _with_returns_cancelled(log, journal)
     return log.reset_index(drop=True)
+
+
+def _with_decimal_points(table: Table, column: str, journal: Journal) -> Table:
+    """Numbers with a decimal comma, such as 1,50 or 1.000,50, with a point; a column with 1,000,000 has none."""
+    text = plain_digits(table.frame[column]).str.strip()
+    if text.str.contains(r"\d,\d{3},\d{3}").any():
+        return table
+    parts = text.str.extract(_WITH_COMMA)
+    written = parts["whole"].notna()
+    if not written.any():
+        return table
+    number = parts["before"] + parts["whole"].str.replace(".", "", regex=False) + "." + parts["decimals"]
+    journal.tell(
+        Message.counted(
+            "{column}: 1 comma is read as a decimal point, as in tables with semicolons ({example} as {number})",
+            "{column}: {n} commas are read as decimal points, as in tables with semicolons (first: {example} as "
+            "{number})",
+            int(written.sum()),
+            column=column,
+            example=table.frame[column][written].iloc[0],
+            number=number[written].iloc[0],
+        )
+    )
+    return table.with_frame(table.frame.assign(**{column: number.where(written, table.frame[column])}))
 
 
 def _with_plain_counts(table: Table, column: str, journal: Journal) -> Table:

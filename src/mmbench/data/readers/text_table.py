@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,14 @@ class Table:
         frame: one column of text per column of the file, indexed by record; an empty cell is the empty text.
         line_of: line of the row with an index, or None where nobody knows; a file without lines has none.
         above: what stands above the names of the columns, a text per row.
+        decimal_comma: whether a comma stands before decimals, as where semicolons stand between cells.
     """
 
     path: Path
     frame: pd.DataFrame
     line_of: Callable[[int], int | None] | None = None
     above: tuple[str, ...] = ()
+    decimal_comma: bool = False
 
     def where(self, row: int) -> Message:
         """The place in its file of the row at position ``row``, as a person looks for it."""
@@ -133,7 +136,9 @@ class Table:
         for start in range(0, len(text), _CHUNK_ROWS):
             rows = slice(start, start + _CHUNK_ROWS)
             numbers[rows], good[rows] = _numbers(text.iloc[rows])
-        self.require(good, column, Message("it must be a number"))
+        comma = not good.all() and re.fullmatch(r"\D*\d+,\d+\D*", text.iloc[int(np.argmin(good))]) is not None
+        rule = Message("it must be a number, with a point before decimals") if comma else Message("it must be a number")
+        self.require(good, column, rule)
         return numbers
 
 
