@@ -107,10 +107,20 @@ def picked(held: Mapping[str, Mapping[str, T]], encoder: Mapping[str, str], wher
 
 
 def _pick(by_label: Mapping[str, T], label: str | None, modality: str, where: str) -> T:
+    unnamed = label is None
     if label is None:
         label = DEFAULT if DEFAULT in by_label or len(by_label) > 1 else next(iter(by_label))
     if label not in by_label:
         name = feature_file(Path(), modality, label).name
+        if unnamed:
+            raise Refusal(
+                "{path} has no {name}; choose with dataset.encoder.{modality}=LABEL one of: {labels}; what was begun "
+                "when there was only one of them goes on once that file is copied to {name}, and its .json beside it",
+                path=where,
+                name=name,
+                modality=modality,
+                labels=", ".join(by_label),
+            )
         raise Refusal(
             "{path} has no {name}; choose with dataset.encoder.{modality}=LABEL one of: {labels}",
             path=where,
