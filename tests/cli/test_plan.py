@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -93,7 +94,12 @@ def test_the_company_preset_runs_every_control_of_images() -> None:
     ]
     assert [line for line in controls(without, None) if "images" in line] == [
         images,
-        "without one more control nothing can be decided about images; add modality=shuffled_image",
+        "without one more condition nothing can be decided about images; add modality=shuffled_image",
+    ]
+    less = [cell for cell in planned if (cell.task.cell.model, cell.task.cell.modality) != ("fusion", "text")]
+    assert [line for line in controls(less, None) if "images" in line] == [
+        images,
+        "without one more condition nothing can be decided about images; add modality=text",
     ]
     thinned = composed(["dataset=planted", "model=vbpr", "modality=image", "+modality.missing.image=0.5"]).job()
     assert controls(Sweep.plan([thinned], []).planned, None) == []
@@ -123,6 +129,9 @@ def test_the_expected_range_is_that_of_the_records(shop_sweep: Path) -> None:
     assert [line.partition(" has no word")[0] for line in others] == [
         "without one more control free disposal of text"
     ] * 2
+    less = replace(table, cells={name: cell for name, cell in table.cells.items() if name[2] != "text"})
+    lacking = [line for line in map(str, controls([], less)) if "images" in line]
+    assert lacking[1:] == ["without one more condition nothing can be decided about images; add modality=text"]
 
 
 def test_a_gain_over_repetitions_is_raised_with_each_of_them(tmp_path: Path) -> None:

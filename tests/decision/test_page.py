@@ -35,6 +35,7 @@ from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Translator
 from mmbench.report.catalogue import Catalogue
 from mmbench.report.contribution_facts import AMONG_NEW, FOUND_OF_1000, NEW_ITEMS, REDUNDANCY, VALUES
+from mmbench.report.disposals import without
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.reading import read_sweep
@@ -765,6 +766,42 @@ def test_one_control_that_was_not_run_bars_every_answer(tmp_path: Path) -> None:
     (gate,) = (gate for gate in e.gates if gate.name == "G3")
     assert (gate.status, gate.bars) == ("not known", "every answer but HOLD")
     assert gate.command.endswith("model=m modality=text_shuffled_image")
+
+
+def test_a_model_that_was_not_run_without_images_bars_every_answer(tmp_path: Path) -> None:
+    """Its control has nothing but shuffled images to choose, and what these spoil would count as a gain."""
+    whole = controlled(cells()) | {("d", "itemknn", "-"): itemknn(110)}
+    for condition, end in (("fused", 180), ("text_shuffled_image", 130)):
+        finals = np.stack([hit_users(USERS, range(end))] * 3)
+        whole["d", "strong", condition] = replace(whole["d", "m", condition], finals=finals)
+    e = read_evidence(commanded(tmp_path / "s", whole)).evidence
+    (gate,) = (gate for gate in e.gates if gate.name == "G3")
+    command = "python -m mmbench -m sweep.name=s budget=small model=strong modality=text"
+    assert (gate.status, gate.bars, gate.command) == ("not known", "every answer but HOLD", command)
+    decided = decide(e, economics())
+    assert (decided.action, decided.step.command) == (Action.HOLD, command)
+    finals = np.stack([hit_users(USERS, range(150))] * 3)
+    whole["d", "strong", "text"] = replace(whole["d", "m", "text"], finals=finals)
+    e = read_evidence(commanded(tmp_path / "t", whole)).evidence
+    (gate,) = (gate for gate in e.gates if gate.name == "G3")
+    assert (gate.status, e.ratio) == ("pass", pytest.approx(180 / 150 - 1))
+
+
+@pytest.mark.parametrize(
+    ("states", "overrides"),
+    [
+        ({"image": "real"}, "modality=none"),
+        ({"image": "real", "text": "drop"}, "modality=none"),
+        ({"image": "real", "text": "real"}, "modality=text"),
+        (
+            {"audio": "real", "image": "real", "text": "real"},
+            "modality=none modality.states.audio=real modality.states.text=real",
+        ),
+        ({"image": "real", "titles": "real"}, "modality=none modality.states.titles=real"),
+    ],
+)
+def test_what_runs_a_condition_without_images(states: dict[str, str], overrides: str) -> None:
+    assert without(states, "image") == overrides
 
 
 @pytest.mark.parametrize(

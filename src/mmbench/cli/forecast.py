@@ -12,7 +12,7 @@ from mmbench.inference.looks import level_after
 from mmbench.inference.repetitions import Repeated
 from mmbench.messages import Message, Template, Translator, duration
 from mmbench.report.comparisons import Comparison, read_contrasts
-from mmbench.report.disposals import Disposal, States, by_name, control_of, control_states, read_disposals
+from mmbench.report.disposals import Disposal, States, by_name, control_of, control_states, read_disposals, without
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import NOTHING, Document, terminal, text_table
 from mmbench.report.sentences import MODALITIES
@@ -40,8 +40,8 @@ GAIN_COLUMNS = (
     Message("range"),
     Message("gain seen in four of five studies"),
 )
-#: What follows where a control is missing; something is decided about images alone.
-UNDECIDABLE = Template("without one more control nothing can be decided about {modality}; add {overrides}")
+#: What follows where a condition is missing; something is decided about images alone.
+UNDECIDABLE = Template("without one more condition nothing can be decided about {modality}; add {overrides}")
 WITHOUT_A_WORD = Template("without one more control free disposal of {modality} has no word; add {overrides}")
 
 
@@ -103,6 +103,8 @@ def together(cells: Sequence[CellTime], workers: int, speedup: float) -> float:
 def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Message]:
     """Which condition is the control of each condition with content; nothing where no condition has any.
 
+    A decision about images also needs each condition with them without them.
+
     Args:
         planned: cells of the command.
         table: what earlier commands of the sweep have run; None where there is nothing.
@@ -129,6 +131,8 @@ def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Messa
                     run[condition] = by_states[wanted]
                 else:
                     missing[control_of(dict(key), condition, modality)] = None
+                if modality == IMAGE and by_name({**dict(key), modality: "drop"}) not in by_states:
+                    missing[without(dict(key), modality)] = None
         named = MODALITIES.get(modality, modality)
         if run:
             pairs = ", ".join(f"{control} ({condition})" for condition, control in sorted(run.items()))

@@ -18,7 +18,7 @@ from mmbench.data.features import ItemFeature
 from mmbench.data.held_out import OF_NEW_ITEMS
 from mmbench.data.interactions import FIRST_TIME
 from mmbench.decision.evidence import Evidence, Part, Promise
-from mmbench.decision.gates import IMAGE, command_of, finished, models_of, read_gates, split_of
+from mmbench.decision.gates import IMAGE, cells_of, command_of, finished, models_of, read_gates, split_of
 from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS, WAITING
 from mmbench.inference import intervals
 from mmbench.inference.gains import NoWord
@@ -252,7 +252,7 @@ def _sides_of_part(
     None where one of the two was not run for all items of the data set, or its data set cannot be read.
     """
     first = dataset if dataset in disposal.datasets else disposal.datasets[0]
-    cells = [c for c in _by_name(table, first).values() if c.status == "done" and not c.parts]
+    cells = [c for c in cells_of(table, first).values() if c.status == "done" and not c.parts]
     found = []
     for a in cells:
         states = a.asked_states
@@ -302,7 +302,7 @@ def _promises(table: SweepTable, whole: Read, disposal: Disposal, measured: Coll
 
 def _command_of_part(table: SweepTable, disposal: Disposal, part: str) -> str:
     """What runs every condition with images, and its control, with images for a part alone."""
-    cells = _by_name(table, disposal.datasets[0])
+    cells = cells_of(table, disposal.datasets[0])
     by_model: dict[str, set[str]] = {}
     for name in (*disposal.real, *disposal.control):
         if cells[name].states.get(IMAGE, "drop") != "drop":
@@ -433,12 +433,7 @@ def _best_validation(table: SweepTable, disposal: Disposal) -> float:
     moved = set(disposal.real) ^ set(disposal.control)
     if not moved:
         return -math.inf
-    return fmean(max(_validation(_by_name(table, d)[name]) for name in moved) for d in disposal.datasets)
-
-
-def _by_name(table: SweepTable, dataset: str) -> dict[str, CellResult]:
-    """Cells of a data set by the names that free disposal has for them."""
-    return {f"{m}/{c}": cell for (d, m, c), cell in table.cells.items() if d == dataset}
+    return fmean(max(_validation(cells_of(table, d)[name]) for name in moved) for d in disposal.datasets)
 
 
 def _validation(cell: CellResult) -> float:
@@ -466,7 +461,7 @@ def configuration_gain(table: SweepTable, disposal: Disposal) -> CrossedInterval
 
 def _configuration_gain(table: SweepTable, disposal: Disposal, dataset: str) -> CrossedInterval | None:
     """The same on one data set."""
-    cells = _by_name(table, dataset)
+    cells = cells_of(table, dataset)
     sides = [max((cells[name] for name in side), key=_validation) for side in (disposal.real, disposal.control)]
     # Models of a sweep may have unequal numbers of final runs; of one that no seed changes, one run is as good as all.
     drawn = [set(cell.seeds) for cell in sides if not cell.exact] or [set(sides[0].seeds)]

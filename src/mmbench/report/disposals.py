@@ -576,3 +576,17 @@ def control_of(states: Mapping[str, str], condition: str, modality: str) -> str:
         return f"modality={named}"
     option = condition.partition("_missing")[0]
     return f"modality={option} modality.states.{modality}=shuffle"
+
+
+def without(states: Mapping[str, str], modality: str) -> str:
+    """What the command line takes to run a real condition without a modality.
+
+    Args:
+        states: state of each modality.
+        modality: the modality that is left out.
+    """
+    others = sorted(name for name, state in states.items() if state == "real" and name != modality)
+    named = "_".join(others) or "none"
+    if named in CONDITIONS:
+        return f"modality={named}"
+    return " ".join(["modality=none", *(f"modality.states.{name}=real" for name in others)])

@@ -151,7 +151,7 @@ STEPS = {
     "baseline": Message("Add a simple baseline, tuned like the other models."),
     "model": Message("Change the model before buying data."),
     "trials": Message("Tune with more trials."),
-    "control": Message("Run the control with shuffled images."),
+    "control": Message("Run the missing conditions with shuffled images or without images."),
     "images": Message("Add images for a pilot of some items."),
     "encoder": Message("Try a second image encoder."),
     "ensemble": Message("Average the lists of a model with images and of one without (late ensemble)."),
@@ -210,7 +210,9 @@ ANSWERS = {
     "G3": {
         Status.PASS: Template("Better than with shuffled images; the 90 % range is {lo} to {hi}."),
         Status.FAIL: Template("Not shown to be better than with shuffled images; the 90 % range is {lo} to {hi}."),
-        Status.UNKNOWN: Template("Not every condition with images has its control with shuffled images."),
+        Status.UNKNOWN: Template(
+            "Not every condition with images was also run with shuffled images and without images."
+        ),
     },
     "G4": {
         Status.PASS: Template("What was looked at loses no more than {margin}: {holding}."),
@@ -305,7 +307,7 @@ OPEN_NO_USERS = Template(
 )
 OPEN_TRIALS = {
     "G2": Template("{gate} opens with a simple baseline that is tuned with {n} trials, as all others are."),
-    "G3": Template("{gate} opens with the controls, {n} trials each."),
+    "G3": Template("{gate} opens with the missing conditions, {n} trials each."),
     "G6": Template("{gate} opens with a second image encoder, {n} trials for each condition."),
     "G9": Template("{gate} opens where {n} trials for each condition agree (budget.trials={n})."),
     "": Template("It takes at least {n} trials for each condition (budget.trials={n})."),
