@@ -99,4 +99,4 @@ def test_a_control_that_was_never_run_is_to_be_run(tmp_path: Path) -> None:
     e = read_evidence(commanded(tmp_path / "s", whole)).evidence
     decided = decide(e, economics())
     assert not any(gate.control_failed for gate in decided.gates)
-    assert Speaker.of("en", e, economics(), decided).next_step().startswith("Run the missing conditions with")
+    assert Speaker.of("en", e, economics(), decided).next_step().startswith("Run the missing conditions.")

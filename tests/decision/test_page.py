@@ -787,6 +787,64 @@ def test_a_model_that_was_not_run_without_images_bars_every_answer(tmp_path: Pat
     assert (gate.status, e.ratio) == ("pass", pytest.approx(180 / 150 - 1))
 
 
+def strong(*conditions: str) -> dict[tuple[str, str, str], Made]:
+    """A model that is better than the other one under every condition, with the first encoder alone."""
+    ends = {"none": 130, "text": 150, "image": 160, "fused": 180, "shuffled_image": 125, "text_shuffled_image": 149}
+    whole = controlled(with_encoders(("default", "x")))
+    return {
+        ("d", "strong", name): replace(
+            whole["d", "m", name], finals=np.stack([hit_users(USERS, range(ends[name]))] * 3)
+        )
+        for name in conditions
+    }
+
+
+def test_no_name_of_a_model_changes_the_answer(tmp_path: Path) -> None:
+    """Whose lists are shown is chosen with the results known; whose guard-rails, exposure and encoders count is not."""
+    whole = controlled(with_encoders(("default", "x"), ("clip", "y"))) | {("d", "itemknn", "-"): itemknn(110)}
+    whole |= strong("text", "fused", "text_shuffled_image")
+    table = read_sweep(write_sweep(tmp_path / "s", whole))
+    best, other = (read_evidence(table, "d", model) for model in (None, "m"))
+    assert (best.comparison.model, other.comparison.model) == ("strong", "m")
+    assert other.evidence == best.evidence
+    assert (best.evidence.model, best.evidence.contrast) == ("strong", "fused_vs_text")
+    (encoders,) = (gate for gate in other.evidence.gates if gate.name == "G6")
+    assert encoders.value == 1  # the other model was given two
+    assert (best.judged, other.judged) == (None, best.facts)
+    assert other.facts != best.facts
+    with pytest.raises(ValueError, match="no results of d/itemknn with and without images; there are d/m, d/strong"):
+        read_evidence(table, "d", "itemknn")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "unread", "commands"),
+    [
+        (["fused", "text_shuffled_image"], ["G4"], ["text"]),
+        (["none", "text", "image", "shuffled_image"], ["G4", "G5", "G6", "G8"], ["fused"]),
+        (["none", "image", "shuffled_image"], ["G4", "G5", "G6", "G8"], ["fused", "text"]),
+    ],
+)
+def test_no_other_model_stands_in_for_the_best_one(
+    conditions: list[str], unread: list[str], commands: list[str], tmp_path: Path
+) -> None:
+    whole = controlled(with_encoders(("default", "x"))) | {("d", "itemknn", "-"): itemknn(110)} | strong(*conditions)
+    table = commanded(tmp_path / "s", whole)
+    read = read_evidence(table)
+    assert (read.evidence.model, read.comparison.model) == ("strong", "m")
+    closed = [gate for gate in read.evidence.gates if gate.name in ("G4", "G5", "G6", "G8") and gate.command]
+    assert [gate.name for gate in closed] == unread
+    run = "python -m mmbench -m sweep.name=s budget=small model=strong modality="
+    assert {gate.command for gate in closed} == {" && ".join(run + condition for condition in commands)}
+    decided = decide(read.evidence, economics())
+    assert (decided.action, decided.step.name) == (Action.HOLD, "control")
+    assert decided.step.command == closed[0].command
+    speaker = Speaker.of("en", read.evidence, economics(), decided)
+    assert speaker.next_step().startswith("Run the missing conditions.")
+    reason = "strong, the best model on validation, was not run both with everything and with everything but images"
+    assert speaker.gate(closed[0])["found"] == f"No guard-rail could be measured: {reason}."
+    assert guard_rails(speaker, read) == []
+
+
 @pytest.mark.parametrize(
     ("states", "overrides"),
     [

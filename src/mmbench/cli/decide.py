@@ -75,9 +75,9 @@ def _parser(translator: Translator) -> Parser:
         help=translator(
             Message(
                 "economics=FILE or a name in conf/economics (default, with lang=ja yen), lang=en or ja, dataset=NAME, "
-                "model=NAME whose lists and guard-rails are looked at (the gain is that of all models), serving=false "
-                "to measure no latency, tracking=wandb to show the decision in W&B, or any other tracking word of a "
-                "sweep"
+                "model=NAME whose slices, hits and examples are shown (the answer is that of all models), "
+                "serving=false to measure no latency, tracking=wandb to show the decision in W&B, or any other "
+                "tracking word of a sweep"
             )
         ),
     )

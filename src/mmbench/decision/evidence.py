@@ -149,7 +149,7 @@ class Evidence:
         variances: variance of the logarithm of the ratio by the draw of ``trials``, of ``users`` and by the ``seed`` of
             default configurations; over repetitions also by ``splits``, or by ``folds`` alone; empty without bounds,
             but where these are too wide.
-        model: the model that is best on validation with everything it may use.
+        model: the model that is best on validation with everything it may use, from which the gates are read.
         contrast: everything against everything but images, for example ``fused_vs_text``.
         per_thousand: relevant items more per 1,000 recommendations; None without bounds.
         gates: every gate but G7, which needs the break-even gain.

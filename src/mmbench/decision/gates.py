@@ -48,6 +48,7 @@ def read_gates(
     facts: Facts,
     data: Catalogue | str,
     of_whole: Sequence[Gate] = (),
+    commands: Sequence[str] = (),
 ) -> tuple[Gate, ...]:
     """Every gate but G7, which needs the break-even gain.
 
@@ -56,25 +57,46 @@ def read_gates(
         disposal: free disposal of images over all models.
         groups: fairness report of the data set.
         chosen: gain of the best chosen configuration with real images over the best one of the controls.
-        a: everything that the model that is best on validation may use.
+        a: everything that the model that is best on validation may use; another of its conditions with images where
+            that was not run.
         facts: contribution measures of that model, with the guard-rails of everything against everything but images.
         data: its data set, or why there is none; of a part with images for its items alone.
         of_whole: of a part the gates of the whole, whose encoders and signal are those of the data set.
+        commands: what runs that model with everything, and with everything but images, where it was not run.
     """
+    unread = _not_run(a, commands)
     gates = (
         _fairness(disposal, groups),
         _baseline(table, disposal),
         _control(table, disposal),
-        _guardrails(facts, data),
-        _exposure(a, data, disposal.part),
+        unread.get("G4") or _guardrails(facts, data),
+        unread.get("G5") or _exposure(a, data, disposal.part),
         agreement(disposal.tuned, chosen),
     )
     if disposal.part:
         return (*gates, *(gate for gate in of_whole if gate.name in ("G6", "G8")))
+    if "G8" in unread:
+        return (*gates, unread["G6"], unread["G8"])
     tried = encoders_tried(table, a)
     others = [cell for cell in tried.values() if cell is not a]
     unused = _unused(table, [(a, data), *((cell, read_catalogue(cell, table.trust)) for cell in others)])
     return (*gates, _encoders(tried), unused)
+
+
+def _not_run(a: CellResult, commands: Sequence[str]) -> dict[str, Gate]:
+    """The gates that nothing can be read of, by name, where the model was not run with everything, or all but images.
+
+    No other model stands in for it: then whoever adds a condition, or leaves one out, would choose whose guard-rails
+    count.
+    """
+    if not commands:
+        return {}
+    reason = Message(
+        "{model}, the best model on validation, was not run both with everything and with everything but images",
+        model=a.model,
+    )
+    names = ("G4",) if set(a.asked_states.values()) == {"real"} else ("G4", "G5", "G6", "G8")
+    return {name: Gate(name, Status.UNKNOWN, why=reason, command=" && ".join(commands)) for name in names}
 
 
 def models_of(disposal: Disposal) -> list[str]:

@@ -166,6 +166,8 @@ def mending_step(barred: Sequence[Gate], measuring: Sequence[NextStep], economic
         return NextStep(DATA, 0.0, 0.0, None, why=gate.why)
     mends = GATES[gate.name][1]
     name = NOT_KNOWN.get(gate.name, mends) if gate.status is Status.UNKNOWN else mends
+    if gate.status is Status.UNKNOWN and gate.command:
+        name = "control"  # it takes conditions that were not run
     if gate.name == "G4" and gate.status is Status.UNKNOWN and gate.value is not None:
         name = USERS  # nothing is broken, and more users and final runs would show it
     known = next((step for step in measuring if step.name == name), None)

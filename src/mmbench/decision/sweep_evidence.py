@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ from mmbench.report.disposals import (
     partial_overrides,
     read_disposals,
     read_partial_disposals,
+    without,
 )
 from mmbench.report.facts import Facts, K
 from mmbench.report.fairness_checks import Group, read_groups
@@ -52,6 +54,9 @@ from mmbench.store.schema import Cell, Choice, Manifest
 DAY = 86_400
 YEAR, SHORTEST = 365.25 * DAY, 60 * DAY
 
+#: Everything that a model may use, and everything but images.
+Pair = tuple[CellResult, CellResult]
+
 
 @dataclass(frozen=True)
 class Read:
@@ -59,7 +64,7 @@ class Read:
 
     Args:
         disposal: free disposal of images over all models, the number that is decided about.
-        comparison: everything against everything but images, of the model that is best on validation with everything.
+        comparison: everything against everything but images, of the model whose slices, hits and examples are shown.
         evidence: what the rule takes.
         facts: contribution measures of that model.
         catalogue: its data set, or why there is none.
@@ -67,6 +72,7 @@ class Read:
         disposals: free disposal of every modality, per model and over all models.
         parts: the same about images for some items alone, for every part that was measured, best on validation first.
         counts: inputs of the economics that the data tell, by dotted key.
+        judged: contribution measures of the model that the gates are read from, where ``facts`` are of another one.
     """
 
     disposal: Disposal
@@ -78,6 +84,22 @@ class Read:
     disposals: list[Disposal]
     parts: tuple[Read, ...] = ()
     counts: Mapping[str, float] = field(default_factory=dict)
+    judged: Facts | None = None
+
+
+class Sides(NamedTuple):
+    """What the gates are read from.
+
+    Attributes:
+        a: everything that the model which is best on validation may use; its best condition with images where
+            everything was not run.
+        b: the same as everything without images; None where one of the two was not run.
+        commands: what runs everything, and everything but images, where it was not run.
+    """
+
+    a: CellResult
+    b: CellResult | None
+    commands: tuple[str, ...]
 
 
 def read_evidence(table: SweepTable, dataset: str | None = None, model: str | None = None) -> Read:
@@ -88,19 +110,19 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
     several draws of the tuning the one counts that was planned first, because a later one could be drawn until it
     is welcome, unless it is named. Data sets that are repetitions of one another are decided about together. Lists,
     guard-rails and signal are those of the first of them and of the model that is best on validation with
-    everything it may use, unless one is named.
+    everything it may use; a name changes only whose slices, hits and examples are shown.
 
     Args:
         table: the sweep.
         dataset: whose images; may be left out where all results are of one split or of repetitions of one.
-        model: whose lists.
+        model: whose slices, hits and examples are shown.
 
     Raises:
         ValueError: if no such pair of results is in the sweep, several data sets are and none is named, or cells took
             configurations that another sweep had tuned.
     """
     groups = read_groups(table, table.folder)
-    pairs = _pairs(table, dataset, model, read_repetitions(table, groups))
+    pairs = _pairs(table, dataset, read_repetitions(table, groups))
     datasets = {a.dataset for a, _ in pairs}
     for cell in table.cells.values():
         if cell.given and cell.dataset in datasets:
@@ -125,21 +147,35 @@ def read_evidence(table: SweepTable, dataset: str | None = None, model: str | No
             datasets=", ".join(disposal.datasets),
         )
     first = next(name for name in disposal.datasets if name in datasets)
-    a, b = max((p for p in pairs if p[0].dataset == first), key=lambda p: (_validation(p[0]), p[0].model))
-    whole = _measured(table, groups, disposal, a, b)
+    shown = [pair for pair in pairs if pair[0].dataset == first]
+    if model not in (None, *(a.model for a, _ in shown)):
+        raise _no_results(table, dataset, model, shown)
+    whole = _measured(table, groups, disposal, shown)
     partial = [d for d in read_partial_disposals(table, groups, IMAGE) if d.within is None and d.real]
     partial = _first_draws(table, groups, [d for d in partial if set(d.datasets) & datasets])
     partial = sorted(partial, key=lambda d: (-_best_validation(table, d), d.part))
-    sides = [(d, _sides_of_part(table, d, first, model)) for d in partial]
-    parts = tuple(_measured(table, groups, d, *pair, whole=whole) for d, pair in sides if pair is not None)
+    of_parts = [(d, _with_and_without(table, first if first in d.datasets else d.datasets[0], d.part)) for d in partial]
+    readable = [(d, p) for d, p in of_parts if p and not isinstance(read_catalogue(p[0][0], table.trust), str)]
+    parts = tuple(_measured(table, groups, d, found, whole) for d, found in readable)
     promising = _promises(table, whole, disposal, {part.disposal.part for part in parts})
     return replace(
-        whole,
+        _showing(table, groups, whole, shown, model),
         evidence=replace(whole.evidence, promising=promising),
         disposals=disposals,
-        parts=parts,
+        parts=tuple(
+            _showing(table, groups, part, found, model) for part, (_, found) in zip(parts, readable, strict=True)
+        ),
         counts=_counts(whole.catalogue),
     )
+
+
+def _showing(table: SweepTable, groups: list[Group], read: Read, pairs: Sequence[Pair], model: str | None) -> Read:
+    """What was read, with the facts of another model; its own where none is named or it has none for these items."""
+    pair = next((pair for pair in pairs if pair[0].model == model), None)
+    if pair is None or model == read.comparison.model:
+        return read
+    shown = _contribution(table, groups, read.disposal, *pair)
+    return replace(read, comparison=shown.comparison, facts=shown.facts, judged=read.judged or read.facts)
 
 
 def _first_draws(table: SweepTable, groups: Sequence[Group], disposals: Sequence[Disposal]) -> list[Disposal]:
@@ -153,26 +189,27 @@ def _first_draws(table: SweepTable, groups: Sequence[Group], disposals: Sequence
     return [min(draws, key=lambda one: one[:2])[2] for draws in found.values()]
 
 
-def _measured(
-    table: SweepTable,
-    groups: list[Group],
-    disposal: Disposal,
-    a: CellResult,
-    b: CellResult,
-    whole: Read | None = None,
-) -> Read:
-    """Everything that is read of one free disposal.
+class Contribution(NamedTuple):
+    """What one model does with everything, against everything but images.
 
-    Args:
-        table: the sweep.
-        groups: its fairness report.
-        disposal: free disposal of images over all models, for all items or for a part of them.
-        a: everything that the model which is best on validation may use.
-        b: the same without images.
-        whole: for a part, what was read of images for all items.
+    Attributes:
+        comparison: the two.
+        data: their data set, of a part with images for its items alone; or why there is none.
+        part: the part; None for all items or without data.
+        facts: contribution measures.
     """
-    own = [g for g in groups if g.dataset in disposal.datasets]
-    group = next(g for g in own if (g.dataset, g.model) == (a.dataset, a.model))
+
+    comparison: Comparison
+    data: Catalogue | str
+    part: Part | None
+    facts: Facts
+
+
+def _contribution(
+    table: SweepTable, groups: Sequence[Group], disposal: Disposal, a: CellResult, b: CellResult
+) -> Contribution:
+    """What a model does with everything, ``a``, against everything but images, ``b``."""
+    group = next(g for g in groups if (g.dataset, g.model) == (a.dataset, a.model))
     comparison = compare(table, a, b, group)
     data = read_catalogue(a, table.trust)
     part = None
@@ -186,8 +223,32 @@ def _measured(
     facts = measure_model(table, cells, compared, data, group.level, one_draw=folds)
     if folds and len(disposal.datasets) > 1:
         facts = _over_folds(table, facts, disposal.datasets, cells)
+    return Contribution(comparison, data, part, facts)
+
+
+def _measured(
+    table: SweepTable, groups: list[Group], disposal: Disposal, pairs: Sequence[Pair], whole: Read | None = None
+) -> Read:
+    """Everything that is read of one free disposal.
+
+    Args:
+        table: the sweep.
+        groups: its fairness report.
+        disposal: free disposal of images over all models, for all items or for a part of them.
+        pairs: everything and everything but images, of each model that was run with both; what is shown is of the best
+            of them on validation where the gates are read from a model that was not.
+        whole: for a part, what was read of images for all items.
+    """
+    own = [g for g in groups if g.dataset in disposal.datasets]
+    sides = _sides(table, disposal, pairs)
+    a = sides.a
+    best = max(pairs, key=lambda pair: (_validation(pair[0]), pair[0].model)) if sides.b is None else (a, sides.b)
+    comparison, data, part, facts = _contribution(table, own, disposal, *best)
+    judged = replace(facts, facts=[]) if sides.b is None else None  # those of another model are no guard-rails
     chosen = configuration_gain(table, disposal)
-    gates = read_gates(table, disposal, own, chosen, a, facts, data, whole.evidence.gates if whole else ())
+    of_whole = whole.evidence.gates if whole else ()
+    gates = read_gates(table, disposal, own, chosen, a, judged or facts, data, of_whole, sides.commands)
+    folds = disposal.over is not None and disposal.over.kind is Repeated.FOLD
     manifest = records.read(paths.manifest_file(table.folder), Manifest)
     tuned = disposal.tuned
     bounded = tuned is not None and tuned.log_gain is not None
@@ -216,7 +277,31 @@ def _measured(
         target=a.target,
         made_up=a.made_up or (not isinstance(data, str) and data.dataset.made_up),  # records did not say it once
     )
-    return Read(disposal, comparison, evidence, facts, data, groups, [disposal])
+    return Read(disposal, comparison, evidence, facts, data, groups, [disposal], judged=judged)
+
+
+def _sides(table: SweepTable, disposal: Disposal, pairs: Sequence[Pair]) -> Sides:
+    """The model that the gates are read from, whoever's lists are shown: the best on validation of all with images.
+
+    A model counts by its result with everything it may use, and by the best of its conditions on the sides where it has
+    none.
+
+    Args:
+        table: the sweep.
+        disposal: free disposal of images over all models.
+        pairs: everything and everything but images, of each model that was run with both.
+    """
+    cells = cells_of(table, pairs[0][0].dataset)
+    everything = [cell for cell in cells.values() if _has_everything(cell, disposal.part)]
+    models = {cell.model for cell in everything}
+    others = [cells[name] for name in disposal.real if cells[name].model not in models]
+    others = [cell for cell in others if cell.asked_states.get(IMAGE) == "real"]
+    a = max((*everything, *others), key=lambda cell: (_validation(cell), cell.model))
+    b = next((b for one, b in pairs if one is a), None)
+    missing = [] if a in everything else [["modality=fused", *partial_overrides(IMAGE, disposal.part)]]
+    if b is None and _but_images(cells.values(), a) is None:
+        missing.append(without(dict.fromkeys(a.asked_states, "real"), IMAGE).split(" "))
+    return Sides(a, b, tuple(command_of(table, f"model={a.model}", *words) for words in missing))
 
 
 def _over_folds(table: SweepTable, facts: Facts, datasets: Sequence[str], cells: Sequence[CellResult]) -> Facts:
@@ -242,28 +327,6 @@ def _part(name: str, inside: NDArray[np.bool_], data: Catalogue) -> Part:
     share, present = float(inside.mean()), data.dataset.features[IMAGE].present[inside]
     with_images = float(present.mean()) if len(present) else None
     return Part(name, len(present), share, 1.0 if name == NEW_ITEMS else share, with_images)
-
-
-def _sides_of_part(
-    table: SweepTable, disposal: Disposal, dataset: str, model: str | None
-) -> tuple[CellResult, CellResult] | None:
-    """Everything with images for a part, of the model that is best on validation, and everything but images.
-
-    None where one of the two was not run for all items of the data set, or its data set cannot be read.
-    """
-    first = dataset if dataset in disposal.datasets else disposal.datasets[0]
-    cells = [c for c in cells_of(table, first).values() if c.status == "done" and not c.parts]
-    found = []
-    for a in cells:
-        states = a.asked_states
-        if part_of(records.read(paths.cell_file(a.folder), Cell), IMAGE) != disposal.part:
-            continue
-        if set(states.values()) == {"real"} and IMAGE in states and model in (None, a.model):
-            without = {**states, IMAGE: "drop"}
-            found += [(a, b) for b in cells if b.model == a.model and dict(b.states) == without]
-    if not found or isinstance(read_catalogue(found[0][0], table.trust), str):
-        return None
-    return max(found, key=lambda pair: (_validation(pair[0]), pair[0].model))
 
 
 def _promises(table: SweepTable, whole: Read, disposal: Disposal, measured: Collection[str]) -> tuple[Promise, ...]:
@@ -352,10 +415,40 @@ def _counts(data: Catalogue | str) -> dict[str, float]:
     return counts
 
 
-def _pairs(
-    table: SweepTable, dataset: str | None, model: str | None, repeated: Sequence[Repetitions]
-) -> list[tuple[CellResult, CellResult]]:
-    """Everything and everything but images, of every data set and model that is asked for.
+def _has_everything(cell: CellResult, part: str) -> bool:
+    """Whether a cell has a result with all that its model may use: images for the items of a part, or for all."""
+    if cell.status != "done" or cell.parts:
+        return False
+    states = cell.asked_states
+    whole = part_of(records.read(paths.cell_file(cell.folder), Cell), IMAGE) == part if part else bool(cell.states)
+    return whole and IMAGE in states and set(states.values()) == {"real"}
+
+
+def _but_images(cells: Iterable[CellResult], a: CellResult) -> CellResult | None:
+    """The result of the model of a cell with everything but images, for all items; None where it was not run."""
+    wanted = {**dict.fromkeys(a.asked_states, "real"), IMAGE: "drop"}
+    return next((b for b in cells if (b.model, b.status) == (a.model, "done") and dict(b.states) == wanted), None)
+
+
+def _with_and_without(table: SweepTable, dataset: str, part: str = "") -> list[Pair]:
+    """Everything, with images for a part of the items or for all, and everything but images, of each model."""
+    cells = list(cells_of(table, dataset).values())
+    found = [(a, _but_images(cells, a)) for a in cells if _has_everything(a, part)]
+    return [(a, b) for a, b in found if b is not None]
+
+
+def _no_results(table: SweepTable, dataset: str | None, model: str | None, pairs: Sequence[Pair]) -> Refusal:
+    """That what was asked for has no results with and without images, and what has."""
+    return Refusal(
+        "{folder}: no results of {asked} with and without images; there are {known}",
+        folder=table.folder,
+        asked="/".join(word or "any" for word in (dataset, model)),
+        known=", ".join(sorted({f"{a.dataset}/{a.model}" for a, _ in pairs})),
+    )
+
+
+def _pairs(table: SweepTable, dataset: str | None, repeated: Sequence[Repetitions]) -> list[Pair]:
+    """Everything and everything but images, of every model of every data set that is asked for.
 
     A data set that is one of several repetitions stands for all of them, as their common name does, unless another data
     set of the sweep is called so.
@@ -363,19 +456,7 @@ def _pairs(
     Raises:
         ValueError: if there is none, or they are of several splits and no data set is named.
     """
-    pairs = []
-    for d in table.datasets:
-        for m in table.models(d):
-            cells = {
-                tuple(sorted(c.states.items())): c
-                for (dd, mm, _), c in table.cells.items()
-                if (dd, mm) == (d, m) and c.status == "done" and c.states
-            }
-            for states, a in cells.items():
-                without = tuple(sorted({**dict(states), IMAGE: "drop"}.items()))
-                if set(dict(states).values()) == {"real"} and IMAGE in dict(states) and without in cells:
-                    pairs.append((a, cells[without]))
-    known = sorted({f"{a.dataset}/{a.model}" for a, _ in pairs})
+    pairs = [pair for d in table.datasets for pair in _with_and_without(table, d)]
     over_of = {name: over for over in repeated for name in over.datasets}
     if dataset in table.datasets:
         asked_for = {dataset, *(over_of[dataset].datasets if dataset in over_of else ())}
@@ -385,16 +466,10 @@ def _pairs(
             for name in table.datasets
             if dataset is None or (name in over_of and dataset in (over_of[name].data, over_of[name].name))
         }
-    kept = [(a, b) for a, b in pairs if a.dataset in asked_for and model in (None, a.model)]
+    kept = [(a, b) for a, b in pairs if a.dataset in asked_for]
     if not kept:
-        asked = "/".join(word or "any" for word in (dataset, model))
-        if known:
-            raise Refusal(
-                "{folder}: no results of {asked} with and without images; there are {known}",
-                folder=table.folder,
-                asked=asked,
-                known=", ".join(known),
-            )
+        if pairs:
+            raise _no_results(table, dataset, None, pairs)
         raise Refusal(
             "{folder}: no model has results with and without images; {run}",
             folder=table.folder,

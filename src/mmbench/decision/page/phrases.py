@@ -151,7 +151,7 @@ STEPS = {
     "baseline": Message("Add a simple baseline, tuned like the other models."),
     "model": Message("Change the model before buying data."),
     "trials": Message("Tune with more trials."),
-    "control": Message("Run the missing conditions with shuffled images or without images."),
+    "control": Message("Run the missing conditions."),
     "images": Message("Add images for a pilot of some items."),
     "encoder": Message("Try a second image encoder."),
     "ensemble": Message("Average the lists of a model with images and of one without (late ensemble)."),

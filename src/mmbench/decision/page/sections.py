@@ -139,13 +139,8 @@ def fill(
         about=speaker.about(day),
         metric=metric_name(read.evidence.metric),
         hero=_hero(speaker),
-        chosen=speaker(
-            Message(
-                "Chosen configurations of {model}, {contrast}.",
-                model=read.evidence.model,
-                contrast=read.evidence.contrast,
-            )
-        ),
+        chosen=_chosen(speaker, read.comparison.model, read.comparison.contrast),
+        judged=_chosen(speaker, read.evidence.model, read.evidence.contrast),
         cost=_cost(speaker),
         flips=_flips(speaker),
         value=_value(speaker),
@@ -170,6 +165,11 @@ def fill(
         level=level_name(read.evidence.level),
         per_thousand=read.evidence.per_thousand,
     )
+
+
+def _chosen(speaker: Speaker, model: str, contrast: str) -> str:
+    """Whose lists something is about."""
+    return speaker(Message("Chosen configurations of {model}, {contrast}.", model=model, contrast=contrast))
 
 
 def _hero(speaker: Speaker) -> Mapping[str, Any] | None:
@@ -372,7 +372,7 @@ def _slices(speaker: Speaker, read: Read) -> list[Fact]:
     found = [
         fact
         for fact in read.facts.facts
-        if (fact.measure, fact.subject) == (SLICES, speaker.evidence.contrast) and fact.interval is not None
+        if (fact.measure, fact.subject) == (SLICES, read.comparison.contrast) and fact.interval is not None
     ]
     promise = speaker.decision.promise
     division, _, label = promise.part.slice.partition(":") if promise is not None else ("", "", "")
@@ -536,7 +536,9 @@ def _repeat(speaker: Speaker, read: Read, other: str) -> str:
 
 
 def guard_rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:
-    """Every guard-rail, also one that could not be measured; nothing where none could.
+    """Every guard-rail of the model that the gates are read from, also one that could not be measured.
+
+    Nothing where none could be.
 
     Args:
         speaker: says what was decided.
@@ -558,7 +560,7 @@ def guard_rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:
             "word": speaker(RAILS[Rail(fact.word)]),
             "status": fact.word.replace(" ", "-"),
         }
-        for fact in read.facts.facts
+        for fact in (read.judged or read.facts).facts
         if (fact.measure, fact.subject) == (GUARDRAILS, speaker.evidence.contrast) and fact.word
     }
     lacking = Message("Hardly any such item is among the test purchases, or none was found without images either.")
