@@ -87,9 +87,11 @@ def test_the_command_on_the_page_names_no_place() -> None:
     )
 
 
-def test_a_packaged_file_is_nobodys_own() -> None:
+def test_a_packaged_file_is_nobodys_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(paths.config_dir().parent)
     for name in ("default", "yen"):
         packaged = load_economics(name)
+        assert load_economics(f"conf/economics/{name}.yaml") == packaged  # by its place, too
         assert set(packaged.assumed) == {*INPUTS, *POLICY}
         assert (packaged.digest, packaged.changed_at) == ("", "")
 

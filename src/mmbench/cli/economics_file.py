@@ -55,7 +55,8 @@ def load_economics(name: str) -> Economics:
         names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         raise Refusal("economics={name}: no such file; name a YAML file or one of {names}", name=name, names=names)
     own, default = plain_yaml(file), plain_yaml(folder / "default.yaml")
-    if file.parent == folder:  # these files describe no particular company, so all their inputs count as assumed
+    # These files describe no particular company, however they are named, so all their inputs count as assumed.
+    if file.resolve().parent == folder.resolve():
         return read_economics({}, completed(own, default))
     if (currency := own.get("currency", default["currency"])) != default["currency"]:
         alike = (
