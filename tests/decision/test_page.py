@@ -17,6 +17,7 @@ from mmbench import paths
 from mmbench.cli.economics_file import load_economics
 from mmbench.decision import Action, Gate, Status, as_record, decide, gates, replay
 from mmbench.decision import sweep_evidence as reading
+from mmbench.decision.economics import USUAL_GO, USUAL_NO_GO
 from mmbench.decision.evidence import Bars
 from mmbench.decision.page import checklist, phrases, sections
 from mmbench.decision.page.examples import Pictures, examples_of, titles
@@ -163,6 +164,39 @@ def test_what_the_company_gave_stands_as_it_was_given(tmp_path: Path, lang: str)
     said = " ".join([*sections._flips(s), sections._price(s)])
     assert "37.5%" in said
     assert yen[1] in said
+
+
+@pytest.mark.parametrize(
+    ("own", "asked"),
+    [
+        ({}, ""),
+        ({"go": 0.9, "no_go": 0.1}, ""),
+        ({"go": 0.51}, "GO is asked for from a probability of 51% on; the default is 80%."),
+        (
+            {"go": 0.795, "no_go": 0.3},
+            "GO is asked for from a probability of 79.5% on; the default is 80%. "
+            "NO-GO is asked for up to a probability of 30%; the default is 20%.",
+        ),
+    ],
+)
+def test_thresholds_stand_among_the_inputs_and_easier_ones_beside_the_answer(
+    shop: tuple[SweepTable, Read], own: dict[str, float], asked: str
+) -> None:
+    """One that was chosen when the result was known would be seen nowhere else."""
+    made = write_answer(*shop, "hold", "en", **own)
+    s = Speaker.of("en", evidence(0.25), made.economics, made.decision)
+    assert sections.asked(s) == asked
+    assert Text(made.file.read_text()).by_id["sure"].endswith(asked)
+    rows = {row["name"]: (row["likely"], row["source"]) for row in sections._inputs(s)}
+    for name, usual in (("go", "80%"), ("no_go", "20%")):
+        source = "given" if name in own else "assumed"
+        assert rows[s(INPUT_NAMES[name])] == (s.given_share(own[name]) if name in own else usual, source)
+
+
+def test_the_packages_thresholds_are_the_usual_ones() -> None:
+    for name in ("default", "yen"):
+        packaged = load_economics(name)
+        assert (packaged.go, packaged.no_go) == (USUAL_GO, USUAL_NO_GO)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -582,6 +584,25 @@ def test_whether_the_sums_came_first(changed: str, planned: str, given: Given) -
     default = replace(own, sources=dict.fromkeys(own.sources, Source.ASSUMED))
     assert when_given(measured, default) is Given.NEVER
     assert as_record(measured, own, decide(measured, own))["result"]["sums"] == str(given)
+
+
+@pytest.mark.parametrize(
+    ("own", "given"),
+    [
+        ({}, Given.NEVER),
+        ({"currency": "EUR"}, Given.NEVER),
+        ({"go": 0.51}, Given.AFTER),
+        ({"no_go": 0.4}, Given.AFTER),
+        ({"machine_hour": 1.0}, Given.AFTER),
+        ({"tax": "included"}, Given.AFTER),
+        ({"steps": {"users": {"cost": 1}}}, Given.AFTER),
+        ({"transfer_pairs": [[0.04, 0.02], [0.01, 0.0], [0.02, 0.015]]}, Given.AFTER),
+    ],
+)
+def test_whatever_is_given_after_the_plan_says_so(own: Mapping[str, Any], given: Given) -> None:
+    measured = replace(evidence(0.25), planned_at="2026-01-01T10:00:00+00:00")
+    setting = replace(read_economics(own, default_file()), digest="d", changed_at="2026-01-05T10:00:00+00:00")
+    assert when_given(measured, setting) is given
 
 
 # What would open a gate

@@ -15,7 +15,7 @@ from mmbench.decision.economics import with_counts
 from mmbench.decision.mirror import mirror
 from mmbench.decision.page.checklist import write_checklist
 from mmbench.decision.page.examples import Pictures, examples_of
-from mmbench.decision.page.sections import guard_rails, write_decision
+from mmbench.decision.page.sections import asked, guard_rails, write_decision
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.serving import measure_serving
 from mmbench.decision.steps import DATA
@@ -77,7 +77,7 @@ def decide_sweep(
     if tracker is not None:
         mirror(table, tracker)
     answer = f"{s.badge}: {s.joined((s.action, s.sentence()))}"
-    lines = [answer, s.sure(), s.range(), s.cost(), *s.opens(), s.next_step()]
+    lines = [answer, *filter(None, (s.sure(), asked(s))), s.range(), s.cost(), *s.opens(), s.next_step()]
     lines = [*([s(Message(MADE_UP))] if s.made_up else []), *lines]
     lines += [decision.step.command] if decision.step.command else []
     lines += [s.measured(), s.sums()]

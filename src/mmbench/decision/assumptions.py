@@ -48,7 +48,8 @@ class Given(StrEnum):
 def when_given(evidence: Evidence, economics: Economics) -> Given:
     """Whether the file of sums was last changed before the sweep was planned, hence before any result.
 
-    The times are those of the file and of the first plan; who wants to deceive can set either.
+    Thresholds and prices of steps count, for they too can be chosen to fit a result. The times are those of the file
+    and of the first plan; who wants to deceive can set either.
     """
     if {Source.OWN, Source.OPINION}.isdisjoint(economics.sources.values()):
         return Given.NEVER

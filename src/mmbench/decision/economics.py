@@ -64,7 +64,11 @@ SUMS = (
 )
 RANGE = ("low", "likely", "high")
 #: Settings that are a policy of the company, no sum: they have no range.
-POLICY = ("years", "discount")
+POLICY = ("years", "discount", "go", "no_go")
+#: What else a company may give of its own; the steps count as one.
+OTHERS = ("tax", "machine_hour", "steps")
+#: ``go`` and ``no_go`` of the files of the package; who asks for less is told so beside the answer.
+USUAL_GO, USUAL_NO_GO = 0.80, 0.20
 SETTINGS = ("currency", "tax", "years", "discount", "go", "no_go", "machine_hour")
 #: Fewer own pairs of an offline and an online gain do not give a slope with a spread.
 MIN_PAIRS = 3
@@ -119,7 +123,7 @@ class Economics:
         machine_hour: price of an hour of the machine that serves, to show what each model costs to run.
         inputs: range by dotted key, see :data:`INPUTS`.
         steps: next steps on offer by name, see :data:`STEPS`.
-        sources: where each input, the horizon and the discount rate come from.
+        sources: where each of :data:`INPUTS`, :data:`POLICY` and :data:`OTHERS` comes from.
         digest: SHA-256 of the company's file; empty where there is none.
         changed_at: when that file was last changed, UTC; empty where there is none.
     """
@@ -140,7 +144,8 @@ class Economics:
     @property
     def assumed(self) -> tuple[str, ...]:
         """Keys whose values nobody in the company has confirmed, opinions among them."""
-        return tuple(name for name, source in self.sources.items() if source in (Source.ASSUMED, Source.OPINION))
+        unsure = (Source.ASSUMED, Source.OPINION)
+        return tuple(name for name, source in self.sources.items() if source in unsure and name not in OTHERS)
 
     @property
     def likely(self) -> dict[str, float]:
@@ -205,7 +210,8 @@ def read_economics(own: Mapping[str, Any], default: Mapping[str, Any]) -> Econom
     merged = {**complete, **given}
     _check_currency(merged["currency"], complete["currency"], given)
     inputs = {name: _range(name, merged[name], most) for name, most in INPUTS.items()}
-    sources = {name: Source.OWN if name in given else Source.ASSUMED for name in (*INPUTS, *POLICY)}
+    told = {*given, *(key.partition(".")[0] for key in given)}
+    sources = {name: Source.OWN if name in told else Source.ASSUMED for name in (*INPUTS, *POLICY, *OTHERS)}
     if "transfer_pairs" in given:
         inputs["transfer"] = slope(given["transfer_pairs"])
         sources["transfer"] = Source.OWN

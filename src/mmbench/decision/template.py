@@ -18,8 +18,8 @@ _SETTINGS = {
     "machine_hour": Message("price of an hour of the machine that serves"),
     "years": INPUT_NAMES["years"],
     "discount": INPUT_NAMES["discount"],
-    "go": Message("probability of paying from which the answer is GO"),
-    "no_go": Message("probability of paying up to which the answer may be NO-GO"),
+    "go": INPUT_NAMES["go"],
+    "no_go": INPUT_NAMES["no_go"],
 }
 
 

@@ -393,6 +393,13 @@ INPUT_NAMES = {
     "gain": Message("measured gain"),
     "years": Message("horizon in years"),
     "discount": Message("discount rate"),
+    "go": Message("probability of paying from which the answer is GO"),
+    "no_go": Message("probability of paying up to which the answer may be NO-GO"),
+}
+#: Thresholds that are easier to reach than those of the package.
+ASKED = {
+    "go": Template("GO is asked for from a probability of {own} on; the default is {usual}."),
+    "no_go": Template("NO-GO is asked for up to a probability of {own}; the default is {usual}."),
 }
 MODALITIES = {"text": Message("text"), "image": Message("image"), "audio": Message("audio")}
 #: Divisions of items and users, as the report begins the names of their slices.

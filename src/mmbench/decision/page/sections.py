@@ -13,12 +13,12 @@ from markupsafe import Markup
 from mmbench import paths
 from mmbench.data.divisions import DIVISIONS
 from mmbench.decision import Action, Decision, Economics, annuity, as_record, decide
-from mmbench.decision.economics import INPUTS, costs
+from mmbench.decision.economics import INPUTS, USUAL_GO, USUAL_NO_GO, costs
 from mmbench.decision.gates import IMAGE
 from mmbench.decision.page import drawings
 from mmbench.decision.page.drawings import Labels, Line
 from mmbench.decision.page.examples import Example, numbered
-from mmbench.decision.page.phrases import INPUT_NAMES, RAIL_NAMES, SOURCES
+from mmbench.decision.page.phrases import ASKED, INPUT_NAMES, RAIL_NAMES, SOURCES
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.serving import Serving
 from mmbench.decision.steps import NO_PRICE
@@ -137,6 +137,7 @@ def fill(
         speaker=speaker,
         d=decision,
         about=speaker.about(day),
+        asked=asked(speaker),
         metric=metric_name(read.evidence.metric),
         hero=_hero(speaker),
         chosen=_chosen(speaker, read.comparison.model, read.comparison.contrast),
@@ -170,6 +171,21 @@ def fill(
 def _chosen(speaker: Speaker, model: str, contrast: str) -> str:
     """Whose lists something is about."""
     return speaker(Message("Chosen configurations of {model}, {contrast}.", model=model, contrast=contrast))
+
+
+def asked(speaker: Speaker) -> str:
+    """The thresholds that are easier to reach than those of the package; empty where none is.
+
+    Args:
+        speaker: says what was decided.
+    """
+    e = speaker.economics
+    easier = {"go": (e.go, USUAL_GO)} if e.go < USUAL_GO else {}
+    easier |= {"no_go": (e.no_go, USUAL_NO_GO)} if e.no_go > USUAL_NO_GO else {}
+    return speaker.joined(
+        speaker(Message(ASKED[name], own=speaker.given_share(own), usual=speaker.given_share(usual)))
+        for name, (own, usual) in easier.items()
+    )
 
 
 def _hero(speaker: Speaker) -> Mapping[str, Any] | None:
@@ -612,6 +628,8 @@ def _inputs(speaker: Speaker) -> list[Mapping[str, Any]]:
     for name, value in (
         ("years", speaker.translator.number(speaker.economics.years)),
         ("discount", speaker.given_share(speaker.economics.discount)),
+        ("go", speaker.given_share(speaker.economics.go)),
+        ("no_go", speaker.given_share(speaker.economics.no_go)),
     ):
         rows.append({"name": _name(speaker, name), "likely": value, "range": "", **_source(speaker, name)})
     return rows
