@@ -586,6 +586,22 @@ def test_whether_the_sums_came_first(changed: str, planned: str, given: Given) -
     assert as_record(measured, own, decide(measured, own))["result"]["sums"] == str(given)
 
 
+def test_an_assumed_horizon_or_discount_rate_may_decide() -> None:
+    """Three years pay from 8 % on, one from 16 %; nobody gave them."""
+    measured, horizon, rate = evidence(0.12, 0.002), assuming("years", transfer=0.5), assuming("discount", transfer=0.5)
+    assert decide(measured, horizon).assumptions == ("years",)
+    assert decide(measured, replace(horizon, years=1)).action is Action.NO_GO
+    assert decide(evidence(0.25), horizon).assumptions == ()
+    assert decide(measured, rate).assumptions == ()  # of nothing ten times is nothing
+    dear = replace(rate, discount=0.05)  # 8.4 %, and with ten times as much 12.5 %
+    assert decide(measured, dear).assumptions == ("discount",)
+    assert decide(evidence(0.14, 0.002), dear).assumptions == ()
+    steep = replace(dear, discount=0.9)  # 16.6 %, and at the highest rate 17.6 %
+    assert decide(evidence(0.17, 0.002), steep).assumptions == ("discount",)
+    # The thresholds say what is asked for.
+    assert decide(measured, assuming("go", "no_go", transfer=0.5)).assumptions == ()
+
+
 @pytest.mark.parametrize(
     ("own", "given"),
     [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -14,26 +15,36 @@ FACTOR = 10
 #: Inputs of which more is better; of all others less is.
 GOOD = ("value.recommendations_year", "value.conversion", "value.order_value", "value.margin", "transfer",
         "items.with_images")  # fmt: skip
+#: What says how much later money counts, and the highest rate: one of 1 or more is refused.
+WEIGHED, HIGHEST_RATE = ("years", "discount"), 0.99
 
 
 def deciding(economics: Economics, stands: Callable[[Economics], bool]) -> tuple[str, ...]:
-    """Assumed inputs that turn an answer in favour of images: with one of them ten times worse it no longer stands.
+    """Assumed numbers that turn an answer in favour of images: with one of them ten times worse it no longer stands.
 
-    Where only several of them together turn it, all that are assumed are named.
+    A horizon is never worse than one year, and no discount rate reaches one. The thresholds ask for an answer and are
+    no numbers of the business. Where only several of them together turn it, all that are assumed are named.
 
     Args:
         economics: what was put in.
         stands: whether the answer stands with other inputs.
     """
-    worse = {
-        name: 1 / FACTOR if name in GOOD else float(FACTOR)
-        for name in INPUTS
-        if economics.sources[name] is Source.ASSUMED
-    }
-    if not worse or stands(scaled(economics, worse)):
+    assumed = tuple(name for name in (*INPUTS, *WEIGHED) if economics.sources[name] is Source.ASSUMED)
+    if not assumed or stands(_worse(economics, assumed)):
         return ()
-    alone = tuple(name for name, factor in worse.items() if not stands(scaled(economics, {name: factor})))
-    return alone or tuple(worse)
+    alone = tuple(name for name in assumed if not stands(_worse(economics, [name])))
+    return alone or assumed
+
+
+def _worse(economics: Economics, names: Iterable[str]) -> Economics:
+    """The economics with some numbers ten times worse, as far as they can be."""
+    factors = {name: 1 / FACTOR if name in GOOD else float(FACTOR) for name in names if name in INPUTS}
+    worse = scaled(economics, factors)
+    if "years" in names:
+        worse = replace(worse, years=max(economics.years // FACTOR, 1))
+    if "discount" in names:
+        worse = replace(worse, discount=min(economics.discount * FACTOR, HIGHEST_RATE))
+    return worse
 
 
 class Given(StrEnum):

@@ -32,7 +32,7 @@ from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Refusal
 
 #: Raised whenever the same inputs may give another answer.
-RULE_VERSION = 7
+RULE_VERSION = 8
 #: Probabilities from which paying, or for NO-GO not paying, is likely and very likely.
 LIKELY_FROM = (0.80, 0.95)
 #: NO-GO by money alone: probability of paying, and level of the bounds of the gain whose upper end is looked at.
