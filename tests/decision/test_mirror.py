@@ -11,7 +11,7 @@ import pytest
 
 from mmbench import paths
 from mmbench.cli import main
-from mmbench.decision import as_record, decide
+from mmbench.decision import Gate, Status, as_record, decide
 from mmbench.decision.mirror import TABLES, mirror, read_summary
 from mmbench.report import layout, verdict_table
 from mmbench.report.comparisons import read_contrasts
@@ -101,6 +101,10 @@ def test_the_decision_is_in_it_once_there_is_one(sweep: Path) -> None:
     assert "10 of its 30 trials" in decision["measured"]
     assert decision["breakeven"] == pytest.approx(0.08)
     assert decision["sentence"].startswith("Even at the upper end of its range")
+    doubted = replace(measured, gates=(Gate("G1", Status.FAIL), *measured.gates[1:]))
+    files.write_document(file, as_record(doubted, setting, decide(doubted, setting)))
+    told = read_summary(read_sweep(sweep)).decision
+    assert (told["badge"], told["word"], told["probability"]) == ("HOLD", None, None)
     files.write_document(file, {**made, "rule": 0})
     assert read_summary(read_sweep(sweep)).decision == {}
 

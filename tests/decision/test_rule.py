@@ -235,6 +235,8 @@ def test_a_record_tells_no_sum_where_the_page_tells_none(name: str) -> None:
         sums = ("probability", "npv_mean", "npv_sd", "npv_quantiles", "evpi", "flip")
         assert [result[key] for key in sums] == [None] * len(sums)
         assert result["tornado"] == []
+        assert result["word"] is None
+        assert {step["evsi"] for step in (*result["steps"], result["next_step"])} == {None}
 
 
 @pytest.mark.parametrize(

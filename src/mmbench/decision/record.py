@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -29,6 +29,7 @@ def as_record(evidence: Evidence, economics: Economics, decision: Decision) -> d
     value, flip, swings = (
         (decision.value, decision.flip, decision.swings) if decision.trusted else (None, None, ())
     )  # of a gain from which nothing may be concluded no sum is told
+    steps = [step if decision.trusted else replace(step, evsi=None) for step in (*decision.steps, decision.step)]
     return {
         "kind": "decision",
         "rule": RULE_VERSION,
@@ -58,8 +59,8 @@ def as_record(evidence: Evidence, economics: Economics, decision: Decision) -> d
             "evpi": value.evpi if value else None,
             "flip": asdict(flip) if flip else None,
             "tornado": [asdict(swing) for swing in swings],
-            "steps": [asdict(step) for step in decision.steps],
-            "next_step": asdict(decision.step),
+            "steps": [asdict(step) for step in steps[:-1]],
+            "next_step": asdict(steps[-1]),
         },
     }
 

@@ -275,7 +275,8 @@ def _unmeasured(
 
 def _held(decision: Decision, why: Why, barred: tuple[Gate, ...], economics: Economics) -> Decision:
     """HOLD, with the step that mends what bars the answer."""
-    return replace(decision, why=why, barred=barred, step=mending_step(barred, decision.steps, economics))
+    step, word = mending_step(barred, decision.steps, economics), None if why is Why.UNTRUSTED else decision.word
+    return replace(decision, why=why, barred=barred, word=word, step=step)
 
 
 def _power(evidence: Evidence, limit: float) -> Gate:
