@@ -225,6 +225,51 @@ def test_every_number_of_a_record_is_computed_again(name: str) -> None:
     assert not holds(record)
 
 
+TAMPERED: tuple[tuple[str, tuple[str | int, ...], object], ...] = (
+    ("wide interval", ("gates", 0, "status"), "fail"),
+    ("wide interval", ("gates", 6, "value"), 0.01),
+    ("wide interval", ("gates", 6, "limit"), 0.5),
+    ("wide interval", ("steps", 0, "evsi"), 9e9),
+    ("wide interval", ("steps", 1, "cost"), 1.0),
+    ("wide interval", ("next_step", "cost"), 1.0),
+    ("wide interval", ("next_step", "name"), "roll_out"),
+    ("wide interval", ("opens", 0, "amount"), 3000.0),
+    ("wide interval", ("opens", 0, "key"), "trials"),
+    ("wide interval", ("gates",), []),
+    ("G3: no control was run", ("gates", 2, "status"), "pass"),
+    ("G3: no control was run", ("next_step", "command"), "rm"),
+    ("unclear, and a part promises to pay", ("promise", "gain"), 0.2),
+    ("unclear, and a part promises to pay", ("promise", "part", "items"), 3),
+    ("unclear, and a part promises to pay", ("promise", "command"), "rm"),
+)
+
+
+@pytest.mark.parametrize(("name", "path", "value"), TAMPERED)
+def test_no_gate_step_or_opening_of_a_record_can_be_altered(
+    name: str, path: tuple[str | int, ...], value: object
+) -> None:
+    measured, setting = CASES[name][0], economics()
+    record = json.loads(json.dumps(as_record(measured, setting, decide(measured, setting))))
+    assert holds(record)
+    *way, last = path
+    part = record["result"]
+    for key in way:
+        part = part[key]
+    assert part[last] != value
+    part[last] = value
+    assert not holds(record)
+
+
+def test_a_record_may_word_its_gates_and_steps_in_another_way() -> None:
+    measured, setting = evidence(0.25, G5=UNKNOWN), economics()
+    record = json.loads(json.dumps(as_record(measured, setting, decide(measured, setting))))
+    for part in (*record["result"]["gates"], record["result"]["next_step"]):
+        part["why"] += " in other words"
+    assert holds(record)
+    record["result"]["why"] = "in other words"
+    assert not holds(record)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_record_tells_no_sum_where_the_page_tells_none(name: str) -> None:
     measured, setting = CASES[name][0], economics()
