@@ -20,7 +20,7 @@ from scipy import special
 from mmbench.data.held_out import OF_NEW_ITEMS
 from mmbench.decision import Action, Decision, Economics, Evidence, Gate, Status, decide
 from mmbench.decision.assumptions import Given
-from mmbench.decision.economics import Source, costs, totals
+from mmbench.decision.economics import USUAL_GO, USUAL_NO_GO, Source, costs, totals
 from mmbench.decision.evidence import Bars
 from mmbench.decision.gates import better_than_shuffled
 from mmbench.decision.page import phrases, sections
@@ -650,6 +650,14 @@ CLAIMS = [
         S[Given.UNKNOWN],
         lambda s: Source.OWN in s.s.economics.sources.values() and not (s.e.planned_at and s.s.economics.changed_at),
     ),
+    claim(
+        phrases.ASKED["go"],
+        lambda s: near(s.n["own"], s.s.economics.go) and s.n["own"] < s.n["usual"] == USUAL_GO,
+    ),
+    claim(
+        phrases.ASKED["no_go"],
+        lambda s: near(s.n["own"], s.s.economics.no_go) and s.n["own"] > s.n["usual"] == USUAL_NO_GO,
+    ),
     # Gates
     claim(A["G1"][PASS], lambda s: s.gate.status is PASS),
     claim(A["G1"][FAIL], lambda s: s.gate.status is FAIL),
@@ -792,6 +800,7 @@ def worlds() -> Iterator[tuple[Evidence, Economics]]:
         yield measured, cheap
         yield measured, unsure
         yield measured, assuming(*economics().sources)
+        yield measured, economics(go=0.51, no_go=0.325)
         yield measured, assuming("value.margin", "cost.image", "cost.kilobytes")
         for planned in ("2026-11-20T10:00:01+00:00", "2026-11-20T09:59:59+00:00", ""):
             yield replace(measured, planned_at=planned), own
@@ -835,8 +844,8 @@ def worlds() -> Iterator[tuple[Evidence, Economics]]:
 
 def sentences(s: Speaker) -> Iterator[tuple[str, Gate | None]]:
     """Everything that the page says in sentences whose numbers it holds."""
-    for text in (s.sentence(), s.sure(), s.range(), s.measured(), s.cost(), s.sums(), *s.opens(), sections._price(s),
-                 sections._payback(s), *sections._flips(s)):  # fmt: skip
+    for text in (s.sentence(), s.sure(), s.range(), s.measured(), s.cost(), s.sums(), *s.opens(), sections.asked(s),
+                 sections._price(s), sections._payback(s), *sections._flips(s)):  # fmt: skip
         yield text, None
     if s.decision.value is not None:
         yield sections._uncertainty(s), None
