@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -11,7 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from mmbench import paths
+from mmbench.cli.signal import company_words
+from mmbench.data.conditions import ModalityCondition
 from mmbench.data.features import with_missing_filled
 from mmbench.data.interactions import Interactions
 from mmbench.data.sources import Source, write_folder
@@ -20,6 +25,7 @@ from mmbench.inference.contribution.signal import NeighbourRecall, Signal
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Translator
 from mmbench.report import pretest_text as written
+from mmbench.report.disposals import by_name, control_of, control_states
 from tests.cli.conftest import Command
 
 A_WORLD = (
@@ -258,3 +264,29 @@ def test_restricted_interactions_keep_their_pairs() -> None:
     train = Interactions(np.array([0, 0, 1, 2]), np.array([4, 1, 4, 3]), 3, 5)
     kept = restricted(train, np.array([1, 4]))
     assert (kept.users.tolist(), kept.items.tolist(), kept.n_items) == ([0, 0, 1], [1, 0, 1], 2)
+
+
+@pytest.mark.parametrize(
+    "modalities",
+    [["image", *others] for size in range(4) for others in itertools.combinations(("audio", "text", "video_2"), size)],
+)
+def test_the_first_sweep_has_what_a_decision_about_images_needs(modalities: list[str]) -> None:
+    """Everything, everything but images, and of every condition with images its control."""
+    said = dict(word.split("=", 1) for word in company_words([], modalities, "shop"))
+    preset = yaml.safe_load((paths.config_dir() / "experiment" / "company.yaml").read_text(encoding="utf-8"))
+    names = said.get("modality", preset["hydra"]["sweeper"]["params"]["modality"]).split(",")
+    of_name = {}
+    for name in names:
+        file = paths.config_dir() / "modality" / f"{name}.yaml"
+        condition = ModalityCondition(**yaml.safe_load(file.read_text(encoding="utf-8")))
+        condition.check(modalities, "shop")
+        of_name[name] = {modality: condition.state(modality) for modality in sorted(modalities)}
+    run = {by_name(states): name for name, states in of_name.items()}
+    assert len(run) == len(names)  # no two are the same
+    everything = dict.fromkeys(modalities, "real")
+    assert by_name(everything) in run
+    assert by_name({**everything, "image": "drop"}) in run
+    controls = {name: control_states(states, "image") for name, states in of_name.items()}
+    for name, control in controls.items():
+        if control is not None:
+            assert control_of(of_name[name], name, "image") == f"modality={run[control]}"

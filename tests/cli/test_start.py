@@ -165,6 +165,18 @@ def test_from_files_to_a_decision(shop: Path, start: Start) -> None:
     assert commands(again.out)[-1] == ran[-1]
 
 
+@pytest.mark.thorough
+def test_images_beside_two_more_modalities_are_decided_about(shop: Path, start: Start) -> None:
+    np.save("sounds.npy", np.random.default_rng(1).normal(size=(ITEMS, 4)).astype(np.float32))
+    Path("sounds.ids.txt").write_text("".join(f"{item:03d}\n" for item in range(ITEMS)), encoding="utf-8")
+    said = start("shop", "--yes", *QUICK[:-1], "model=hybridknn", "--features", "audio=sounds.npy")
+    assert (said.code, said.err) == (0, ""), said.err
+    assert "modality=none,without_image,image,fused,shuffled_image,fused_shuffled_image" in commands(said.out)[4]
+    assert Path("multirun/shop/report/decision.html").is_file()
+    gates = files.read_document(paths.decision_file(Path("multirun/shop")))["result"]["gates"]
+    assert [gate["command"] for gate in gates if gate["name"] == "G3"] == [""]  # no control is missing
+
+
 @pytest.mark.slow
 def test_what_is_named_can_be_typed(shop: Path, start: Start, capsys: pytest.CaptureFixture[str]) -> None:
     """A user who types what each command names comes as far as the guided one."""

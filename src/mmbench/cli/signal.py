@@ -10,6 +10,17 @@ from mmbench.cli.words import Parser, next_line, take_language, tell_loading
 from mmbench.messages import Message, Translator
 from mmbench.messages.commands import override
 
+#: What a first sweep compares, by the modalities of the items; nothing where the preset says it.
+_CONDITIONS = {
+    (): "none",
+    ("image",): "none,image,shuffled_image",
+    ("text",): "none,text",
+    ("image", "text"): "",
+    ("audio", "image"): "none,audio,image,fused,shuffled_image,audio_shuffled_image",
+}
+#: The same of images beside anything else.
+_OF_SEVERAL = "none,without_image,image,fused,shuffled_image,fused_shuffled_image"
+
 
 def main(argv: Sequence[str]) -> None:
     """Run the pre-test of a data set, print it and write ``signal.json`` and ``signal.md``."""
@@ -56,15 +67,10 @@ def company_words(overrides: Sequence[str], modalities: Sequence[str], name: str
         name: of the sweep.
         budget: its effort.
     """
-    conditions = {
-        ("image", "text"): [],  # what the preset compares
-        ("text",): ["modality=none,text"],
-        ("image",): ["modality=none,image,shuffled_image"],
-        (): ["modality=none"],
-    }
-    compared = conditions.get(tuple(sorted(modalities)), ["modality=none,fused"])
+    compared = _CONDITIONS.get(tuple(sorted(modalities)), _OF_SEVERAL if "image" in modalities else "none,fused")
+    conditions = [f"modality={compared}"] if compared else []
     data = [word for word in overrides if word != "dataset=folder"]  # the preset's own
-    return ["experiment=company", *data, *compared, f"budget={budget}", override("sweep.name", name)]
+    return ["experiment=company", *data, *conditions, f"budget={budget}", override("sweep.name", name)]
 
 
 def _asked(argv: Sequence[str], translator: Translator) -> argparse.Namespace:

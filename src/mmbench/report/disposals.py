@@ -571,9 +571,11 @@ def control_of(states: Mapping[str, str], condition: str, modality: str) -> str:
         modality: the modality that is shuffled.
     """
     others = [name for name, state in states.items() if state == "real" and name != modality]
-    named = "_".join([*others, "shuffled", modality])
-    if named in CONDITIONS:
-        return f"modality={named}"
+    named = ["_".join([*others, "shuffled", modality])]
+    if {*states.values()} == {"real"}:
+        named.append(f"fused_shuffled_{modality}")
+    if known := [name for name in named if name in CONDITIONS]:
+        return f"modality={known[0]}"
     option = condition.partition("_missing")[0]
     return f"modality={option} modality.states.{modality}=shuffle"
 

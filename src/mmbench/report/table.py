@@ -29,9 +29,10 @@ from mmbench.tuning.space import read_space, size
 
 #: The row that no cell runs: averaged ranks of the single-modality conditions.
 LATE = "late"
-CONDITIONS = ("none", "text", "image", "audio", "fused", LATE, "shuffled", "shuffled_text", "shuffled_image",
-              "shuffled_audio", "text_shuffled_image", "text_shuffled_audio", "image_shuffled_text",
-              "image_shuffled_audio", "audio_shuffled_text", "audio_shuffled_image")  # fmt: skip
+CONDITIONS = ("none", "text", "image", "audio", "without_image", "fused", LATE, "shuffled", "shuffled_text",
+              "shuffled_image", "shuffled_audio", "text_shuffled_image", "text_shuffled_audio", "image_shuffled_text",
+              "image_shuffled_audio", "audio_shuffled_text", "audio_shuffled_image",
+              "fused_shuffled_image")  # fmt: skip
 #: Baselines that are tuned, and trained without gradients.
 SIMPLE = ("itemknn", "contentknn", "hybridknn", "ease", "ials")
 #: Planned contrasts, A against B, of a manifest that names none.
