@@ -719,6 +719,16 @@ def test_a_guard_rail_that_is_not_shown_says_how_much_more_data_shows_it() -> No
     assert found == (Opening("G4", Key.USERS_AND_SEEDS, 2.5), *[Opening("G4", Key.ELSE)] * 2)
 
 
+@pytest.mark.parametrize(("amount", "said"), [(1.02, "1.1 times"), (1.44, "1.5 times"), (2.0, "2.0 times")])
+def test_so_many_times_as_many_users_and_final_runs_do_open_it(amount: float, said: str) -> None:
+    closed = evidence(0.25)
+    gates = tuple(Gate("G4", UNKNOWN, amount) if gate.name == "G4" else gate for gate in closed.gates)
+    measured = replace(closed, gates=gates)
+    (opens,) = Speaker.of("en", measured, economics(), decide(measured, economics())).opens()
+    users = {"1.1": "2,200", "1.5": "3,000", "2.0": "4,000"}[said.split()[0]]
+    assert opens.startswith(f"G4 opens with {said} as many test users (about {users}, now 2,000) and final training")
+
+
 def test_what_nobody_could_read_opens_with_the_data_and_what_was_not_compared_with_a_second_run() -> None:
     unread = [Gate(name, UNKNOWN, unread=True) for name in ("G4", "G5", "G8")]
     assert openings(evidence(0.25), unread, BREAKEVEN) == tuple(Opening(gate.name, Key.DATA) for gate in unread)

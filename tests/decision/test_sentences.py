@@ -633,7 +633,10 @@ CLAIMS = [
     ),
     claim(
         phrases.OPEN_RAILS,
-        lambda s: s.closed(s.text["gate"]) and s.n["users"] >= s.n["times"] * s.n["now"] >= s.n["now"] == s.e.n_users,
+        lambda s: (
+            s.n["users"] >= s.n["times"] * s.n["now"] > s.n["now"] == s.e.n_users
+            and any(g.name == s.text["gate"] and g.value and g.value <= s.n["times"] for g in s.d.barred)
+        ),
         gate="t",
         times="n",
         users="n",
@@ -758,7 +761,8 @@ def gates_of(measured: Evidence) -> dict[str, list[Gate]]:
                Gate("G4", PASS, rails=(*rails, (cold, Rail.HOLDS), (without, Rail.HOLDS))),
                Gate("G4", FAIL, rails=(*rails, (without, Rail.BROKEN))),
                Gate("G4", UNKNOWN, rails=(*rails, (cold, Rail.OPEN))),
-               Gate("G4", UNKNOWN, 2.7, rails=(*rails, (cold, Rail.OPEN))), Gate("G4", UNKNOWN)],
+               Gate("G4", UNKNOWN, 2.7, rails=(*rails, (cold, Rail.OPEN))),
+               Gate("G4", UNKNOWN, 1.02, rails=(*rails, (cold, Rail.OPEN))), Gate("G4", UNKNOWN)],
         "G5": [Gate("G5", PASS, 0.85, 0.8), Gate("G5", FAIL, 0.79, 0.8), Gate("G5", UNKNOWN, None, 0.8),
                Gate("G5", UNKNOWN, None, 0.8, GONE, unread=True), Gate("G5", UNKNOWN, None, 0.8, "no lists were kept")],
         "G6": [Gate("G6", PASS, 2, 2), Gate("G6", FAIL, 1, 2), Gate("G6", UNKNOWN, None, 2)],

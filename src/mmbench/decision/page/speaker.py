@@ -119,8 +119,10 @@ class Speaker(GateSpeaker):
         if opening.key is Key.DATA:
             return Message(phrases.OPEN_DATA, gate=gate)
         if opening.key is Key.USERS_AND_SEEDS:
-            users = number(_round_up(amount * e.n_users))
-            return Message(phrases.OPEN_RAILS, gate=gate, times=number(amount, 1), users=users, now=number(e.n_users))
+            tenths = max(math.ceil(10 * amount), 11)  # fewer would not open it
+            users = number(_round_up(tenths * e.n_users / 10))
+            times = number(tenths / 10, 1)
+            return Message(phrases.OPEN_RAILS, gate=gate, times=times, users=users, now=number(e.n_users))
         if opening.key is Key.INPUTS:
             return Message(phrases.TELL_INPUTS, name=self._least_known)
         if opening.key is Key.WIDTH:
