@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special
 
 from mmbench.decision import (
     Action,
@@ -27,7 +28,7 @@ from mmbench.decision.economics import Range, Source, costs, with_counts
 from mmbench.decision.evidence import GATES, Part, Promise
 from mmbench.decision.formulas import evpi, evsi, preposterior_sd
 from mmbench.decision.gates import better_than_shuffled
-from mmbench.decision.openings import Key, Opening, openings
+from mmbench.decision.openings import Key, Opening, Unclear, openings
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.record import decided as decided_from
 from mmbench.decision.record import holds
@@ -691,7 +692,7 @@ def with_users(measured: Evidence, users: float) -> Evidence:
     ids=["G7", "G3", "unclear", "G7 at a second look", "unclear at a second look"],
 )
 def test_so_many_users_and_no_fewer_open_it(measured: Evidence, gate: str) -> None:
-    (opening,) = openings(measured, [Gate(gate, FAIL)] if gate else [], BREAKEVEN, unclear=not gate)
+    (opening,) = openings(measured, [Gate(gate, FAIL)] if gate else [], BREAKEVEN, None if gate else Unclear(True, 0.8))
     assert (opening.gate, opening.key) == (gate, Key.USERS)
     assert opening.amount is not None
     opened = {
@@ -760,6 +761,35 @@ def test_a_gain_that_is_told_from_break_even_leaves_the_business_to_be_known() -
     wide = economics(transfer={"low": 0.05, "likely": 0.5, "high": 1.0})
     (opening,) = decide(evidence(0.10, 0.005), wide).openings
     assert opening == Opening("", Key.INPUTS)
+
+
+@pytest.mark.parametrize("mean", [0.101, 0.059])
+def test_a_business_of_which_nothing_is_uncertain_is_not_what_the_answer_waits_for(mean: float) -> None:
+    """The range lies on one side of break-even, less surely than the company asks for."""
+    measured = evidence(mean, 0.01)
+    assert measured.interval is not None
+    assert not measured.interval.contains(BREAKEVEN)
+    asked = {"go": 0.99, "no_go": 0.01}
+    for transfer in (0.5, OWN["transfer"]):  # which better figures of the business would not change
+        decided = decide(measured, economics(transfer=transfer, **asked))
+        (opening,) = decided.openings
+        assert (decided.why, opening.gate, opening.key) == (Why.UNCLEAR, "", Key.USERS)
+        assert opening.amount is not None
+        gain = with_users(measured, opening.amount).gain
+        assert gain is not None
+        half = abs(gain.log_ratio - math.log1p(BREAKEVEN))
+        assert special.stdtr(gain.df, half / gain.se) == pytest.approx(0.99, abs=1e-4)
+
+
+def test_a_gain_that_is_break_even_itself_is_told_by_no_number_of_users() -> None:
+    """It is no matter of what else is uncertain, and none of the business."""
+    for_nothing = economics(cost=dict.fromkeys(OWN["cost"], 0.0))
+    decided = decide(evidence(0.0, 0.0), for_nothing)
+    assert (decided.breakeven, decided.why, decided.openings) == (0.0, Why.UNCLEAR, (Opening("", Key.ELSE),))
+    (opening,) = openings(evidence(0.0, 0.01), [], 0.0, Unclear(True, 0.8))
+    assert opening == Opening("", Key.NO_USERS, 0.0)
+    assert openings(evidence(-0.022, 0.01), [Gate("G7", FAIL)], 0.0) == (Opening("G7", Key.NO_USERS, 0.0),)
+    assert openings(evidence(-0.022, 0.01), [Gate("G3", FAIL)], 0.0) == (Opening("G3", Key.NO_USERS, 0.0),)
 
 
 def test_a_small_shop_is_told_that_no_plausible_gain_could_pay() -> None:

@@ -114,6 +114,35 @@ def hopeless(said: Said) -> bool:
     return near(said.n["share"], 1 - said.e.variances.get("users", 0.0) / whole, 2)
 
 
+def never(said: Said) -> bool:
+    """It is not what else is uncertain that keeps users from opening it."""
+    rest = math.fsum(part for name, part in said.e.variances.items() if name != "users")
+    return said.closed(said.text["gate"]) and (
+        said.d.breakeven == 0 or rest < 0.005 * math.fsum(said.e.variances.values())
+    )
+
+
+def short_of_asked(said: Said) -> bool:
+    """The range lies on one side of break-even, and the gain itself does so less surely than the company asks for."""
+    s, gain = said.s.economics, said.e.gain
+    asked = s.go if said.interval.mean > said.d.breakeven else 1 - s.no_go
+    return not said.interval.contains(said.d.breakeven) and surely(gain, said.d.breakeven) < asked
+
+
+def surely(gain: LogGain, need: float) -> float:
+    """Probability that a gain lies on its side of break-even."""
+    return float(special.stdtr(gain.df, abs(gain.log_ratio - math.log1p(need)) / gain.se))
+
+
+def made_sure(said: Said) -> bool:
+    """With so many users the gain is as sure as the company asks for, with three quarters of them it is not."""
+    s = said.s.economics
+    asked = s.go if said.interval.mean > said.d.breakeven else 1 - s.no_go
+    more, fewer = (with_users(said.e, share * said.n["users"]).gain for share in (1, 0.75))
+    need = said.d.breakeven
+    return said.n["now"] == said.e.n_users and surely(more, need) >= asked > surely(fewer, need)
+
+
 def paying(said: Said) -> float:
     assert said.d.value is not None
     return said.d.value.probability
@@ -379,6 +408,20 @@ CLAIMS = [
         )
         for above, said in phrases.CLEAR_OF_NEED.items()
     ),
+    *itertools.chain.from_iterable(
+        leveled(
+            said.one.replace("{range}", "{lo} to {hi}"),
+            lambda s, above=above: (
+                about(s)
+                and (s.d.action, s.d.why) == (Action.HOLD, Why.UNCLEAR)
+                and (s.interval.lo > s.d.breakeven if above else s.interval.hi < s.d.breakeven)
+                and near(s.n["asked"], s.s.economics.go if above else s.s.economics.no_go)
+                and short_of_asked(s)
+            ),
+        )
+        for above, said in phrases.NOT_SURE_OF_NEED.items()
+    ),
+    claim(phrases.EVEN, lambda s: s.e.ratio == s.d.breakeven == s.n["gain"] == s.n["need"] and s.e.gain.se == 0),
     claim(
         "Nothing can be concluded from the measurement: {reason}. This does not mean that images have no effect.",
         lambda s: s.text["reason"] == phrases.SILENCES[s.e.silent or OF_NEW_ITEMS_ALONE],
@@ -581,7 +624,8 @@ CLAIMS = [
     ),
     # What would open it
     claim(phrases.OPEN_USERS, opened, gate="t", users="n", now="n"),
-    claim(phrases.OPEN_NO_USERS, lambda s: s.closed(s.text["gate"]) and hopeless(s), gate="t"),
+    claim(phrases.OPEN_NO_USERS, lambda s: s.closed(s.text["gate"]) and hopeless(s) and s.n["share"] > 0, gate="t"),
+    claim(phrases.OPEN_NEVER, never, gate="t"),
     claim(
         phrases.OPEN_SEEDS["G9"],
         lambda s: (
@@ -597,7 +641,17 @@ CLAIMS = [
         phrases.OPEN_FEW_USERS, lambda s: silent(NoWord.FEW_USERS)(s) and s.n["users"] == MIN_USERS, users="n", now="n"
     ),
     claim(phrases.TELL_USERS, opened, users="n", now="n"),
-    claim(phrases.TELL_NO_USERS, lambda s: s.interval.contains(s.d.breakeven) and hopeless(s)),
+    claim(
+        phrases.TELL_NO_USERS,
+        lambda s: s.interval.contains(s.d.breakeven) and hopeless(s) and 0 < s.n["share"] < 1,
+    ),
+    claim(
+        phrases.TELL_NOT_BY_USERS, lambda s: s.interval.contains(s.d.breakeven) and hopeless(s) and s.n["share"] == 1
+    ),
+    claim(phrases.TELL_NEVER, lambda s: near(s.e.ratio, s.d.breakeven, 6) and s.e.gain.se > 0),
+    claim(phrases.SURE_BY_USERS, made_sure, users="n", now="n"),
+    claim(phrases.NOT_SURE_BY_USERS, lambda s: short_of_asked(s) and hopeless(s)),
+    claim(phrases.TELL_ELSE, lambda s: s.e.ratio == 0 and s.e.gain.se == 0),
     claim(
         phrases.TELL_INPUTS,
         lambda s: not s.interval.contains(s.d.breakeven) and s.text["name"] == most_moving(s),
@@ -825,6 +879,18 @@ def worlds() -> Iterator[tuple[Evidence, Economics]]:
         clear = numbered(evidence(mean, 0.004))
         yield clear, unsure
         yield replace(clear, level=0.975), unsure
+    for mean, asked in ((0.1027, {"go": 0.995}), (0.0571, {"no_go": 0.005})):  # and the company asks for more than that
+        clear = numbered(evidence(mean, 0.01))
+        yield replace(clear, level=0.975), economics(transfer=0.5, **asked)
+        yield clear, economics(transfer=0.5, **asked)
+        yield clear, economics(**asked)
+        by_trials = {"trials": 0.9 * clear.gain.se**2, "users": 0.1 * clear.gain.se**2, "seed": 0.0}
+        yield replace(clear, variances=by_trials), economics(transfer=0.5, **asked)
+    for_nothing = economics(cost=dict.fromkeys(OWN["cost"], 0.0))
+    yield numbered(evidence(0.0, 0.0)), for_nothing
+    yield numbered(evidence(-0.022, 0.01)), for_nothing
+    exact = numbered(evidence(BREAKEVEN, 0.03))
+    yield replace(exact, variances={"trials": 0.0, "users": exact.gain.se**2, "seed": 0.0}), economics()
     for reason in SILENT:
         yield replace(numbered(evidence(-0.05)), silent=str(reason)), economics()
         trials = 5 if reason == FEW_TRIALS else 30

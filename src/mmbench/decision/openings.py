@@ -43,8 +43,8 @@ class Opening:
         gate: its name; empty where no gate is closed and the range holds break-even, or nothing may be concluded.
         key: what it takes.
         amount: how many users, trials or seeds, in all; how many times as many of both; with ``no number of users`` the
-            share of the variance that more users leave as it is; with ``a narrower range`` the largest share of the
-            variance that one source has; None where no number says it.
+            share of the variance that more users leave as it is, 0 where not even none would do; with ``a narrower
+            range`` the largest share of the variance that one source has; None where no number says it.
     """
 
     gate: str
@@ -52,8 +52,21 @@ class Opening:
     amount: float | None = None
 
 
+@dataclass(frozen=True)
+class Unclear:
+    """What an answer takes where no gate bars one.
+
+    Args:
+        inputs: whether a number of the business is uncertain.
+        asked: with which probability the gain has to lie on its side of break-even, above .5.
+    """
+
+    inputs: bool
+    asked: float
+
+
 def openings(
-    evidence: Evidence, barred: Sequence[Gate], breakeven: float, *, unclear: bool = False
+    evidence: Evidence, barred: Sequence[Gate], breakeven: float, unclear: Unclear | None = None
 ) -> tuple[Opening, ...]:
     """What opens each gate that bars the answer; where none does, what would tell break-even from the gain.
 
@@ -61,19 +74,21 @@ def openings(
         evidence: what was measured.
         barred: the gates that bar the answer.
         breakeven: gain at which images pay.
-        unclear: whether no gate bars an answer, and the data do not tell.
+        unclear: what an answer takes where no gate bars one, and the data do not tell; None where they do.
     """
     found = [_of_gate(gate, evidence, breakeven) for gate in barred]
     if evidence.silent or evidence.of_new_items:
         silence = _of_silence(evidence)
         if replace(silence, gate="G9") not in found:  # said already
             found.append(silence)
-    elif unclear and (gain := evidence.gain) is not None:
-        if gain.se > 0 and gain.at(evidence.level).contains(breakeven):
-            half = abs(gain.log_ratio - math.log1p(breakeven))
+    elif unclear is not None and (gain := evidence.gain) is not None:
+        half = abs(gain.log_ratio - math.log1p(breakeven))
+        if gain.at(evidence.level).contains(breakeven):
             found.append(_narrower("", evidence, gain, half / _t(gain, 0.5 + evidence.level / 2)))
-        else:
+        elif unclear.inputs and half >= gain.se * _t(gain, unclear.asked):
             found.append(Opening("", Key.INPUTS))
+        else:
+            found.append(_narrower("", evidence, gain, half / _t(gain, unclear.asked)))
     return tuple(found)
 
 
@@ -123,14 +138,15 @@ def _t(gain: LogGain, probability: float) -> float:
 def _narrower(name: str, evidence: Evidence, gain: LogGain, se: float) -> Opening:
     """Users with which the standard error of the gain is at most ``se``, all else as it is.
 
-    Their part of the variance shrinks with their number; what the draw of trials and training noise add does not.
+    Their part of the variance shrinks with their number; what the draw of trials and training noise add does not. Where
+    not even a gain that is known exactly would do, ``se`` is at most 0.
     """
     whole = math.fsum(evidence.variances.values())
     rest = whole - evidence.variances.get(USERS, 0.0)
     if whole <= 0:
         return Opening(name, Key.ELSE)
-    room = se**2 - rest
+    room = se**2 - rest if se > 0 else 0.0
     users = evidence.n_users * evidence.variances.get(USERS, 0.0) / room if room > 0 else math.inf
     if not users <= MOST_USERS:
-        return Opening(name, Key.NO_USERS, rest / whole)
+        return Opening(name, Key.NO_USERS, rest / whole if se > 0 else 0.0)
     return Opening(name, Key.USERS, float(max(math.ceil(users), evidence.n_users + 1)))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from mmbench.decision.assumptions import deciding
 from mmbench.decision.economics import Economics
 from mmbench.decision.evidence import GATES, Bars, Evidence, Gate, Promise, Status
-from mmbench.decision.openings import Opening, openings
+from mmbench.decision.openings import Opening, Unclear, openings
 from mmbench.decision.steps import (
     AB_TEST,
     ALL_ITEMS,
@@ -112,6 +112,11 @@ class Decision:
         return self.why not in (Why.UNTRUSTED, Why.SILENT)
 
     @property
+    def least_known(self) -> str | None:
+        """The number of the business that moves the value most; None where none is uncertain."""
+        return next((swing.name for swing in self.swings if swing.name != "gain"), None)
+
+    @property
     def probability(self) -> float | None:
         """Probability that images pay; None if nothing may be said."""
         return self.value.probability if self.value and self.trusted else None
@@ -148,9 +153,15 @@ def decide(evidence: Evidence, economics: Economics, n_draws: int = DRAWS) -> De
     """
     decision = _decide(evidence, of_part(economics, evidence.part), n_draws)
     if decision.action is Action.HOLD:
-        unclear = decision.why is Why.UNCLEAR
-        return replace(decision, openings=openings(evidence, decision.barred, decision.breakeven, unclear=unclear))
+        unclear = _unclear(decision, evidence, economics) if decision.why is Why.UNCLEAR else None
+        return replace(decision, openings=openings(evidence, decision.barred, decision.breakeven, unclear))
     return decision
+
+
+def _unclear(decision: Decision, evidence: Evidence, economics: Economics) -> Unclear:
+    """What an answer takes: GO where the gain lies above break-even, else NO-GO."""
+    above = evidence.ratio is not None and evidence.ratio > decision.breakeven
+    return Unclear(decision.least_known is not None, economics.go if above else 1 - economics.no_go)
 
 
 def decide_first(

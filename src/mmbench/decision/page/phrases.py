@@ -305,6 +305,8 @@ OPEN_NO_USERS = Template(
     "{gate} stays closed however many users there are: {share} of the uncertainty does not come from which customers "
     "were tested."
 )
+#: The same where it does not lie in what else is uncertain.
+OPEN_NEVER = Template("{gate} stays closed however many users there are.")
 OPEN_TRIALS = {
     "G2": Template("{gate} opens with a simple baseline that is tuned with {n} trials, as all others are."),
     "G3": Template("{gate} opens with the missing conditions, {n} trials each."),
@@ -324,6 +326,28 @@ TELL_NO_USERS = Template(
     "More users narrow the range, but no number of them takes break-even out of it if the gain stays as it was "
     "measured: {share} of the uncertainty does not come from which customers were tested."
 )
+#: The same where all of the uncertainty lies in something else, and where none does.
+TELL_NOT_BY_USERS = Template(
+    "No number of users takes break-even out of the range if the gain stays as it was measured: {share} of the "
+    "uncertainty does not come from which customers were tested."
+)
+TELL_NEVER = Template(
+    "More users narrow the range, but no number of them takes break-even out of it if the gain stays as it was "
+    "measured."
+)
+#: What makes a gain sure enough whose range lies on one side of break-even.
+SURE_BY_USERS = Template(
+    "About {users} test users (now {now}) would make it sure enough, if the gain stays as it was measured."
+)
+NOT_SURE_BY_USERS = Template(
+    "No number of users makes it sure enough if the gain stays as it was measured: {share} of the uncertainty does not "
+    "come from which customers were tested."
+)
+#: Where no trial that can be drawn makes use of images.
+TELL_ELSE = Template(
+    "No number of users or trials would tell: whichever of the trials are drawn, the best configuration makes no use "
+    "of images. Another model or image encoder may use them."
+)
 TELL_INPUTS = Template("Better figures of the business would tell, above all: {name}.")
 #: Why it is HOLD where the gain lies above (True) or below break-even, and the business decides.
 CLEAR_OF_NEED = {
@@ -336,6 +360,22 @@ CLEAR_OF_NEED = {
         "uncertain to decide, above all: {name}."
     ),
 }
+#: The same where the company asks for more than the range shows.
+NOT_SURE_OF_NEED = {
+    True: Template(
+        "The gain ({range}) is above the {need} that pays at the likely values of the business, but not surely enough: "
+        "for GO, the probability that images pay is to be at least {asked}."
+    ),
+    False: Template(
+        "The gain ({range}) is below the {need} that pays at the likely values of the business, but not surely enough: "
+        "for NO-GO, the probability that images pay is to be at most {asked}."
+    ),
+}
+#: The same where it is no range, and what pays is the gain itself.
+EVEN = Template(
+    "As measured, images would neither earn nor lose anything: the gain ({gain}) is just what pays at the likely "
+    "values of the business ({need})."
+)
 #: What a range comes from.
 RANGE_SOURCES = {
     "trials": Message("which trials were drawn"),

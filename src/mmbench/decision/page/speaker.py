@@ -18,7 +18,7 @@ from mmbench.decision.steps import DATA, NO_PRICE, OF_NEW_ITEMS_ALONE, PARTIAL, 
 from mmbench.decision.value import breakeven, of_part
 from mmbench.inference.intervals import Interval, LogGain
 from mmbench.inference.verdicts import Verdict
-from mmbench.messages import Message, Translator, digits_apart, digits_shown
+from mmbench.messages import Message, Template, Translator, digits_apart, digits_shown
 from mmbench.report.sentences import metric_among, metric_name
 
 
@@ -107,11 +107,11 @@ class Speaker(GateSpeaker):
         e, number = self.evidence, self.translator.number
         gate, amount = opening.gate, opening.amount or 0.0
         if opening.key is Key.USERS:
-            template = phrases.OPEN_USERS if gate else phrases.OPEN_FEW_USERS if e.silent else phrases.TELL_USERS
+            told = phrases.SURE_BY_USERS if self._beside_need else phrases.TELL_USERS
+            template = phrases.OPEN_USERS if gate else phrases.OPEN_FEW_USERS if e.silent else told
             return Message(template, gate=gate, users=number(_round_up(amount)), now=number(e.n_users))
         if opening.key is Key.NO_USERS:
-            share = self.translator.percent(amount)
-            return Message(phrases.OPEN_NO_USERS if gate else phrases.TELL_NO_USERS, gate=gate, share=share)
+            return Message(self._no_users(opening), gate=gate, share=self.translator.percent(amount))
         if opening.key is Key.TRIALS:
             return Message(phrases.OPEN_TRIALS[gate], gate=gate, n=f"{amount:.0f}")
         if opening.key is Key.SEEDS:
@@ -128,16 +128,36 @@ class Speaker(GateSpeaker):
         if opening.key is Key.WIDTH:
             source = self(phrases.RANGE_SOURCES[largest(e.variances)])
             return Message(phrases.OPEN_WIDTH, share=self.translator.percent(amount), source=source)
+        if self.decision.why is Why.UNCLEAR:
+            return Message(phrases.TELL_ELSE)
         known = next((one for one in self.decision.gates if one.name == gate), None)
         if gate == "G5" and known is not None and known.status is Status.UNKNOWN:
             return Message(phrases.OPEN_UNCOUNTED, gate=gate)
         return Message(phrases.OPEN_ELSE[gate], gate=gate)
 
+    def _no_users(self, opening: Opening) -> Template:
+        """Why no number of users helps; a share that is shown as none is no reason, one shown as all leaves no use."""
+        percent = self.translator.percent
+        shown = percent(opening.amount or 0.0)
+        if opening.gate:
+            return phrases.OPEN_NEVER if shown == percent(0.0) else phrases.OPEN_NO_USERS
+        if self._beside_need:
+            return phrases.NOT_SURE_BY_USERS
+        return {percent(0.0): phrases.TELL_NEVER, percent(1.0): phrases.TELL_NOT_BY_USERS}.get(
+            shown, phrases.TELL_NO_USERS
+        )
+
+    @property
+    def _beside_need(self) -> bool:
+        """Whether the range of the gain lies on one side of break-even."""
+        gain = self.evidence.interval
+        return gain is not None and not gain.contains(self.decision.breakeven)
+
     @property
     def _least_known(self) -> str:
-        """The number of the business that moves the result most."""
-        inputs = [swing.name for swing in self.decision.swings if swing.name != "gain"]
-        return self(phrases.INPUT_NAMES[inputs[0] if inputs else "discount"])
+        """The number of the business that moves the result most, where one is uncertain."""
+        assert self.decision.least_known is not None
+        return self(phrases.INPUT_NAMES[self.decision.least_known])
 
     def sums(self) -> str:
         """Whether the company's sums were given before or after the results."""
@@ -208,6 +228,13 @@ class Speaker(GateSpeaker):
         if any(opening.key is Key.INPUTS for opening in d.openings):
             template = phrases.CLEAR_OF_NEED[gain.mean > d.breakeven]
             return self(Message(template, range=self.range_of(gain), need=self.need, name=self._least_known))
+        if self._beside_need:
+            above = gain.mean > d.breakeven
+            asked = self.given_share(self.economics.go if above else self.economics.no_go)
+            template = phrases.NOT_SURE_OF_NEED[above]
+            return self(Message(template, range=self.range_of(gain), need=self.need, asked=asked))
+        if gain.lo == gain.hi:
+            return self(Message(phrases.EVEN, gain=self.gain(gain.mean), need=self.need))
         return self(
             Message(
                 "We cannot tell yet: the true effect may be anywhere from {range}, and {need} is needed to pay.",
