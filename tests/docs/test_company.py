@@ -7,10 +7,17 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from mmbench.decision import Evidence, as_record, decide, mirror
+from mmbench.decision.page.checklist import write_checklist
+from mmbench.decision.page.speaker import Speaker
+from mmbench.messages import Message
+from mmbench.store import files
+from tests.decision.cases import PART, economics, evidence, in_part, promising
 from tests.docs.shop import write_kanji_shop, write_shop
 from tests.docs.test_links import ROOT
 from tests.parts import require_modules
@@ -32,6 +39,37 @@ def test_every_step_is_shown(page: str) -> None:
     names = [words[3] for words, _ in shown(page)]
     assert [name for name in names if name != "plan"] == [*EXACT, "signal", "decide"]
     assert "@@" not in (ROOT / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("page", "of_checklist", "of_tracker"),
+    [
+        ("docs/company.md", "names of categories in `contribution.*` and the checklist |", "names of categories |"),
+        ("docs/ja/company.md", "`contribution.*` とチェックリストにカテゴリー名 |", "カテゴリー名 |"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("measured", "holding"),
+    [(in_part(evidence(0.25)), {"checklist"}), (promising(evidence(0.05, 0.03)), {"W&B"})],
+)
+def test_the_page_says_where_names_of_categories_go(
+    measured: Evidence, holding: set[str], page: str, of_checklist: str, of_tracker: str, tmp_path: Path
+) -> None:
+    """A part with images alone, and one that looks promising, are called by the category that they are."""
+    decided = decide(measured, economics(), 4000)
+    s = Speaker.of("en", measured, economics(), decided)
+    write_checklist(tmp_path, s, "en", date(2026, 11, 24), Message("no proof"))
+    files.write_document(tmp_path / "decision.json", as_record(measured, economics(), decided))
+    sent = {
+        "checklist": ((tmp_path / "checklist.html").read_text(encoding="utf-8"), of_checklist),
+        "W&B": (str(mirror._decision(tmp_path / "decision.json")), of_tracker),
+    }
+    named = {name for name, (text, _) in sent.items() if PART.slice.partition(":")[2] in text}
+    assert holding <= named
+    rows = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    for name in named:
+        (row,) = (row for row in rows if name in row.split(" | ")[0])
+        assert row.endswith(sent[name][1])
 
 
 @pytest.mark.slow
