@@ -203,6 +203,8 @@ def is_one_line(said: object, message: str) -> None:
         ),
         (["-m", "sweep.name=a,b"], "sweep.name=a,b would be several sweeps; give one value"),
         (["-m", "experiment=demo,company"], "experiment=demo,company would be several sweeps; give one value"),
+        (["-m", "hydra/launcher=local,slurm"], "hydra/launcher=local,slurm would be several sweeps; give one value"),
+        (["-m", "hydra.launcher.wait=1,2"], "hydra.launcher.wait=1,2 would be several sweeps; give one value"),
         (
             ["search.optimizer.lr={choices: [0.005, 0.01]}"],
             "search.optimizer.lr has another form already; write ~search.optimizer.lr to drop it and "
@@ -508,6 +510,9 @@ def test_a_folder_that_is_gone_is_said(command: Command, tmp_path: Path, monkeyp
                 "study.resume=auto,force",
                 "study.lease_timeout=1,2",
                 "sweep.workers=1,2",
+                "sweep.workers_per_device=1,2",
+                "training.accelerator=cpu,auto",
+                "training.devices=1,2",
                 "lang=en,ja",
             )
         ),

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 CONFIG_NAME = "config"
 #: Groups of which a job has one choice.
 GROUPS = ("model", "dataset", "modality", "budget")
-#: Keys of which a sweep has one value.
+#: Keys of which a sweep has one value, besides all of Hydra's own.
 OF_SWEEP = ("sweep.name", "sweep.dir", "paths.multirun", "experiment")
 #: What is said of a word that drops what another key or word needs.
 DROPPED = Template("{word} drops {key}, whose value is needed; leave the word out, or give the key a value")
@@ -198,7 +198,8 @@ def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Ov
                 raise HydraException(word)
         except HydraException as error:
             raise _no_override(word) from error
-        if override.key_or_group in OF_SWEEP and override.is_sweep_override():
+        of_sweep = override.key_or_group in OF_SWEEP or override.is_hydra_override()
+        if of_sweep and override.is_sweep_override():
             raise several_sweeps(word)
         if override.key_or_group == "tracking" and override.is_sweep_override():
             raise Refusal(

@@ -18,6 +18,7 @@ from mmbench.data.recdata import RecData
 from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.messages.commands import several_sweeps
 from mmbench.nn.recommender import ClosedForm
+from mmbench.scheduling.cell_key import WHERE_IT_TRAINS
 from mmbench.scheduling.configuration import JobConfig, recorded_training
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored
@@ -152,6 +153,7 @@ def check_shared(jobs: Iterable[Job]) -> None:
     for job in jobs:
         plain = job.config.plain
         shared = {f"{section}.{key}": value for section in SHARED for key, value in plain[section].items()}
+        shared |= {f"training.{key}": plain["training"][key] for key in WHERE_IT_TRAINS}
         for key, value in {**shared, **{key: plain[key] for key in SHARED_KEYS}}.items():
             if key != OWN:
                 values.setdefault(key, {})[fingerprint.canonical_json(value)] = None
