@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmbench import paths
+from mmbench.audit.opened import _ranked_test
 
 
 def test_configuration_of_the_checkout_is_found() -> None:
@@ -40,6 +41,24 @@ def test_files_of_a_cell_lie_below_its_names(name: str) -> None:
     assert paths.training_file(folder, "tune", 3, paths.RECORD) == folder / "trials" / "003.json"
     assert paths.training_file(folder, "extended", 0, paths.STATE) == folder / "proposals" / "000.state.npz"
     assert paths.final_file(folder, 2, paths.RANKS) == folder / "finals" / "seed2.test.parquet"
+
+
+def test_tables_of_trainings_are_those_that_a_training_writes(tmp_path: Path) -> None:
+    """What a synchroniser or another system leaves beside them says nothing of the test split."""
+    ranks = [
+        *(paths.training_file(tmp_path, stage, 2, paths.RANKS) for stage in ("tune", "extended", "final")),
+        paths.final_file(tmp_path, 1, paths.ranks_among("cold")),
+        paths.final_file(tmp_path, 1, paths.shuffled_ranks("image")),
+    ]
+    lists = paths.final_file(tmp_path, 1, paths.LISTS)
+    for file in (*ranks, lists):
+        file.parent.mkdir(exist_ok=True)
+        beside = (f"._{file.name}", file.name.replace(".", " (1).", 1), f"old-{file.name}")
+        for name in (file.name, *beside):
+            file.with_name(name).touch()
+    assert paths.tables_of_trainings(tmp_path, paths.RANKS) == sorted(ranks)
+    assert paths.tables_of_trainings(tmp_path, paths.LISTS) == [lists]
+    assert _ranked_test(tmp_path) == {file.relative_to(tmp_path).as_posix() for file in ranks}
 
 
 def test_a_good_name_is_kept() -> None:

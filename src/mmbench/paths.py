@@ -346,6 +346,17 @@ def misnamed_records(cell: Path, stage: str) -> list[Path]:
     return [file for file in _beside_records(cell, stage) if not is_of_training(file)]
 
 
+def tables_of_trainings(cell: Path, ending: str) -> list[Path]:
+    """Test ranks or lists of all trainings of a cell: every file of this ending that is one of a training.
+
+    Args:
+        cell: folder of the cell.
+        ending: :data:`RANKS`, with those among other candidates or of other features, or :data:`LISTS`.
+    """
+    places = ((cell / pattern).parent for pattern in TRAINING_FILES.values())
+    return sorted(file for place in places for file in place.glob(f"*.{ending}") if is_of_training(file))
+
+
 def _beside_records(cell: Path, stage: str) -> list[Path]:
     return sorted((cell / TRAINING_FILES[stage]).parent.glob(f"*.{RECORD}"))
 

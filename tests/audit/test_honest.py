@@ -65,6 +65,15 @@ def test_a_raised_sweep_passes(honest: Path) -> None:
     passes(honest)
 
 
+def test_a_second_file_that_another_system_leaves_beside_every_one_is_no_finding(forger: Forger) -> None:
+    for file in [file for file in forger.folder.rglob("*") if file.is_file()]:
+        for name in (f"._{file.name}", f"{file.name.partition('.')[0]} (1).{file.name.partition('.')[2]}"):
+            twin = file.with_name(name)
+            forger.touch(twin)
+            twin.write_bytes(b"\0\5\x16\7")
+    assert [str(finding) for finding in consistency.check(forger.folder)] == []
+
+
 @pytest.mark.thorough
 def test_a_sweep_with_rungs_and_proposals_passes(tmp_path: Path) -> None:
     words = ("budget.trials=6", "budget.seeds=1", "budget.tpe=2", "budget.rungs=[1,3]")

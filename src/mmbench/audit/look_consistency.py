@@ -147,12 +147,8 @@ class LookAudit:
         for file in sorted((sealed ^ expected) - shuffled):
             yield file, "file", Message("the seal and the trainings do not name the same files")
         if now:
-            there = {
-                file
-                for stage in Stage
-                for ending in (paths.RANKS, paths.LISTS)
-                for file in paths.training_file(self.audited.folder, stage, 1, ending).parent.glob(f"*.{ending}")
-            }
+            folder = self.audited.folder
+            there = {file for end in (paths.RANKS, paths.LISTS) for file in paths.tables_of_trainings(folder, end)}
             for file in sorted(there - sealed - expected):
                 yield file, "file", Message("the seal does not name it")
         read: dict[Path, dict[str, NDArray[Any]]] = {}  # ranks that were read with their lists

@@ -10,7 +10,7 @@ from mmbench import paths
 from mmbench.audit.findings import Doubt, Said, folder_of
 from mmbench.messages import Message, Template
 from mmbench.store import records
-from mmbench.store.schema import LedgerRow, Manifest, PlannedCell, Stage
+from mmbench.store.schema import LedgerRow, Manifest, PlannedCell
 
 #: What is said of a cell that shows its test split opened, and no result.
 RESULT_GONE = Template("its test split was opened, and the result is not there; run the command of the sweep again")
@@ -107,8 +107,4 @@ def missed_seals(cell: CellInSweep) -> Said:
 
 def _ranked_test(folder: Path) -> set[str]:
     """Files of test ranks of the trainings of a cell, by their path in it."""
-    return {
-        file.relative_to(folder).as_posix()
-        for stage in Stage
-        for file in paths.training_file(folder, stage, 1, paths.RANKS).parent.glob(f"*.{paths.RANKS}")
-    }
+    return {file.relative_to(folder).as_posix() for file in paths.tables_of_trainings(folder, paths.RANKS)}
