@@ -91,7 +91,8 @@ def _text(cell: object, given: str) -> str:
 def test_the_decision_is_in_it_once_there_is_one(sweep: Path) -> None:
     file = paths.report_dir(sweep) / "decision.json"
     measured, setting = replace(evidence(0.0, 0.027), dataset="d", models=("m", "n")), economics()
-    made = as_record(measured, setting, decide(measured, setting))
+    table = read_sweep(sweep)
+    made = {**as_record(measured, setting, decide(measured, setting)), "root": table.standing.root}
     files.write_document(file, made)
     decision = read_summary(read_sweep(sweep)).decision
     assert (decision["badge"], decision["dataset"], decision["models"]) == ("NO-GO", "d", "m, n")
@@ -102,11 +103,12 @@ def test_the_decision_is_in_it_once_there_is_one(sweep: Path) -> None:
     assert decision["breakeven"] == pytest.approx(0.08)
     assert decision["sentence"].startswith("Even at the upper end of its range")
     doubted = replace(measured, gates=(Gate("G1", Status.FAIL), *measured.gates[1:]))
-    files.write_document(file, as_record(doubted, setting, decide(doubted, setting)))
+    files.write_document(file, {**as_record(doubted, setting, decide(doubted, setting)), "root": table.standing.root})
     told = read_summary(read_sweep(sweep)).decision
     assert (told["badge"], told["word"], told["probability"]) == ("HOLD", None, None)
-    files.write_document(file, {**made, "rule": 0})
-    assert read_summary(read_sweep(sweep)).decision == {}
+    for old in ({"rule": 0}, {"root": "of other records"}):
+        files.write_document(file, {**made, **old})
+        assert read_summary(read_sweep(sweep)).decision == {}
 
 
 def test_a_sweep_that_is_not_tracked_is_not_mirrored(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:

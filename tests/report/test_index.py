@@ -8,7 +8,10 @@ from urllib.parse import unquote
 
 import pytest
 
+from mmbench import paths
+from mmbench.report.reading import read_sweep
 from mmbench.report.write import write_report
+from mmbench.store import files
 from tests.report.conftest import DATASET
 from tests.report.constructed import Made, write_sweep
 from tests.report.pages import Text
@@ -80,6 +83,17 @@ def test_a_page_links_what_is_in_its_language_and_names_what_is_not(sweep_dir: P
 
 
 @pytest.mark.thorough
+def test_a_decision_about_other_records_is_named(sweep_dir: Path) -> None:
+    write_report(sweep_dir)
+    report, root = paths.report_dir(sweep_dir), read_sweep(sweep_dir).standing.root
+    (report / "decision.html").touch()
+    for document, said in (({"root": root}, False), ({"root": "another"}, True), ({}, True)):
+        files.write_document(report / "decision.json", document)
+        write_report(sweep_dir)
+        page = (report / "report.html").read_text()
+        assert ("made from other records than these; decide again: python -m mmbench decide FOLDER" in page) is said
+
+
 def test_the_pages_stay_in_the_language_that_was_asked_for_last(sweep_dir: Path) -> None:
     folder = sweep_dir / "report"
     for asked, expected in (("ja", "ja"), (None, "ja"), ("en", "en"), (None, "en")):

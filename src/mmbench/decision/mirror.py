@@ -39,7 +39,7 @@ def read_summary(table: SweepTable) -> Summary:
         _gaps(frames.get(paths.VERDICTS, pd.DataFrame())),
         {name: Grid(list(map(str, frame.columns)), frame.to_numpy(object).tolist()) for name, frame in frames.items()},
         {file.stem: file for file in written(folder)},
-        _decision(paths.decision_file(table.folder)),
+        _decision(paths.decision_file(table.folder), table.standing.root),
         {"level": str(table.standing.words), "root": table.standing.root, "plan": table.plan_hash},
     )
 
@@ -71,13 +71,16 @@ def _frame(file: Path) -> pd.DataFrame:
     return frame.astype(object).where(frame.notna(), None)
 
 
-def _decision(file: Path) -> dict[str, Any]:
-    """Badge and sentence of the decision, in English as the tables are; nothing of a record of an earlier rule."""
+def _decision(file: Path, root: str) -> dict[str, Any]:
+    """Badge and sentence of the decision, in English as the tables are; nothing of an earlier rule or other records."""
     if not file.is_file():
         return {}
     try:
-        evidence, economics, decision = decided(read_document(file))
+        record = read_document(file)
+        evidence, economics, decision = decided(record)
     except ValueError:
+        return {}
+    if record.get("root") != root:
         return {}
     s = Speaker.of("en", evidence, economics, decision)
     return {

@@ -22,6 +22,7 @@ from mmbench.report.spent import spent_by
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import Pages, render, write_pages
 from mmbench.report.verdict_table import DISPOSAL_PAGE, PAGE
+from mmbench.store.files import read_document
 
 #: Files of the report by what they are, in the order of the page; those that were not written are not linked.
 FILES: Mapping[Message, tuple[str, ...]] = {
@@ -87,6 +88,7 @@ def as_html(
         links={title: found for title, found in links.items() if found},
         decide=of_this_sweep("decide", *([] if say.lang == "en" else [f"lang={say.lang}"])),
         decided=(folder / f"{paths.DECISION}.html").exists(),
+        outdated=_is_outdated(table),
         primary=metric_of_all(table.primary, table),
         verdicts=page(Table("", PAGE, compared), say),
         disposals=page(Table("", DISPOSAL_PAGE, disposals), say),
@@ -95,6 +97,17 @@ def as_html(
         figures=[_figure(folder, stem, pages.lang) for stem in (file.stem for file in written(folder))],
         records=_records(table.folder),
     )
+
+
+def _is_outdated(table: SweepTable) -> bool:
+    """Whether a decision was made from other records than these."""
+    file = paths.decision_file(table.folder)
+    if not file.exists():
+        return False
+    try:
+        return read_document(file).get("root") != table.standing.root
+    except ValueError:
+        return True
 
 
 def _figure(folder: Path, stem: str, lang: str) -> dict[str, str]:

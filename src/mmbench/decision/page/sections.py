@@ -110,7 +110,8 @@ def write_decision(
             return filled[pages.lang](**pages.of(name), examples=shown)
 
         write_pages(paths.report_dir(table.folder), name, lang, make)
-    files.write_document(paths.decision_file(table.folder), as_record(read.evidence, economics, decision))
+    record = as_record(read.evidence, economics, decision)
+    files.write_document(paths.decision_file(table.folder), {**record, "root": table.standing.root})
 
 
 def fill(
