@@ -59,10 +59,11 @@ def test_the_page_says_where_names_of_categories_go(
     decided = decide(measured, economics(), 4000)
     s = Speaker.of("en", measured, economics(), decided)
     write_checklist(tmp_path, s, "en", date(2026, 11, 24), Message("no proof"))
-    files.write_document(tmp_path / "decision.json", as_record(measured, economics(), decided))
+    record = {**as_record(measured, economics(), decided), "root": "of these records"}
+    files.write_document(tmp_path / "decision.json", record)
     sent = {
         "checklist": ((tmp_path / "checklist.html").read_text(encoding="utf-8"), of_checklist),
-        "W&B": (str(mirror._decision(tmp_path / "decision.json")), of_tracker),
+        "W&B": (str(mirror._decision(tmp_path / "decision.json", "of these records")), of_tracker),
     }
     named = {name for name, (text, _) in sent.items() if PART.slice.partition(":")[2] in text}
     assert holding <= named
