@@ -26,7 +26,10 @@ def note(what):
         notes.write(f"{{what}} {{os.getpid()}} {{os.environ.get('CUDA_VISIBLE_DEVICES', '-')}}\\n")
 
 class Note:
-    """Notes the first import of torch, and lets workers note that they begin; leaves the imports to the others."""
+    """Notes the first import of torch, and lets workers note that they begin; leaves the imports to the others.
+
+    Workers go on although their GPUs are not there.
+    """
 
     left = {{"torch", "mmbench.scheduling.worker"}}
 
@@ -43,6 +46,7 @@ class Note:
         def executed(module):
             execute(module)
             begin = module.start
+            module._lacks_gpus = lambda: False
 
             @functools.wraps(begin)
             def start(*given):

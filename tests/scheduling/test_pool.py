@@ -13,18 +13,22 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import RawArray
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from mmbench.scheduling import memory, pool, worker
 from mmbench.scheduling.devices import NONE, Layout, Machine
-from mmbench.scheduling.pool import EXIT_INCOMPLETE, MAX_REPLACEMENTS, UNMEASURED, UNTOLD, Pool
+from mmbench.scheduling.pinned import VISIBLE
+from mmbench.scheduling.pool import EXIT_INCOMPLETE, MAX_MISSES, MAX_REPLACEMENTS, UNMEASURED, UNTOLD, Pool
 from mmbench.store import ledger
 from mmbench.store.schema import Cost
 from tests import records
@@ -207,6 +211,78 @@ def test_a_worker_whose_server_was_killed_is_one_that_nobody_tells_of(tmp_path: 
     )
     done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
     assert int(done.stdout) == UNTOLD
+
+
+# GPUs that do not come back
+
+
+def on_gpus(run: Pool, seats: dict[str, int], codes: dict[str, list[int]]) -> list[str]:
+    """Let workers on GPUs end with these codes, one after the other and the last of them again; what each one saw."""
+    saw: list[str] = []
+
+    def process(target: object, args: tuple[Any, ...]) -> Process:
+        saw.append(args[0])
+        left = codes[args[0]]
+        code = left.pop(0) if len(left) > 1 else left[0]
+        return Process(code, looks=1 if code else 20)
+
+    run.layout = Layout(seats, fixed=True)
+    run.context = SimpleNamespace(Process=process)  # type: ignore[assignment]
+    return saw
+
+
+def test_a_seat_whose_gpu_does_not_come_back_is_given_up(
+    made: Callable[..., Pool], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is tried by new workers, whose ends say nothing of a training and are none of those that are counted."""
+    run = made(lambda number: Process())
+    lost = [-signal.SIGABRT, *([worker.EXIT_NO_GPU] * (MAX_MISSES - 1)), -signal.SIGABRT, worker.EXIT_NO_GPU]
+    saw = on_gpus(run, {"0,1": 1, "2,3": 1}, {"0,1": lost, "2,3": [0]})
+    assert run.run() == 0
+    assert Counter(saw) == {"0,1": 2 + 2 * MAX_MISSES - 1, "2,3": 1}
+    assert run.replacements == 2
+    assert capsys.readouterr().err == (
+        f"GPU 0+1: {MAX_MISSES} workers in a row could not use it, so this command goes on without it\n"
+    )
+    assert not list(tmp_path.rglob("*.crashes"))
+
+
+def test_workers_that_still_have_a_lost_gpu_keep_their_seats(
+    made: Callable[..., Pool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made(lambda number: Process())
+    saw = on_gpus(run, {"0": 2}, {"0": [0, worker.EXIT_NO_GPU]})
+    assert run.run() == 0
+    assert len(saw) == 1 + MAX_MISSES
+    assert capsys.readouterr().err == ""
+
+
+def test_a_pool_without_a_gpu_left_ends_in_one_line(
+    made: Callable[..., Pool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made(lambda number: Process())
+    saw = on_gpus(run, {"0": 3}, {"0": [worker.EXIT_NO_GPU]})
+    assert run.run() == EXIT_INCOMPLETE
+    assert len(saw) == MAX_MISSES - 1 + 3
+    assert capsys.readouterr().err == (
+        f"error: GPU 0: {len(saw)} workers in a row could not use it, and this command has no other\n"
+    )
+
+
+@pytest.mark.parametrize(("named", "found", "works"), [("0", 0, False), ("0,1", 1, False), ("0,1", 2, True)])
+def test_a_worker_without_its_gpus_takes_no_training(
+    named: str, found: int, works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VISIBLE, named)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: found > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: found)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(worker, "work", lambda *given: (tmp_path / "works").touch())
+    state = RawArray(ctypes.c_char, worker.STATE_SIZE)
+    process = multiprocessing.get_context("fork").Process(target=entry, args=([Ordered(tmp_path, 0.0, 0.0)], state))
+    process.start()
+    assert exit_code(process) == (0 if works else worker.EXIT_NO_GPU)
+    assert (tmp_path / "works").exists() == works
 
 
 # As many as the memory allows

@@ -218,9 +218,9 @@ def test_a_worker_ends_as_a_process_of_its_training_did(
     assert store.failure() is None
 
 
-@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize(("lost", "there"), [(True, True), (True, False), (False, True)])
 def test_a_worker_whose_gpu_is_lost_ends_like_a_crash(
-    lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lost: bool, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It leaves no record of the training that it holds; an error that leaves the GPU usable is the training's."""
     (job,) = jobs(tmp_path, 1)
@@ -235,7 +235,10 @@ def test_a_worker_whose_gpu_is_lost_ends_like_a_crash(
 
     monkeypatch.setattr(study, "fit", fails)
     monkeypatch.setattr(TrainingSettings, "device", torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(there))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *device: "NVIDIA")
     monkeypatch.setattr(torch.cuda, "synchronize", fails if lost else lambda device: None)
     monkeypatch.setattr(os, "kill", lambda pid, sent: kill(pid, sent) if sent else None)
     with pytest.raises(Dead) if lost else contextlib.nullcontext():

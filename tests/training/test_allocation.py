@@ -91,6 +91,7 @@ def lose(monkeypatch: pytest.MonkeyPatch, said: str) -> list[str]:
         raise RuntimeError(said)
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", fails)
     monkeypatch.setattr(torch.cuda, "synchronize", fails)
@@ -105,7 +106,8 @@ def test_a_lost_gpu_does_not_end_who_gives_memory_back(monkeypatch: pytest.Monke
 
 def test_a_gpu_is_lost_if_it_fails_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
-    assert not allocation.is_lost(gpu)  # this process has not used one
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert allocation.is_lost(gpu)  # the driver has none for this process
     lose(monkeypatch, "CUDA error: device-side assert triggered")
     assert allocation.is_lost(gpu)
     assert not allocation.is_lost(torch.device("cpu"))
@@ -113,3 +115,16 @@ def test_a_gpu_is_lost_if_it_fails_every_call(monkeypatch: pytest.MonkeyPatch) -
     assert not allocation.is_lost(gpu)
     lose(monkeypatch, "CUDA error: out of memory")
     assert not allocation.is_lost(gpu)
+
+
+def test_one_of_several_gpus_of_a_training_may_be_the_lost_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def second_fails(device: torch.device) -> None:
+        if device.index == 1:
+            raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)  # the training was in processes of its own
+    monkeypatch.setattr(torch.cuda, "synchronize", second_fails)
+    assert allocation.is_lost(torch.device("cuda"))
+    assert not allocation.is_lost(torch.device("cuda", 0))

@@ -10,7 +10,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -105,6 +105,11 @@ class Layout:
         """
         running = Counter(taken)
         return max(self.seats, key=lambda devices: self.seats[devices] - running[devices])
+
+    def without(self, devices: str) -> Layout:
+        """The layout with one seat less on some devices."""
+        seats = Counter(self.seats) - Counter([devices])
+        return replace(self, seats=dict(seats))
 
 
 @dataclass(frozen=True)
@@ -215,7 +220,7 @@ class Machine:
         if measured is None and self.needs_pilot(sweep):
             return Message(
                 "GPU {devices}: as many workers on each as a pilot finds room and use for, {most} at most",
-                devices=_listed(self.groups),
+                devices=listed(self.groups),
                 most=self.most_per_device,
             )
         counts = set(layout.seats.values())
@@ -225,10 +230,10 @@ class Machine:
             "{n} workers, {each} on each of GPU {devices}",
             layout.size,
             each=each,
-            devices=_listed(list(layout.seats)),
+            devices=listed(list(layout.seats)),
         )
 
 
-def _listed(groups: Sequence[str]) -> str:
+def listed(groups: Sequence[str]) -> str:
     """Names of devices; those of one training are joined."""
     return ", ".join(group.replace(",", "+") for group in groups)

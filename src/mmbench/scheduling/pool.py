@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection
@@ -17,7 +18,7 @@ from types import FrameType
 
 from mmbench.messages import Message, Translator
 from mmbench.scheduling import memory, pinned, worker
-from mmbench.scheduling.devices import Layout
+from mmbench.scheduling.devices import Layout, listed
 from mmbench.scheduling.exits import Exits
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.progress import Progress
@@ -26,11 +27,13 @@ from mmbench.store.leases import is_stopped
 
 #: Dead workers are replaced up to this number of times while no training ends.
 MAX_REPLACEMENTS = 20
+#: A seat is given up once so many workers in a row could not use its GPUs.
+MAX_MISSES = 3
 #: Bytes that a worker is expected to need until a training of the sweep has ended and told.
 UNMEASURED = 4 * 2**30
 #: Seconds after the end of the grace period at which a worker that cannot be interrupted is killed.
 PATIENCE = 5.0
-#: Exit code of a pool whose workers died too often, or could not be started any more.
+#: Exit code of a pool whose workers died too often, could use no GPU, or could not be started any more.
 EXIT_INCOMPLETE = 3
 #: Exit code that multiprocessing gives a worker whose end nobody tells it, because the server of :mod:`pinned` is gone.
 UNTOLD = 255
@@ -60,6 +63,7 @@ class Pool:
         self.finished = False
         self.kill_at = float("inf")
         self.replacements = 0
+        self.misses: Counter[str] = Counter()
         self.largest = 0
         self.exits = Exits(jobs[0].sweep_dir)
         self.states: dict[ForkServerProcess, ctypes.Array[ctypes.c_char]] = {}
@@ -69,7 +73,7 @@ class Pool:
 
         Returns:
             0, the exit code of a worker that could not go on, 128 plus the signal that stopped the sweep, or 3 if
-            workers died too often, or what they are forked from did.
+            workers died too often or can use no GPU any more, or if what they are forked from died.
         """
         with self._signals():
             try:
@@ -110,7 +114,7 @@ class Pool:
         stopped one holds was taken over long ago, so it is ended then.
         """
         code, state = process.exitcode or 0, self.states.pop(process).value.decode(errors="replace")
-        del self.pins[process]
+        devices = self.pins.pop(process)
         self.exits.note(code, state)
         say = Translator(self.jobs[0].config.plain["lang"])
         if code == worker.EXIT_REFUSED and not self.stopped:
@@ -121,6 +125,10 @@ class Pool:
                 "error: the process that workers are started from was killed, as the system does for want of memory"
             )
             print(say(killed), file=sys.stderr)
+        if code == worker.EXIT_NO_GPU:
+            self._miss(devices)
+            return
+        self.misses.pop(devices, None)
         if code == 0:
             self.finished = True
         elif code < 0 or code == worker.EXIT_STOPPED:  # killed or told to stop by somebody else: the others go on
@@ -132,6 +140,31 @@ class Pool:
         for other in self.processes if self.finished else ():
             if other.pid is not None and is_stopped(other.pid):
                 other.kill()
+
+    def _miss(self, devices: str) -> None:
+        """Count a worker that could not use its GPUs, which says nothing of any training; give up a seat that is lost.
+
+        A card that fails comes back to the next process, or to none before somebody resets it.
+        """
+        self.misses[devices] += 1
+        if self.misses[devices] < MAX_MISSES or self.stopped:
+            return
+        self.layout = self.layout.without(devices)
+        if devices in self.layout.seats:  # others are on it, or yet to try
+            return
+        if self.layout.seats:
+            given_up = Message(
+                "GPU {devices}: {n} workers in a row could not use it, so this command goes on without it",
+                devices=listed([devices]),
+                n=self.misses[devices],
+            )
+        else:
+            given_up = Message(
+                "error: GPU {devices}: {n} workers in a row could not use it, and this command has no other",
+                devices=listed([devices]),
+                n=self.misses[devices],
+            )
+        print(Translator(self.jobs[0].config.plain["lang"])(given_up), file=sys.stderr, flush=True)
 
     def room(self) -> int:
         """How many workers may be started now."""

@@ -46,6 +46,8 @@ from mmbench.tuning.study import choose_if_due, give_up, run_unit, waiting
 POLL = 0.5
 EXIT_STOPPED = 143
 EXIT_REFUSED = 2
+#: Of a worker that cannot use the GPUs that it is pinned to; it has held no training.
+EXIT_NO_GPU = os.EX_UNAVAILABLE
 #: After the last cell.
 END = object()
 #: Seconds after which SIGALRM comes again: one that arrives while a call is entered that blocks is not seen until then.
@@ -92,6 +94,8 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char]) -> None:
         signal.signal(signal.SIGALRM, _give_back)
         signal.signal(signal.SIGTERM, wind_down)
         pinned.end_with_parent()
+        if _lacks_gpus():  # each training would fail, or train on a processor
+            raise SystemExit(EXIT_NO_GPU)
         work(jobs, stop, tell)
     except Stopped:
         raise SystemExit(EXIT_STOPPED) from None
@@ -101,6 +105,13 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char]) -> None:
     except OSError as error:
         print(say(Message("error: {message}; nothing finished is lost", message=told(error))), file=sys.stderr)
         raise SystemExit(os.EX_IOERR) from None
+
+
+def _lacks_gpus() -> bool:
+    """Whether this process is pinned to GPUs and cannot use them."""
+    pinned_to = list(filter(None, os.environ.get(pinned.VISIBLE, "").split(",")))
+    lacking = torch.cuda.device_count() < len(pinned_to)
+    return bool(pinned_to) and (lacking or allocation.is_lost(torch.device("cuda")))
 
 
 def _give_back(number: int, frame: FrameType | None) -> None:

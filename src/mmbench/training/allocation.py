@@ -101,11 +101,21 @@ def release() -> None:
 
 
 def is_lost(device: torch.device) -> bool:
-    """Whether a GPU fails every call of this process: after some errors it does so until the process ends."""
-    if device.type != "cuda" or not torch.cuda.is_initialized():
+    """Whether a GPU fails every call of this process: after some errors it does so until the process ends.
+
+    One that was not used yet is asked to begin, which fails where the driver has lost the card.
+
+    Args:
+        device: without a number it stands for all GPUs that this process sees.
+    """
+    if device.type != "cuda":
         return False
+    if not torch.cuda.is_available():
+        return True
+    numbers = range(torch.cuda.device_count()) if device.index is None else [device.index]
     try:
-        torch.cuda.synchronize(device)
+        for number in numbers:
+            torch.cuda.synchronize(torch.device("cuda", number))
     except RuntimeError as error:
         return not is_out_of_memory(error)
     return False
