@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import pytest
 
 from mmbench import paths
+from mmbench.messages import Refusal
 from mmbench.store import leases
 from mmbench.store.leases import (
     FileLeases,
@@ -26,6 +27,7 @@ from mmbench.store.leases import (
     Owner,
     PostgresLeases,
     at_work,
+    check_storage,
     holding,
     identity,
     is_stopped,
@@ -33,6 +35,7 @@ from mmbench.store.leases import (
     present,
     process_start,
 )
+from tests.parts import require_modules
 
 
 def dead_owner() -> Owner:
@@ -278,14 +281,55 @@ def test_storage_is_named_or_refused(tmp_path: Path) -> None:
         make_leases("redis://x", tmp_path, 7.0)
 
 
-@pytest.mark.parametrize("address", ["//me:secret@host/leases", "//host/leases?user=me&password=secret"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "//me:secret@host/leases",
+        "//me:se#secret@host/leases",
+        "//me:se?secret@host/leases",
+        "//me:[secret@host/leases",
+        "//me:secret@host@host/leases",
+        "//host/leases?user=me&password=secret",
+        "//host/leases?user=me&sslpassword=secret",
+    ],
+)
 def test_a_password_does_not_get_into_records(address: str, tmp_path: Path) -> None:
+    """Where the address ends in it is for libpq to say."""
+    require_modules("psycopg")
     with pytest.raises(
         ValueError,
         match=r"^study\.storage holds a password, .* PGPASSWORD, ~/\.pgpass or, with PGSERVICE, a service file",
     ) as no:
         make_leases(f"postgresql+psycopg:{address}", tmp_path, 7.0)
     assert "secret" not in str(no.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "//[::1/leases",
+        "//me:secret%@host/leases",
+        "//me:sec secret@host/leases",
+        "//host/x?unknown=1",
+        "",
+        "2://me@x/y",
+    ],
+)
+def test_what_libpq_cannot_read_is_no_address(address: str, tmp_path: Path) -> None:
+    require_modules("psycopg")
+    with pytest.raises(
+        Refusal, match=r"^study\.storage is no address that libpq can read; write postgresql\+psycopg://"
+    ) as no:
+        make_leases(f"postgresql+psycopg{':' * (not address.startswith('2'))}{address}", tmp_path, 7.0)
+    assert "secret" not in str(no.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["//me@host/leases", "//me@one,two:5432/leases", "//%2Frun%2Fpg/leases", "///leases"]
+)
+def test_addresses_without_a_password_are_taken(address: str) -> None:
+    require_modules("psycopg")
+    check_storage(f"postgresql+psycopg:{address}")
 
 
 def test_the_identity_of_a_sweep_is_written_once(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -13,6 +12,8 @@ from mmbench.messages import Refusal
 from mmbench.messages.refused import first_line
 from mmbench.store.leases.owner import Owner
 
+#: How libpq marks what a form must not show: passwords and secrets.
+HIDDEN = b"*"
 #: Leases of a sweep that have an owner, with the seconds of its silence.
 HELD = "SELECT name, owner, extract(epoch FROM now() - beat) FROM mmbench_leases WHERE sweep = %s AND owner IS NOT NULL"
 
@@ -21,18 +22,29 @@ def check_address(url: str) -> None:
     """Refuse an address that records must not show, and one that nothing here can reach.
 
     Raises:
-        ValueError: for an address with a password, and if psycopg is missing.
+        ValueError: for an address with a password, one that is none, and if psycopg is missing.
     """
-    address = urlsplit(url)
-    if address.password is not None or not {"password", "sslpassword"}.isdisjoint(parse_qs(address.query)):
+    try:
+        import psycopg
+    except ImportError as error:
+        raise Refusal("study.storage names PostgreSQL but psycopg is missing: pip install mmbench[postgres]") from error
+    try:
+        read = psycopg.pq.Conninfo.parse(_of_libpq(url).encode())
+    except psycopg.Error:  # what it says may quote a password
+        raise Refusal(
+            "study.storage is no address that libpq can read; write postgresql+psycopg://user@host/database, with "
+            "special characters percent-encoded"
+        ) from None
+    if any(option.val is not None and option.dispchar == HIDDEN for option in read):
         raise Refusal(
             "study.storage holds a password, which the records of the sweep and whatever is bundled of them would "
             "show; leave it out and give it by PGPASSWORD, ~/.pgpass or, with PGSERVICE, a service file"
         )
-    try:
-        import psycopg  # noqa: F401
-    except ImportError as error:
-        raise Refusal("study.storage names PostgreSQL but psycopg is missing: pip install mmbench[postgres]") from error
+
+
+def _of_libpq(url: str) -> str:
+    """An address as libpq reads it, by rules of its own."""
+    return url.replace("postgresql+psycopg:", "postgresql:")
 
 
 @dataclass
@@ -71,7 +83,7 @@ class PostgresLeases:
     def _connect(self) -> None:
         import psycopg
 
-        self._connection = psycopg.connect(self.url.replace("postgresql+psycopg:", "postgresql:"), autocommit=True)
+        self._connection = psycopg.connect(_of_libpq(self.url), autocommit=True)
 
     def claim(self, name: str) -> bool:
         """Take a lease if it is free, or if its owner is gone or silent."""
