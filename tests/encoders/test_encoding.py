@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ from mmbench.encoders import Encoder, Matrix
 from mmbench.encoders.cache import VectorCache
 from mmbench.encoders.encoding import Content, encode_contents, text_content
 from mmbench.encoders.image_files import Problem
+from mmbench.messages import refused
 
 TEXTS = [f"text {number:02d}" for number in range(20)]
 
@@ -121,6 +123,22 @@ def test_two_processes_do_not_write_one_cache(tmp_path: Path) -> None:
         pytest.raises(ValueError, match="is in use by another process that encodes with the same encoder"),
     ):
         run(TEXTS, tmp_path, Counting())
+
+
+def test_a_cache_on_a_file_system_without_locks_is_in_nobodys_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    cache = VectorCache(tmp_path, "toy", {"version": 1}, 3)
+    with pytest.raises(OSError) as raised, cache:
+        pass
+    assert (
+        refused.told(raised.value)
+        == f"{cache.path}: its file system grants no file locks; take a folder on another one"
+    )
 
 
 def test_what_cannot_be_loaded_is_told_for_every_item_that_has_it(tmp_path: Path) -> None:

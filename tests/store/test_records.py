@@ -193,6 +193,23 @@ def test_a_row_that_json_cannot_spell_leaves_the_ledger_alone(tmp_path: Path) ->
     assert indices(tmp_path) == [0]
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    plan = paths.lock_file(tmp_path, "plan")
+    with pytest.raises(OSError) as of_plan, files.locked(plan):
+        pass
+    with pytest.raises(OSError) as of_ledger:
+        append(tmp_path, 0)
+    for path, error in ((plan, of_plan.value), (paths.ledger_file(tmp_path), of_ledger.value)):
+        said = f"{path}: its file system grants no file locks; take a folder on another one"
+        assert told(error) == said
+
+
 def _stopped_with_the_lock(sweep_dir: Path, locked: Event) -> None:
     def reach(point: str) -> None:
         locked.set()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mmbench import faults, fingerprint, paths
 from mmbench.messages import Refusal
+from mmbench.store.files import locking
 
 KEY_BYTES = 32
 #: Version of the layout of a record.
@@ -44,9 +45,12 @@ class VectorCache:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.file = self.path.open("ab")
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            with locking(self.path):
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
             self.file.close()
+            if not isinstance(error, BlockingIOError):
+                raise
             raise Refusal(
                 "{path} is in use by another process that encodes with the same encoder; wait for it", path=self.path
             ) from None

@@ -23,6 +23,7 @@ _REASONS = {
     errno.ENOTDIR: Message("what should be a folder is a file"),
     errno.ENAMETOOLONG: Message("its name is too long"),
     errno.EMFILE: Message("this process may not open as many files (ulimit -n)"),
+    errno.ENOLCK: Message("its file system grants no file locks; take a folder on another one"),
 }
 
 

@@ -272,8 +272,21 @@ def locked(file: Path) -> Iterator[None]:
     """Hold a lock among processes and threads that share a folder; the system releases it when its holder dies."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("ab") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        with locking(file):
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def locking(path: Path) -> Iterator[None]:
+    """Have an error of the system name the file that is to be locked, and be ENOLCK where there are no locks at all."""
+    with naming(path):
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP):  # of a file system that does not know them
+                raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from error
+            raise
 
 
 def read_state(path: Path) -> dict[str, NDArray[Any]]:

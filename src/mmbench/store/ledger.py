@@ -18,7 +18,7 @@ import msgspec
 
 from mmbench import faults, paths
 from mmbench.store import bounds
-from mmbench.store.files import make_folder, naming, sync
+from mmbench.store.files import locking, make_folder, naming, sync
 from mmbench.store.schema import SCHEMA_VERSION, AnyRecord, LedgerRow, Unit
 
 #: Seconds for which a row waits for the lock: a row takes milliseconds, so whoever holds it for longer is stopped.
@@ -35,7 +35,8 @@ def append(sweep_dir: Path, row: LedgerRow) -> None:
     line = json.dumps(msgspec.to_builtins(row), ensure_ascii=False, allow_nan=False) + "\n"
     handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        _lock(handle)
+        with locking(path):
+            _lock(handle)
         faults.reach("locked")
         size = os.fstat(handle).st_size
         torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
