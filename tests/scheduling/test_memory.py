@@ -1,4 +1,4 @@
-"""Memory is that of the machine and of every control group above the process, whichever is least."""
+"""Memory and processors are those of the machine and of every control group above the process, whichever is least."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmbench.scheduling import memory
+from mmbench.training.settings import cores_here
 from tests.machine import limited_group
 
 MIB = 2**20
@@ -68,6 +69,29 @@ def test_version_1_also_where_the_path_is_not_seen_from_inside(tmp_path: Path, p
         f"{top}/memory.stat": f"cache 1\ntotal_inactive_file {30 * MIB}\ntotal_active_file {20 * MIB}\n",
     }
     assert memory.available(write(tmp_path, files)) == 250 * MIB
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cores"),
+    [
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n"}, 64),
+        ("0::/a/b\n", {"a/b/cpu.max": "400000 100000\n"}, 4),
+        ("0::/a/b\n", {"a/b/cpu.max": "400000 100000\n", "a/cpu.max": "150000 50000\n"}, 3),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "150000 100000\n"}, 2),
+        ("0::/on/the/host\n", {"cpu.max": "1000 100000\n"}, 1),
+        ("0::/\n", {"cpu.max": "6500000 100000\n"}, 64),
+        ("5:cpu,cpuacct:/x\n0::/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        ("5:cpu,cpuacct:/x\n0::/\n", {"cpu/x/cpu.cfs_quota_us": "250000\n", "cpu/x/cpu.cfs_period_us": "50000\n"}, 5),
+        ("5:memory:/x\n0::/\n", {"cpu/x/cpu.cfs_quota_us": "250000\n"}, 64),
+    ],
+)
+def test_processors_are_as_many_as_the_groups_allow(
+    groups: str, files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    placed = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
+    assert cores_here(write(tmp_path, {"proc/self/cgroup": groups, **placed})) == cores
+    assert cores_here(tmp_path / "no linux") == 64
 
 
 def test_what_a_process_takes() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mmbench.scheduling import memory
 from mmbench.store import crashes
+from mmbench.training.control_groups import groups
 
 #: Signals that a process brings on itself.
 FAULTS = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
@@ -59,10 +60,10 @@ def oom_kills(root: Path = Path("/")) -> int | None:
     Args:
         root: where ``proc`` and ``sys`` are mounted.
     """
-    for version, folder in memory.groups(root):
+    for group in groups("memory", root):
         try:
-            counts = dict(row.split() for row in (folder / version.kills).read_text(encoding="utf-8").splitlines())
+            counts = dict(row.split() for row in group.text(memory.VERSIONS[group.version].kills).splitlines())
             return int(counts["oom_kill"])
-        except (OSError, KeyError, ValueError):
+        except (KeyError, ValueError):
             continue
     return None

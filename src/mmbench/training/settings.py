@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from mmbench.messages import Message, Refusal
 from mmbench.training import compilation, neighbour_search
+from mmbench.training.control_groups import Group, groups
 from mmbench.training.stopping import StoppingRule
 
+#: Files, by version of the control groups, that tell a group's time of processors in a period, and the period.
+QUOTA = {1: ("cpu.cfs_quota_us", "cpu.cfs_period_us"), 2: ("cpu.max",)}
 ACCELERATORS = ("cpu", "gpu", "auto")
 #: Half-precision parameters (16-true, bf16-true) are none of them: graphs have no sparse products in them on a CPU, and
 #: scores of so few digits tie.
@@ -107,9 +113,21 @@ def device_of(accelerator: str) -> torch.device:
     return torch.device({"gpu": "cuda"}.get(accelerator, accelerator))
 
 
-def cores_here() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores_here(root: Path = Path("/")) -> int:
+    """Processors that this process may keep busy: those that it may run on, or what its control groups allow of them.
+
+    Args:
+        root: where ``proc`` and ``sys`` are mounted.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(itertools.chain([allowed], *map(_quota, groups("cpu", root))))
+
+
+def _quota(group: Group) -> Iterator[int]:
+    """Processors' worth of time that a group grants its processes, begun ones counted whole; nothing for all of it."""
+    microseconds = " ".join(map(group.text, QUOTA[group.version])).split()
+    if len(microseconds) == 2 and all(map(str.isdigit, microseconds)):  # none is -1, or max
+        yield math.ceil(int(microseconds[0]) / int(microseconds[1]))
 
 
 def devices_here() -> Message:
