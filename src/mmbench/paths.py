@@ -96,7 +96,7 @@ def lease_dir(sweep_dir: Path) -> Path:
 
 
 def identity_file(sweep_dir: Path) -> Path:
-    """What tells a sweep from others of its name where leases of many sweeps lie together."""
+    """What tells a sweep from others of its name where leases or runs of many sweeps lie together."""
     return sweep_dir / ".identity"
 
 

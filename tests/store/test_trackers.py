@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -17,7 +17,7 @@ from PIL import Image
 from mmbench import paths
 from mmbench.evaluation import metrics
 from mmbench.messages import Translator
-from mmbench.store import records
+from mmbench.store import leases, records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Failure, Stage, Unit
 from mmbench.store.trackers import Tracker, make_tracker, wandb_runs
@@ -50,7 +50,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Summary:
 def store(tmp_path_factory: pytest.TempPathFactory) -> CellStore:
     """A sealed cell."""
     words = ("budget.trials=2", "budget.seeds=2", "budget.max_steps=1", "budget.least_epochs=2")
-    return sealed(make_job(tmp_path_factory.mktemp("sweep"), *words))
+    made = sealed(make_job(tmp_path_factory.mktemp("sweep"), *words))
+    leases.identity(made.sweep_dir)  # the first mirror writes it, and it is no record
+    return made
 
 
 @pytest.mark.parametrize(
@@ -154,10 +156,13 @@ def test_curves_are_shown_at_the_level_that_is_asked_for(curves: str, titles: li
 class Begun:
     """Notes what a run is told."""
 
+    #: Its summary where it was shown before.
+    earlier: ClassVar[Mapping[str, Any]] = {}
+
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = settings
         self.rows: list[tuple[int | None, dict[str, Any]]] = []
-        self.summary: dict[str, Any] = {}
+        self.summary: dict[str, Any] = dict(self.earlier)
         self.exit_code: int | None = None
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
@@ -167,6 +172,12 @@ class Begun:
 
     def finish(self, exit_code: int) -> None:
         self.exit_code = exit_code
+
+
+def sweep_dir(folder: Path) -> Path:
+    """The folder of a sweep."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture
@@ -227,7 +238,7 @@ def test_runs_are_known_again(store: CellStore, runs: list[Begun], tmp_path: Pat
     identities = [run.settings["id"] for run in runs]
     assert identities[:3] == identities[3:]
     assert len(set(identities)) == 3
-    make_tracker(WANDB, tmp_path / "other").cell(store.folder)  # the same cell in another sweep
+    make_tracker(WANDB, sweep_dir(tmp_path / "other")).cell(store.folder)  # the same cell in another sweep
     assert set(identities).isdisjoint(run.settings["id"] for run in runs[6:])
 
 
@@ -264,12 +275,42 @@ def test_the_run_of_a_report_is_known_again_whatever_the_sweep_grew_to(
     runs: list[Begun], report: Summary, tmp_path: Path
 ) -> None:
     for folder, shown in (("s", Summary()), ("s", report), ("t", report)):
-        make_tracker(WANDB, tmp_path / folder).report(shown)
+        make_tracker(WANDB, sweep_dir(tmp_path / folder)).report(shown)
     first, again, other = (run.settings["id"] for run in runs)
     assert first == again != other
     online = make_tracker({"wandb": {**OPTIONS, "mode": "online"}}, tmp_path / "s")
     online.report(report)
     assert (runs[-1].settings["id"], runs[-1].settings["resume"]) == (first, "allow")
+
+
+def test_sweeps_of_one_name_have_runs_of_their_own_and_a_moved_one_keeps_them(
+    runs: list[Begun], store: CellStore, tmp_path: Path
+) -> None:
+    def identities(folder: Path) -> list[str]:
+        tracker, n_before = make_tracker(WANDB, folder), len(runs)
+        tracker.cell(store.folder)
+        tracker.report(Summary(GAPS))
+        return [run.settings["id"] for run in runs[n_before:]]
+
+    mine, theirs = sweep_dir(tmp_path / "mine" / "s"), sweep_dir(tmp_path / "theirs" / "s")
+    first = identities(mine)
+    assert set(first).isdisjoint(identities(theirs))
+    assert identities(mine.rename(sweep_dir(tmp_path / "elsewhere") / "s")) == first
+
+
+def test_a_run_that_is_sent_again_keeps_nothing_of_before(
+    runs: list[Begun], store: CellStore, report: Summary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W&B begins a resumed run with the summary that it had."""
+    old = {"gap/vbpr/text_vs_none/lo": 0.1, "decision/paying": 0.9, "report/gone": {}, "choice/gone": 1, "_runtime": 3}
+    monkeypatch.setattr(Begun, "earlier", {**old, "loss/bpr": 0.5, "report/table": {}})
+    tracker = make_tracker({"wandb": {**OPTIONS, "mode": "online"}}, store.sweep_dir)
+    tracker.report(report)
+    tracker.cell(store.folder)
+    summary, _, final, _ = runs
+    assert summary.summary == {**report.results, "report/table": {}, "_runtime": 3}
+    # Of steps that it has already, W&B takes nothing: what it has of them stays.
+    assert {name for name in final.summary if not name.startswith("test/")} == {"loss/bpr", "_runtime"}
 
 
 def test_a_mirror_that_cannot_begin_costs_warnings_only(

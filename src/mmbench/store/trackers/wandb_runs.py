@@ -9,6 +9,7 @@ from typing import Any
 
 from mmbench import fingerprint
 from mmbench.messages import Refusal
+from mmbench.store import leases
 from mmbench.store.trackers.mirrored import Client, Run
 
 MODES = ("offline", "online", "disabled")
@@ -47,7 +48,8 @@ class WandbClient(Client):
 
         cell = run.name if run.cell is None else str(run.cell)
         begun = wandb.init(
-            id=fingerprint.of_json([run.sweep, run.identity])[:20],
+            # Runs of one project lie together, whosever sweep of this name they are of.
+            id=fingerprint.of_json([run.sweep, leases.identity(self.sweep_dir), run.identity])[:20],
             name=cell if run.kind == "study" else run.name,
             job_type=run.kind,
             group=f"{run.sweep}/{cell}",
@@ -62,9 +64,15 @@ class WandbClient(Client):
         )
         failed = True
         try:
+            media = _media(run)
+            shown = {*run.results, *media, *(name for _, values in run.steps for name in values)}
+            # A run that goes on has the summary of its earlier showing; names of W&B itself begin with a line.
+            for name in [*begun.summary.keys()]:
+                if name not in shown and not name.startswith("_"):
+                    del begun.summary[name]
             for step, values in run.steps:
                 begun.log(dict(values), step=step)
-            if media := _media(run):
+            if media:
                 begun.log(media)
             begun.summary.update(dict(run.results))
             failed = False
