@@ -345,6 +345,68 @@ def test_a_mirror_that_breaks_off_is_closed_and_costs_warnings_only(
     assert [run.exit_code for run in runs] == [1, 1, 1, 1]
 
 
+@pytest.mark.parametrize("fails", ["init", "finish"])
+def test_where_the_server_fails_runs_are_written_offline_with_one_warning(
+    fails: str, store: CellStore, report: Summary, runs: list[Begun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    modes, begin, finish = [], wandb.init, Begun.finish
+
+    def init(**settings: Any) -> Begun:
+        modes.append(settings["mode"])
+        if (fails, settings["mode"]) == ("init", "online"):
+            raise wandb.errors.CommError("no server")
+        return begin(**settings)  # type: ignore[return-value]
+
+    def finish_late(run: Begun, exit_code: int) -> None:
+        finish(run, exit_code)
+        if (fails, run.settings["mode"]) == ("finish", "online"):
+            raise TimeoutError("no server")
+
+    def teardown() -> None:
+        raise ConnectionResetError("its process has ended")
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(wandb, "teardown", teardown)
+    monkeypatch.setattr(Begun, "finish", finish_late)
+    monkeypatch.setattr(wandb_runs, "_paused_until", float("-inf"))
+    online = {"wandb": {**OPTIONS, "mode": "online"}}
+    tracker = make_tracker(online, store.sweep_dir)
+    with pytest.warns(UserWarning, match=r"W&B was not sent .*/study: .*: no server; .*wandb sync sends them") as told:
+        tracker.cell(store.folder)
+    assert len(told) == 1
+    tracker = make_tracker(online, store.sweep_dir)  # of the next cell
+    tracker.report(report)
+    assert modes == ["online", *["offline"] * 4]
+    assert {name: runs[-1].summary[name] for name in report.results} == report.results
+    monkeypatch.setattr(wandb_runs, "_paused_until", time.monotonic())  # minutes later
+    with pytest.warns(UserWarning, match="W&B was not sent"):
+        tracker.report(report)
+    assert modes[-2:] == ["online", "offline"]
+
+
+def test_wandb_waits_for_a_server_as_briefly_as_its_version_can(
+    runs: list[Begun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    tracker = make_tracker({"wandb": {**OPTIONS, "mode": "online"}}, tmp_path)
+    tracker.report(Summary())
+    settings = runs[-1].settings["settings"]
+    bounds = {"init_timeout": 20, "finish_timeout": 60, "finish_timeout_raises": True}
+    known = {name: bounds[name] for name in bounds if name in wandb.Settings.__annotations__}
+    assert {name: getattr(settings, name) for name in known} == known
+
+    class Earlier(dict[str, Any]):
+        init_timeout: float
+
+    monkeypatch.setattr(wandb, "Settings", Earlier)
+    tracker.report(Summary())
+    settings = runs[-1].settings["settings"]
+    assert {name: settings[name] for name in bounds if name in settings} == {"init_timeout": 20}
+
+
 @pytest.mark.thorough
 def test_offline_runs_are_written_beside_the_sweep(
     store: CellStore, report: Summary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

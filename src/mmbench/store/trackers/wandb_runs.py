@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,12 @@ from mmbench.store import leases
 from mmbench.store.trackers.mirrored import Client, Run
 
 MODES = ("offline", "online", "disabled")
+#: Seconds in which the server has to take a new run, and what is left of one at its end.
+BEGIN, END = 20, 60
+#: Seconds for which a process writes its runs offline after the server has failed, lest each one waits for it again.
+PAUSE = 600
+#: Where the pause of this process ends, on the clock of :func:`time.monotonic`.
+_paused_until = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,30 @@ class WandbClient(Client):
             )
 
     def show(self, run: Run) -> None:
+        """One run; where the server fails, it and those of the next minutes are written as if the mode was offline."""
+        import wandb
+
+        global _paused_until
+        mode = self.mode
+        if mode == "online" and time.monotonic() < _paused_until:
+            mode = "offline"
+        try:
+            self._write(run, mode)
+        except (wandb.errors.Error, ConnectionError, TimeoutError) as error:
+            if mode != "online":
+                raise
+            _paused_until = time.monotonic() + PAUSE
+            warnings.warn(
+                f"{self.title} was not sent {run.name}: {type(error).__name__}: {error}; it and the runs of the next "
+                f"{PAUSE // 60} minutes are written offline, and wandb sync sends them",
+                stacklevel=2,
+            )
+            # Its process would take the run for one that goes on, unless it has ended itself.
+            with contextlib.suppress(ConnectionError):
+                wandb.teardown()
+            self._write(run, "offline")
+
+    def _write(self, run: Run, mode: str) -> None:
         """One run, which is always finished: an unfinished one would swallow the next."""
         import wandb
 
@@ -57,10 +90,10 @@ class WandbClient(Client):
             project=self.project,
             entity=self.entity,
             tags=list(self.tags),
-            mode=self.mode,  # type: ignore[arg-type]
+            mode=mode,  # type: ignore[arg-type]
             dir=str(self.sweep_dir),
-            resume="allow" if self.mode == "online" else None,
-            settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, x_disable_meta=True),
+            resume="allow" if mode == "online" else None,
+            settings=_settings(mode),
         )
         failed = True
         try:
@@ -78,6 +111,23 @@ class WandbClient(Client):
             failed = False
         finally:
             begun.finish(exit_code=int(failed))
+
+
+def _settings(mode: str) -> Any:
+    """Settings of a run."""
+    import wandb
+
+    bounds: dict[str, Any] = {}
+    if mode == "online":
+        bounds = {"init_timeout": BEGIN, "finish_timeout": END, "finish_timeout_raises": True}
+    return wandb.Settings(
+        silent=True,
+        console="off",
+        x_disable_stats=True,
+        x_disable_meta=True,
+        # Earlier versions wait for the end without a bound.
+        **{name: value for name, value in bounds.items() if name in wandb.Settings.__annotations__},
+    )
 
 
 def _media(run: Run) -> dict[str, Any]:
