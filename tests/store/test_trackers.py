@@ -386,6 +386,16 @@ def test_where_the_server_fails_runs_are_written_offline_with_one_warning(
     assert modes[-2:] == ["online", "offline"]
 
 
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_wandb_adds_nothing_of_the_machine(mode: str, runs: list[Begun], tmp_path: Path) -> None:
+    """The page for companies says all that leaves the house; files that are written offline may be sent later."""
+    make_tracker({"wandb": {**OPTIONS, "mode": mode}}, tmp_path).report(Summary())
+    settings = runs[-1].settings["settings"]
+    assert (settings.host, settings.program, settings.save_code) == ("", "", False)
+    assert (settings.disable_git, settings.x_save_requirements, settings.x_disable_meta) == (True, False, True)
+    assert (settings.x_disable_stats, settings.console) == (True, "off")
+
+
 def test_wandb_waits_for_a_server_as_briefly_as_its_version_can(
     runs: list[Begun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

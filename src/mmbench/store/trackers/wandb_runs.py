@@ -125,6 +125,12 @@ def _settings(mode: str) -> Any:
         console="off",
         x_disable_stats=True,
         x_disable_meta=True,
+        # By itself W&B sends the names of machine, program and packages, and the git remote and commit.
+        host="",
+        program="",
+        disable_git=True,
+        x_save_requirements=False,
+        save_code=False,
         # Earlier versions wait for the end without a bound.
         **{name: value for name, value in bounds.items() if name in wandb.Settings.__annotations__},
     )
