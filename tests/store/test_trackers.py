@@ -62,6 +62,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> CellStore:
         ({"wandb": {"mode": "on"}}, "tracking.wandb.mode=on is unknown; modes are offline, online, disabled"),
         ({"wandb": {"mode": None}}, "tracking.wandb.mode=None is unknown; modes are"),
         ({"wandb": {"team": "us"}}, "tracking.wandb.team is not a key of tracking; accepted: mode, project, entity, "),
+        ({"wandb": {"tags": "baseline"}}, r"tracking.wandb.tags=baseline must be a list, as in .*tags=\[baseline\]"),
+        ({"wandb": {"tags": None}}, "tracking.wandb.tags=None must be a list"),
+        ({"wandb": {"tags": ["a", 1]}}, r"tracking.wandb.tags=\['a', 1\]: Expected `str`, got `int`"),
+        ({"wandb": {"tags": ["t" * 65]}}, r"tracking.wandb.tags: t+\.\.\. has 65 letters; W&B takes 1 to 64"),
+        ({"wandb": {"tags": ["a", ""]}}, "tracking.wandb.tags: '' has 0 letters; W&B takes 1 to 64"),
+        ({"wandb": {"project": 123}}, "tracking.wandb.project=123 must be a text; put a number in double quotes"),
+        ({"wandb": {"project": None}}, "tracking.wandb.project=None must be a text"),
+        ({"wandb": {"project": ""}}, "tracking.wandb.project: '' has 0 letters; W&B takes 1 to 128"),
+        ({"wandb": {"project": "my:proj"}}, "tracking.wandb.project=my:proj has : in it; W&B takes none of / "),
+        ({"wandb": {"entity": 7}}, "tracking.wandb.entity=7 must be a text"),
+        ({"wandb": {"entity": "us/mmbench"}}, "tracking.wandb.entity=us/mmbench has / in it; W&B takes none of "),
         ({"csv": {"folder": "x"}}, "tracking.csv.folder is not a key of tracking; accepted: none"),
         ({"csv": 3}, "tracking.csv is not a key of tracking"),
         ({"curves": "some"}, "tracking.curves=some is unknown; it is one of finals, all, none"),
@@ -71,6 +82,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> CellStore:
 def test_a_wrong_setting_is_named(change: Mapping[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         make_tracker({**WANDB, **change}, tmp_path)
+
+
+def test_names_and_tags_of_the_greatest_length_pass(tmp_path: Path) -> None:
+    options = {**OPTIONS, "project": "p" * 128, "entity": "e" * 128, "tags": ["t" * 64, "a b/c"]}
+    assert make_tracker({"wandb": options}, tmp_path).clients
 
 
 def test_settings_reach_the_tracker(tmp_path: Path) -> None:

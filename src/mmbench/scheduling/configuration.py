@@ -23,7 +23,7 @@ from mmbench.evaluation.metrics import LIST_LENGTH
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Refusal
 from mmbench.messages.hints import did_you_mean
-from mmbench.store.bounds import check_finite
+from mmbench.store.bounds import check_finite, check_list, check_type
 from mmbench.tuning.budget import Budget
 
 T = TypeVar("T")
@@ -446,45 +446,6 @@ def check_sections(plain: Section) -> None:
         raise Refusal("{setting} is empty", setting="paths.multirun")
     for key, kind in OTHERS.items():
         check_type(key, plain.get(key), kind)
-
-
-def check_type(key: str, value: Any, kind: Any) -> None:
-    """Refuse a value of another type.
-
-    Raises:
-        ValueError: naming the key.
-    """
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        if kind is str:
-            raise Refusal(
-                "{setting}={value} must be a text; put a number in double quotes",
-                setting=key,
-                value=shortened(f"{value}"),
-            ) from error
-        raise Refusal("{key}={value}: {error}", key=key, value=shortened(f"{value}"), error=error) from error
-
-
-def check_list(key: str, value: Any, example: str) -> None:
-    """Refuse what is no list of texts; a text alone would be taken letter by letter.
-
-    Args:
-        key: key of the value.
-        value: the value.
-        example: what the list may hold.
-
-    Raises:
-        ValueError: naming the key.
-    """
-    if not isinstance(value, list):
-        raise Refusal(
-            "{key}={value} must be a list, as in {key}=[{example}]",
-            key=key,
-            value=shortened(f"{value}"),
-            example=example,
-        )
-    check_type(key, value, list[str])
 
 
 @functools.cache

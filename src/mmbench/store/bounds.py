@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mmbench.data.readers.text_table import shortened
 from mmbench.data.regular_file import regular_file
 from mmbench.messages import Message, Refusal
 
@@ -142,6 +143,45 @@ def check_plain(where: object, section: Mapping[str, Any]) -> None:
                 where=where,
                 key=".".join(map(str, path)),
             )
+
+
+def check_type(key: str, value: Any, kind: Any) -> None:
+    """Refuse a value of another type.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        if kind is str:
+            raise Refusal(
+                "{setting}={value} must be a text; put a number in double quotes",
+                setting=key,
+                value=shortened(f"{value}"),
+            ) from error
+        raise Refusal("{key}={value}: {error}", key=key, value=shortened(f"{value}"), error=error) from error
+
+
+def check_list(key: str, value: Any, example: str) -> None:
+    """Refuse what is no list of texts; a text alone would be taken letter by letter.
+
+    Args:
+        key: key of the value.
+        value: the value.
+        example: what the list may hold.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    if not isinstance(value, list):
+        raise Refusal(
+            "{key}={value} must be a list, as in {key}=[{example}]",
+            key=key,
+            value=shortened(f"{value}"),
+            example=example,
+        )
+    check_type(key, value, list[str])
 
 
 def _walk(section: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...], Any]]:

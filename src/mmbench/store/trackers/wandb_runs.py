@@ -6,16 +6,21 @@ import contextlib
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmbench import fingerprint
+from mmbench.data.readers.text_table import named_or_empty, shortened
 from mmbench.messages import Refusal
 from mmbench.store import leases
+from mmbench.store.bounds import check_list, check_type
 from mmbench.store.trackers.mirrored import Client, Run
 
 MODES = ("offline", "online", "disabled")
+#: What no name of a project or an entity may hold, and the most letters of such a name and of a tag.
+FORBIDDEN = "/\\#?%:"
+LONGEST_NAME, LONGEST_TAG = 128, 64
 #: Seconds in which the server has to take a new run, and what is left of one at its end.
 BEGIN, END = 20, 60
 #: Seconds for which a process writes its runs offline after the server has failed, lest each one waits for it again.
@@ -40,7 +45,7 @@ class WandbClient(Client):
     mode: str = "offline"
     project: str = "mmbench"
     entity: str | None = None
-    tags: Sequence[str] = ()
+    tags: Sequence[str] = field(default_factory=list)
 
     title = "W&B"
     library = "wandb"
@@ -50,6 +55,21 @@ class WandbClient(Client):
             raise Refusal(
                 "tracking.wandb.mode={mode} is unknown; modes are {modes}", mode=self.mode, modes=", ".join(MODES)
             )
+
+        for name, value in (("project", self.project), ("entity", self.entity)):
+            if value is not None or name == "project":
+                _check_text(f"tracking.wandb.{name}", value, LONGEST_NAME)
+                if held := sorted(set(FORBIDDEN) & {*str(value)}):
+                    raise Refusal(
+                        "{setting}={value} has {held} in it; W&B takes none of {forbidden} in a name",
+                        setting=f"tracking.wandb.{name}",
+                        value=shortened(str(value)),
+                        held=" ".join(held),
+                        forbidden=" ".join(FORBIDDEN),
+                    )
+        check_list("tracking.wandb.tags", self.tags, "baseline")
+        for tag in self.tags:
+            _check_text("tracking.wandb.tags", tag, LONGEST_TAG)
 
     def show(self, run: Run) -> None:
         """One run; where the server fails, it and those of the next minutes are written as if the mode was offline."""
@@ -111,6 +131,23 @@ class WandbClient(Client):
             failed = False
         finally:
             begun.finish(exit_code=int(failed))
+
+
+def _check_text(setting: str, value: Any, longest: int) -> None:
+    """Refuse what W&B would refuse at every run.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    check_type(setting, value, str)
+    if not 1 <= len(value) <= longest:
+        raise Refusal(
+            "{setting}: {value} has {letters} letters; W&B takes 1 to {longest}",
+            setting=setting,
+            value=named_or_empty(shortened(value)),
+            letters=len(value),
+            longest=longest,
+        )
 
 
 def _settings(mode: str) -> Any:
