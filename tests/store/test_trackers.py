@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -20,9 +22,10 @@ from mmbench.messages import Translator
 from mmbench.store import leases, records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Failure, Stage, Unit
-from mmbench.store.trackers import Tracker, make_tracker, wandb_runs
+from mmbench.store.trackers import Tracker, make_tracker, mlflow_runs, wandb_runs
 from mmbench.store.trackers.csv_runs import CsvClient
 from mmbench.store.trackers.mirrored import Client, Gap, Grid, Run, Summary
+from mmbench.store.trackers.mlflow_runs import MlflowClient
 from mmbench.store.trackers.wandb_runs import WandbClient
 from tests.tiny import digests, make_job, sealed
 
@@ -167,6 +170,27 @@ def test_curves_are_shown_at_the_level_that_is_asked_for(curves: str, titles: li
         )
         assert run.config["configuration"] == training.configuration
         assert ("test/ndcg@20" in run.results) == run.title.startswith("seed")
+
+
+def test_a_tracker_that_does_not_close_costs_a_warning_only(tmp_path: Path) -> None:
+    class Stuck(Noted):
+        def close(self) -> None:
+            raise TimeoutError("it goes on")
+
+    second = Noted()
+    with pytest.warns(UserWarning, match="noted has not ended its mirror of .*: TimeoutError: it goes on"):
+        Tracker(tmp_path, [Stuck(), second]).report(Summary())
+    assert (len(second.runs), second.closed) == (1, 1)
+
+
+def test_a_process_of_mlflow_that_goes_on_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_runs, "PATIENCE", 0.1)
+    client = MlflowClient(tmp_path)
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]  # which reads nothing, not even the end
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        client.process = process
+        client.close()
+        assert process.wait(10) == -signal.SIGKILL
 
 
 class Begun:

@@ -70,7 +70,10 @@ class Tracker:
 
     def _show(self, runs: Sequence[Run]) -> None:
         for client in self.clients:
-            with contextlib.closing(client):
+            with (
+                _warning(f"{client.title} has not ended its mirror of", str(self.sweep_dir)),
+                contextlib.closing(client),
+            ):
                 for run in runs:
                     with _warning(f"{client.title} does not mirror", run.name):
                         client.show(run)

@@ -80,10 +80,10 @@ class MlflowClient(Client):
         )
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, also one that does not end by itself."""
         process, self.process = self.process, None
         if process is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
                 process.communicate(timeout=PATIENCE)
             process.kill()
 
