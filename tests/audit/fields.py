@@ -82,6 +82,7 @@ CHANGES: dict[tuple[type[Any], str], Callable[[Any], Any]] = {
     (schema.Course, "offset"): lambda _: 0.5,
     (schema.Cell, "config"): lambda config: {**config, "optimizer": {**config["optimizer"], "weight_decay": 0.01}},
     (schema.Cell, "external"): lambda _: "0" * 64,
+    (schema.Cell, "data_folder"): lambda _: "elsewhere",
     (schema.Manifest, "budget"): lambda budget: {**budget, "name": "paper"},
     (schema.Manifest, "statistics"): lambda statistics: {**statistics, "delta": 0.3},
     (schema.Manifest, "delta"): lambda _: 0.3,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ from mmbench.sealing import score_test
 from mmbench.store import crashes, ledger, records
 from mmbench.store.mending import mend
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Manifest, Seal, Stage, Training, Trial, Unit, hashed
+from mmbench.store.schema import Cell, Manifest, Seal, Stage, Training, Trial, Unit, hashed
 from mmbench.training import fit
 from mmbench.training.fit import Fitted
 from mmbench.training.settings import TrainingSettings
@@ -437,13 +438,15 @@ def test_a_row_that_nothing_rests_on_is_named(honest: Path) -> None:
         assert said[0].endswith(" that no choice rests on")
 
 
-def on_folder(base: Path, data: Path | str, *conditions: str, besides: Sequence[str] = ()) -> Path:
-    """Run a sweep on a data set in a folder, as a command does that reads it anew."""
+def on_folder(base: Path, data: Path | str | None, *conditions: str, besides: Sequence[str] = ()) -> Path:
+    """Run a sweep on a data set in a folder, by default of ``$MMBENCH_DATA``, as a command does that reads it anew."""
     forget_data()
     words = [word for word in TINY if "world" not in word]
-    words += [f"paths.multirun={base}", "sweep.name=s", "dataset=folder", "dataset.name=shop", f"dataset.path={data}"]
+    words += ["paths.multirun=multirun", "sweep.name=s", "dataset=folder", "dataset.name=shop"]
+    words += [] if data is None else [f"dataset.path={data}"]
     words += ["dataset.protocol=given", "budget.trials=2", "budget.seeds=1", "model=vbpr", *besides]
-    sweep = Sweep.plan([composed([*words, f"modality={name}"]).job() for name in conditions], words)
+    jobs = [composed([*words, f"modality={name}"]).job() for name in conditions]
+    sweep = Sweep.plan([replace(job, sweep_dir=base / "s") for job in jobs], words)
     sweep.open()
     if sweep.waiting:
         worker.work(sweep.waiting)
@@ -512,6 +515,25 @@ def test_a_folder_that_two_commands_name_in_two_ways_passes(
     on_folder(tmp_path, shop, "text")
     monkeypatch.chdir(shop.parent)
     passes(on_folder(tmp_path, "shop", "fused"), shop)
+
+
+def test_the_same_data_elsewhere_have_the_same_root(
+    tmp_path: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMBENCH_DATA", str(shop.parent))
+    first = on_folder(tmp_path / "first", None, "text")
+    shutil.copytree(shop, tmp_path / "elsewhere/shop")
+    monkeypatch.setenv("MMBENCH_DATA", str(tmp_path / "elsewhere"))
+    second = on_folder(tmp_path / "second", None, "text")
+    assert (root_of(first), plan_of(first)) == (root_of(second), plan_of(second))
+    # A command that trains nothing any more says where the data are by now, and nothing else changes.
+    shutil.rmtree(shop)
+    root = root_of(first)
+    assert on_folder(tmp_path / "first", None, "text") == first
+    cell = records.read(paths.cell_file(first / "shop/vbpr/text"), Cell)
+    assert cell.located_config["dataset"]["path"] == str(tmp_path / "elsewhere/shop")
+    assert root_of(first) == root
+    passes(first, tmp_path / "elsewhere")
 
 
 def test_clocks_of_machines_that_differ_touch_no_verdict(honest: Path) -> None:

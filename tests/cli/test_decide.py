@@ -65,7 +65,7 @@ def test_page_record_and_terminal(sweep: Path, tmp_path: Path, capsys: pytest.Ca
 
 def test_the_terminal_says_that_data_could_not_be_read(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cell = paths.cell_dirs(sweep)[0]
-    config = records.read(paths.cell_file(cell), Cell).config["dataset"]
+    config = records.read(paths.cell_file(cell), Cell).located_config["dataset"]
     allowed = ["--allow", config["path"]]
     Path(config["path"]).rename(hidden := Path(f"{config['path']}.hidden"))
     try:

@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -745,8 +746,7 @@ def test_a_data_set_that_changed_is_not_used(ran: Path, tmp_path: Path) -> None:
     other = read_catalogue(replace(cell, test_hash="another"), ours)
     assert other == "the data set is no longer the one that the sweep ran on"
     described = records.read(paths.cell_file(cell.folder), Cell)
-    described.config["dataset"]["path"] = str(tmp_path)
-    records.write(paths.cell_file(tmp_path), described)
+    records.write(paths.cell_file(tmp_path), msgspec.structs.replace(described, data_folder=str(tmp_path)))
     gone = read_catalogue(replace(cell, folder=tmp_path), Trust(places=(tmp_path,)))
     assert gone == "the data set cannot be read where the sweep's configuration says"
 

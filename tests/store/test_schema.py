@@ -15,6 +15,7 @@ from mmbench import paths
 from mmbench.store import ledger, records
 from mmbench.store.schema import (
     Approximation,
+    Cell,
     CellFailure,
     Control,
     Cost,
@@ -27,6 +28,7 @@ from mmbench.store.schema import (
     Stage,
     Training,
     content_hash,
+    hashed,
 )
 from tests import records as valid
 
@@ -159,7 +161,7 @@ def test_a_hash_covers_every_field_but_times_and_places(name: str) -> None:
         if field.name == "hash":
             continue
         changed = msgspec.structs.replace(record, **{field.name: "something else"})
-        of_machines = field.name == "device_sharing"
+        of_machines = field.name in ("device_sharing", "data_folder")
         assert (content_hash(changed) == record.hash) is of_machines, field.name
     if isinstance(record, Manifest):  # of a data set that is called like a field that no hash covers
         data: tuple[Any, ...] = ({"hash": {"test_hash": "a"}}, {"hash": {"test_hash": "b"}})
@@ -168,6 +170,21 @@ def test_a_hash_covers_every_field_but_times_and_places(name: str) -> None:
     failed = valid.trial(0, None, failure=Failure(reason="why", traceback="here"))
     assert failed.hash == valid.trial(0, None, failure=Failure(reason="why", traceback="there")).hash
     assert failed.hash != valid.trial(0, None, failure=Failure(reason="other", traceback="here")).hash
+
+
+def test_a_record_of_an_earlier_version_keeps_the_folder_of_its_data_and_its_hash(tmp_path: Path) -> None:
+    """There it stands in the configuration, which the hash covers."""
+    now = EXAMPLES["cell"]
+    assert isinstance(now, Cell)
+    config = {**now.config, "dataset": {"name": "shop", "path": "/data/shop"}}
+    earlier = hashed(msgspec.structs.replace(now, config=config, data_folder=msgspec.UNSET))
+    file = tmp_path / "cell.json"
+    records.write(file, earlier)
+    assert "data_folder" not in json.loads(file.read_text())
+    read = records.read(file, Cell)
+    assert read.located_config == config
+    assert content_hash(read) == earlier.hash
+    assert content_hash(msgspec.structs.replace(read, config=now.config)) != earlier.hash
 
 
 def test_the_best_score_of_a_course_is_that_of_its_best_epoch() -> None:

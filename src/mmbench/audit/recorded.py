@@ -90,7 +90,7 @@ class Recorded:
         """
         folder = folder_of(sweep_dir, planned)
         cell = records.read(paths.cell_file(folder), Cell)
-        plain = {**cell.config, "dataset": sources.dataset(cell.config["dataset"])}
+        plain = {**cell.config, "dataset": sources.dataset(cell.located_config["dataset"])}
         config = JobConfig.of_record(plain, draw=cell.draw)
         names = {"model": cell.model, "modality": cell.modality}
         job = Job(config, names, (), sweep_dir, sources.may_use)

@@ -89,7 +89,7 @@ def _shown(cell: CellResult) -> bool:
 def _measure(cell: CellResult, table: SweepTable) -> Serving:
     record = records.read(paths.cell_file(cell.folder), Cell)
     names = {"model": cell.model, "modality": cell.modality}
-    job = Job(JobConfig.of_record(record.config), names, (), table.folder, table.trust)
+    job = Job(JobConfig.of_record(record.located_config), names, (), table.folder, table.trust)
     task, seed = job.task(), cell.seeds[0]
     final = records.read(paths.final_file(cell.folder, seed, paths.RECORD), FinalRun)
     _check_widths({**record.config["model"], **final.configuration}, task.train.n_users + task.train.n_items)

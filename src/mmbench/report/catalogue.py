@@ -111,7 +111,7 @@ def unread(table: SweepTable) -> list[str]:
 
 
 def _options(record: Cell) -> dict[str, Any]:
-    return {name: value for name, value in record.config["dataset"].items() if name != "lr"}
+    return {name: value for name, value in record.located_config["dataset"].items() if name != "lr"}
 
 
 def _folder(options: Mapping[str, Any]) -> Path:

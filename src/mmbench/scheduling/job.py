@@ -280,6 +280,7 @@ class Job:
             plan=fixed(
                 config.statistics.delta, config.statistics.contrasts, config.report.primary, config.plain["statistics"]
             ),
+            data_folder=config.dataset.path,
         )
         return msgspec.structs.replace(cell, key=key_of(cell))
 
@@ -289,6 +290,7 @@ def _recorded(plain: Section, inside: NDArray[np.bool_] | None, dataset: Dataset
     recorded = {name: section for name, section in plain.items() if name not in PLACE_OR_MANNER}
     if recorded.get("given") is None:  # of a cell that is tuned there is nothing to be said
         recorded.pop("given", None)
+    recorded["dataset"] = {name: value for name, value in plain["dataset"].items() if name != "path"}
     recorded["training"] = recorded_training(plain["training"])
     if inside is not None:
         recorded["modality"] = {**recorded["modality"], "missing_items": fingerprint.of_arrays(inside)}

@@ -257,6 +257,7 @@ class Sweep:
         afresh = self.config.study.resume == "force"
         for plan in self.planned:
             if plan.finished:
+                plan.store.locate(plan.job.config.dataset.path)
                 continue
             cell = plan.job.record(plan.task)
             if afresh or plan.failure() is not None:  # a cell that failed is tried again, by what may have more memory

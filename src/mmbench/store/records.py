@@ -165,9 +165,18 @@ class CellStore:
         if old is None:
             write(file, hashed(cell))
         elif effort != old.effort:
-            write(file, hashed(msgspec.structs.replace(old, config=cell.config, effort=effort)))
+            changed = msgspec.structs.replace(old, config=cell.config, effort=effort, data_folder=cell.data_folder)
+            write(file, hashed(changed))
+        else:
+            self.locate(cell.data_folder)
         paths.failure_file(self.folder).unlink(missing_ok=True)
         return moved
+
+    def locate(self, folder: str | msgspec.UnsetType | None) -> None:
+        """Say where the data lie now, if they were moved; of earlier versions' records that is part of their hash."""
+        cell = self.cell()
+        if cell.data_folder not in (folder, msgspec.UNSET):
+            write(paths.cell_file(self.folder), msgspec.structs.replace(cell, data_folder=folder))
 
     def is_current(self) -> bool:
         """Whether the folder holds records of this key."""

@@ -431,7 +431,8 @@ class Cell(Record, frozen=True, tag="cell"):
         external: fingerprint of the lists of an external system; None for any other model.
         versions: versions of what decides numbers, and a fingerprint of the source.
         plan: hash of what the plan fixes for good, see :func:`fixed`.
-        hash: hash of all of this.
+        data_folder: folder that its data were read from, which no hash covers; earlier versions kept it in ``config``.
+        hash: hash of all of this but the folder.
     """
 
     key: str
@@ -448,12 +449,20 @@ class Cell(Record, frozen=True, tag="cell"):
     external: str | None
     versions: dict[str, str | None]
     plan: str
+    data_folder: str | msgspec.UnsetType | None = msgspec.UNSET
     hash: str = ""
 
     @property
     def name(self) -> CellName:
         """Dataset, model and condition."""
         return CellName(self.dataset, self.model, self.modality)
+
+    @property
+    def located_config(self) -> dict[str, Any]:
+        """The configuration with the folder of the data in its place."""
+        if self.data_folder is msgspec.UNSET:
+            return self.config
+        return {**self.config, "dataset": {**self.config["dataset"], "path": self.data_folder}}
 
     @property
     def target(self) -> str:
@@ -820,7 +829,7 @@ AnyRecord = Trial | FinalRun | Choice | Seal | Cell | CellFailure | Manifest | L
 Hashed = TypeVar("Hashed", Training, Choice, Seal, Cell, Revision, Manifest)
 #: Fields of a record, of a revision and of a failure that no hash covers: the hash itself, times of day, and what
 #: machines are and where things lie. What else has such a name, such as a data set, is covered.
-NOT_HASHED = frozenset({"hash", "planned_at", "traceback", "device_sharing"})
+NOT_HASHED = frozenset({"hash", "planned_at", "traceback", "device_sharing", "data_folder"})
 
 
 def hashed(record: Hashed) -> Hashed:
