@@ -290,3 +290,20 @@ def test_the_first_sweep_has_what_a_decision_about_images_needs(modalities: list
     for name, control in controls.items():
         if control is not None:
             assert control_of(of_name[name], name, "image") == f"modality={run[control]}"
+
+
+@pytest.mark.parametrize(
+    "modalities",
+    [names for size in range(4) for names in itertools.combinations(("audio", "image", "text", "video_2"), size)],
+)
+def test_the_first_sweep_has_both_sides_of_its_contrasts(modalities: tuple[str, ...]) -> None:
+    said = dict(word.split("=", 1) for word in company_words([], modalities, "shop"))
+    files = (paths.config_dir() / name for name in ("config.yaml", "experiment/company.yaml"))
+    defaults, preset = (yaml.safe_load(file.read_text(encoding="utf-8")) for file in files)
+    run = said.get("modality", preset["hydra"]["sweeper"]["params"]["modality"]).split(",")
+    given = said.get("statistics.contrasts")
+    contrasts = defaults["statistics"]["contrasts"] if given is None else yaml.safe_load(given)
+    judged = {contrast for contrast in contrasts if set(contrast.split("_vs_")) <= set(run)}
+    assert judged or run == ["none"]
+    if given is not None or {"image", "text"} == set(modalities):
+        assert judged == set(contrasts)

@@ -175,6 +175,7 @@ def test_images_beside_two_more_modalities_are_decided_about(shop: Path, start: 
     assert Path("multirun/shop/report/decision.html").is_file()
     gates = files.read_document(paths.decision_file(Path("multirun/shop")))["result"]["gates"]
     assert [gate["command"] for gate in gates if gate["name"] == "G3"] == [""]  # no control is missing
+    assert "hybridknn,fused_vs_without_image," in Path("multirun/shop/report/verdicts.csv").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

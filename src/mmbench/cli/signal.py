@@ -10,16 +10,23 @@ from mmbench.cli.words import Parser, next_line, take_language, tell_loading
 from mmbench.messages import Message, Translator
 from mmbench.messages.commands import override
 
-#: What a first sweep compares, by the modalities of the items; nothing where the preset says it.
-_CONDITIONS = {
-    (): "none",
-    ("image",): "none,image,shuffled_image",
-    ("text",): "none,text",
-    ("image", "text"): "",
-    ("audio", "image"): "none,audio,image,fused,shuffled_image,audio_shuffled_image",
+#: Conditions of a first sweep and its contrasts, by the modalities of the items; nothing where the preset says it.
+_COMPARED = {
+    (): ("none", ""),
+    ("image",): ("none,image,shuffled_image", ""),
+    ("text",): ("none,text", ""),
+    ("image", "text"): ("", ""),
+    ("audio", "image"): (
+        "none,audio,image,fused,shuffled_image,audio_shuffled_image",
+        "fused_vs_audio,image_vs_none,audio_vs_none,fused_vs_audio_shuffled_image",
+    ),
 }
-#: The same of images beside anything else.
-_OF_SEVERAL = "none,without_image,image,fused,shuffled_image,fused_shuffled_image"
+#: The same of images beside anything else, and of anything else without images.
+_OF_SEVERAL = (
+    "none,without_image,image,fused,shuffled_image,fused_shuffled_image",
+    "fused_vs_without_image,image_vs_none,without_image_vs_none,fused_vs_fused_shuffled_image",
+)
+_WITHOUT_IMAGES = ("none,fused", "fused_vs_none")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -67,10 +74,12 @@ def company_words(overrides: Sequence[str], modalities: Sequence[str], name: str
         name: of the sweep.
         budget: its effort.
     """
-    compared = _CONDITIONS.get(tuple(sorted(modalities)), _OF_SEVERAL if "image" in modalities else "none,fused")
-    conditions = [f"modality={compared}"] if compared else []
+    others = _OF_SEVERAL if "image" in modalities else _WITHOUT_IMAGES
+    conditions, contrasts = _COMPARED.get(tuple(sorted(modalities)), others)
+    compared = [f"modality={conditions}"] if conditions else []
+    compared += [f"statistics.contrasts=[{contrasts}]"] if contrasts else []
     data = [word for word in overrides if word != "dataset=folder"]  # the preset's own
-    return ["experiment=company", *data, *conditions, f"budget={budget}", override("sweep.name", name)]
+    return ["experiment=company", *data, *compared, f"budget={budget}", override("sweep.name", name)]
 
 
 def _asked(argv: Sequence[str], translator: Translator) -> argparse.Namespace:
