@@ -16,6 +16,7 @@ from mmbench.models.bpr import BPR
 from mmbench.models.freedom import FREEDOM
 from mmbench.models.lattice import LATTICE
 from mmbench.models.lightgcn import LightGCN
+from mmbench.models.smore import SMORE
 from mmbench.models.vbpr import VBPR
 from mmbench.nn.recommender import FactorModel
 from mmbench.store import records
@@ -24,7 +25,7 @@ from mmbench.training.fit import Fitted, fit, rebuild
 from mmbench.training.settings import TrainingSettings, check_machine, devices_here
 from mmbench.training.stopping import StoppingRule
 from tests.conftest import BlockWorld
-from tests.models.test_contract import MODELS, TRAINED
+from tests.models.test_contract import MODELS, TRAINED, batch_of, total
 from tests.tiny import make_job, sealed
 
 
@@ -78,6 +79,25 @@ def test_every_trained_model_trains_in_mixed_precision(block_world: BlockWorld, 
     trained = fitted(block_world, model, settings("bf16-mixed"))
     assert {p.dtype for p in trained.model.parameters()} == {torch.float32}
     assert all(torch.isfinite(p).all() for p in trained.model.parameters())
+
+
+def test_the_transform_of_content_is_given_no_half_precision(
+    block_world: BlockWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU casts its input up in mixed precision; a GPU does not, and has no transform of bfloat16."""
+    transform, given = torch.fft.rfft, []
+
+    def noted(content: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        given.append(content.dtype)
+        return transform(content, *args, **options)
+
+    monkeypatch.setattr(torch.fft, "rfft", noted)
+    data = block_world.data(("image", "text"))
+    model = SMORE(data, embedding_dim=16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = total(model.loss(batch_of(data)))
+    loss.backward()
+    assert given == [torch.float32] * 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -117,7 +117,11 @@ class SMORE(PurifiedViews):
     def contents(self) -> Mapping[str, Tensor]:
         """Filtered content of each modality and of their fusion."""
         width = self.item_embedding.shape[1]
-        spectra = {name: torch.fft.rfft(tower(), dim=1, norm="ortho") for name, tower in self.content.items()}
+        spectra = {
+            # In mixed precision projected content is narrower, and a GPU has no transform of bfloat16.
+            name: torch.fft.rfft(tower().to(self.item_embedding.dtype), dim=1, norm="ortho")
+            for name, tower in self.content.items()
+        }
         spectra[FUSED] = reduce(torch.mul, spectra.values())
         return {
             name: torch.fft.irfft(spectrum * torch.view_as_complex(self.filters[name]), width, dim=1, norm="ortho")
