@@ -14,6 +14,7 @@ from mmbench.data.recdata import make_recdata
 from mmbench.inference.contribution.guardrails import MARGIN
 from mmbench.models.contentknn import ContentKNN
 from mmbench.models.hybridknn import HybridKNN
+from mmbench.models.mmgf import MMGF
 
 SHARE, K = 0.6, 20
 
@@ -48,6 +49,15 @@ def test_items_without_an_image_do_not_lose(shop: Dataset, model_class, given: M
     text = recalls(shop, model_class, ("text",), photographed)
     fused = recalls(shop, model_class, ("image", "text"), photographed, **given)
     assert fused[0] >= (1 - MARGIN) * text[0]
+
+
+def test_in_mmgf_they_lose_places_as_images_weigh_more(shop: Dataset) -> None:
+    """Its paper has it so: the features of any two items that have some are almost equally alike."""
+    photographed = np.random.default_rng(0).random(shop.n_items) < SHARE
+    found = [recalls(shop, MMGF, ("image",), photographed, content_weight=weight) for weight in (0.0, 0.03, 0.1, 0.3)]
+    without, with_image = np.transpose(found)
+    assert (np.diff(without) < 0).all()
+    assert (np.diff(with_image) > 0).all()
 
 
 def test_the_images_of_this_shop_help(shop: Dataset) -> None:

@@ -33,9 +33,12 @@ class MMGF(ItemWeightModel):
     products by element: :math:`f_1(x) = x`, :math:`f_2(x) = 2x - x^2`, :math:`f_3(x) = x + (-x^3 + 10 x^2 - 29 x)/10`.
     Scaled and shifted, :math:`Q^m` is almost constant, and a constant adds the same number to all scores of a user, so
     its weight is told in standard deviations: :math:`a_m = w_m\,\mathrm{sd}(P) / \mathrm{sd}(Q^m)` with
-    ``content_weight`` times the share of m as :math:`w_m`. An item without content has no edge in :math:`Q^m`; one
-    without interactions has none in P, and content alone ranks it. Without any modality, or with ``content_weight`` 0,
-    P alone scores.
+    ``content_weight`` times the share of m as :math:`w_m`. An item without interactions has no edge in P, and content
+    alone ranks it. Without any modality, or with ``content_weight`` 0, P alone scores.
+
+    An item without content has no edge in :math:`Q^m`, which is not neutral here: every other item gets almost the same
+    from :math:`Q^m`, and that one nothing. Where items lack m they lose places as its weight grows, and most of the
+    deviation of :math:`Q^m` is that difference, so that the same ``content_weight`` is less of what content tells.
 
     Three arrays of items x items in float64 are held at a time, 24 bytes per pair of items, and features
     three times.
