@@ -17,12 +17,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmbench.data.recdata import make_recdata
+from mmbench.data.recdata import RecData, make_recdata
+from mmbench.nn.hyperparameters import is_read
 from mmbench.nn.recommender import FactorModel
 from mmbench.training.fit import fit
 from mmbench.tuning.space import NumericRange, inverse_cdf, numeric_ranges, read_space, uniform
 from tests.conftest import BlockWorld
 from tests.models.test_contract import MODELS, Model, scores_of, train
+from tests.regressions import with_new_items
 from tests.test_conf import job_of
 from tests.tiny import make_job
 
@@ -152,6 +154,39 @@ def test_a_model_ignores_all_content_or_says_why_not(model_class: Model) -> None
         assert "model.content_weight" not in ranges_of(model_class)
     else:
         assert model_class.content_ignored_by in parameters
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("model_class", WITH_CONTENT, ids=lambda model: model.__name__)
+def test_what_content_alone_reads_is_said(model_class: Model, block_world: BlockWorld) -> None:
+    """Both ways: what is said so changes nothing without content, and nothing else changes something with it alone."""
+    space = read_space(job_of(model_class.__module__.rpartition(".")[2]).config.plain["search"])
+    own = {path.removeprefix("model."): space[path] for path in space if path.startswith("model.")}
+    assert model_class.read_by_content <= own.keys()
+
+    def after(data: RecData, **given: Any) -> Tensor:
+        torch.manual_seed(0)
+        model = model_class(data, **given)
+        if isinstance(model, FactorModel):
+            train(model, data, 2)
+        else:
+            model.fit(data)
+        return scores_of(model.eval(), data)
+
+    nothing, everything = (with_new_items(block_world, names) for names in ((), THREE))
+    of_content = {*model_class.read_by_content, model_class.content_ignored_by}
+    for name, distribution in own.items():
+        key, _, modality = name.partition(".")
+        ends = [inverse_cdf(distribution, u) for u in (0.3, 0.9)]
+
+        def changes(data: RecData, *, key: str = key, modality: str = modality, ends: Any = ends) -> bool:
+            first, second = (after(data, **{key: {modality: end} if modality else end}) for end in ends)
+            return not torch.equal(first, second)
+
+        if not is_read(name, (), of_content):
+            assert not changes(nothing), name
+        else:
+            assert changes(nothing) or not changes(everything), name
 
 
 @pytest.mark.usefixtures("float64")

@@ -80,6 +80,10 @@ def test_what_is_not_read_makes_no_difference(present: tuple[str, ...], block_wo
             read[f"modality_weights.{name}"] |= weighed(data, 0.5, {**relative, name: 2.0})[1] != found
     assert {name: is_read(name, present) for name in read} == read
     assert is_read("reg_weight", present)
+    for name in ("content_weight", "content_reg_weight"):
+        assert is_read(name, present) == bool(present)
+    assert is_read("cl_weight", present, {"cl_weight"}) == bool(present)
+    assert {name for name in THREE if is_read(f"k_of.{name}", present)} == {*present}
 
 
 def test_a_reference_keeps_what_has_no_weight(block_world: BlockWorld) -> None:

@@ -261,11 +261,19 @@ def test_what_is_said_of_a_model_that_reads_no_content_names_no_condition() -> N
     assert check_.reason == "the best trials lie at the edge of model.reg_weight; widen the range"
 
 
-@pytest.mark.parametrize(("states", "warned"), [({"text": "real"}, False), ({"image": "real", "text": "real"}, True)])
-def test_what_a_condition_does_not_read_has_no_edge(states: Mapping[str, str], warned: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "states", "warned"),
+    [
+        ("first_modality_weight", {"text": "real"}, False),
+        ("first_modality_weight", {"image": "real", "text": "real"}, True),
+        ("content_weight", {"text": "drop"}, False),
+        ("content_weight", {"text": "real"}, True),
+    ],
+)
+def test_what_a_condition_does_not_read_has_no_edge(name: str, states: Mapping[str, str], warned: bool) -> None:
     made = fair()[0]
-    path = "model.first_modality_weight"
-    search = {"model": {"first_modality_weight": {"low": 0.0, "high": 1.0}}}
+    path = f"model.{name}"
+    search = {"model": {name: {"low": 0.0, "high": 1.0}}}
     values = [0.99 if score >= np.sort(made.validation)[-2] else 0.5 for score in made.validation]
     trials = [
         msgspec.structs.replace(trial, configuration={path: value})

@@ -27,7 +27,11 @@ from mmbench.data.readers.journal import Journal
 from mmbench.data.recdata import make_recdata
 from mmbench.data.sources import read_log, write_folder
 from mmbench.evaluation import metrics
-from mmbench.nn.recommender import ClosedForm
+from mmbench.models.bm3 import BM3
+from mmbench.models.l3ae import L3AE
+from mmbench.models.smore import SMORE
+from mmbench.models.vbpr import VBPR
+from mmbench.nn.recommender import ClosedForm, Recommender
 from mmbench.nn.sparse import interaction_matrix
 from mmbench.report.layout import md
 from mmbench.report.reading import read_sweep
@@ -750,10 +754,10 @@ def test_the_card_lists_the_values_that_act_in_its_condition(
     states = {name: "real" if name in present else "drop" for name in ("audio", "image", "text")}
     cell = valid.cell(states=states, config={"model": model, "optimizer": {"lr": 0.1}})
     chosen = LR | FIRST | WEIGHTS | {"model.modality_weights.image": image}
-    assert acting(cell, chosen) == act
-    assert shares_of(cell, chosen) == shares
+    assert acting(cell, chosen, VBPR) == act
+    assert shares_of(cell, chosen, VBPR) == shares
     untuned = {path: value for path, value in chosen.items() if path not in FIRST}
-    assert shares_of(cell, untuned) is None
+    assert shares_of(cell, untuned, VBPR) is None
     card = {
         "cell": "d/m/c", "final_run": 1, "target": "", "test": {}, "chosen_among": 8, "not_tuned_here": None,
         "validation_users": None, "data": {"words": ["d"], "licence": None}, "states": states, "versions": {},
@@ -764,3 +768,38 @@ def test_the_card_lists_the_values_that_act_in_its_condition(
     listed |= {f"share of {name}": f"{share:g}" for name, share in (shares or {}).items()}
     said = ", ".join(f"{name} = {value}" for name, value in listed.items())
     assert f"- **configuration**: {md(said)}\n" in as_markdown(card)
+
+
+K_OF = {"k_of.audio": 5, "k_of.image": 5, "k_of.text": 5}
+OF_CONTENT = {*K_OF, "first_modality_weight"}
+
+
+@pytest.mark.parametrize(
+    ("model_class", "present", "chosen", "silent", "shared"),
+    [
+        (SMORE, ("image", "text"), {"content_weight": 1.0}, {"k_of.audio"}, True),
+        (SMORE, ("image",), {"content_weight": 1.0}, {"k_of.audio", "k_of.text", "first_modality_weight"}, False),
+        (SMORE, ("image", "text"), {"content_weight": 0.0}, {*OF_CONTENT, "dropout"}, False),
+        (SMORE, (), {"content_weight": 1.0}, {*OF_CONTENT, "dropout", "content_weight"}, False),
+        (
+            L3AE,
+            ("text",),
+            {"content_weight": 0.0, "content_reg_weight": 5.0},
+            {*OF_CONTENT, "content_reg_weight"},
+            False,
+        ),
+        (BM3, ("image", "text"), {"cl_weight": 0.0}, OF_CONTENT, False),
+        (BM3, (), {"cl_weight": 1.0}, {*OF_CONTENT, "cl_weight"}, False),
+    ],
+)
+def test_what_content_alone_reads_acts_where_content_is_heard(
+    model_class: type[Recommender], present: tuple[str, ...], chosen: dict[str, float], silent: set[str], shared: bool
+) -> None:
+    """A weight of 0 acts itself: it leaves content out."""
+    values = {"reg_weight": 0.1, "dropout": 0.3, "first_modality_weight": 0.2, **chosen}
+    model = {**values, "k_of": {"audio": 5, "image": 5, "text": 5}}
+    states = {name: "real" if name in present else "drop" for name in ("audio", "image", "text")}
+    cell = valid.cell(states=states, config={"model": model})
+    configuration = {f"model.{name}": value for name, value in [*values.items(), *K_OF.items()]}
+    assert configuration.keys() - acting(cell, configuration, model_class).keys() == {f"model.{n}" for n in silent}
+    assert (shares_of(cell, configuration, model_class) is not None) == shared

@@ -50,6 +50,7 @@ class AttributeMap(ContentMap):
         ValueError: if it would need more memory.
     """
 
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"reg_weight"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.PREDICTED_VECTOR
     users: Tensor
     items: Tensor

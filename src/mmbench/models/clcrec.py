@@ -63,6 +63,7 @@ class CLCRec(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"replaced"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.ENCODED_CONTENT
     content: Tensor
     unseen_items: Tensor

@@ -43,6 +43,7 @@ class ContentKNN(HistorySums):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"k"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.HISTORY
     counts: Tensor
 

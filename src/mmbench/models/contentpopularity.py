@@ -39,6 +39,7 @@ class ContentPopularity(ContentMap):
         ValueError: if it would need more memory.
     """
 
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"reg_weight"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.PREDICTED_POPULARITY
     popularity: Tensor
 

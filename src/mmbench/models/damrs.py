@@ -67,6 +67,7 @@ class DAMRS(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"k"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.NEIGHBOURS
     adjacency: Tensor
     seen: Tensor

@@ -50,6 +50,7 @@ class FREEDOM(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"k", "reg_weight"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.NEIGHBOURS
 
     def __init__(

@@ -37,6 +37,7 @@ class Fusion(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"hidden_dim"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_PART
     compiles: ClassVar[bool] = True
     content: Tensor

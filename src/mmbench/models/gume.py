@@ -91,6 +91,9 @@ class GUME(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    read_by_content: ClassVar[frozenset[str]] = frozenset(
+        {"n_layers", "alignment_weight", "temperature", "user_cl_weight", "user_temperature"}
+    )
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.NEIGHBOURS
     weights: Tensor
     taught: Tensor

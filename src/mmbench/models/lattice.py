@@ -63,6 +63,7 @@ class LATTICE(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"k", "frozen_weight"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.NEIGHBOURS
     log_weights: Tensor
     stored: DirectedGraph | None

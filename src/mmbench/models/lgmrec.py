@@ -67,6 +67,7 @@ class LGMRec(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"n_hyper_layers", "n_hyperedges", "keep_rate", "alpha"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_AND_IDS
     adjacency: Tensor
     seen: Tensor

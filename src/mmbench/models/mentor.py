@@ -80,6 +80,7 @@ class MENTOR(FactorModel):
     content_needed_because: ClassVar[str] = (
         "without any modality the tower of identifiers, otherwise no part of the scores, takes the place of content"
     )
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"alignment_weight"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_VECTORS
     adjacency: Tensor
     seen: Tensor

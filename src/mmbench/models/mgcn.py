@@ -55,6 +55,7 @@ class MGCN(PurifiedViews):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"cl_weight"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.NEIGHBOURS
     weights: Tensor
 

@@ -56,6 +56,7 @@ class MMGCF(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"fusion", "weighting"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_PART
 
     def __init__(

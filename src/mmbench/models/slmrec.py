@@ -51,6 +51,7 @@ class SLMRec(FactorModel):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"alignment_weight", "alignment_temperature"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.CONTENT_PART
     adjacency: Tensor
 

@@ -64,6 +64,7 @@ class SMORE(PurifiedViews):
     """
 
     content_ignored_by: ClassVar[str] = "content_weight"
+    read_by_content: ClassVar[frozenset[str]] = frozenset({"dropout"})
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.NEIGHBOURS
 
     def __init__(

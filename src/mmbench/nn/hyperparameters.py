@@ -83,14 +83,16 @@ def share(name: str, value: float) -> float:
     return value
 
 
-def is_read(name: str, present: Collection[str]) -> bool:
+def is_read(name: str, present: Collection[str], of_content: Collection[str] = ()) -> bool:
     """Whether a model that is given some modalities reads a hyper-parameter.
 
-    It does not read weights of modalities that it is not given, nor a weight with nothing to weigh it against.
+    It does not read what belongs to modalities that it is not given, nor a weight with nothing to weigh it against, and
+    without any modality nothing that content alone reads, such as whatever is called ``content_*``.
 
     Args:
         name: name of the hyper-parameter within the model.
         present: names of the modalities that it is given.
+        of_content: what else content alone reads in this model, where the model is known.
 
     Example:
         >>> is_read("modality_weights.image", ["text"]), is_read("first_modality_weight", ["image", "text"])
@@ -99,4 +101,6 @@ def is_read(name: str, present: Collection[str]) -> bool:
     weight, _, modality = name.partition(".")
     if weight == "first_modality_weight":
         return len(present) >= 2  # of three, too, where one of them has no weight
-    return weight != "modality_weights" or (len(present) > 2 and modality in present)
+    if weight in ("modality_weights", "k_of"):
+        return modality in present and (weight == "k_of" or len(present) > 2)
+    return bool(present) or not (weight.startswith("content_") or weight in of_content)

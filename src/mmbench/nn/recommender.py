@@ -113,6 +113,8 @@ class Recommender(nn.Module, ABC):
     content_ignored_by: ClassVar[str] = ""
     #: Why no hyper-parameter does so, where none does.
     content_needed_because: ClassVar[str] = ""
+    #: Of its search space what content alone reads, beside ``content_*``: without any modality it changes nothing.
+    read_by_content: ClassVar[frozenset[str]] = frozenset()
     #: What it ranks an item by that training has not seen.
     unseen_items_by: ClassVar[UnseenItems] = UnseenItems.TIES
 

@@ -196,7 +196,7 @@ def describe(
         written: names of the files beside the card.
         without_neighbours: items of which the file of neighbours has no row; None without that file.
     """
-    cell, dataset = winner.recorded.cell, winner.dataset
+    cell, dataset, model_class = winner.recorded.cell, winner.dataset, winner.recorded.job.model_class
     path = None if dataset.config is None else dataset.config.path
     meta: Mapping[str, Any] = {} if path is None else read_meta(Path(path))
     result = table.cells[cell.name]
@@ -222,8 +222,8 @@ def describe(
             "licence": meta.get("licence") or meta.get("license"),
         },
         "states": cell.states,
-        "configuration": acting(cell, winner.choice.configuration),
-        "modality_shares": shares_of(cell, winner.choice.configuration),
+        "configuration": acting(cell, winner.choice.configuration, model_class),
+        "modality_shares": shares_of(cell, winner.choice.configuration, model_class),
         "chosen_among": winner.choice.n_trials,
         "not_tuned_here": dict(zip(("dataset", "root"), result.given, strict=False)) or None,
         f"validation_{SELECTION_METRIC}": winner.choice.score,
@@ -243,14 +243,15 @@ def describe(
     }
 
 
-def shares_of(cell: Cell, configuration: Configuration) -> dict[str, float] | None:
+def shares_of(cell: Cell, configuration: Configuration, model_class: type[Recommender]) -> dict[str, float] | None:
     """Share of each modality of a condition where its model is tuned over how two share; None where it is not.
 
     Args:
         cell: its record.
         configuration: the chosen values by path.
+        model_class: class of its model.
     """
-    present = _present(cell)
+    present = _given(cell, configuration, model_class)
     model = with_values(cell.config, configuration)["model"]
     weights = {name: (model.get("modality_weights") or {}).get(name, 1.0) for name in present}
     heard = present if len(present) <= 2 else [name for name, weight in weights.items() if weight > 0.0]
@@ -259,16 +260,30 @@ def shares_of(cell: Cell, configuration: Configuration) -> dict[str, float] | No
     return dict(zip(present, modality_shares(present, model["first_modality_weight"], weights), strict=True))
 
 
-def acting(cell: Cell, configuration: Configuration) -> Configuration:
+def acting(cell: Cell, configuration: Configuration, model_class: type[Recommender]) -> Configuration:
     """The chosen values that act in a condition, by path: others were drawn for its fellows and change nothing here.
+
+    A weight of 0 that leaves content out acts, and what content alone reads does not beside it.
 
     Args:
         cell: its record.
         configuration: the chosen values by path.
+        model_class: class of its model.
     """
-    present, shared = _present(cell), shares_of(cell, configuration) is not None
-    read = {path: value for path, value in configuration.items() if is_read(path.removeprefix("model."), present)}
+    given, shared = _given(cell, configuration, model_class), shares_of(cell, configuration, model_class) is not None
+
+    def acts(name: str) -> bool:
+        present = _present(cell) if name == model_class.content_ignored_by else given
+        return is_read(name, present, {*model_class.read_by_content, model_class.content_ignored_by})
+
+    read = {path: value for path, value in configuration.items() if acts(path.removeprefix("model."))}
     return {path: value for path, value in read.items() if path != FIRST or shared}
+
+
+def _given(cell: Cell, configuration: Configuration, model_class: type[Recommender]) -> list[str]:
+    """Modalities that the model of a condition does not leave out all together, in name order."""
+    model = with_values(cell.config, configuration)["model"]
+    return _present(cell) if model.get(model_class.content_ignored_by) != 0.0 else []
 
 
 def _present(cell: Cell) -> list[str]:
