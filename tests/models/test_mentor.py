@@ -17,6 +17,7 @@ from mmbench.nn.recommender import Triplets
 from tests.conftest import BlockWorld
 from tests.models import dense
 from tests.models.test_contract import CONDITIONS
+from tests.models.test_nested import ranges_of
 
 pytestmark = pytest.mark.usefixtures("float64")
 K, D, REG, ALIGN, CONTRAST, TEMPERATURE, MASK, DROPOUT = 4, 6, 0.7, 0.4, 0.3, 0.5, 0.9, 0.3
@@ -201,3 +202,9 @@ def test_the_contrast_in_blocks_is_that_of_all_rows(monkeypatch: pytest.MonkeyPa
     blocks = nce_in_blocks(a, b, 0.3)
     torch.testing.assert_close(blocks, whole)
     torch.testing.assert_close(torch.autograd.grad(blocks, [a, b]), torch.autograd.grad(whole, [a, b]))
+
+
+def test_the_weight_of_the_mask_is_searched_where_the_authors_search_it() -> None:
+    """Their grid is 1, 1.5, 2, 2.5, 3."""
+    searched = ranges_of(MENTOR)["model.mask_weight"]
+    assert (searched.low, searched.high) == (1.0, 3.0)
