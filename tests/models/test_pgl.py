@@ -187,6 +187,20 @@ def test_principal_graph_against_the_whole_spectrum(
     assert float(graph[graph != 0].abs().min()) >= 1e-3
 
 
+@pytest.mark.parametrize(("n_users", "n_items"), [(10, 5), (3, 12)])
+def test_a_principal_graph_of_fewer_values_than_terms(n_users: int, n_items: int) -> None:
+    """At rank 64 a sum has eight terms; of fewer values each is weighed by itself."""
+    pairs = torch.rand(n_users, n_items, generator=torch.Generator().manual_seed(1)) < 0.5
+    adjacency = symmetric_normalised(pairs.nonzero().T, n_users, n_items)
+    matrix = user_item_blocks(adjacency, n_users)[0].to_dense()
+    left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+    expected = left * values.square() @ right
+    graph = principal_graph(adjacency, n_users, 64).to_dense()[:n_users, n_users:]
+    kept = expected.abs() >= 1e-3
+    torch.testing.assert_close(graph, torch.where(kept, expected, 0.0), rtol=0, atol=2e-6)
+    assert kept.any()
+
+
 def test_both_precisions_keep_the_same_entries(edges: Tensor) -> None:
     double = principal_graph(symmetric_normalised(edges, N_USERS, N_ITEMS, eps=1e-7), N_USERS, 16)
     torch.set_default_dtype(torch.float32)

@@ -148,7 +148,8 @@ def principal_graph(adjacency: Tensor, n_users: int, rank: int) -> Tensor:
     Args:
         adjacency: symmetric sparse CSR, users first, ``(n_users + n_items, n_users + n_items)``.
         n_users: number of users.
-        rank: number of singular values of the whole graph, d.
+        rank: number of singular values of the whole graph, d; of a block that has fewer, the last of those that it has
+            stand in for :math:`s_{d-q+r}`.
 
     Returns:
         Sparse CSR of the same shape and dtype.
@@ -158,7 +159,7 @@ def principal_graph(adjacency: Tensor, n_users: int, rank: int) -> Tensor:
     matrix, transposed = user_item_blocks(adjacency, n_users)
     # Of the float32 graph in either precision: which entries pass the threshold must not depend on it.
     left, values, right = truncated_svd(matrix.float(), transposed.float(), rank // 2)
-    n_terms = rank // 4 // 2
+    n_terms = min(rank // 4 // 2, len(values))
     weights = values[:n_terms] * values[len(values) - n_terms :]
     rows, columns, entries = [], [], []
     step = max(1, BLOCK_ENTRIES // len(right))
