@@ -212,3 +212,12 @@ def test_links_by_chunks_of_ten_places(k: int, missing: tuple[int, ...]) -> None
     expected = sorted((owner, item) for owner, items in by_owner.items() for item in items)
     assert pairs(links_by_chunks(given)) == expected
     assert (expected == pairs(links_in_every_list(given))) == (k == 10)
+
+
+@pytest.mark.parametrize("ks", [(10, 2), (2, 10)])
+def test_links_by_chunks_of_a_modality_that_few_items_have(ks: tuple[int, int]) -> None:
+    """Its lists are shorter, and what they lack is in no chunk."""
+    given = [lists(k, 24, (4, 9), seed) for seed, k in enumerate(ks)]
+    found = pairs(links_by_chunks(given))
+    assert found == pairs(links_in_every_list(given))
+    assert found

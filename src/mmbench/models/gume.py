@@ -233,21 +233,22 @@ def links_by_chunks(lists: Sequence[Neighbours]) -> Tensor:
     item replaces an earlier one, and a remainder is lost.
 
     Args:
-        lists: nearest items by each modality; a place of an item without a list is empty.
+        lists: nearest items by each modality; a place is empty where an item has no list, or one that is shorter
+            than others.
 
     Returns:
         ``(2, n_links)``, sorted.
     """
     if not lists:
         return links_in_every_list(lists)
-    k = lists[0].k
+    k = max(list_.k for list_ in lists)  # a modality that few items have has shorter lists
     owners = torch.arange(lists[0].n_items * k)[CHUNK - 1 :: CHUNK] // k
     last = torch.ones(len(owners), dtype=torch.bool)
     last[:-1] = owners[1:] != owners[:-1]
     chunks = []
     for list_ in lists:
         places = torch.full((list_.n_items, k), -1)
-        places[list_.items] = list_.indices
+        places[list_.items, : list_.k] = list_.indices
         chunks.append(places.flatten()[: len(owners) * CHUNK].view(-1, CHUNK)[last])
     first, *others = chunks
     common = first >= 0
