@@ -209,7 +209,7 @@ def test_the_page_and_the_makefile_say_the_same_of_make_bench() -> None:
     makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
     page = PAGE.read_text(encoding="utf-8")
     (told,) = re.findall(r"^bench: .*## (.*)$", makefile, re.MULTILINE)
-    (said,) = re.findall(r"^make bench +# (.*)$", page, re.MULTILINE)
+    (said,) = re.findall(r"^\| `make bench` \| (.*) \|$", page, re.MULTILINE)
     assert re.findall(r"about \d+ minutes", told) == re.findall(r"about \d+ minutes", said) != []
     assert "computed models need data/baby under MMBENCH_DATA" in told
     assert "`baby` under `$MMBENCH_DATA` and skips them" in page

@@ -14,6 +14,10 @@ from mmbench.cli import compose, habits
 from tests.docs.test_links import ROOT, SOURCES
 
 COMMAND = re.compile(r"python -m (?P<module>mmbench[\w.]*|tests\.[\w.]+)(?P<words>[^`|>#]*)")
+#: First word of a block of commands; a block with a language, or with output, is none.
+SHELL = re.compile(
+    r"^```\n((?:[A-Z_]+=\S* )?(?:python|pip|make|wandb|\.venv/bin/\S+) .*?)^```$", re.MULTILINE | re.DOTALL
+)
 #: The command without a sub-command: it tunes and tests cells.
 SWEEP = "mmbench"
 #: Commands whose words are overrides of the configuration.
@@ -47,12 +51,15 @@ def command_name(module: str, words: list[str]) -> tuple[str, list[str]]:
     return module, words
 
 
+def page(source: str) -> str:
+    """What a page says; of a notebook its Markdown without the signs of comments."""
+    text = (ROOT / source).read_text(encoding="utf-8")
+    return re.sub(r"^# ?", "", text, flags=re.MULTILINE) if source.endswith(".py") else text
+
+
 def commands(source: str) -> list[tuple[str, list[str]]]:
     """Name and words of every command of a page; a backslash at the end of a line continues the command."""
-    text = (ROOT / source).read_text(encoding="utf-8")
-    if source.endswith(".py"):
-        text = re.sub(r"^# ?", "", text, flags=re.MULTILINE)
-    text = re.sub(r"\\\n\s*", " ", text)
+    text = re.sub(r"\\\n\s*", " ", page(source))
     shown = []
     for match in COMMAND.finditer(text):
         line = match["words"].partition("\n")[0]
@@ -80,6 +87,15 @@ def test_commands_are_there(source: str) -> None:
         else:
             module = f"mmbench.cli.{name.replace('verify', 'bundle')}"
             assert importlib.util.find_spec(module) is not None, f"{source} names the command {name}"
+
+
+def test_a_block_of_commands_can_be_pasted_into_any_shell() -> None:
+    """An interactive zsh takes ``#`` for a word, and the apostrophe in a comment for a quote."""
+    blocks = [(source, block) for source in SOURCES for block in SHELL.findall(page(source))]
+    assert len(blocks) > 70
+    for source, block in blocks:
+        for line in block.replace("\\\n", " ").splitlines():
+            assert not any(word.startswith("#") for word in shlex.split(line)), f"{source}: {line}"
 
 
 @pytest.mark.parametrize("source", sorted({source for source, *_ in EVERY}))
