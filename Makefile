@@ -11,8 +11,17 @@ EXTRA ?= dev
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
+# As 3.11.
+OLDEST := $(shell sed -n 's/^requires-python = ">=\([0-9.]*\)"$$/\1/p' pyproject.toml)
+VERSION := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+
+# An old Python would make an environment before pip refuses it, and venv keeps the Python of an environment that is
+# there: one of another version is made anew.
 $(STAMP): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.version_info >= tuple(map(int, "$(OLDEST)".split("."))) or sys.exit( \
+		"error: $(PYTHON) is Python %d.%d and mmbench needs $(OLDEST) or newer; name one that you have, " \
+		"for example: make $(MAKECMDGOALS) PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $$([ "$$($(BIN)/python $(VERSION) 2>&1)" = "$$($(PYTHON) $(VERSION))" ] || echo --clear) $(VENV)
 	touch README.md
 	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRA)]'
 	touch $(STAMP)
