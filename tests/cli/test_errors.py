@@ -208,7 +208,7 @@ def is_one_line(said: object, message: str) -> None:
         (["-m", "hydra.launcher.wait=1,2"], "hydra.launcher.wait=1,2 would be several sweeps; give one value"),
         (
             ["search.optimizer.lr={choices: [0.005, 0.01]}"],
-            "search.optimizer.lr has another form already; write ~search.optimizer.lr to drop it and "
+            "search.optimizer.lr has another form already; write '~search.optimizer.lr' to drop it and "
             "'+search.optimizer.lr={choices: [A, B]}', the default among them",
         ),
         (["training.devices=9999"], "training.devices=9999, but this machine has "),
@@ -238,9 +238,9 @@ def is_one_line(said: object, message: str) -> None:
         (["tracking=[csv,none]"], "tracking=none goes with no other tracker, and csv, none stand beside it"),
         (
             ["tracking=wandb,csv"],
-            "tracking=wandb,csv would be two sweeps; trackers of one are a list: tracking=[wandb,csv]",
+            "tracking=wandb,csv would be two sweeps; trackers of one are a list: 'tracking=[wandb,csv]'",
         ),
-        (["-m", "tracking=wandb,csv"], "would be two sweeps; trackers of one are a list: tracking=[wandb,csv]"),
+        (["-m", "tracking=wandb,csv"], "would be two sweeps; trackers of one are a list: 'tracking=[wandb,csv]'"),
         (["tracking=csv", "tracking.curves=some"], "tracking.curves=some is unknown; it is one of finals, all, none"),
         (["optimizer.lr=5.0"], "optimizer.lr=5.0 is outside its search range"),
         (["+search.model.depth={low:1,high:3}"], "search.model.depth: the configuration has no key model.depth"),
@@ -412,15 +412,15 @@ def is_one_line(said: object, message: str) -> None:
         (["study.draw=abc"], "study.draw=abc must be a whole number from 0 to 10000"),
         (["study.storage=null"], "study.storage=None must be a text"),
         (["study.lease_timeout=abc"], "study.lease_timeout=abc must be a number of seconds from 1 to "),
-        (["report.metrics=5"], "report.metrics=5 must be a list, as in report.metrics=[ndcg@20]"),
-        (["report.metrics=recall@20"], "report.metrics=recall@20 must be a list, as in report.metrics=[ndcg@20]"),
+        (["report.metrics=5"], "report.metrics=5 must be a list, as in 'report.metrics=[ndcg@20]'"),
+        (["report.metrics=recall@20"], "report.metrics=recall@20 must be a list, as in 'report.metrics=[ndcg@20]'"),
         (["report.metrics=[5]"], "report.metrics=[5]: Expected `str`, got `int`"),
         (["report.primary=5"], "report.primary=5 must be a text"),
         (["statistics.delta=inf"], "statistics.delta=inf must be a positive number"),
         (["statistics.delta=nan"], "statistics.delta=nan must be a positive number"),
         (
             ["statistics.contrasts=fused_vs_text"],
-            "statistics.contrasts=fused_vs_text must be a list, as in statistics.contrasts=[fused_vs_text]",
+            "statistics.contrasts=fused_vs_text must be a list, as in 'statistics.contrasts=[fused_vs_text]'",
         ),
         (
             ["statistics.contrasts=[fused_vs_text,text_vs_none,fused_vs_text]"],

@@ -124,7 +124,7 @@ def test_what_is_wrong_with_a_state_or_a_metric_is_told_before_anything_is_writt
             [f"report.primary={own_code}.first_hit@5"],
             "no verdict rests on code that could change once results are known",
         ),
-        (["report.primary=first@5"], "report.metrics=[first@5] shows it"),
+        (["report.primary=first@5"], "'report.metrics=[first@5]' shows it"),
     ):
         said = command("sweep.name=wrong", "modality=fused", "model=hybridknn", *words)
         assert said.code == 2, words

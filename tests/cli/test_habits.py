@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def test_no_word_of_ours_is_taken_for_a_foreign_one() -> None:
 @pytest.mark.parametrize("entry", FOREIGN_WORDS, ids=lambda entry: entry[0].partition("=")[0])
 def test_what_is_named_exists(entry: tuple[str, str]) -> None:
     written, page = entry
+    assert shlex.join(shlex.split(written)) == written  # a shell takes it as it stands
     assert (ROOT / habits.PAGES.format(page=page)).exists()
     known = keys(compose(["model=lightgcn"]).config) | GROUPS
     known |= {"hydra/launcher", "hydra.launcher.allocations", "search.KEY"}
@@ -67,7 +69,7 @@ def table() -> str:
     rows = ["| there | here | explained in |", "| --- | --- | --- |"]
     for (written, page), words in FOREIGN_WORDS.items():
         listed = " ".join(f"`{word}`" for word in words.split())
-        rows.append(f"| {listed} | {written} | [{page}]({page}.md) |")
+        rows.append(f"| {listed} | `{written}` | [{page}]({page}.md) |")
     return "\n".join(rows)
 
 
@@ -83,7 +85,7 @@ def table() -> str:
         (["seed=1"], "here it is study.draw=K budget.seeds=S dataset.split_seed=K, see docs/protocol.md"),
         (["logger=csv"], "here it is tracking=csv, see docs/trackers.md"),
         (["logger=mlflow"], "here it is tracking=mlflow, see docs/trackers.md"),
-        (["+logger=many_loggers"], "here it is tracking=[wandb,csv], see docs/trackers.md"),
+        (["+logger=many_loggers"], "here it is 'tracking=[wandb,csv]', see docs/trackers.md"),
         (["logger=comet"], "here it is tracking=wandb, see docs/trackers.md"),
         (["hparams_search=optuna"], "here it is budget=standard budget.trials=N"),
         (["-m", "hydra/sweeper=optuna"], "here it is budget=standard budget.trials=N"),

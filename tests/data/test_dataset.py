@@ -189,7 +189,7 @@ def test_a_rating_that_nothing_reaches_is_refused(protocol: str, write: Write) -
         ("split_seed", True, "must be a whole number of at least 0"),
         ("min_rating", "good", "must be a number, or null for none"),
         ("trust_row_order", "maybe", "must be true or false"),
-        ("items_with", "text", r"must be a list of modalities, as in dataset.items_with=\[text\]"),
+        ("items_with", "text", r"must be a list of modalities, as in 'dataset.items_with=\[text\]'"),
         ("items_with", 1, "must be a list of modalities"),
         ("encoder", "clip", "must be set by modality, as in dataset.encoder.image="),
     ],

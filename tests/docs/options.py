@@ -302,7 +302,7 @@ def page() -> str:
     for name in choices("hydra/launcher"):
         if rows := of_launcher(name):
             parts += [f"### hydra/launcher={name}", table(rows)]
-    parts += ["## Models", "`~search.KEY` does not tune a key; `search.KEY.low=L` changes its range."]
+    parts += ["## Models", "`'~search.KEY'` does not tune a key; `search.KEY.low=L` changes its range."]
     for name in choices("model"):
         parts += [f"### model={name}", table(of_model(name))]
     return "\n\n".join(parts) + "\n"

@@ -12,6 +12,7 @@ import pytest
 from mmbench import paths
 from mmbench.cli import compose, habits
 from tests.docs.test_links import ROOT, SOURCES
+from tests.messages.test_commands import UNQUOTED
 
 COMMAND = re.compile(r"python -m (?P<module>mmbench[\w.]*|tests\.[\w.]+)(?P<words>[^`|>#]*)")
 #: First word of a block of commands; a block with a language, or with output, is none.
@@ -96,6 +97,15 @@ def test_a_block_of_commands_can_be_pasted_into_any_shell() -> None:
     for source, block in blocks:
         for line in block.replace("\\\n", " ").splitlines():
             assert not any(word.startswith("#") for word in shlex.split(line)), f"{source}: {line}"
+
+
+@pytest.mark.parametrize("source", [source for source in SOURCES if source != "CHANGELOG.md"])
+def test_words_can_be_pasted_into_zsh(source: str) -> None:
+    text = (ROOT / source).read_text(encoding="utf-8")
+    if source.endswith(".py"):
+        text = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+    text = re.sub(r"^ *```\w+\n.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)  # other languages
+    assert [text[found.start() :].partition("\n")[0] for found in UNQUOTED.finditer(text)] == []
 
 
 @pytest.mark.parametrize("source", sorted({source for source, *_ in EVERY}))

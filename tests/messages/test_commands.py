@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 
 import pytest
 
 from mmbench.messages.commands import command_line
 from mmbench.scheduling.sweep import sweep_command
+from tests.messages.catalogue import sentences
 
+#: Words that zsh takes for patterns or for a folder of a user unless they stand in quotes; ``{value}`` is a place.
+UNQUOTED = re.compile(
+    r"(?<![\w'+./{}])"
+    r"(?:[+\w./{}]+=(?:\[|\{(?!\w+(?:[!:]\w+)?\}))|~(?:key|search|tracking|\{key\})|pip install mmbench\[)"
+)
 WORDS = ["dataset.name=店", "it's", "a b", "~/x", "$HOME", "`id`", "", 'sweep.name="a=b"', "*", "a;b", "a\nb", "\\"]
 
 
@@ -16,6 +23,11 @@ def test_a_shell_reads_the_words_that_were_meant() -> None:
     typed = command_line(WORDS).removeprefix("python -m mmbench ")
     shown = subprocess.run(["sh", "-c", f"printf '%s\\0' {typed}"], capture_output=True, text=True, check=True).stdout
     assert shown.split("\0")[:-1] == WORDS
+
+
+def test_words_of_sentences_can_be_pasted_into_zsh() -> None:
+    said = [form for sentence in sentences() for form in sentence.forms]
+    assert [form for form in said if UNQUOTED.search(form)] == []
 
 
 @pytest.mark.parametrize("word", ["dataset.name=店", "data/メンズ", "été", "model=vbpr,fusion", "a@b:c%d+e"])

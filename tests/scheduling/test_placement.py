@@ -119,8 +119,8 @@ def test_records_set_aside_once_are_not_set_aside_by_every_allocation(
 @pytest.mark.parametrize(
     "module, place, message",
     [
-        ("submitit", Slurm(1, "local", False, 1, {}), r"needs submitit: pip install mmbench\[slurm\]"),
-        ("ray", Ray(1, None, 1, 0, False), r"needs Ray: pip install mmbench\[ray\]"),
+        ("submitit", Slurm(1, "local", False, 1, {}), r"needs submitit: pip install 'mmbench\[slurm\]'"),
+        ("ray", Ray(1, None, 1, 0, False), r"needs Ray: pip install 'mmbench\[ray\]'"),
     ],
 )
 def test_a_missing_library_is_told(

@@ -368,7 +368,7 @@ def test_commands_that_would_share_no_lease_do_not_work_on_a_sweep_together(tmp_
 
 def test_postgresql_without_its_driver_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(ValueError, match=r"psycopg is missing: pip install mmbench\[postgres\]"):
+    with pytest.raises(ValueError, match=r"psycopg is missing: pip install 'mmbench\[postgres\]'"):
         make_leases("postgresql+psycopg://localhost/x", tmp_path, 7.0)
 
 

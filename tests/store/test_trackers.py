@@ -119,7 +119,7 @@ def test_without_wandb_that_is_said_and_there_is_no_mirror(tmp_path: Path, monke
 @pytest.mark.parametrize("name", ["mlflow", "tensorboard"])
 def test_without_its_library_a_tracker_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ValueError, match=rf"{name}, which is not installed: pip install mmbench\[{name}\]"):
+    with pytest.raises(ValueError, match=rf"{name}, which is not installed: pip install 'mmbench\[{name}\]'"):
         make_tracker({name: {}}, tmp_path)
 
 

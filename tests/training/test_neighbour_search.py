@@ -123,7 +123,7 @@ def test_unknown_modes_are_refused() -> None:
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     check_mode("exact")
-    with pytest.raises(ValueError, match=r"training.neighbours=approximate needs faiss: pip install mmbench\[ann\]"):
+    with pytest.raises(ValueError, match=r"training.neighbours=approximate needs faiss: pip install 'mmbench\[ann\]'"):
         make_job(Path("unused"), "model=freedom", "training.neighbours=approximate").task().recipe({})
 
 

@@ -318,7 +318,7 @@ def test_steps_of_a_float_range_are_the_numbers_that_are_written() -> None:
 @pytest.mark.parametrize("value", [1e-4, 0.5])
 def test_a_default_outside_its_range_is_refused(value: float) -> None:
     message = (
-        rf"optimizer\.lr={value} is outside its search range .*widen search\.optimizer\.lr or remove it with ~search"
+        rf"optimizer\.lr={value} is outside its search range .*widen search\.optimizer\.lr or remove it with '~search"
     )
     with pytest.raises(ValueError, match=message):
         configurations(SPACE, {**DEFAULT, "optimizer.lr": value}, 2, "key")

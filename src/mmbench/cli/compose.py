@@ -203,7 +203,7 @@ def parse(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[Ov
             raise several_sweeps(word)
         if override.key_or_group == "tracking" and override.is_sweep_override():
             raise Refusal(
-                "{word} would be two sweeps; trackers of one are a list: tracking=[{names}]",
+                "{word} would be two sweeps; trackers of one are a list: 'tracking=[{names}]'",
                 word=word,
                 names=",".join(map(str, override.sweep_string_iterator())),
             )
@@ -543,8 +543,8 @@ def _explained(message: str, overrides: Sequence[str]) -> Message:
         word, names = _unknown_part(key, overrides)
         if not names and key.startswith("search."):  # Hydra would merge both
             return Message(
-                "{key} has another form already; write ~{key} to drop it and '+{key}={{choices: [A, B]}}', the default "
-                "among them",
+                "{key} has another form already; write '~{key}' to drop it and '+{key}={{choices: [A, B]}}', the "
+                "default among them",
                 key=key,
             )
         hint = did_you_mean(word, names)

@@ -64,10 +64,10 @@ FOREIGN_WORDS: Mapping[tuple[str, str], str] = {
         "hydra.sweeper.storage n_trials num_trials trials max_trials n_iter tune optuna"
     ),
     ("budget.tpe=N", "protocol"): "hydra.sweeper.sampler hydra/sweeper/sampler sampler tpe",
-    ("budget.rungs=[STEPS,STEPS]", "protocol"): "pruner hydra.sweeper.pruner asha hyperband",
-    ("search.KEY={low: L, high: H}", "adding-a-model"): "hydra.sweeper.search_space search_space param_grid grid",
+    ("'budget.rungs=[STEPS,STEPS]'", "protocol"): "pruner hydra.sweeper.pruner asha hyperband",
+    ("'search.KEY={low: L, high: H}'", "adding-a-model"): "hydra.sweeper.search_space search_space param_grid grid",
     ("report.primary=METRIC", "protocol"): "optimized_metric valid_metric monitor metric objective",
-    ("report.metrics=[METRIC,METRIC]", "protocol"): "metrics topk top_k k eval.metrics evaluation.metrics",
+    ("'report.metrics=[METRIC,METRIC]'", "protocol"): "metrics topk top_k k eval.metrics evaluation.metrics",
     ("tracking=wandb", "trackers"): (
         "logger wandb wandb_mode use_wandb callbacks.wandb trainer.logger comet neptune aim logger=wandb"
     ),
@@ -77,11 +77,11 @@ FOREIGN_WORDS: Mapping[tuple[str, str], str] = {
     ),
     ("tracking=csv", "trackers"): "csv logger=csv csv_logger callbacks.csv",
     ("tracking=none", "trackers"): "logger=null logger=none logger=False logger=false no_logger",
-    ("tracking=[wandb,csv]", "trackers"): "loggers logger=many_loggers trackers",
+    ("'tracking=[wandb,csv]'", "trackers"): "loggers logger=many_loggers trackers",
     ("tracking.curves=all", "trackers"): "log_every_n_steps trainer.log_every_n_steps log_curves log_interval",
     ("tracking.wandb.project=NAME", "trackers"): "wandb.project logger.wandb.project project project_name",
     ("tracking.wandb.entity=NAME", "trackers"): "wandb.entity logger.wandb.entity entity wandb_entity",
-    ("tracking.wandb.tags=[TAG]", "trackers"): "wandb.tags logger.wandb.tags tags",
+    ("'tracking.wandb.tags=[TAG]'", "trackers"): "wandb.tags logger.wandb.tags tags",
     ("tracking.wandb.mode=online", "trackers"): "wandb.mode logger.wandb.offline offline",
     ("sweep.name=NAME", "getting-started"): (
         "name run_name task_name exp_name experiment_name job_name version hydra.job.name wandb.name logger.wandb.name "

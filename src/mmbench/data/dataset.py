@@ -106,7 +106,7 @@ class DatasetConfig:
         listed = isinstance(self.items_with, Sequence) and not isinstance(self.items_with, str)
         if not listed or not all(isinstance(name, str) for name in self.items_with):
             raise Refusal(
-                "{setting}={value} must be a list of modalities, as in {setting}=[text]",
+                "{setting}={value} must be a list of modalities, as in '{setting}=[text]'",
                 setting="dataset.items_with",
                 value=self.items_with,
             )

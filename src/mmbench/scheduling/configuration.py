@@ -240,7 +240,7 @@ class ReportConfig:
         if metrics.is_own(metrics.check_name(self.primary)[0]):
             raise Refusal(
                 "report.primary={primary} must be one of {metrics}: no verdict rests on code that could change once "
-                "results are known; report.metrics=[{primary}] shows it",
+                "results are known; 'report.metrics=[{primary}]' shows it",
                 primary=self.primary,
                 metrics=", ".join(metrics.METRICS),
             )

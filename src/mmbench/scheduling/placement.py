@@ -165,7 +165,7 @@ class Slurm:
         try:
             import submitit
         except ImportError as error:
-            raise Refusal("hydra/launcher=slurm needs submitit: pip install mmbench[slurm]") from error
+            raise Refusal("hydra/launcher=slurm needs submitit: pip install 'mmbench[slurm]'") from error
         try:
             requeue = {"slurm_max_num_timeout": self.max_timeouts} if self.cluster == "slurm" else {}
             executor = submitit.AutoExecutor(folder=folder / "%j", cluster=self.cluster, **requeue)
@@ -329,7 +329,7 @@ def _connected(address: str | None) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise Refusal("hydra/launcher=ray needs Ray: pip install mmbench[ray]") from error
+        raise Refusal("hydra/launcher=ray needs Ray: pip install 'mmbench[ray]'") from error
     if not ray.is_initialized():
         try:
             ray.init(address=address, log_to_driver=True, include_dashboard=False)

@@ -176,7 +176,7 @@ def check_list(key: str, value: Any, example: str) -> None:
     """
     if not isinstance(value, list):
         raise Refusal(
-            "{key}={value} must be a list, as in {key}=[{example}]",
+            "{key}={value} must be a list, as in '{key}=[{example}]'",
             key=key,
             value=shortened(f"{value}"),
             example=example,

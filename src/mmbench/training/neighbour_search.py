@@ -56,7 +56,7 @@ def check_mode(mode: str) -> None:
             second=MODES[1],
         )
     if mode == "approximate" and importlib.util.find_spec("faiss") is None:
-        raise Refusal("training.neighbours=approximate needs faiss: pip install mmbench[ann]")
+        raise Refusal("training.neighbours=approximate needs faiss: pip install 'mmbench[ann]'")
 
 
 class Graphs:

@@ -198,7 +198,7 @@ def configurations(space: Space, default: Configuration, n: int, key: str) -> li
         if not contains(distribution, default[path]):
             raise Refusal(
                 "{path}={value} is outside its search range {range}; widen search.{path} or remove it with "
-                "~search.{path}",
+                "'~search.{path}'",
                 path=path,
                 value=default[path],
                 range=distribution,

@@ -27,7 +27,9 @@ def check_address(url: str) -> None:
     try:
         import psycopg
     except ImportError as error:
-        raise Refusal("study.storage names PostgreSQL but psycopg is missing: pip install mmbench[postgres]") from error
+        raise Refusal(
+            "study.storage names PostgreSQL but psycopg is missing: pip install 'mmbench[postgres]'"
+        ) from error
     try:
         read = psycopg.pq.Conninfo.parse(_of_libpq(url).encode())
     except psycopg.Error:  # what it says may quote a password

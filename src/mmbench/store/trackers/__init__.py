@@ -172,7 +172,7 @@ def _client(name: str, options: Any, sweep_dir: Path) -> Client | None:
         return client
     if kind.extra is not None:
         raise Refusal(
-            "tracking={name} needs {library}, which is not installed: pip install mmbench[{extra}]",
+            "tracking={name} needs {library}, which is not installed: pip install 'mmbench[{extra}]'",
             name=name,
             library=kind.library,
             extra=kind.extra,
