@@ -41,7 +41,7 @@
 import mmbench
 
 words = (
-    "sweep.name=first tracking=none model=popularity,fusion modality=none,text,image,fused "
+    "sweep.name=first_notebook tracking=none model=popularity,fusion modality=none,text,image,fused "
     "dataset.world=complementary dataset.world_options.n_users=600 dataset.world_options.n_items=300 "
     "budget=small budget.trials=4 budget.max_steps=1 budget.least_epochs=15"
 ).split()
@@ -50,7 +50,7 @@ results = mmbench.sweep(*words)
 # %% [markdown]
 # ## The table
 #
-# All results are in `multirun/first/report`, as Markdown, CSV, LaTeX and HTML. Start with the table
+# All results are in `multirun/first_notebook/report`, as Markdown, CSV, LaTeX and HTML. Start with the table
 # `benchmark.md`; [Reading the table](../reading.md) explains every mark.
 
 # %%
@@ -70,7 +70,7 @@ results.plot_conditions()
 # %% [markdown]
 # ## The same as DataFrames
 #
-# [Python](../python.md) lists what the results can tell. `mmbench.read("multirun/first")` reads them again at any time.
+# [Python](../python.md) lists what the results can tell. `mmbench.read("multirun/first_notebook")` reads them again at any time.
 # `gain` is what is judged, that of [tuning](../protocol.md#tuned-gain); `configuration_gain` is that of the two
 # configurations that were chosen, with its interval over users and seeds.
 
