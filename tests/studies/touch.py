@@ -1,4 +1,4 @@
-"""Does every model run under every condition? ``python -m tests.studies.touch`` runs what is missing.
+"""Does every model run under none, text, image and fused? ``python -m tests.studies.touch`` runs what is missing.
 
 One trial and one final run of five steps each, on a planted world and on MovieLens 100K, on all items and on a fold of
 new ones. No number of these runs says anything about a model; that none fails is all they show.
