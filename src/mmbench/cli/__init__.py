@@ -13,7 +13,7 @@ from mmbench.cli.stops import ignore, stoppable
 
 #: Sub-commands of ``python -m mmbench`` with the module of this package and the function that runs each.
 COMMANDS = {
-    "demo": ("demo", "main"),  # real order lines to a table: prepare and run, in two minutes
+    "demo": ("demo", "main"),  # real order lines to a table: prepare and run, in about a minute
     "start": ("start", "main"),  # from files to a decision: the commands below, one after the other
     "run": ("run", "main"),  # tune and test one cell, or with -m all cells of a sweep; the name may be left out
     "plan": ("plan", "main"),  # what a sweep would cost
