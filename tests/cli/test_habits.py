@@ -53,7 +53,9 @@ def test_no_word_of_ours_is_taken_for_a_foreign_one() -> None:
 def test_what_is_named_exists(entry: tuple[str, str]) -> None:
     written, page = entry
     assert shlex.join(shlex.split(written)) == written  # a shell takes it as it stands
-    assert (ROOT / habits.PAGES.format(page=page)).exists()
+    explained = (ROOT / habits.PAGES.format(page=page)).read_text(encoding="utf-8")
+    named = [key.removesuffix("KEY") for key in re.findall(r"([\w./]+)=", written)]
+    assert [key for key in named if not re.search(rf"(?<![\w.]){re.escape(key)}", explained)] == [], page
     known = keys(compose(["model=lightgcn"]).config) | GROUPS
     known |= {"hydra/launcher", "hydra.launcher.allocations", "search.KEY"}
     assert {*re.findall(r"([\w./]+)=", written)} <= known

@@ -32,11 +32,11 @@ FOREIGN_WORDS: Mapping[tuple[str, str], str] = {
         "training.patience"
     ),
     ("budget.batches_per_epoch=N", "protocol"): "trainer.limit_train_batches limit_train_batches",
-    ("optimizer.lr=LR", "protocol"): (
+    ("optimizer.lr=LR", "options"): (
         "lr learning_rate model.lr model.learning_rate optimizer.learning_rate optim.lr training.lr "
         "model.optimizer model.optimizer.lr"
     ),
-    ("optimizer.weight_decay=W", "protocol"): "weight_decay l2 model.weight_decay optim.weight_decay",
+    ("optimizer.weight_decay=W", "options"): "weight_decay l2 model.weight_decay optim.weight_decay",
     ("training.batch_size=N", "protocol"): (
         "batch_size train_batch_size data.batch_size datamodule.batch_size trainer.batch_size model.batch_size"
     ),
@@ -67,7 +67,7 @@ FOREIGN_WORDS: Mapping[tuple[str, str], str] = {
     ("'budget.rungs=[STEPS,STEPS]'", "protocol"): "pruner hydra.sweeper.pruner asha hyperband",
     ("'search.KEY={low: L, high: H}'", "adding-a-model"): "hydra.sweeper.search_space search_space param_grid grid",
     ("report.primary=METRIC", "protocol"): "optimized_metric valid_metric monitor metric objective",
-    ("'report.metrics=[METRIC,METRIC]'", "protocol"): "metrics topk top_k k eval.metrics evaluation.metrics",
+    ("'report.metrics=[METRIC,METRIC]'", "options"): "metrics topk top_k k eval.metrics evaluation.metrics",
     ("tracking=wandb", "trackers"): (
         "logger wandb wandb_mode use_wandb callbacks.wandb trainer.logger comet neptune aim logger=wandb"
     ),
@@ -87,14 +87,14 @@ FOREIGN_WORDS: Mapping[tuple[str, str], str] = {
         "name run_name task_name exp_name experiment_name job_name version hydra.job.name wandb.name logger.wandb.name "
         "mlflow.experiment_name logger.mlflow.experiment_name"
     ),
-    ("sweep.dir=FOLDER paths.multirun=FOLDER", "getting-started"): (
+    ("sweep.dir=FOLDER paths.multirun=FOLDER", "options"): (
         "output_dir out_dir log_dir logdir save_dir results_dir work_dir default_root_dir trainer.default_root_dir "
         "paths.log_dir paths.output_dir hydra.sweep.subdir hydra.output_subdir"
     ),
     ("dataset=folder dataset.name=NAME dataset.path=FOLDER", "data"): (
         "data datamodule datasets dataset_name data_name"
     ),
-    ("dataset.path=FOLDER paths.data=FOLDER", "data"): (
+    ("dataset.path=FOLDER paths.data=FOLDER", "options"): (
         "data_dir data_path data_root paths.data_dir data.data_dir data.path datamodule.data_dir dataset.root"
     ),
     ("dataset.protocol=paper", "data"): (
@@ -103,14 +103,14 @@ FOREIGN_WORDS: Mapping[tuple[str, str], str] = {
     ("dataset.k_core=K", "data"): "k_core min_interactions user_inter_num_interval item_inter_num_interval",
     ("model=NAME", "reading"): "models net network architecture model_name algorithm",
     ("modality=none,text,image,fused", "reading"): "modalities modality_name features feature",
-    ("model.embedding_dim=N", "adding-a-model"): "embedding_size embedding_dim emb_dim hidden_size latent_dim dim",
-    ("model.n_layers=N", "adding-a-model"): "n_layers num_layers model.num_layers",
+    ("model.embedding_dim=N", "options"): "embedding_size embedding_dim emb_dim hidden_size latent_dim dim",
+    ("model.n_layers=N", "options"): "n_layers num_layers model.num_layers",
     ("study.resume=auto study.resume=force", "cluster"): (
         "ckpt_path checkpoint ckpt resume resume_from_checkpoint resume_from trainer.resume_from_checkpoint "
         "trainer.ckpt_path load_best overwrite force"
     ),
     ("python -m mmbench report FOLDER", "reading"): ("train test eval evaluate validate fit predict mode stage extras"),
-    ("budget=smoke debug=true", "getting-started"): (
+    ("budget=smoke debug=true", "options"): (
         "verbose log_level trainer.fast_dev_run fast_dev_run overfit_batches trainer.overfit_batches profiler "
         "trainer.profiler hydra.verbose"
     ),
