@@ -139,6 +139,13 @@ def test_names_of_a_sweep_s_files_are_spelled_in_one_module() -> None:
     assert ("paths", "cell.json") in spelled  # so the pattern sees what it is meant to see
 
 
+def test_state_of_a_process_is_where_the_rule_says() -> None:
+    """Rule 13 of CONTRIBUTING.md names both with the reason."""
+    kept = re.compile(r"^\s*global \w|\bContextVar[(\[]", re.MULTILINE)
+    found = {module for module, path in MODULES.items() if kept.search(path.read_text(encoding="utf-8"))}
+    assert found == {"nn.item_neighbours", "store.trackers.wandb_runs"}
+
+
 def test_few_modules_stand_at_the_top() -> None:
     assert len([module for module in MODULES if "." not in module]) <= 6
 
