@@ -253,7 +253,7 @@ def test_the_last_language_that_there_is_counts() -> None:
         (Refusal("{path} has no rows", path="a.csv"), "エラー: a.csv に行がありません\n"),
         (
             FileNotFoundError(2, "No such file", "x"),
-            "エラー: x: そのようなファイルやフォルダはありません\n",
+            "エラー: x: そのようなファイルやフォルダーはありません\n",
         ),
         (OSError(28, "No space left"), "エラー: ファイルを読み書きできません: ディスクに空きがありません\n"),
         (OSError(5, "I/O error", "x"), "エラー: ファイルを読み書きできません: [Errno 5] I/O error: 'x'\n"),

@@ -12,6 +12,8 @@ from babel.messages.pofile import write_po
 from mmbench.messages import LANGUAGES
 from tests.messages.catalogue import faults, file_of, places, read, sentences, template, update
 
+#: Other ways to write what the Japanese pages call by one name, and full-width or spaced signs beside theirs.
+VARIANTS = re.compile(r"フォルダ(?!ー)|スイープ|アイテム|アーカイブ|(?<!乱数)シード|特徴量|検証データ|[（）]|\d %")
 CODE = """
 from mmbench.messages import Message, Refusal, Template
 TABLE = {"a": Template("{n} cell", "{n} cells"), "b": Template("{error}", context="library")}
@@ -62,6 +64,7 @@ def test_japanese_is_japanese_and_avoids_the_words_that_mislead() -> None:
             # "Recall" alone is a product recall to a retailer; "no significant difference" is not "no effect".
             for word in ("リコール", "有意差なし", "ノーゴー", "エビデンスベースド", "約±", "埋込"):
                 assert word not in form, (message.id, word)
+            assert VARIANTS.findall(form) == [], message.id
 
 
 def test_sentences_are_found_wherever_they_stand(code: Catalog, translated: Catalog) -> None:
