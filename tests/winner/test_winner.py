@@ -37,6 +37,7 @@ from mmbench.report.layout import md
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult
 from mmbench.scheduling import worker
+from mmbench.scheduling.job import forget_data
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import Trust
 from mmbench.store import records
@@ -233,6 +234,33 @@ def test_customers_of_the_log_without_a_list_are_told(shop_sweep: Path, tmp_path
     )
     new.write_text("user,item\nonce,rare\nonce,none\n", encoding="utf-8")
     is_one_line(command(*words, "--new-users", str(new)), "1 of the item ids are not in the data, such as none")
+
+
+@pytest.mark.thorough
+def test_data_that_have_changed_are_refused(tmp_path: Path, command: Command) -> None:
+    """A user who sorts elsewhere moves all others, whose positions would name the vectors of their neighbours."""
+    data = tmp_path / "shop"
+    source = make_world("complementary", n_users=60, n_items=80, per_user=10)
+    write_folder(replace(source, truth={}), data, {})
+    words = ["dataset=folder", "dataset.name=shop", f"dataset.path={data}", f"paths.multirun={tmp_path}"]
+    words += [word for word in TINY if word not in WORLD] + ["dataset.k_core=0", "modality=none", "sweep.name=s"]
+    planned = Sweep.plan([composed([*words, f"model={model}"]).job() for model in ("ease", "bpr")], words)
+    planned.open()
+    worker.work(planned.waiting)
+    shutil.move(data, tmp_path / "moved")
+    log = read_log(tmp_path / "moved")
+    renamed = log.replace({"user_id": {log["user_id"].min(): "zz"}})
+    write_folder(replace(source, log=renamed, truth={}), data, {})
+    forget_data()  # as a later command, which reads them afresh
+    for model in ("ease", "bpr"):
+        cell, out = ["--cell", f"shop/{model}"], ["--out", str(tmp_path / f"{model}.csv")]
+        said = f"shop/{model}: training and validation interactions are no longer those it was trained on; name a"
+        for name in ("recommend", "export"):
+            is_one_line(command(name, str(planned.folder), *cell, "--allow", str(data), *out), said)
+        with pytest.raises(mmbench.Refusal, match=f"^{said}"):
+            mmbench.load(planned.folder, cell[1], allow=str(data))
+        moved = command("recommend", str(planned.folder), *cell, "--data", str(tmp_path / "moved"), *out)
+        assert "60 lists, from final run 1, written to" in moved.out, moved.err
 
 
 @pytest.mark.thorough

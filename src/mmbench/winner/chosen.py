@@ -95,7 +95,7 @@ def read_winner(sweep_dir: Path, name: str, sources: Sources) -> Winner:
 
     Raises:
         ValueError: for a folder that is no sweep, for a cell that is not there, has failed or is not finished with all
-            of its final runs, and for data or a model that cannot be read here.
+            of its final runs, for data or a model that cannot be read here, and for data that have changed.
     """
     check_sweep(sweep_dir, sources.trust)
     manifest = records.read(paths.manifest_file(sweep_dir), Manifest)
@@ -109,6 +109,13 @@ def read_winner(sweep_dir: Path, name: str, sources: Sources) -> Winner:
     choice, seal = store.choice(), store.seal()
     if choice is None or seal is None or not recorded.cell.effort.is_met_by(choice, seal):
         raise Refusal("{cell} is not finished; the command of the sweep goes on", cell=name)
+    # Rows of a state stand for users and items by position, and a closed form would be fitted to whatever is there.
+    if recorded.split.tuning_fingerprint != recorded.cell.split_hash:
+        raise Refusal(
+            "{cell}: training and validation interactions are no longer those it was trained on; name a folder that "
+            "holds those with --data DIR, or train it again with the command of the sweep",
+            cell=name,
+        )
     finals = {
         training.index: training
         for training in records.read_trainings(folder_of(sweep_dir, planned), Stage.FINAL, planned.key)
