@@ -19,6 +19,7 @@ from mmbench.store import records
 from mmbench.store.bounds import Damaged
 from mmbench.store.schema import Cell, CellFailure, Manifest
 from tests.cli.conftest import Command, Here
+from tests.data.readers.files import write
 from tests.tiny import TINY, composed, digests, write_broken_model
 
 SWEEP = ("-m", "sweep.name=s", "model=popularity,vbpr", "modality=none,fused")
@@ -450,6 +451,17 @@ def test_lists_go_out_with_raw_ids_and_come_back_as_another_system(command: Comm
     ours, theirs = (read_sweep(tmp_path / name).cells for name in ("ours", "theirs"))
     (one,), (other,) = ours.values(), theirs.values()
     assert other.per_user("ndcg@20").tolist() == one.per_user("ndcg@20").tolist()
+
+
+def test_lists_that_the_data_half_know_are_told(command: Command, tmp_path: Path) -> None:
+    rows = [f"u{user:05},i{user + place:05},{place + 1}" for user in range(60) for place in range(20)]
+    lists = write(tmp_path / "lists.csv", "\n".join(["user,item,rank", *rows, *[f"x{row}" for row in rows]]))
+    said = command("sweep.name=s", "model=external", f"model.recommendations={lists}")
+    assert said.code == 0, said.err
+    known = "1,200 of 2,400 rows known, lists for 60 of 60 users"
+    assert said.out.count(f"planted-complementary/external/-: {known}\n") == 1
+    page = (paths.report_dir(tmp_path / "s") / "fairness.md").read_text()
+    assert f"what it learned from cannot be checked; {known}" in page
 
 
 def test_no_lists_unless_they_are_asked_for_which_costs_a_finished_cell_no_training(

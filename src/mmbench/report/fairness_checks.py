@@ -13,6 +13,7 @@ from mmbench.audit.condition_names import own_name, untold_losses
 from mmbench.audit.further_tries import Tries, read_tries
 from mmbench.audit.standing import Standing
 from mmbench.data.held_out import AIMS
+from mmbench.data.readers.recommendations import Coverage
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves
 from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
@@ -209,8 +210,10 @@ def _external(cells: Sequence[CellEffort]) -> Check | None:
     """Are these the lists of another system, whatever its name?"""
     if not any(cell.cell.is_external for cell in cells):
         return None
-    reason = Message("lists of another system: it was not tuned here, and what it learned from cannot be checked")
-    return Check(Message("origin"), WARN, reason)
+    reason = [Message("lists of another system: it was not tuned here, and what it learned from cannot be checked")]
+    # Records of earlier versions do not say it.
+    reason += [Coverage(**lists).words for cell in cells[:1] if (lists := cell.cell.config.get("lists"))]
+    return Check(Message("origin"), WARN, clauses(reason))
 
 
 def _configurations(cells: Sequence[CellEffort]) -> Check | None:

@@ -19,7 +19,7 @@ from mmbench.data.conditions import SETTING, SLICE, STATES, maker_of
 from mmbench.data.dataset import SAMPLE, Dataset, DatasetConfig, load_dataset
 from mmbench.data.divisions import members_of
 from mmbench.data.held_out import target_in_name, target_of
-from mmbench.data.readers.recommendations import read_recommendations
+from mmbench.data.readers.recommendations import Coverage, read_recommendations
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.nn.recommender import Recommender
 from mmbench.scheduling.cell_key import check_searched, default_of, key_of, with_values
@@ -175,7 +175,7 @@ class Job:
             space=space,
             default=default,
             budget=self.config.budget,
-            recipe=functools.partial(_recipe, self.model_class, self.config.plain, self._recommendations(dataset)),
+            recipe=functools.partial(_recipe, self.model_class, self.config.plain, self._recommendations),
             split_fingerprint=dataset.split.tuning_fingerprint,
             draw=self.config.study.draw,
             versions=records.versions(self._own_model(), self._own_state_files()),
@@ -246,12 +246,26 @@ class Job:
         named = self._own_states if self.model_class.uses_content else []
         return own_files([_module_of(extensions.STATES, name) for name in named])
 
-    def _recommendations(self, dataset: Dataset) -> NDArray[np.float64] | None:
-        """Lists of an external system, read against the ids of the dataset; None for any other model."""
+    @property
+    def _recommendations(self) -> NDArray[np.float64] | None:
+        """Lists of an external system; None for any other model."""
+        return None if self._lists is None else self._lists[0]
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """How much of the lists of an external system belongs to the dataset; None for any other model."""
+        return None if self._lists is None else self._lists[1]
+
+    @functools.cached_property  # the task holds them anyway
+    def _lists(self) -> tuple[NDArray[np.float64], Coverage] | None:
+        """Lists of an external system, read against the ids of the dataset."""
         file = self._model.get("recommendations")
         if file is not None and self.trust is not None and not self.trust.may_read(Path(file)):
             raise Refusal(outside(file))
-        return None if file is None else read_recommendations(Path(file), dataset.user_ids, dataset.item_ids)[0]
+        if file is None:
+            return None
+        dataset = self.dataset()
+        return read_recommendations(Path(file), dataset.user_ids, dataset.item_ids)
 
     def store(self, task: CellTask) -> CellStore:
         """Records of the cell under a key that hashes everything its trainings depend on.
@@ -264,13 +278,16 @@ class Job:
     def record(self, task: CellTask) -> Cell:
         """The record of the cell."""
         condition, config = self.config.modality, self.config
-        external = self._recommendations(self.dataset())
+        external, coverage = self._recommendations, self.coverage
+        recorded = _recorded(config.plain, task.inside, self.dataset())
+        if coverage is not None:
+            recorded["lists"] = coverage._asdict()
         cell = Cell(
             key="",
             **task.cell._asdict(),
             draw=task.draw,
             effort=task.effort,
-            config=_recorded(config.plain, task.inside, self.dataset()),
+            config=recorded,
             states={name: condition.state(name) for name in sorted(task.features)},
             split_hash=task.split_fingerprint,
             data=[str(line) for line in self.dataset().summary()],

@@ -118,6 +118,8 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
         if sampled.setdefault(job.cell.dataset, users) != users:
             raise _other_sample(job.cell.dataset, users, sampled[job.cell.dataset])
         task = job.task()
+        if job.coverage is not None and job.cell not in by_cell:
+            print(translator(Message("{name}: {reason}", name=job.cell, reason=job.coverage.words)), flush=True)
         task.slots()  # refuses a default outside its range before anything runs
         settings = task.recipe(task.default)[1]
         check_devices(job.model_class, settings)

@@ -19,9 +19,27 @@ USERS, ITEMS = np.array(["NA", "7"], object), np.array(["null", "nan", "12"], ob
 def test_ids_that_look_like_missing_values(name: str, separator: str, tmp_path: Path) -> None:
     lines = ["user,item,score", "NA,null,0.5", "NA,nan,0.25", "7,12,1e-3"]
     path = write(tmp_path / name, "\n".join(lines).replace(",", separator))
-    rows, said = read_recommendations(path, USERS, ITEMS)
+    rows, coverage = read_recommendations(path, USERS, ITEMS)
     assert rows.tolist() == [[0, 0, 0.5], [0, 1, 0.25], [1, 2, 0.001]]
-    assert said == f"{name}: 3 of 3 rows known, lists for 2 of 2 users"
+    assert coverage.words == "3 of 3 rows known, lists for 2 of 2 users"
+
+
+def test_ids_are_read_as_those_of_a_log(tmp_path: Path) -> None:
+    users, items = np.array(["u1", "u2"], object), np.array(["A-1", "\u30ac\u30e0", "か\u3099"], object)
+    lines = ["user,item,score", "u1,Ａ－１,3", "u1,カ\u3099ム,2", "\u3000ｕ2, A-1 ,1", "u2,が,4", "u2,B,5"]
+    path = write(tmp_path / "a.csv", "\n".join(lines))
+    rows, coverage = read_recommendations(path, users, items)
+    assert rows.tolist() == [[0, 0, 3], [0, 1, 2], [1, 0, 1], [1, 2, 4]]
+    assert coverage == (4, 5, 2, 2)
+    write(path, 'user,item,score\nu1,A-1,1\nu1,"A-1 ",2\n')
+    with pytest.raises(ValueError, match=r"a.csv: 1 row repeats an item in the list of a user \(row 1: user u1, item"):
+        read_recommendations(path, users, items)
+
+
+def test_ids_that_differ_in_the_data_stay_apart(tmp_path: Path) -> None:
+    items = np.array(["A", "Ａ"], object)  # a folder that somebody else wrote
+    rows, _ = read_recommendations(write(tmp_path / "a.csv", "user,item,score\n7,A,2\n7,Ａ,1\n"), USERS, items)
+    assert rows.tolist() == [[1, 0, 2], [1, 1, 1]]
 
 
 def test_whole_numbers_as_ids_have_no_decimal_point(tmp_path: Path) -> None:

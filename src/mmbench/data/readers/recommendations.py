@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,17 +11,40 @@ from numpy.typing import NDArray
 
 from mmbench.data.parquet import read_parquet
 from mmbench.data.readers.delimited import read_delimited
+from mmbench.data.readers.ids import places_of, plain_id
 from mmbench.data.readers.known import AUTO
 from mmbench.data.readers.table_files import PARQUET, TableFile, as_text, is_table, suffix_of
 from mmbench.data.spreadsheet import unquoted
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 
 COLUMNS = ("user", "item")
 
 
+class Coverage(NamedTuple):
+    """How much of a file of lists belongs to a dataset.
+
+    Args:
+        known: its rows whose user and item the dataset has.
+        rows: its rows.
+        listed: users of the dataset with a known row.
+        users: users of the dataset.
+    """
+
+    known: int
+    rows: int
+    listed: int
+    users: int
+
+    @property
+    def words(self) -> Message:
+        """It as a sentence."""
+        counts = {name: f"{n:,}" for name, n in self._asdict().items()}
+        return Message("{known} of {rows} rows known, lists for {listed} of {users} users", **counts)
+
+
 def read_recommendations(
     path: Path, user_ids: NDArray[np.object_], item_ids: NDArray[np.object_]
-) -> tuple[NDArray[np.float64], str]:
+) -> tuple[NDArray[np.float64], Coverage]:
     """Read lists from a table with columns ``user``, ``item`` and ``score`` or ``rank``.
 
     Args:
@@ -29,8 +53,8 @@ def read_recommendations(
         item_ids: raw id of each item of the dataset.
 
     Returns:
-        Rows ``(user index, item index, score)``, ``(n, 3)``; larger scores are better (a rank is negated). And one line
-        that says how much of the file belongs to the dataset.
+        Rows ``(user index, item index, score)``, ``(n, 3)``; larger scores are better (a rank is negated). And how
+        much of the file belongs to the dataset.
 
     Raises:
         ValueError: naming the file and what is wrong with it.
@@ -73,8 +97,7 @@ def read_recommendations(
             item=frame["item"].iloc[row],
         )
     rows = np.column_stack([users, items, scores if value == "score" else -scores])[known]
-    n_users = len(np.unique(users[known]))
-    return rows, f"{path.name}: {known.sum()} of {len(known)} rows known, lists for {n_users} of {len(user_ids)} users"
+    return rows, Coverage(len(rows), len(frame), len(np.unique(users[known])), len(user_ids))
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -90,14 +113,20 @@ def _places(path: Path, frame: pd.DataFrame, column: str, known: pd.Index) -> ND
     """Where the ids of a column stand among those of the dataset, -1 for one that does not.
 
     They are text, without what keeps a spreadsheet from taking them for formulas. A whole number is written without a
-    decimal point, or with one where the dataset has it so.
+    decimal point, or with one where the dataset has it so. One that the dataset has neither way is read as the ids of a
+    log are, so that whatever is one user or item there is one here.
     """
     ids = as_text(frame[column])
     missing = (ids == "").to_numpy(bool)
     if missing.any():
         raise Refusal("{path}: row {row} has no {column}", path=path, row=int(missing.argmax()), column=column)
-    plain, written = (known.get_indexer(pd.Index(text.map(unquoted))) for text in (ids, frame[column].astype(str)))
-    return np.where(plain >= 0, plain, written)
+    plain, written = (pd.Index(text.map(unquoted)) for text in (ids, frame[column].astype(str)))
+    places = known.get_indexer(plain)
+    places = np.where(places >= 0, places, known.get_indexer(written))
+    if (lacking := places < 0).any():
+        codes, names = pd.factorize(plain[lacking])
+        places[lacking] = places_of([plain_id(name) for name in names], known.tolist())[codes]
+    return places
 
 
 def recommendations_frame(
