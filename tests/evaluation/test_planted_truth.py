@@ -273,7 +273,14 @@ def test_nobody_can_train_on_a_new_item() -> None:
     ("config", "message"),
     [
         (DatasetConfig("ml100k"), "ml100k is no planted world"),
-        (DatasetConfig("w", world="redundant", k_core=5), "only without dataset.k_core and dataset.min_rating"),
+        *(
+            (DatasetConfig("w", **own), r"only without dataset\.k_core, dataset\.min_rating and dataset\.items_with")
+            for own in (
+                {"world": "redundant", "k_core": 5},
+                {"world": "redundant", "min_rating": 3.0},
+                {"world": "cold_image", "world_options": SMALL, "items_with": ["text"]},
+            )
+        ),
         (
             DatasetConfig("w", world="cold_image", world_options=SMALL, protocol="cold", cold_fold=0),
             "cold_image is known only with dataset.protocol",

@@ -83,8 +83,11 @@ def planted_truth(config: DatasetConfig) -> PlantedTruth:
     """
     if config.world is None:
         raise ValueError(f"{config.name} is no planted world")
-    if config.k_core or config.min_rating is not None:
-        raise Refusal("the truth of a planted world is known only without dataset.k_core and dataset.min_rating")
+    if config.filters_items:
+        raise Refusal(
+            "the truth of a planted world is known only without dataset.k_core, dataset.min_rating and "
+            "dataset.items_with"
+        )
     dataset = load_dataset(config)
     spec, truth, split = WORLDS[config.world], dataset.truth, dataset.split
     assert truth is not None
