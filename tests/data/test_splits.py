@@ -89,7 +89,7 @@ def test_given_needs_its_column() -> None:
         splits.given(log, "fold")
 
 
-def timed(users: list[int], times: list[int]) -> pd.DataFrame:
+def timed(users: list[int], times: list[int] | list[float]) -> pd.DataFrame:
     ids = {"user_id": [f"u{u}" for u in users], "item_id": [f"i{i}" for i in range(len(users))]}
     return pd.DataFrame({**ids, "timestamp": times}, index=np.arange(len(users)) * 2 + 5)
 
@@ -111,6 +111,13 @@ def test_last_out_against_slow(rows: list[tuple[int, int]]) -> None:
     parts = splits.last_out(log)
     assert parts.tolist() == expected
     assert parts.index.equals(log.index)
+
+
+def test_parts_of_a_second_order_rows() -> None:
+    log = timed([0] * 4, [1e9 + part for part in (0.9, 0.1, 0.5, 0.3)])
+    assert splits.last_out(log).tolist() == ["test", "train", "valid", "train"]
+    log = timed([0] * 10, [1e9 + part / 16 for part in (9, 1, 5, 3, 0, 2, 7, 8, 4, 6)])
+    assert splits.time(log).tolist() == ["test", *["train"] * 6, "valid", *["train"] * 2]
 
 
 def test_time_splits_at_the_quantiles() -> None:

@@ -350,14 +350,15 @@ def automatic(log: pd.DataFrame, column: str, core: int = 0) -> tuple[str, Messa
     return "last_out", Message("protocol last_out: {why}", why=why)
 
 
-def _timestamps(log: pd.DataFrame, protocol: str) -> NDArray[np.int64]:
+def _timestamps(log: pd.DataFrame, protocol: str) -> NDArray[np.float64]:
+    """Seconds since 1970 of each row; a log of a folder may count parts of one, by which rows come in order too."""
     if "timestamp" not in log:
         raise Refusal(
             "dataset.protocol={protocol} needs a column 'timestamp'; columns are {columns}",
             protocol=protocol,
             columns=", ".join(map(str, log.columns)),
         )
-    return log["timestamp"].to_numpy(np.int64)
+    return log["timestamp"].to_numpy(np.float64)
 
 
 def _place_within(groups: NDArray[np.object_], keys: NDArray[Any]) -> NDArray[np.int64]:
