@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,7 @@ from mmbench.messages import Translator
 from mmbench.report import pretest_text as written
 from mmbench.report.disposals import by_name, control_of, control_states
 from tests.cli.conftest import Command
+from tests.cli.test_errors import is_one_line
 
 A_WORLD = (
     "dataset.protocol=given",
@@ -127,6 +130,25 @@ def test_one_modality_has_nothing_to_be_compared_with(command: Command, tmp_path
     assert "no (red)" in said.out
     assert "with this encoder it is not shown to tell anything about behaviour" in " ".join(said.out.split())
     assert "debiased CKA" not in said.out
+
+
+def test_what_cannot_be_written_is_told_before_minutes_of_work(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Mock(side_effect=AssertionError("computed for nothing"))
+    monkeypatch.setattr("mmbench.inference.contribution.pretest.pretest", asked)
+    (tmp_path / "file").touch()
+    said = command("signal", "dataset.world=redundant", *A_WORLD, f"paths.multirun={tmp_path / 'file'}")
+    message = f"{tmp_path / 'file' / 'signal-planted-redundant'} cannot be written: what should be a folder is a file; "
+    is_one_line(said, f"{message}name another place with paths.multirun=FOLDER")
+
+
+@pytest.mark.thorough
+def test_a_result_that_cannot_be_written_is_printed(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmbench.store.files.write_document", Mock(side_effect=OSError(errno.ENOSPC, "No space left")))
+    said = command("signal", "dataset.world=redundant", *A_WORLD)
+    is_one_line(said, "there is no space left on the disk")
+    assert "Is a trial worth it? planted-redundant" in said.out
 
 
 def test_a_data_set_without_modalities_is_refused(command: Command, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def main(argv: Sequence[str]) -> None:
     translator, argv = take_language(argv)
     asked = _asked(argv, translator)
     from mmbench.cli import compose, habits
+    from mmbench.cli.folders import check_writable
     from mmbench.cli.run import config_dirs
 
     flags = [f"--config-dir={folder}" for folder in asked.config_dir]
@@ -49,13 +50,14 @@ def main(argv: Sequence[str]) -> None:
 
     torch.set_num_threads(1)  # many small factorisations: more threads only get in each other's way
     job = composed.job()
-    dataset, name = job.dataset(), job.cell.dataset
-    result = pretest(dataset.split.train, dataset.features, new_items=True)
+    name = job.cell.dataset
     record = paths.signal_file(job.sweep_dir.parent, name)
-    text = record.with_suffix(".md")
+    check_writable(record.parent, "paths.multirun=FOLDER")
+    dataset, text = job.dataset(), record.with_suffix(".md")
+    result = pretest(dataset.split.train, dataset.features, new_items=True)
+    print(as_text(name, dataset, result, translator), end="")
     files.write_document(record, as_record(name, dataset, result))
     files.write_text(text, as_markdown(name, dataset, result, translator))
-    print(as_text(name, dataset, result, translator), end="")
     print(
         translator(
             Message("written to {folder}: {record}, {text}", folder=record.parent, record=record.name, text=text.name)
