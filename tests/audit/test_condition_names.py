@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mmbench import paths
-from mmbench.audit.condition_names import effect, meant_by, own_name, untold_losses
-from mmbench.cli.compose import compose_all
+from mmbench.audit.condition_names import effect, meaning, meant_by, own_name, untold_losses
+from mmbench.cli.compose import compose, compose_all
 from mmbench.data.conditions import ModalityCondition
 from mmbench.messages import Refusal
 from mmbench.report.comparisons import read_contrasts
@@ -23,7 +23,7 @@ from mmbench.scheduling.job import Job
 from tests import records as valid
 from tests.audit.conftest import run
 from tests.audit.test_honest import passes
-from tests.tiny import TINY
+from tests.tiny import TINY, composed
 
 MODALITIES = ("image", "text")
 NAMES = sorted(file.stem for file in (paths.config_dir() / "modality").glob("*.yaml"))
@@ -35,6 +35,8 @@ FURTHER = (
     ("modality.missing_slice=popularity:6-20", "modality.missing_rule=slice", "+modality.missing.image=1"),
     ("++modality.states.image=shuffle", "modality.seed=3"),
     ("++modality.states.image=gaussian_cov",),
+    ("+modality.missing.image=1e-1", "modality.seed=1_0"),
+    ("+modality.missing.image=0.5", "modality.missing.image=0.2"),
 )
 
 
@@ -73,6 +75,45 @@ def test_another_condition_under_a_known_name_is_seen(name: str, section: dict[s
     meant = meant_by(name, condition)
     assert meant is not None
     assert effect(meant, MODALITIES) != effect(condition, MODALITIES)
+
+
+def test_numbers_in_a_name_are_those_of_hydra_and_the_last_of_a_key_counts() -> None:
+    words = ("+modality.missing.image=50e-2", "modality.seed=3", "modality.missing.image=1E-1")
+    job = composed([*TINY, "model=vbpr", "modality=fused", *words]).job()
+    assert job.asked_modality == "fused_missing.image=1E-1_seed=3"
+    assert meant_by(job.asked_modality, ModalityCondition()) == ModalityCondition(missing={"image": 0.1}, seed=3)
+
+
+@pytest.mark.parametrize("of", ["experiment", "model"])
+def test_a_condition_of_ones_own_under_a_name_of_the_package_is_refused(tmp_path: Path, of: str) -> None:
+    """A preset and the YAML of a model change it without a word of the command."""
+    (tmp_path / of).mkdir()
+    section = "# @package _global_\nmodality:\n  missing: {image: 0.5}\n"
+    sections = {
+        "experiment": (section, ["model=vbpr", "experiment=mine"]),
+        "model": (f"{section}model:\n  _target_: mmbench.models.vbpr.VBPR\n", ["model=mine"]),
+    }
+    text, words = sections[of]
+    (tmp_path / of / "mine.yaml").write_text(text, encoding="utf-8")
+    said = (
+        "modality=fused would be the name of a condition with missing={'image': 0.5}, and it says missing={}; write "
+        "the condition into modality/NAME.yaml for modality=NAME, a name of your own, or give its settings as words of "
+        "the command"
+    )
+    job = compose([*TINY, "modality=fused", *words], [tmp_path])
+    with pytest.raises(Refusal, match=f"^{re.escape(said)}$"):
+        job.job()
+
+
+def test_a_name_that_says_nothing_that_is_allowed_ends_no_report() -> None:
+    """The audit tells it; what the report says of names is what the record says."""
+    name = "fused_missing.image=half"
+    with pytest.raises(Refusal, match=r"modality\.missing\.image=half must be at least 0 and below 1"):
+        meant_by(name, ModalityCondition(missing={"image": 0.5}))
+    assert meaning(name, ModalityCondition(missing={"image": 0.5})) is None
+    cell = valid.cell(modality=name, config={"modality": {"missing": {"image": 0.5}}}, states={"image": "real"})
+    assert own_name(cell) == ["image real with 50 % of its items without content"]
+    assert untold_losses(cell) == ["image with 50 % of its items without content"]
 
 
 @pytest.mark.parametrize("name", ["mine", "fused2", "fused_mine", "text_missing.image=0.5_and_more-0a1b2c"])

@@ -5,6 +5,7 @@ Tables, verdicts and contrasts go by names, so that two conditions with exchange
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Collection, Mapping
@@ -65,8 +66,42 @@ def meant_by(name: str, condition: ModalityCondition) -> ModalityCondition | Non
     section = dict(_shipped()[stem])
     for word in words:
         path, _, value = word.partition("=")
-        _set(section, path, yaml.safe_load(value))
+        _set(section, path, _value(value))
     return ModalityCondition(**section)
+
+
+def meaning(name: str, condition: ModalityCondition) -> ModalityCondition | None:
+    """As :func:`meant_by`, but None also for a name that no command gives, which is a finding of the audit alone."""
+    with contextlib.suppress(Refusal):
+        return meant_by(name, condition)
+    return None
+
+
+def check_named(name: str, condition: ModalityCondition) -> None:
+    """Refuse to train a condition under the name of another one: its results would not be trusted.
+
+    Args:
+        name: what the command asks for, with the words that change it.
+        condition: what its configuration says.
+
+    Raises:
+        ValueError: naming what is other than the name says; and as :func:`meant_by`.
+    """
+    meant = meant_by(name, condition)
+    if meant is None:
+        return
+    modalities = {"", *meant.states, *meant.missing, *condition.states, *condition.missing}  # "" is any further one
+    if effect(meant, modalities) != effect(condition, modalities):
+        own, named = asdict(condition), asdict(meant)
+        other = [key for key in own if own[key] != named[key]]
+        raise Refusal(
+            "modality={name} would be the name of a condition with {own}, and it says {named}; write the condition "
+            "into modality/NAME.yaml for modality=NAME, a name of your own, or give its settings as words of the "
+            "command",
+            name=name,
+            own=", ".join(f"{key}={own[key]}" for key in other),
+            named=", ".join(f"{key}={named[key]}" for key in other),
+        )
 
 
 def effect(condition: ModalityCondition, modalities: Collection[str]) -> dict[str, Any]:
@@ -87,7 +122,7 @@ def own_name(cell: Cell) -> list[str]:
         Every modality with its state and what it has lost, then the seed where it is not that of the package.
     """
     condition = ModalityCondition(**cell.config.get("modality", {}))
-    if cell.modality == ID_ONLY or meant_by(cell.modality, condition) is not None:
+    if cell.modality == ID_ONLY or meaning(cell.modality, condition) is not None:
         return []
     said: list[str] = [
         _with_loss(f"{name} {state}", name, condition)
@@ -110,6 +145,14 @@ def _with_loss(what: str, modality: str, condition: ModalityCondition) -> str:
         return what
     given = {"slice": condition.missing_slice} if condition.missing_rule == SLICE else {}
     return Message(LOST[condition.missing_rule], what=what, share=f"{100 * rate:g}", **given)
+
+
+def _value(text: str) -> Any:
+    """The value of a word as Hydra reads it: 1e-1 is a number, which it is not for YAML 1.1, and ``no`` is a text."""
+    for number in (int, float):
+        with contextlib.suppress(ValueError):
+            return number(text)
+    return None if text.lower() == "null" else text
 
 
 def _set(section: dict[str, Any], path: str, value: Any) -> None:

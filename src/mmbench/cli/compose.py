@@ -91,6 +91,7 @@ class Composed:
         Raises:
             ValueError: for a key or a value that a section does not allow.
         """
+        from mmbench.audit.condition_names import check_named
         from mmbench.scheduling.configuration import JobConfig
         from mmbench.scheduling.job import Job
 
@@ -108,6 +109,7 @@ class Composed:
         _check_own(config)
         self._check_contrasts(config)
         job = Job(config, self.choices, self.overrides, config.sweep_dir)
+        check_named(job.asked_modality, config.modality)
         if (name := self.config["given"]) is None:
             return job
         from mmbench.cli.tuned import without_tuning

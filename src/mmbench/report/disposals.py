@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mmbench import paths
-from mmbench.audit.condition_names import meant_by
+from mmbench.audit.condition_names import meaning
 from mmbench.data.conditions import SLICE, ModalityCondition
 from mmbench.inference.gains import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, verdict
@@ -255,7 +255,7 @@ def _planned_states(cell: CellResult, modalities: Collection[str]) -> Mapping[st
         return None if record.thinned or record.is_external else record.states
     if cell.modality == ID_ONLY:
         return {}
-    condition = meant_by(cell.modality, ModalityCondition())
+    condition = meaning(cell.modality, ModalityCondition())
     if condition is None or condition.thinned:
         return None
     return {name: condition.state(name) for name in modalities}

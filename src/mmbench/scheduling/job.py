@@ -128,9 +128,10 @@ class Job:
                     "{word}: nothing can be taken out of a condition; set it, for example modality.states.text=drop",
                     word=word,
                 )
-        changed = sorted(word.lstrip("+") for word in self.overrides)
-        changed = [word.removeprefix(prefix) for word in changed if word.startswith(prefix)]
-        return paths.slug([self.choices["modality"], *changed])
+        words = [word.lstrip("+") for word in self.overrides]
+        changed = [word.removeprefix(prefix) for word in words if word.startswith(prefix)]
+        last = {word.partition("=")[0]: word for word in changed}  # which counts where a key is given twice
+        return paths.slug([self.choices["modality"], *sorted(last.values())])
 
     def resuming(self) -> Job:
         """Return a copy for an opened sweep, so that no records are moved aside again."""
