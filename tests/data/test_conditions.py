@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from mmbench.data.conditions import STATES, ModalityCondition, control_statistics
 from mmbench.data.features import ItemFeature, with_missing_filled
@@ -166,6 +167,16 @@ def test_gaussian_cov_keeps_the_variance_of_few_items() -> None:
     three = ItemFeature(rows, np.ones(3, bool))
     made = np.concatenate([control(three, "gaussian_cov", seed).values for seed in range(1000)])
     np.testing.assert_allclose(((made - rows.mean(0)) ** 2).mean(0), rows.var(0, ddof=1), rtol=0.1)
+
+
+def test_gaussian_cov_is_the_same_with_any_number_of_threads() -> None:
+    """So many rows and dimensions that the threads of a machine would share the decomposition."""
+    many = ItemFeature(feature(0, 384, 1000).values, np.ones(1000, bool))
+    made = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            made.append(control(many, "gaussian_cov"))
+    assert same(*made)
 
 
 def test_gaussian_cov_with_more_dimensions_than_items() -> None:

@@ -8,6 +8,7 @@ study only.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from mmbench import extensions
 from mmbench.data.divisions import DIVISIONS
@@ -46,9 +48,17 @@ def gaussian_cov(feature: ItemFeature, rng: np.random.Generator) -> ItemFeature:
     r"""Normal rows of the same mean and full covariance, :math:`m + Z S^{1/2} V^\top`: no clusters, no alignment."""
     rows = feature.values[feature.present].astype(np.float64)
     mean = rows.mean(axis=0)
-    _, scales, directions = np.linalg.svd(rows - mean, full_matrices=False)
-    z = rng.standard_normal((len(feature.values), len(scales)))
-    return _drawn(mean + (z * (scales / np.sqrt(max(len(rows) - 1, 1)))) @ directions, feature)
+    # The last bits of a decomposition depend on how many threads share it.
+    with _threads().limit(limits=1, user_api="blas"):
+        _, scales, directions = np.linalg.svd(rows - mean, full_matrices=False)
+        z = rng.standard_normal((len(feature.values), len(scales)))
+        return _drawn(mean + (z * (scales / np.sqrt(max(len(rows) - 1, 1)))) @ directions, feature)
+
+
+@functools.cache  # to look for them takes ten milliseconds
+def _threads() -> ThreadpoolController:
+    """The threads of the libraries that numpy computes with."""
+    return ThreadpoolController()
 
 
 def gaussian_diag(feature: ItemFeature, rng: np.random.Generator) -> ItemFeature:
