@@ -781,6 +781,12 @@ def test_without_a_baseline_the_command_that_adds_one_is_named(tmp_path: Path) -
     assert gate.command == "python -m mmbench -m sweep.name=s budget=small model=itemknn modality=none"
 
 
+def test_another_class_under_the_name_of_a_baseline_is_none(tmp_path: Path) -> None:
+    random = replace(itemknn(110), config={"model": {"_target_": "mine.Random"}})
+    e = read_evidence(commanded(tmp_path / "s", controlled(cells()) | {("d", "itemknn", "-"): random})).evidence
+    assert [gate.status for gate in e.gates if gate.name == "G2"] == ["fail"]
+
+
 def test_without_controls_nothing_is_said_and_their_command_is_named(tmp_path: Path) -> None:
     whole = cells() | {("d", "itemknn", "-"): itemknn(110)}
     e = read_evidence(commanded(tmp_path / "s", whole)).evidence

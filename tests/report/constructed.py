@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mmbench import paths
 from mmbench.fingerprint import of_json
+from mmbench.report.table import packaged_class
 from mmbench.store import files, records, schema
 from mmbench.store.schema import CellName, Effort
 from tests import records as valid
@@ -108,7 +109,12 @@ def write_sweep(
 
 
 def _write_cell(place: Path, name: CellName, key: str, made: Made, budget: Mapping[str, Any]) -> None:
-    config = {"model": {"_target_": name.model}, "search": SEARCH, "optimizer": {}, "budget": dict(budget)}
+    config = {
+        "model": {"_target_": packaged_class(name.model) or name.model},
+        "search": SEARCH,
+        "optimizer": {},
+        "budget": dict(budget),
+    }
     config |= {"dataset": {"name": name.dataset}, "modality": {"missing": {}}, **made.config}
     n_trials = TRIALS if made.trials is None else len(made.trials)
     effort = Effort(trials=n_trials, proposals=0, seeds=len(made.finals))

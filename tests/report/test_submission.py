@@ -200,6 +200,31 @@ def test_what_is_ranked_is_what_the_seals_say(
     assert definition == f"ndcg@20; ranked: {ranked}; formulas in docs/protocol.md."
 
 
+def test_another_class_under_the_name_of_a_baseline_is_none(tmp_path: Path) -> None:
+    hits = np.ones((2, USERS), bool)
+    packaged = "mmbench.models.ease.EASE"
+    made = {
+        ("d", "itemknn", "-"): Made(hits, config={"model": {"_target_": "mine.ItemKNN"}}),
+        ("d", "ease", "-"): Made(hits, config={"model": {"_target_": packaged}}),
+        ("d", "own", "-"): Made(hits, config={"model": {"_target_": "mine.Own"}}),
+    }
+    folder = write_sweep(tmp_path / "s", made)
+    table = read_sweep(folder)
+    levels = {group.model: (group.level, [c.reason for c in group.checks]) for group in read_groups(table, folder)}
+    said = "itemknn is mine.ItemKNN, and no model of mmbench"
+    assert {model: (level, said in reasons) for model, (level, reasons) in levels.items()} == {
+        "itemknn": (WARN, True), "ease": (PASS, False), "own": (PASS, False),
+    }  # fmt: skip
+    answered = filled(folder)
+    simple, code = (answered["RecSys", question] for question in ("Simple baselines?", "Code of baselines?"))
+    assert (simple.answer, simple.reason) == (YES, "ease")
+    assert (code.answer, code.reason) == (
+        OPEN,
+        "One file per model, tuned by the same command. Not so where another class has the name: d/itemknn is "
+        "mine.ItemKNN.",
+    )
+
+
 FOREIGN = "lists of another system, whose code, tuning and training data these records do not hold."
 
 

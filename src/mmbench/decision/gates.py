@@ -26,7 +26,7 @@ from mmbench.report.disposals import Disposal, by_name, without
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import Group
 from mmbench.report.list_facts import GUARDRAILS, read_lists
-from mmbench.report.table import SIMPLE, CellResult, SweepTable, comparable
+from mmbench.report.table import CellResult, SweepTable, comparable, simple_baselines
 from mmbench.scheduling.sweep import sweep_command
 from mmbench.store import records
 from mmbench.store.files import read_document
@@ -129,7 +129,8 @@ def _fairness(disposal: Disposal, groups: Sequence[Group]) -> Gate:
 
 def _baseline(table: SweepTable, disposal: Disposal) -> Gate:
     """G2: a tuned simple baseline is among the models that the best is chosen from."""
-    simple = sorted(set(SIMPLE) & set(models_of(disposal)))
+    named = models_of(disposal)
+    simple = simple_baselines(c for c in table.cells.values() if c.dataset in disposal.datasets and c.model in named)
     if not simple:
         command = command_of(table, f"model={ADDED}", "modality=none")
         return Gate("G2", Status.FAIL, 0, 1, "no tuned simple baseline in the sweep", command)

@@ -21,7 +21,7 @@ from mmbench.messages import Message, clauses, conjoined, series
 from mmbench.report.additions import read_additions
 from mmbench.report.cell_effort import CellEffort, marks_of, read_cell, remedies, too_narrow, with_plan
 from mmbench.report.draws import Draws, read_draws, subject
-from mmbench.report.table import DELTA, SweepTable, given_from, not_tuned_here
+from mmbench.report.table import DELTA, SweepTable, another_class, given_from, not_tuned_here
 from mmbench.store import ledger, records
 from mmbench.store.schema import ID_ONLY, Cell, LedgerRow, Manifest, Stage, Unit, training_rule
 from mmbench.tuning.budget import PILOTS
@@ -121,7 +121,7 @@ def check(cells: Sequence[CellEffort], delta: float = DELTA, draws: Draws | None
         _target(cells),
         _same(Message("budget"), [_effort(c.cell) for c in cells], Message("one training rule, T and S for all")),
         _tuned_here(cells),
-        _external(cells),
+        _origin(cells),
         _slots(cells),
         _configurations(cells),
         _proposals(cells),
@@ -206,14 +206,17 @@ def _tuned_here(cells: Sequence[CellEffort]) -> Check | None:
     return Check(Message("tuning"), WARN, not_tuned_here(dataset, root))
 
 
-def _external(cells: Sequence[CellEffort]) -> Check | None:
-    """Are these the lists of another system, whatever its name?"""
-    if not any(cell.cell.is_external for cell in cells):
-        return None
-    reason = [Message("lists of another system: it was not tuned here, and what it learned from cannot be checked")]
-    # Records of earlier versions do not say it.
-    reason += [Coverage(**lists).words for cell in cells[:1] if (lists := cell.cell.config.get("lists"))]
-    return Check(Message("origin"), WARN, clauses(reason))
+def _origin(cells: Sequence[CellEffort]) -> Check | None:
+    """Are these the lists of another system, or a class of the user's own, whatever its name?"""
+    if any(cell.cell.is_external for cell in cells):
+        reason = [Message("lists of another system: it was not tuned here, and what it learned from cannot be checked")]
+        # Records of earlier versions do not say it.
+        reason += [Coverage(**lists).words for cell in cells[:1] if (lists := cell.cell.config.get("lists"))]
+        return Check(Message("origin"), WARN, clauses(reason))
+    if others := sorted({other for cell in cells if (other := another_class(cell.cell))}):
+        reason = [Message("{name} is {other}, and no model of mmbench", name=cells[0].cell.model, other=series(others))]
+        return Check(Message("origin"), WARN, clauses(reason))
+    return None
 
 
 def _configurations(cells: Sequence[CellEffort]) -> Check | None:

@@ -15,7 +15,7 @@ from mmbench.data.planted import is_made_up
 from mmbench.evaluation import metrics
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message, Refusal, conjoined, listed
-from mmbench.report.table import CONDITIONS, LATE, CellResult, SweepTable, Tuned, exhausts, given_from
+from mmbench.report.table import CONDITIONS, LATE, CellResult, SweepTable, Tuned, another_class, exhausts, given_from
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import ledger, records
 from mmbench.store.records import CellStore
@@ -178,6 +178,7 @@ def _read_cell(sweep_dir: Path, planned: PlannedCell) -> CellResult:
         alone,
         given=given,
         external=cell.is_external,
+        another_class=another_class(cell),
         sample=cell.sample,
         made_up=made_up,
         tuned=tuned,

@@ -23,7 +23,7 @@ from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, te
 from mmbench.report.list_facts import GUARDRAILS, RAILS, rail_name
 from mmbench.report.sentences import metric_of_all
 from mmbench.report.spent import SEEDS, TRIALS, counted, span, spent_by
-from mmbench.report.table import SIMPLE, SweepTable, external_rows, origins_of
+from mmbench.report.table import SIMPLE, SweepTable, external_rows, origins_of, simple_baselines
 from mmbench.store import records
 from mmbench.store.ledger import read as read_rows
 from mmbench.store.schema import Cell, Seal
@@ -450,8 +450,7 @@ def _recsys(
     )
     answer, reason = _but_external(table, (YES if ledger.protocols == ("time",) else OPEN, future))
     yield item(Message("Is nothing of the future seen?"), answer, reason, MANIFEST)
-    done = {model for (_, model, _), cell in table.cells.items() if cell.status == "done"}
-    simple = sorted(done.intersection(SIMPLE))
+    simple = simple_baselines(cell for cell in table.cells.values() if cell.status == "done")
     yield item(
         Message("Simple baselines?"),
         YES if simple else NO,
@@ -465,7 +464,8 @@ def _recsys(
         Message("Ranked, none of them sampled: {ranked}.", ranked=ledger.candidates),
         TABLE,
     )
-    answer, reason = _but_external(table, (YES, Message("One file per model, tuned by the same command.")))
+    claim = Message("One file per model, tuned by the same command.")
+    answer, reason = _but_external(table, _but_another_class(table, (YES, claim)))
     yield item(Message("Code of baselines?"), answer, reason, MANIFEST)
 
 
@@ -533,6 +533,15 @@ def _but_external(table: SweepTable, answered: tuple[Message, Message]) -> tuple
         reason=answered[1],
         rows=series(rows),
     )
+
+
+def _but_another_class(table: SweepTable, answered: tuple[Message, Message]) -> tuple[Message, Message]:
+    """An answer that holds for models of the package, and not for a class of somebody's own under the name of one."""
+    named = {f"{c.dataset}/{c.model}": c.another_class for c in table.cells.values() if c.another_class}
+    if not named:
+        return answered
+    each = clauses([Message("{name} is {other}", name=name, other=other) for name, other in sorted(named.items())])
+    return OPEN, Message("{reason} Not so where another class has the name: {each}.", reason=answered[1], each=each)
 
 
 def _datasets(groups: Sequence[Group]) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from mmbench import paths
@@ -91,6 +92,7 @@ class CellResult:
         parts: cells whose lists this one averages, by modality name; no cell has run then.
         given: data set and root of the sweep whose configurations it took without tuning; empty for one that was tuned.
         external: whether it ranks lists of another system, which was neither trained nor tuned here.
+        another_class: what was trained under the name of a model of the package, see :func:`another_class`.
         sample: of how many users its validation was ranked; None where it was of all.
         made_up: whether its data are a planted world.
         tuned: how hard it is tuned; None where it has no records of this plan.
@@ -112,6 +114,7 @@ class CellResult:
     parts: tuple[CellResult, ...] = ()
     given: tuple[str, str] | tuple[()] = ()
     external: bool = False
+    another_class: str = ""
     sample: Sample | None = None
     made_up: bool = False
     tuned: Tuned | None = None
@@ -351,6 +354,24 @@ def given_from(cell: Cell) -> tuple[str, str]:
     return str(cell.config["given"]["dataset"]), str(cell.config["given"]["root"])
 
 
+@functools.cache
+def packaged_class(model: str) -> str | None:
+    """Dotted name of the class of a model that comes with the package; None for a name of the user's own."""
+    file = paths.config_dir() / "model" / f"{model}.yaml"
+    if file.stem != model or not file.exists():  # a record may name anything
+        return None
+    return str(yaml.safe_load(file.read_text(encoding="utf-8"))["model"]["_target_"])
+
+
+def another_class(cell: Cell) -> str:
+    """Dotted name of the class that was trained under the name of a model of the package, whose class is another one.
+
+    Empty for a model of the package itself, and for a name of the user's own.
+    """
+    trained, known = cell.config.get("model", {}).get("_target_"), packaged_class(cell.model)
+    return "" if trained is None or known is None or trained == known else str(trained)
+
+
 def exhausts(cell: Cell, n_trials: int) -> bool:
     """Whether so many trials are all configurations that there are, so that more of them would find nothing."""
     return cell.given is None and size(read_space(cell.config["search"])) <= n_trials
@@ -380,6 +401,14 @@ def origins_of(cells: Iterable[CellResult]) -> list[Message]:
 def external_rows(cells: Iterable[CellResult]) -> list[str]:
     """Data set and model of each row that is the lists of another system, in order."""
     return sorted({f"{cell.dataset}/{cell.model}" for cell in cells if cell.external})
+
+
+def simple_baselines(cells: Iterable[CellResult]) -> list[str]:
+    """Models among those of some cells that are tuned simple baselines, by their class too, in name order."""
+    classes: dict[str, set[str]] = {}
+    for cell in cells:
+        classes.setdefault(cell.model, set()).add(cell.another_class)
+    return sorted(model for model in SIMPLE if classes.get(model) == {""})
 
 
 def sample_of(dataset: str, sample: Sample) -> Message:
