@@ -16,6 +16,7 @@ from mmbench.inference.best_of_n import NO_SEED_NOISE, SeedNoise
 from mmbench.inference.looks import level_of_look
 from mmbench.report.cell_effort import CellEffort, Soundness, read_cell
 from mmbench.report.comparisons import level_of
+from mmbench.report.table import is_exact
 from mmbench.store import records
 from mmbench.store.bounds import Damaged
 from mmbench.store.schema import Stage, Trial
@@ -97,16 +98,27 @@ def test_where_only_a_proposal_succeeded_every_trial_has_failed(tmp_path: Path) 
     assert tuning.users.tolist() == list(range(USERS))
 
 
-def test_a_closed_form_is_exact_unless_its_features_hold_chance(tmp_path: Path) -> None:
+@pytest.mark.parametrize("drawn", [{"feature_hash": "another permutation"}, {"validation_hash": "other scores"}])
+def test_a_closed_form_is_exact_unless_it_or_its_features_hold_chance(tmp_path: Path, drawn: dict[str, str]) -> None:
     closed = {"courses": [{"stop_reason": "closed_form"}] * 8, "final": {"stop_reason": "closed_form"}}
     made = effort(tmp_path, **closed)
     assert (made.exact, made.seeds, made.tuning.seed_noise) == (True, None, NO_SEED_NOISE)
     file = paths.final_file(made.folder, 2, paths.RECORD)
     final = records.read(file, type(made.finals[0]))
-    records.write(file, msgspec.structs.replace(final, feature_hash="another permutation"))
+    records.write(file, msgspec.structs.replace(final, **drawn))
     shuffled = read(made.folder.parents[2])
     assert (shuffled.exact, shuffled.seeds) == (False, 3)
     assert shuffled.tuning.seed_noise == SeedNoise(pytest.approx(0.2), 2.0)
+
+
+def test_the_trial_that_was_chosen_tells_one_final_run_whether_a_computed_model_draws() -> None:
+    runs = [valid.trial(0), valid.trial(1), valid.final(1, configuration={"model.size": 1})]
+    computed = [msgspec.structs.replace(run, course=valid.course(stop_reason="closed_form")) for run in runs]
+    alike, drawn = (
+        [msgspec.structs.replace(run, validation_hash=scores) for run, scores in zip(computed, each, strict=True)]
+        for each in ("abb", "abc")
+    )
+    assert (is_exact(alike), is_exact(drawn)) == (True, False)
 
 
 @pytest.mark.parametrize(

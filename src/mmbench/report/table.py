@@ -378,14 +378,18 @@ def exhausts(cell: Cell, n_trials: int) -> bool:
 
 
 def is_exact(trainings: Iterable[Training]) -> bool:
-    """Whether another seed gives the same result: a model that is computed, from features without chance.
+    """Whether another seed gives the same result: a model that is computed without chance, from features without it.
+
+    A model of the user's own may draw by its seed all the same: then the final runs, or one of them and the trial that
+    was chosen, rank validation in different ways.
 
     Args:
         trainings: random trials and final runs of one cell.
     """
     runs = [t for t in trainings if t.course is not None]
     computed = all(t.course is not None and t.course.stop_reason == CLOSED_FORM for t in runs)
-    return bool(runs) and computed and len({t.feature_hash for t in runs}) == 1
+    alike = len({(t.configuration_hash, t.validation_hash) for t in runs}) == len({t.configuration_hash for t in runs})
+    return bool(runs) and computed and alike and len({t.feature_hash for t in runs}) == 1
 
 
 def not_tuned_here(dataset: str, root: str) -> Message:
