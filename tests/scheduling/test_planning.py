@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 from torch import nn
 
 from mmbench.data import splits
-from mmbench.scheduling.planning import check_names, check_split_seed
+from mmbench.messages import Translator
+from mmbench.scheduling import job as job_module
+from mmbench.scheduling.job import _recipe
+from mmbench.scheduling.planning import check_names, check_split_seed, plan_cells
 from tests.tiny import make_job
 
 
@@ -42,3 +46,36 @@ def test_a_seed_that_draws_no_split_is_refused(tmp_path: Path) -> None:
         said = rf"dataset.split_seed=2 changes nothing, because protocol {protocol} draws no split; take study.draw=2 "
         with pytest.raises(ValueError, match=said):
             check_split_seed(fixed, 2)
+
+
+LR = ("~search.optimizer.lr", "+search.optimizer.lr={low: 0.0, high: 0.02, step: 0.005}")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (LR, "optimizer.lr=0.0 must be a positive number"),
+        (["+search.budget.patience_steps={choices: [0, 100]}"], "budget.patience_steps=0 must be a whole number of"),
+        (["+search.budget.batches_per_epoch={low: 0, high: 2}"], "budget.batches_per_epoch=0 must be a whole number"),
+        (["+search.training.batch_size={low: 64.0, high: 2048.0}"], "training.batch_size=[0-9.]+ must be a whole"),
+        (["+search.training.precision={choices: [32-true, bf16-true]}"], "training.precision=bf16-true is unknown"),
+    ],
+)
+def test_a_search_that_would_try_what_no_training_takes_is_refused(
+    words: Sequence[str], said: str, tmp_path: Path
+) -> None:
+    """The cell failed at that trial, which had stopped a sweep whose other cells were half trained."""
+    searched = said.partition("=")[0]
+    budget = ("budget.trials=12", "budget.patience_steps=100", "budget.batches_per_epoch=1")
+    job = make_job(tmp_path, "model=bpr", *budget, *words)
+    with pytest.raises(ValueError, match=rf"^search.{searched}: trial \d+ would try what no training takes: {said}"):
+        plan_cells([job], "auto", Translator())
+
+
+def test_conditions_that_share_their_slots_are_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand cells are planned while somebody waits."""
+    names, made = ("none", "text", "image"), []
+    monkeypatch.setattr(job_module, "_recipe", lambda *given: made.append(given) or _recipe(*given))
+    jobs = [make_job(tmp_path, "model=vbpr", "budget.trials=30", f"modality={name}") for name in names]
+    plan_cells(jobs, "auto", Translator())
+    assert len(made) == 30 + len(names)

@@ -22,13 +22,14 @@ from mmbench import paths
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.recdata import RecData
 from mmbench.data.splits import Split
+from mmbench.messages import Refusal
 from mmbench.models.vbpr import VBPR
 from mmbench.nn.recommender import ClosedForm, FactorModel, Triplets
 from mmbench.scheduling import worker
 from mmbench.scheduling.job import Job
 from mmbench.store import files, ledger, records
 from mmbench.store.records import CellStore
-from mmbench.store.schema import CellName, Cost, Failure, LedgerRow, Stage, Training, Unit
+from mmbench.store.schema import CellName, Configuration, Cost, Failure, LedgerRow, Stage, Training, Unit
 from mmbench.tuning import study
 from mmbench.tuning.cell import CellFailed, CellTask
 from mmbench.tuning.choice import choose
@@ -461,6 +462,25 @@ def test_a_final_run_that_is_given_up_fails_its_cell(tmp_path: Path) -> None:
     give_up(task, store, Unit(Stage.FINAL, 1), "its worker died")
     assert store.finished_trainings()[Unit(Stage.FINAL, 1)].configuration == task.slots()[0]
     assert reason(worked(task, store, split)) == "final run with seed 1 failed: its worker died"
+
+
+def test_a_configuration_that_no_training_takes_fails_its_trial_alone(tmp_path: Path) -> None:
+    """Planning knows what the slots hold and not what TPE proposes."""
+    task, store, split = moody(tmp_path, ["good", "other", "third"])
+    recipe = task.recipe
+
+    def refusing(configuration: Configuration) -> Any:
+        if configuration != task.default:
+            raise Refusal("{key}={value} must be a positive number", key="optimizer.lr", value=0)
+        return recipe(configuration)
+
+    task = replace(task, recipe=refusing)
+    give_up(task, store, Unit(Stage.TRIAL, 2), "its worker died")
+    choice = worked(task, store, split).choice()
+    assert choice is not None
+    assert (choice.slot, choice.n_failed) == (0, 2)
+    reasons = [training.failure and training.failure.reason for training in trainings(store, Stage.TRIAL)]
+    assert reasons == [None, "Refusal: optimizer.lr=0 must be a positive number", "its worker died"]
 
 
 def test_a_cell_whose_trials_all_fail_has_failed(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from mmbench.store.schema import SHORT_OF_MEMORY, Manifest, PlannedCell, Stage, 
 from mmbench.training.fit import machine, rebuild
 from mmbench.training.settings import check_machine
 from mmbench.training.stopping import SELECTION_METRIC
-from mmbench.tuning.study import Trained, train
+from mmbench.tuning.study import Trained, recipe_of, train
 
 #: Where the bits of a result are another machine's, validation scores may differ by this share of the best one: the
 #: mean over the epochs that both trainings ran, and the best score. So may the score on test.
@@ -116,7 +116,7 @@ def retrain(recorded: Recorded, place: Place, graph_dir: Path, machines: Mapping
         ValueError: if this machine cannot train what it did, for want of memory too.
     """
     training = _training(recorded, place)
-    settings = recorded.task.recipe(training.configuration)[1]
+    settings = recipe_of(recorded.task, training.configuration)[1]
     # Otherwise it would fail here, as if its record were not true.
     check_machine(settings.accelerator, settings.precision, compiled=settings.compile)
     trained = train(recorded.task, recorded.store, place.unit, training.configuration, graph_dir)

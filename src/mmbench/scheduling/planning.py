@@ -27,6 +27,7 @@ from mmbench.store.records import CellStore
 from mmbench.store.schema import (
     Cell,
     CellName,
+    Configuration,
     DataPrint,
     Manifest,
     PlannedCell,
@@ -51,6 +52,8 @@ NAMES_OF_TORCH = frozenset((*dir(torch.nn.ModuleDict()), *dir(torch.nn.Parameter
 #: Sections of which all jobs of a sweep have one, but for the number of a draw, and keys beside sections.
 SHARED, SHARED_KEYS = ("sweep", "study", "statistics", "report", "export", "tracking"), ("lang", "debug")
 OWN = "study.draw"
+#: Sections that a training's settings are made of, beside the values of its slot.
+TRAINED_BY = ("budget", "training", "optimizer")
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
     aimed: set[str] = set()
     by_cell: dict[CellName, Planned] = {}
     sampled: dict[str, int | None] = {}
+    tried: set[str] = set()
     seen = ledger.Reader(jobs[0].sweep_dir)
     for job in jobs:
         dataset = job.dataset()
@@ -120,8 +124,13 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
         task = job.task()
         if job.coverage is not None and job.cell not in by_cell:
             print(translator(Message("{name}: {reason}", name=job.cell, reason=job.coverage.words)), flush=True)
-        task.slots()  # refuses a default outside its range before anything runs
+        slots = task.slots()  # refuses a default outside its range before anything runs
         settings = task.recipe(task.default)[1]
+        # Conditions of a model share their slots, and building settings for each of a thousand cells takes a while.
+        shared = fingerprint.canonical_json([slots, *(job.config.plain[name] for name in TRAINED_BY)])
+        if shared not in tried:
+            tried.add(shared)
+            _check_slots(task, slots)
         check_devices(job.model_class, settings)
         check_compiled(job.model_class, settings)
         _check_memory(job, task)
@@ -197,6 +206,25 @@ def check_names(dataset: Dataset) -> None:
                 dataset=dataset.name,
                 modality=name,
             )
+
+
+def _check_slots(task: CellTask, slots: Sequence[Configuration]) -> None:
+    """Refuse a search that would try what no training takes; a cell would fail at it while others are trained.
+
+    Raises:
+        ValueError: naming what is searched.
+    """
+    for slot, configuration in enumerate(slots):
+        try:
+            task.recipe(configuration)
+        except Refusal as error:
+            searched = [path for path in configuration if path in error.message] or list(configuration)
+            raise Refusal(
+                "{searched}: trial {slot} would try what no training takes: {error}",
+                searched=", ".join(f"search.{path}" for path in searched),
+                slot=slot,
+                error=error.message,
+            ) from error
 
 
 def _check_memory(job: Job, task: CellTask) -> None:

@@ -78,11 +78,12 @@ class TrainingSettings:
             )
         if not isinstance(self.compile, bool):
             raise Refusal("{key}={value} must be true or false", key="training.compile", value=self.compile)
-        for name, number in (("batch_size", self.batch_size), ("devices", self.devices)):
+        counts = {"training.batch_size": self.batch_size, "training.devices": self.devices}
+        if self.batches_per_epoch is not None:
+            counts["budget.batches_per_epoch"] = self.batches_per_epoch
+        for name, number in counts.items():
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise Refusal(
-                    "{key}={value} must be a whole number of at least 1", key=f"training.{name}", value=number
-                )
+                raise Refusal("{key}={value} must be a whole number of at least 1", key=name, value=number)
         if self.compile and (self.devices > 1 or self.precision not in COMPILED_PRECISIONS):
             raise Refusal(
                 "training.compile=true goes with training.devices=1 and training.precision={precisions} alone",

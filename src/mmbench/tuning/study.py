@@ -23,8 +23,9 @@ from mmbench.data.conditions import control_statistics
 from mmbench.data.features import ItemFeature
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
-from mmbench.messages import Message
+from mmbench.messages import Message, Refusal
 from mmbench.nn.memo import Memo
+from mmbench.nn.recommender import Recommender
 from mmbench.store import ledger, mending
 from mmbench.store.files import State
 from mmbench.store.records import CellStore, frame_fingerprint, read_trainings
@@ -41,8 +42,9 @@ from mmbench.store.schema import (
     Unit,
 )
 from mmbench.training import allocation, energy
-from mmbench.training.fit import fit, machine
+from mmbench.training.fit import ModelFactory, fit, machine
 from mmbench.training.loop import ProcessKilled
+from mmbench.training.settings import TrainingSettings
 from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning import sampler
 from mmbench.tuning.budget import PILOTS
@@ -221,7 +223,7 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
         ProcessKilled: for an error after which this process can use its GPU no more; a new process can.
     """
     seed = task.seed(unit)
-    build, settings = task.recipe(configuration)
+    build, settings = recipe_of(task, configuration)
 
     def begin() -> tuple[Training, RecData]:
         begun, features = _begun(task, store, unit, configuration, settings.precision)
@@ -281,10 +283,26 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
     return Trained(record, fitted.cost, validation, fitted.state)
 
 
+def recipe_of(task: CellTask, configuration: Configuration) -> tuple[ModelFactory, TrainingSettings]:
+    """How to train a configuration; where it is refused, a factory that raises the refusal, and the default's settings.
+
+    Planning refuses what the slots hold, but nobody knows beforehand what TPE proposes; that is then a failed trial.
+    """
+    try:
+        return task.recipe(configuration)
+    except Refusal as error:
+        refused = error  # the name of an exception ends with its clause
+
+    def build(data: RecData) -> Recommender:
+        raise refused
+
+    return build, task.recipe(task.default)[1]
+
+
 def give_up(task: CellTask, store: CellStore, unit: Unit, reason: str) -> None:
     """Record a training as failed because it repeatedly killed its worker."""
     configuration = _configuration(task, store, unit)
-    precision = task.recipe(configuration)[1].precision
+    precision = recipe_of(task, configuration)[1].precision
     begun, _ = _with_one_retry(lambda: _begun(task, store, unit, configuration, precision))
     training = begun.ended(failure=Failure(reason=reason))
     store.write_training(training, _ledger_row(task, training, Cost()))
@@ -325,7 +343,7 @@ def _begun(
         feature_hash=feature_hash(features),
         split_hash=task.split_fingerprint,
         metric=SELECTION_METRIC,
-        precision=precision,
+        precision=configuration.get("training.precision", precision),  # of one that is refused there are no settings
         versions_hash=task.versions_hash,
         controls={
             name: Control(state=state, **control_statistics(features[name], task.features[name])._asdict())
