@@ -13,6 +13,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy import stats
 
+from mmbench.scheduling.cell_key import check_searched
 from mmbench.tuning.sampler import SlotSampler
 from mmbench.tuning.space import (
     NumericRange,
@@ -313,6 +314,34 @@ def test_steps_of_a_float_range_are_the_numbers_that_are_written() -> None:
     slots = configurations({"p": FloatDistribution(0.0, 0.5, step=0.1)}, {"p": 0.3}, 30, "key")
     assert slots[0] == {"p": 0.3}
     assert sorted(slot["p"] for slot in slots) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+@pytest.mark.parametrize(
+    "distribution", [CategoricalDistribution([0.0, 0.1, 0.5]), FloatDistribution(0.0, 0.2, step=0.1)], ids=str
+)
+def test_a_default_is_the_value_it_equals_however_it_is_written(distribution: BaseDistribution) -> None:
+    """0 and 0.0 took two of three slots, so that one value was never tried."""
+    for key in "abcdefgh":
+        slots = configurations({"p": distribution}, {"p": 0}, 30, key)
+        assert slots[0] == {"p": 0}
+        assert isinstance(slots[0]["p"], int)
+        assert len({slot["p"] for slot in slots}) == len(slots) == 3
+
+
+@pytest.mark.parametrize(
+    ("choices", "pair"), [([64, 32, 64], "64 and 64"), ([0, 0.5, 0.0], r"0 and 0\.0"), (["a", None, "a"], "a and a")]
+)
+def test_choices_that_are_equal_are_refused(choices: list[Any], pair: str) -> None:
+    with pytest.raises(ValueError, match=rf"^search\.model\.k: the choices {pair} are equal; leave out one of them$"):
+        check_searched({"model.k": CategoricalDistribution(choices)})
+
+
+def test_truth_values_and_texts_are_no_numbers() -> None:
+    values = [1, 0, True, False, None, "1", "null", "true", 0.5]
+    space = {"model.p": CategoricalDistribution(values)}
+    check_searched(space)
+    slots = [slot["model.p"] for slot in configurations(space, {"model.p": "1"}, 30, "key")]
+    assert sorted(map(repr, slots)) == sorted(map(repr, values))
 
 
 @pytest.mark.parametrize("value", [1e-4, 0.5])

@@ -14,7 +14,7 @@ from mmbench.messages import Refusal, conjoined
 from mmbench.scheduling.configuration import Section
 from mmbench.store.schema import Cell, Configuration, training_rule
 from mmbench.training.stopping import StoppingRule
-from mmbench.tuning.space import Space
+from mmbench.tuning.space import Space, check_choices
 
 #: Version of what is computed, part of every cell's key: it changes when a configuration gives new numbers.
 RESULTS_VERSION = 4
@@ -79,7 +79,7 @@ def default_of(config: Section, space: Space) -> Configuration:
 
 
 def check_searched(space: Space, rungs: Sequence[int] = ()) -> None:
-    """Refuse to search what no training reads, what chooses the hardware, or what rungs cannot be compared over.
+    """Refuse to search what no training reads, what chooses the hardware, equal choices, or what rungs cannot compare.
 
     Args:
         space: what is searched.
@@ -88,7 +88,8 @@ def check_searched(space: Space, rungs: Sequence[int] = ()) -> None:
     Raises:
         ValueError: for such a path.
     """
-    for path in space:
+    for path, distribution in space.items():
+        check_choices(path, distribution)
         if path == LISTS or (path.partition(".")[0] not in SECTIONS and path not in KEYS):
             raise Refusal(
                 "search.{path}: no training reads it; searched are keys of {sections}, and {keys}",

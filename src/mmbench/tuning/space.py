@@ -203,17 +203,46 @@ def configurations(space: Space, default: Configuration, n: int, key: str) -> li
                 value=default[path],
                 range=distribution,
             )
-    chosen, seen = [dict(default)], {configuration_hash(default)}
+    chosen, seen = [dict(default)], {_as_tried(space, default)}
     for slot in range(1, int(min(n, size(space)))):
         for redraw in range(MAX_REDRAWS):
             draw = {path: inverse_cdf(d, uniform(key, slot, redraw, path)) for path, d in space.items()}
-            if configuration_hash(draw) not in seen:
-                seen.add(configuration_hash(draw))
+            if (tried := _as_tried(space, draw)) not in seen:
+                seen.add(tried)
                 chosen.append(draw)
                 break
         else:
             break
     return chosen
+
+
+def check_choices(path: str, distribution: BaseDistribution) -> None:
+    """Refuse choices that are equal: there would be fewer configurations than :func:`size` counts.
+
+    Raises:
+        ValueError: naming the path.
+    """
+    seen: dict[object, Any] = {}
+    for choice in distribution.choices if isinstance(distribution, CategoricalDistribution) else ():
+        if (one := _told_apart(choice)) in seen:
+            raise Refusal(
+                "search.{path}: the choices {one} and {other} are equal; leave out one of them",
+                path=path,
+                one=seen[one],
+                other=choice,
+            )
+        seen[one] = choice
+
+
+def _as_tried(space: Space, configuration: Configuration) -> tuple[object, ...]:
+    """What tells a configuration from others of its space, however its numbers are written."""
+    return tuple(_told_apart(configuration[path]) for path in space)
+
+
+def _told_apart(value: Any) -> object:
+    """The same for equal values: a training is that of 0.0 whether its default is written 0, 0.0 or -0.0."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number else fingerprint.canonical_json(value)
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
