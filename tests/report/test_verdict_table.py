@@ -29,6 +29,7 @@ from mmbench.report.sentences import sentence
 from mmbench.report.table import Tuned
 from mmbench.report.verdict_table import document, notes
 from mmbench.report.write import proved, write_report
+from mmbench.store.schema import DataPrint
 from tests.report.constructed import Hits, Made, hit_users, write_earlier_look, write_sweep
 from tests.studies import sweeps as studies
 
@@ -472,6 +473,24 @@ def test_gains_are_pooled_over_data_sets_and_never_over_splits_of_one(tmp_path: 
     assert pool([c for c in compared if c.a.data == "a"], table) == {}
 
 
+def print_of(split: str) -> DataPrint:
+    return DataPrint(split, split, "", 1, 1, 1, {})
+
+
+def test_one_data_set_under_two_names_is_pooled_once(tmp_path: Path) -> None:
+    text = {"a": range(1100), "again": range(1500), "b": range(1040)}
+    cells = {(d, "m", "text"): Made(seeds(hit_users(USERS, s))) for d, s in text.items()}
+    cells |= {(d, "m", "none"): NONE for d in text}
+    data = {d: print_of(split) for d, split in {"a": "1", "again": "1", "b": "2"}.items()}
+    table = read_sweep(write_sweep(tmp_path / "s", cells, data=data))
+    compared = read_contrasts(table, read_groups(table, table.folder))
+    (members,) = pooling.studies(compared, table).values()
+    assert [row.dataset for row in members.pooled] == ["a", "b"]
+    (shown,) = pooling.pooled_tables(compared, table)
+    assert [entry.text for entry in shown.entries[0]][:4] == ["m", "text_vs_none", "2", "a"]
+    assert pool([c for c in compared if c.dataset != "b"], table) == {}
+
+
 def test_data_sets_that_have_not_begun_are_each_left_out_by_name(tmp_path: Path) -> None:
     """Under the target that the plan names for them."""
     cells = {(d, "m", "text"): Made(seeds(hit_users(USERS, range(1050)))) for d in ("a", "b")}
@@ -495,6 +514,8 @@ def test_ranks_only_from_ten_data_sets_on(tmp_path: Path) -> None:
     assert "critical difference 1.05" in ranked.title
     nine = {key: made for key, made in cells.items() if key[0] != "d9"}
     assert rank_tables(read_sweep(write_sweep(tmp_path / "nine", nine))) == []
+    twice = {f"d{i}": print_of(str(min(i, 8))) for i in range(10)}
+    assert rank_tables(read_sweep(write_sweep(tmp_path / "twice", cells, data=twice))) == []
 
 
 # On paper

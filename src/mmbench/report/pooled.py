@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -20,7 +21,7 @@ from mmbench.report.layout import Column, Table
 from mmbench.report.sentences import metric_among, percents
 from mmbench.report.table import SweepTable
 from mmbench.store import records
-from mmbench.store.schema import ID_ONLY, CellName, Manifest
+from mmbench.store.schema import ID_ONLY, CellName, DataPrint, Manifest
 
 T = TypeVar("T")
 NOT_POOLED = (Verdict.FAILED, Verdict.UNTRUSTED)
@@ -56,22 +57,22 @@ def studies(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, M
 
     Several splits of one data set share their users and are no independent studies: where they were judged together,
     that counts, otherwise the one that was planned first, of those planned at once the first by name; of several draws
-    and encoders that one too. What is planned later, when its result may be guessed, takes no other one's place, and
-    neither does any where the first cannot be pooled.
+    and encoders, and of several names of the same interactions, that one too. What is planned later, when its result
+    may be guessed, takes no other one's place, and neither does any where the first cannot be pooled.
 
     Args:
         compared: contrasts and free disposals.
         table: their sweep.
     """
     alike: dict[Contrasted, dict[str, list[Judged]]] = {}
-    plan = records.read(paths.manifest_file(table.folder), Manifest).data
+    plan, same = _planned_data(table), _same_data(table)
     for c in compared:
         if c.within is None:
-            # Of what has not begun only the plan knows the target, and nothing says that two data sets are one.
+            # Of what has not begun only the plan knows the target, and nothing says that two splits are of one source.
             planned = [plan[dataset].target for dataset in _datasets(c) if dataset in plan]
             target = c.target or next((one for one in planned if one), "")
             name = Contrasted(c.model or ALL_MODELS, c.name.split("/")[-1], target)
-            alike.setdefault(name, {}).setdefault(c.data or c.dataset, []).append(c)
+            alike.setdefault(name, {}).setdefault(same(c.data or c.dataset), []).append(c)
     found = {}
     for name, by_data in alike.items():
         first = [min(rows, key=lambda row: planned_first(row, table)) for rows in by_data.values()]
@@ -79,6 +80,25 @@ def studies(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, M
         if len(members.pooled) > 1 and any(gain.se > 0 for gain in _gains(members.pooled)):
             found[name] = members
     return found
+
+
+def _planned_data(table: SweepTable) -> Mapping[str, DataPrint]:
+    return records.read(paths.manifest_file(table.folder), Manifest).data
+
+
+def _same_data(table: SweepTable) -> Callable[[str], str]:
+    """One name for the names of data sets that have the same training, validation and test interactions.
+
+    A folder under a second name has them, and so has a planted world whose items show something else.
+    """
+    names = {cell.dataset: cell.data for cell in table.cells.values() if cell.data}
+    same: dict[str, str] = {}
+    first: dict[tuple[str, str], str] = {}
+    for dataset, data in _planned_data(table).items():
+        name = names.get(dataset, dataset)
+        mine, other = same.setdefault(name, name), first.setdefault((data.split_hash, data.test_hash), name)
+        same |= {one: same[other] for one, of in same.items() if of == mine}
+    return lambda name: same.get(name, name)
 
 
 def planned_first(row: Judged, table: SweepTable) -> int:
@@ -158,8 +178,12 @@ def pooled_tables(compared: Sequence[Judged], table: SweepTable) -> list[Table[C
 
         return valued
 
-    # Of the draws, splits and encoders of a data set one counts: which one, where its name is not the data set's.
-    others = named(lambda key: (row for row in found[key].pooled if row.dataset != row.data))
+    # Of the draws, splits, encoders and names of a data set one counts: which one, where its name is not the only one.
+    same = _same_data(table)
+    names = Counter(map(same, {row.data for row in compared}))
+    others = named(
+        lambda key: (row for row in found[key].pooled if row.dataset != row.data or names[same(row.data)] > 1)
+    )
     exact = named(lambda key: (row for row in found[key].pooled if _gains([row])[0].se == 0))
     columns: list[Column[Contrasted]] = [
         Column(None, Message("model"), lambda key: key.model, names=True),
@@ -186,11 +210,12 @@ def pooled_tables(compared: Sequence[Judged], table: SweepTable) -> list[Table[C
 def ranks(table: SweepTable, model: str, target: str = "") -> tuple[list[str], RankComparison] | None:
     """Conditions of a model tuned for a target, ranked over data sets; None below ten data sets or three conditions."""
     datasets: dict[str, str] = {}
+    same = _same_data(table)
     planned = [item for item in table.cells.items() if not item[1].parts]
     in_order = sorted(planned, key=lambda item: (table.planned(CellName(*item[0])), item[0]))
     for (dataset, name, modality), cell in in_order:
         if name == model and modality != ID_ONLY and cell.status == "done" and cell.target == target:
-            datasets.setdefault(cell.data, dataset)  # what was planned first of each data set
+            datasets.setdefault(same(cell.data), dataset)  # what was planned first of each data set
     done = {c: [table.done(d, model, c) for d in datasets.values()] for c in table.conditions}
     whole = {c: [r.mean(table.primary) for r in row if r] for c, row in done.items() if row and all(row)}
     if len(datasets) < MIN_DATASETS or len(whole) < 3:
