@@ -308,6 +308,13 @@ def test_a_failing_rename_puts_the_old_folder_back(
         (["export-mmrec", "none", "--out", "x", "--k-core", "-1"], "--k-core=-1 must be a whole number of at least 0"),
         (["export-mmrec", "none", "--out", "x", "--split-seed", "²"], "--split-seed=² must be a whole number of at le"),
         (["export-mmrec", "none", "--out", "x", "--min-rating", "good"], "--min-rating=good must be a number"),
+        *(
+            (
+                ["export-mmrec", "none", "--out", "x", "--protocol", protocol],
+                f"--protocol='{protocol}' must be one of auto, given, paper, time, last_out",
+            )
+            for protocol in ("cold", "random")
+        ),
         (
             ["none", "--out", "/dev/null/x"],
             "/dev/null cannot be written: what should be a folder is a file; name another",

@@ -36,9 +36,10 @@ from mmbench.data.readers.journal import Journal, Question
 from mmbench.data.readers.mmrec import kept_by, write_mmrec
 from mmbench.data.regular_file import storable
 from mmbench.data.sources import Source, note_encoded, prepared_features, read_folder, write_folder
-from mmbench.data.splits import PARTS, automatic
+from mmbench.data.splits import PARTS, PROTOCOLS, automatic
 from mmbench.encoders.ngrams import with_text
 from mmbench.messages import Message, Refusal, Translator, series
+from mmbench.nn.hyperparameters import one_of
 
 #: What a prepared folder may hold beside features, and what an encoder that was killed leaves there.
 CANONICAL_FILES = ("interactions.parquet", "items.parquet", "dataset.json", "truth.npz", ".*_feat*.tmp")
@@ -337,6 +338,8 @@ def _planted(given: argparse.Namespace, translator: Translator) -> Prepared:
 
 
 def _to_mmrec(given: argparse.Namespace, translator: Translator) -> Prepared:
+    # Protocol cold has several folds, and a folder holds one split.
+    one_of("--protocol", given.protocol, [name for name in PROTOCOLS if name != "cold"])
     with new_folder(given.out, MMREC_FILES, given.overwrite) as folder:
         log = read_folder(given.folder, trust_row_order=given.trust_row_order).log
         if given.protocol == "given" and given.split_column not in log:
