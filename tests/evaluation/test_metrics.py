@@ -111,6 +111,19 @@ def test_values_lie_between_zero_and_one_and_recall_grows(ranks: list[list[int]]
         assert by_cutoff == sorted(by_cutoff)
 
 
+def test_a_cut_off_beyond_all_items_costs_no_memory(pairs: RankedPairs) -> None:
+    listed = RankedPairs(pairs.users, pairs.ranks, N_USERS, candidates=np.full(N_USERS, N_ITEMS))
+    tied = np.ones(len(pairs.ranks), np.int64)
+    for compute in (metrics.ndcg, lambda p, k: metrics.expected_ndcg(p, tied, k)):
+        assert compute(listed, 10**30).tolist() == compute(listed, N_ITEMS).tolist()
+    for name in metrics.METRICS:
+        if name != "precision":
+            all_of_them = metrics.per_user(pairs, f"{name}@{N_ITEMS}").tolist()
+            assert metrics.per_user(pairs, f"{name}@{10**30}").tolist() == all_of_them
+    for name in metrics.FLOORS:
+        assert metrics.floor(listed, f"{name}@{10**30}").tolist() == metrics.floor(listed, f"{name}@{N_ITEMS}").tolist()
+
+
 def test_a_perfect_list_scores_one() -> None:
     """Also where more items are held out than the list is long, except for recall and precision."""
     pairs = RankedPairs(np.zeros(8, np.int64), np.arange(1, 9), 1)

@@ -105,8 +105,17 @@ def ndcg(pairs: RankedPairs, k: int) -> Vector:
     >>> ndcg(pairs, 20).round(4).tolist()  # the first user's items stand at ranks 1 and 3, the second user's too low
     [0.9197, 0.0]
     """
-    ideal = np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))
-    return pairs.sum_hits(1.0 / np.log2(pairs.ranks + 1.0), k) / ideal[np.minimum(k, pairs.relevant) - 1]
+    ideal = _summed_discounts(k, pairs.relevant)
+    return pairs.sum_hits(1.0 / np.log2(pairs.ranks + 1.0), k) / ideal[np.minimum(len(ideal), pairs.relevant) - 1]
+
+
+def _summed_discounts(k: int, places: NDArray[np.int64]) -> Vector:
+    r""":math:`\sum_{r \le n} \log_2^{-1}(r+1)` for n from 1 to the most ``places`` of anybody, at most k.
+
+    A cut-off may be any number; so many places nobody has.
+    """
+    most = min(k, int(places.max(initial=1)))
+    return np.cumsum(1.0 / np.log2(np.arange(2, most + 2)))
 
 
 def expected_ndcg(pairs: RankedPairs, tied: NDArray[np.int64], k: int) -> Vector:
@@ -124,10 +133,11 @@ def expected_ndcg(pairs: RankedPairs, tied: NDArray[np.int64], k: int) -> Vector
     >>> bool(np.isclose(expected_ndcg(pairs, np.array([4]), 3), floor(pairs, "ndcg@3")).all())
     True
     """
-    sums = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))])
-    first = pairs.ranks - 1
-    gains = (sums[np.minimum(first + tied, k)] - sums[np.minimum(first, k)]) / tied
-    return np.bincount(pairs.users, gains, pairs.n_users) / sums[np.minimum(k, pairs.relevant)]
+    first, relevant = pairs.ranks - 1, pairs.relevant
+    sums = np.concatenate([[0.0], _summed_discounts(k, np.concatenate([first + tied, relevant]))])
+    last = len(sums) - 1
+    gains = (sums[np.minimum(first + tied, last)] - sums[np.minimum(first, last)]) / tied
+    return np.bincount(pairs.users, gains, pairs.n_users) / sums[np.minimum(last, relevant)]
 
 
 def mrr(pairs: RankedPairs, k: int) -> Vector:
@@ -143,7 +153,8 @@ def average_precision(pairs: RankedPairs, k: int) -> Vector:
     starts = np.cumsum(pairs.relevant) - pairs.relevant
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order)) - np.repeat(starts, pairs.relevant)
-    return pairs.sum_hits((place + 1) / pairs.ranks, k) / np.minimum(k, pairs.relevant)
+    most = min(k, len(order))  # k may be larger than any integer of numpy
+    return pairs.sum_hits((place + 1) / pairs.ranks, k) / np.minimum(most, pairs.relevant)
 
 
 #: Where a user writes the name of a metric.
@@ -254,11 +265,11 @@ def floor(pairs: RankedPairs, name: str) -> Vector:
     metric, k = check_name(name)
     n, g = pairs.candidates, pairs.relevant
     if metric == "recall":
-        return np.minimum(k, n) / n
+        return np.minimum(min(k, int(n.max(initial=1))), n) / n
     if metric != "ndcg":
         raise ValueError(f"the floor of {metric} is not known in closed form")
-    sums = np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))
-    return g / n * sums[np.minimum(k, n) - 1] / sums[np.minimum(k, g) - 1]
+    sums = _summed_discounts(k, n)
+    return g / n * sums[np.minimum(len(sums), n) - 1] / sums[np.minimum(len(sums), g) - 1]
 
 
 def check_name(name: str) -> tuple[str, int]:
