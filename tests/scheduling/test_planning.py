@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from mmbench.data import splits
+from mmbench.data.interactions import Interactions
+from mmbench.data.recdata import make_recdata
 from mmbench.messages import Translator
 from mmbench.scheduling import job as job_module
 from mmbench.scheduling.job import _recipe
-from mmbench.scheduling.planning import check_names, check_split_seed, plan_cells
+from mmbench.scheduling.planning import check_names, check_split_seed, plan_cells, print_of
+from mmbench.training.batches import TripletLoader
 from tests.tiny import make_job
 
 
@@ -79,3 +84,13 @@ def test_conditions_that_share_their_slots_are_looked_at_once(tmp_path: Path, mo
     jobs = [make_job(tmp_path, "model=vbpr", "budget.trials=30", f"modality={name}") for name in names]
     plan_cells(jobs, "auto", Translator())
     assert len(made) == 30 + len(names)
+
+
+def test_the_plan_counts_the_interactions_that_batches_are_drawn_from(tmp_path: Path) -> None:
+    """User 0 has every item but one that training lacks, and so has no negative."""
+    dataset = make_job(tmp_path).dataset()
+    users, items = np.array([0, 0, 0, 1, 2, 2]), np.array([0, 1, 3, 1, 0, 3])
+    train = Interactions(users, items, n_users=3, n_items=4)
+    drawn = TripletLoader(make_recdata(train, {}), batch_size=2, seed=0).edges
+    assert torch.equal(drawn[0].unique(), torch.tensor([1, 2]))
+    assert print_of(replace(dataset, split=replace(dataset.split, train=train))).n_train == drawn.shape[1]

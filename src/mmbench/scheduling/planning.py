@@ -396,13 +396,14 @@ def print_of(dataset: Dataset) -> DataPrint:
     """What a dataset is, as the plan keeps it."""
     split = dataset.split
     per_user = np.bincount(split.train.users, minlength=split.train.n_users)
+    known = len(np.unique(split.train.items))  # the only items that negatives are drawn from
     return DataPrint(
         split_hash=split.tuning_fingerprint,
         test_hash=split.test_fingerprint,
         valid_users=fingerprint.of_arrays(split.ranked_valid.active_users),
         n_users=split.test.n_users,
         n_items=split.test.n_items,
-        n_train=int(per_user[per_user < split.train.n_items].sum()),  # what batches are drawn from
+        n_train=int(per_user[per_user < known].sum()),  # what batches are drawn from
         features={name: feature.fingerprint() for name, feature in sorted(dataset.features.items())},
         validation_users=None if split.ranked is None else len(split.ranked),
         new_items=split.new_items_fingerprint,

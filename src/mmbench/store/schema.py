@@ -595,7 +595,7 @@ class DataPrint(Value, frozen=True, omit_defaults=True):
         valid_users: fingerprint of the users whose validation is ranked.
         n_users: users.
         n_items: items.
-        n_train: training interactions, those of users who have every item left out.
+        n_train: training interactions, those of users who have every training item left out.
         features: fingerprint of the real features by modality.
         validation_users: how many users' validation is ranked, where that is a sample; None where it is all of them.
         new_items: fingerprint of the whole test part with its pool of new items; empty where there are none.
