@@ -63,6 +63,24 @@ def test_a_nested_tree_becomes_dotted_paths_in_order() -> None:
     ]
 
 
+def test_whole_bounds_give_whole_numbers_unless_the_step_is_a_fraction() -> None:
+    space = read_space(
+        {
+            "tenths": {"low": 0, "high": 1, "step": 0.1},
+            "halves": {"low": 0, "high": 3, "step": 1.5},
+            "written_with_a_point": {"low": 0, "high": 4, "step": 2.0},
+            "without": {"low": 0, "high": 4, "step": None},
+        }
+    )
+    assert space == {
+        "tenths": FloatDistribution(0.0, 1.0, step=0.1),
+        "halves": FloatDistribution(0.0, 3.0, step=1.5),
+        "written_with_a_point": IntDistribution(0, 4, step=2),
+        "without": IntDistribution(0, 4),
+    }
+    assert {inverse_cdf(space["halves"], u) for u in (0.0, 0.4, 0.9)} == {0.0, 1.5, 3.0}
+
+
 def test_an_empty_tree_has_nothing_to_tune() -> None:
     assert read_space({}) == {}
 
@@ -81,6 +99,9 @@ def test_an_empty_tree_has_nothing_to_tune() -> None:
         ({"lr": {"low": 2.0, "high": 1.0}}, r"search\.lr: .*low.*high"),
         ({"lr": {"low": 0.0, "high": 1.0, "log": True}}, r"search\.lr: .*low"),
         ({"lr": {"low": "a", "high": 1.0}}, r"search\.lr: .*'a'"),
+        ({"k": {"low": 0, "high": 4, "step": 0}}, r"search\.k: .*step > 0"),
+        ({"k": {"low": 0, "high": 4, "step": -0.5}}, r"search\.k: .*step > 0"),
+        ({"k": {"low": 0, "high": 4, "step": "a"}}, r"search\.k: .*'a'"),
         ({"lr": {"low": None, "high": 1.0}}, r"search\.lr: "),
         ({"k": {"choices": []}}, r"search\.k: "),
         ({"k": {"choices": 3}}, r"search\.k: "),

@@ -56,8 +56,9 @@ def read_space(tree: Mapping[str, Any], prefix: str = "") -> dict[str, BaseDistr
     """Turn the nested ``search`` section into distributions by dotted path, in path order.
 
     Args:
-        tree: nested mapping whose leaves are ``{low, high, log, step}`` or ``{choices}``. A continuous range without
-            a step may have ``zero``, the probability of exactly 0, or ``ends``, that of both its ends together.
+        tree: nested mapping whose leaves are ``{low, high, log, step}`` or ``{choices}``. Whole bounds, and a step that
+            is whole or left out, give whole numbers. A continuous range without a step may have ``zero``, the
+            probability of exactly 0, or ``ends``, that of both its ends together; it is continuous with whole bounds.
         prefix: path so far.
 
     Raises:
@@ -93,8 +94,9 @@ def _distribution(path: str, leaf: dict[str, Any]) -> BaseDistribution:
         atoms = [(key, leaf[key]) for key in ("zero", "ends") if key in leaf]
         if len(atoms) > 1:
             raise Refusal("a range has either zero or ends")
-        if all(isinstance(v, int) for v in (low, high)) and not atoms:
-            return IntDistribution(low, high, log=log, step=step or 1)
+        step_is_whole = step is None or float(step).is_integer()
+        if all(isinstance(v, int) for v in (low, high)) and step_is_whole and not atoms:
+            return IntDistribution(low, high, log=log, step=1 if step is None else step)
         inside = FloatDistribution(float(low), float(high), log=log, step=step)
         return _with_atoms(inside, *atoms[0]) if atoms else inside
     except (ValueError, TypeError, KeyError) as error:
