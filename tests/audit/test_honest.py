@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -28,10 +29,12 @@ from mmbench.audit.standing import Level
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
 from mmbench.evaluation.ranking import DegenerateScores
+from mmbench.messages import Refusal
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.scheduling import worker
 from mmbench.scheduling.job import Job, forget_data
+from mmbench.scheduling.planning import check_alike
 from mmbench.scheduling.sweep import Sweep
 from mmbench.sealing import score_test
 from mmbench.store import crashes, ledger, records
@@ -45,7 +48,7 @@ from mmbench.tuning import study
 from mmbench.tuning.cell import CellTask
 from tests.audit import levels
 from tests.audit.attacks import ATTACKS, without_ranks
-from tests.audit.conftest import SOURCES, run
+from tests.audit.conftest import SAMPLE, SOURCES, run
 from tests.audit.every_model import MODELS, WORLDS, audited, swept
 from tests.audit.forger import DROPPED, Forger
 from tests.audit.test_attacks import plan_of
@@ -534,6 +537,32 @@ def test_the_same_data_elsewhere_have_the_same_root(
     assert cell.located_config["dataset"]["path"] == str(tmp_path / "elsewhere/shop")
     assert root_of(first) == root
     passes(first, tmp_path / "elsewhere")
+
+
+@pytest.mark.thorough
+def test_a_command_that_says_the_same_in_other_settings_passes(tmp_path: Path, shop: Path) -> None:
+    on_folder(tmp_path, shop, "text", besides=("dataset.protocol=auto",))
+    others = ("dataset.trust_row_order=true", "dataset.k_core=1", "training.accelerator=auto")
+    passes(on_folder(tmp_path, shop, "fused", besides=others), shop)
+
+
+def test_a_condition_that_would_be_trained_with_other_settings_is_refused(honest: Path, tmp_path: Path) -> None:
+    """Where no key tells them apart, so that all would be trained and nothing compared."""
+    said = (
+        'planted-complementary/vbpr/image would be trained with dataset.split_column="part" and '
+        'planted-complementary/vbpr/fused was with "split", and conditions of one model are compared only if they '
+        "share their settings; keep that, begin all conditions of vbpr afresh with study.resume=force, or take "
+        "another sweep.name"
+    )
+    shutil.copytree(honest, tmp_path / "s")
+    words = [*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "budget.trials=3", "budget.seeds=2", "model=vbpr"]
+    words += ["modality=image", "dataset.world=complementary", f"evaluation.validation_users={SAMPLE}"]
+    alike, other = (
+        Sweep.plan([composed(asked).job()], asked) for asked in (words, [*words, "dataset.split_column=part"])
+    )
+    check_alike(alike.folder, alike.planned, afresh=False)
+    with pytest.raises(Refusal, match=f"^{re.escape(said)}$"):
+        check_alike(other.folder, other.planned, afresh=False)
 
 
 def test_clocks_of_machines_that_differ_touch_no_verdict(honest: Path) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -33,6 +32,7 @@ from mmbench.audit.opened import CellInSweep, without_record
 from mmbench.audit.repetitions import SETTINGS, Shared, repetition_of
 from mmbench.data.dataset import DatasetConfig
 from mmbench.messages import Message
+from mmbench.scheduling.cell_key import PLACES, shared_settings
 from mmbench.store import ledger, records
 from mmbench.store.schema import (
     Cell,
@@ -46,10 +46,6 @@ from mmbench.store.schema import (
 )
 from mmbench.tuning.cell import versions_hash
 
-#: Sections of the configuration that all conditions of a (dataset, model) share.
-SHARED = ("model", "search", "optimizer", "training", "dataset", "statistics")
-#: Keys of a section that say where something lies or comes from; another command may say the same in another way.
-PLACES = {"dataset": ("path", "origin")}
 #: Settings of a data set that its name says, so that those of its repetitions are compared by that.
 NAMED = ("name", "encoder")
 #: How often a cell is read while workers write what it is judged by.
@@ -195,12 +191,6 @@ def _data(file: Path, field: str, revision: Revision, last: Iterable[str], data:
     yield from same(file, field, {name: revision.data[name] for name in last}, now)
 
 
-def _without_places(section: str, config: Mapping[str, Any]) -> Any:
-    """A section of a configuration without what says where something lies."""
-    places = PLACES.get(section, ())
-    return {name: value for name, value in config[section].items() if name not in places} if places else config[section]
-
-
 def _family(cells: Sequence[tuple[Path, Cell]]) -> Said:
     """Conditions of one (dataset, model): the same settings, trained by the same code but for that of their states."""
 
@@ -208,10 +198,11 @@ def _family(cells: Sequence[tuple[Path, Cell]]) -> Said:
         return versions_hash({name: version for name, version in cell.versions.items() if name != records.STATES})
 
     (_, first), *others = cells
+    settings = shared_settings(first)
     for folder, cell in others:
         file = paths.cell_file(folder)
-        for section in SHARED:
-            yield from same(file, f"config.{section}", *(_without_places(section, c.config) for c in (cell, first)))
+        for section, own in shared_settings(cell).items():
+            yield from same(file, f"config.{section}", own, settings[section])
         yield from same(file, "config.evaluation", cell.sample, first.sample)
         rules = [training_rule(c.config["budget"]) for c in (cell, first)]
         yield from same(file, "config.budget", *rules)

@@ -20,6 +20,15 @@ from mmbench.tuning.space import Space, check_choices
 RESULTS_VERSION = 4
 #: Training settings that choose the hardware; they change no result beyond rounding.
 WHERE_IT_TRAINS = ("accelerator", "devices")
+#: Sections of the configuration that all conditions of a (dataset, model) share.
+SHARED = ("model", "search", "optimizer", "training", "dataset", "statistics")
+#: Those of which the key of a cell holds nothing but what they lead to.
+OUTSIDE_THE_KEY = ("dataset", "statistics")
+#: Keys of a section that say where something lies or comes from; another command may say the same in another way.
+PLACES = {"dataset": ("path", "origin")}
+#: Keys that conditions need not share: what chooses the hardware, what accepts files that are read alike without it,
+#: and the protocol, which may have been found out: the fingerprint of the split is made of it too.
+NOT_SHARED = {"training": WHERE_IT_TRAINS, "dataset": (*PLACES["dataset"], "trust_row_order", "protocol")}
 #: What a search may vary: whole sections, and keys of others.
 SECTIONS = ("model", "optimizer")
 KEYS = (
@@ -58,6 +67,19 @@ def key_of(cell: Cell) -> str:
     if cell.keeps_last_of_equals:
         key["of equal epochs"] = "the last"  # earlier versions kept the first
     return fingerprint.of_json(key)
+
+
+def shared_settings(cell: Cell) -> dict[str, Section]:
+    """The sections that all conditions of a (dataset, model) share, without what gives the same under another value."""
+    shared = {
+        section: {
+            name: value for name, value in cell.config[section].items() if name not in NOT_SHARED.get(section, ())
+        }
+        for section in SHARED
+    }
+    if "k_core" in shared["dataset"]:
+        shared["dataset"]["k_core"] = max(shared["dataset"]["k_core"], 1)  # who has any interaction has one
+    return shared
 
 
 def _condition_key(condition: ModalityCondition, seen: Sequence[str]) -> Section:

@@ -18,7 +18,7 @@ from mmbench.data.recdata import RecData
 from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.messages.commands import several_sweeps
 from mmbench.nn.recommender import ClosedForm
-from mmbench.scheduling.cell_key import WHERE_IT_TRAINS
+from mmbench.scheduling.cell_key import OUTSIDE_THE_KEY, WHERE_IT_TRAINS, shared_settings
 from mmbench.scheduling.configuration import JobConfig, recorded_training
 from mmbench.scheduling.job import Job
 from mmbench.sealing.score_test import is_scored
@@ -504,8 +504,8 @@ def check_effort(sweep_dir: Path, planned: Sequence[Planned]) -> list[Message]:
     return list(behind.values())
 
 
-def check_code(sweep_dir: Path, planned: Sequence[Planned], *, afresh: bool) -> None:
-    """Refuse to train a condition by other code, or with other versions, than conditions of its model that stay.
+def check_alike(sweep_dir: Path, planned: Sequence[Planned], *, afresh: bool) -> None:
+    """Refuse to train a condition with other settings, code or versions than conditions of its model that stay.
 
     They would not be compared, and nobody should wait for that. The code of states is that of one condition alone.
 
@@ -526,6 +526,8 @@ def check_code(sweep_dir: Path, planned: Sequence[Planned], *, afresh: bool) -> 
     for name, plan in waiting.items():
         here = plan.task.versions
         for cell in stay.get((name.dataset, name.model), []):
+            if cell.name != name:
+                _check_settings(plan.job.record(plan.task), cell)
             apart = {"commit"} if cell.name == name else {"commit", records.STATES}
             other = sorted(key for key in {*here, *cell.versions} - apart if here.get(key) != cell.versions.get(key))
             if other:
@@ -537,6 +539,33 @@ def check_code(sweep_dir: Path, planned: Sequence[Planned], *, afresh: bool) -> 
                     begun=cell.name,
                     names=", ".join(other),
                     model=name.model,
+                )
+
+
+def _check_settings(cell: Cell, begun: Cell) -> None:
+    """Refuse settings that no key tells, and that are others than those of a condition of the same model.
+
+    Conditions with other keys may follow one by one, and are not compared before all have.
+
+    Raises:
+        ValueError: naming the first of them.
+    """
+    before, settings = shared_settings(begun), shared_settings(cell)
+    for section in OUTSIDE_THE_KEY:
+        now = settings[section]
+        for key in sorted({*now, *before[section]}):
+            value, earlier = (fingerprint.canonical_json(one.get(key)) for one in (now, before[section]))
+            if value != earlier:
+                raise Refusal(
+                    "{cell} would be trained with {key}={value} and {begun} was with {earlier}, and conditions of one "
+                    "model are compared only if they share their settings; keep that, begin all conditions of {model} "
+                    "afresh with study.resume=force, or take another sweep.name",
+                    cell=cell.name,
+                    key=f"{section}.{key}",
+                    value=value,
+                    begun=begun.name,
+                    earlier=earlier,
+                    model=cell.model,
                 )
 
 

@@ -20,7 +20,7 @@ from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.planning import (
     Planned,
-    check_code,
+    check_alike,
     check_effort,
     check_fixed,
     check_sample,
@@ -131,7 +131,7 @@ class Sweep:
         check_sample(self.folder, self.planned)
         for line in check_effort(self.folder, self.planned):
             self.tell(line)
-        check_code(self.folder, self.planned, afresh=self.config.study.resume == "force")
+        check_alike(self.folder, self.planned, afresh=self.config.study.resume == "force")
         for plan in self.planned:
             if self.config.study.resume == "never" and paths.cell_file(plan.store.folder).exists():
                 raise Refusal(
@@ -474,7 +474,7 @@ def join_sweep(jobs: Sequence[Job], overrides: Sequence[str], given: Given | Non
     sweep = Sweep.plan(jobs, overrides)
     sweep.check_machine(given)
     # An allocation may begin days after it was asked for.
-    check_code(sweep.folder, sweep.planned, afresh=False)
+    check_alike(sweep.folder, sweep.planned, afresh=False)
     with sweep.present():
         return sweep.run_pool(given)
 
