@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -608,12 +609,39 @@ def test_a_training_that_ends_while_a_report_reads_accuses_nobody(
         with monkeypatch.context() as once:
             once.setattr(consistency, "set_aside_trainings", meanwhile)
             assert not consistency.check(honest)
-        forger.write_rows([row for at, row in enumerate(rows) if at != place])
-        os.utime(forger.ledger, ns=(0, last.stat().st_mtime_ns))
-        said = [(str(finding.reason), finding.doubt) for finding in consistency.check(honest)]
+        for ns in (
+            0,
+            last.stat().st_mtime_ns,
+            time.time_ns(),
+        ):  # the result was sealed after that row, whatever is said
+            forger.write_rows([row for at, row in enumerate(rows) if at != place])
+            os.utime(forger.ledger, ns=(0, ns))
+            said = [(str(finding.reason), finding.doubt) for finding in consistency.check(honest)]
+            assert said == [("it has no row with the hash of this record", False)]
+
+
+@pytest.mark.parametrize("trainings", [0, 1, 2])
+def test_a_kill_between_a_record_and_its_row_is_a_doubt_in_every_copy(
+    trainings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the times of its files are: an archive or git gives them those of its unpacking."""
+    left = [trainings]
+
+    def killed(here: str) -> None:
+        left[0] -= here == "ledger"
+        if left[0] < 0:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(faults, "reach", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, "s", "budget.trials=2", "budget.seeds=1", cells=ONE)
+    sweep = tmp_path / "s"
+    for ns in (0, time.time_ns()):
+        if trainings:
+            os.utime(paths.ledger_file(sweep), ns=(ns, ns))
+        said = [(str(finding.reason), finding.doubt) for finding in consistency.check(sweep)]
         assert said == [("it has no row with the hash of this record", True)]
-        forger.write_rows([row for at, row in enumerate(rows) if at != place])
-        assert [finding.doubt for finding in consistency.check(honest)] == [False]
 
 
 @pytest.mark.thorough

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -27,6 +27,7 @@ from mmbench.store.schema import (
     CellFailure,
     Choice,
     LedgerRow,
+    Seal,
     Stage,
     Training,
     Unit,
@@ -142,7 +143,8 @@ def _ledger(audited: AuditedCell, by_unit: Mapping[Unit, Training]) -> Said:
         name = audited.record_of(training.unit).relative_to(audited.ledger_file.parent).as_posix()
         if training.hash not in rows:
             why = Message("it has no row with the hash of this record")
-            between = unlisted == [training.unit] and _is_last(audited, training.unit)
+            listed_units = by_unit.keys() - {training.unit}
+            between = unlisted == [training.unit] and _comes_next(audited, training.unit, listed_units)
             yield audited.ledger_file, name, Doubt(why) if between else why
             continue
         place, row = rows[training.hash]
@@ -180,10 +182,24 @@ def _ledger(audited: AuditedCell, by_unit: Mapping[Unit, Training]) -> Said:
         yield audited.ledger_file, f"{audited.cell.name}: order", why
 
 
-def _is_last(audited: AuditedCell, unit: Unit) -> bool:
-    """Whether a record is newer than the ledger: its row comes next, or a kill came between."""
-    record = audited.record_of(unit)
-    return not audited.ledger_file.exists() or record.stat().st_mtime_ns >= audited.ledger_file.stat().st_mtime_ns
+def _comes_next(audited: AuditedCell, unit: Unit, listed: Collection[Unit]) -> bool:
+    """Whether the row of a training comes next, or a kill came between: nothing is there that waits for that row.
+
+    Times of files say nothing of it: a copy, an archive and a file system give other ones.
+    """
+    if audited.was_lost(unit):  # it was run once more when others had followed
+        return True
+    if any(other.stage == unit.stage and other.number > unit.number for other in listed):
+        return False
+    if paths.failure_file(audited.folder).exists():
+        return False
+    if unit.stage == Stage.FINAL:
+        seal = paths.seal_file(audited.folder)
+        return not seal.exists() or unit.number not in records.read(seal, Seal).finals
+    choice = paths.choice_file(audited.folder)
+    if not choice.exists():
+        return True
+    return unit.stage == Stage.TRIAL and unit.number >= records.read(choice, Choice).n_trials
 
 
 def _failure(audited: AuditedCell, by_unit: Mapping[Unit, Training]) -> Said:
