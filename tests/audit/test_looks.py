@@ -66,6 +66,22 @@ def tidied(forger: Forger) -> None:
     forger.write_rows(list({row["hash"]: row for row in forger.rows() if row["hash"] in here}.values()))
 
 
+@pytest.mark.parametrize("cleared", [False, True])
+def test_a_plan_that_was_removed_after_a_look_leaves_that_look(cleared: bool, tmp_path: Path) -> None:
+    """The plan that is written anew says what had been opened, though it is the first one."""
+    sweep = swept(tmp_path, 2)
+    for file in sweep.glob(f"{paths.manifest_file(sweep).stem}*"):
+        file.unlink()
+    swept(tmp_path, 4)
+    if cleared:
+        shutil.rmtree(paths.look_dir(cell_of(sweep), 1))
+    table = read_sweep(sweep)
+    ((cell,),) = (group.cells for group in read_groups(table, sweep))
+    assert (len(cell.openings), cell.n_looks) == (1 if cleared else 2, 2)
+    said = "the plan of - was written after its test split had been opened"
+    assert said in [str(message) for tries in read_tries(sweep).values() for message in tries.here]
+
+
 def test_a_forced_command_appends_a_revision_with_the_seal_of_then(tmp_path: Path) -> None:
     sweep = swept(tmp_path, 2, FORCE)
     assert revisions(sweep) == [(2, [])]  # there was nothing to begin afresh

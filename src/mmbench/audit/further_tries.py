@@ -75,6 +75,11 @@ def read_tries(sweep_dir: Path, *, beside: bool = True) -> Mapping[Subject, Trie
                 n=n,
             )
         )
+    for name in sorted(manifest.planned_late()):
+        dataset, model, condition = name.split("/")
+        of(dataset, model).append(
+            Message("the plan of {condition} was written after its test split had been opened", condition=condition)
+        )
     for dataset, n in _in_turn(revision.data for revision in manifest.revisions).items():
         for subject, tries in found.items():
             if subject[0] == dataset:

@@ -50,6 +50,7 @@ class CellEffort:
         seals: hashes of the seals of every look at the present test split that the folders or the plan know, whether
             or not its words can be said again; see :func:`with_plan`.
         missed: looks that the plan knows and the folders do not show.
+        planned_late: whether its test split had been opened before the plan that names it was written.
     """
 
     modality: str
@@ -66,6 +67,7 @@ class CellEffort:
     finals_folder: Path | None = None
     seals: frozenset[str] = frozenset()
     missed: int = 0
+    planned_late: bool = False
 
     @functools.cached_property
     def validation(self) -> NDArray[np.float64]:
@@ -152,8 +154,11 @@ class CellEffort:
 
     @property
     def n_looks(self) -> int:
-        """How many different looks at the present test split there were, this one with them."""
-        return max(1, len(self.seals | {look.seal.hash for look in self.openings}))
+        """How many different looks at the present test split there were, this one with them.
+
+        One that was planned late had one before, of which nothing need be left.
+        """
+        return max(1 + self.planned_late, len(self.seals | {look.seal.hash for look in self.openings}))
 
     def past(self, number: int) -> CellEffort:
         """It as it was at a look at the present test split, numbered from 1; it itself where it had no further one."""
@@ -299,7 +304,12 @@ def with_plan(cell: CellEffort, sweep_dir: Path, manifest: Manifest) -> CellEffo
     known = {**damaged, **shown}
     now = {value for value, seal in known.items() if seal.test_hash == cell.seal.test_hash}
     missed = planned - known.keys()
-    return replace(cell, seals=frozenset(now & (shown.keys() | planned) | missed), missed=len(missed))
+    return replace(
+        cell,
+        seals=frozenset(now & (shown.keys() | planned) | missed),
+        missed=len(missed),
+        planned_late=str(cell.cell.name) in manifest.planned_late(),
+    )
 
 
 #: Marks of a training that did not come to its end, and the value to raise against each.

@@ -711,6 +711,16 @@ class Manifest(Record, frozen=True, tag="manifest"):
             found = {**dict.fromkeys(revision.cells, number), **found}
         return found
 
+    def planned_late(self) -> set[str]:
+        """Names of the cells that were planned first when their test split had been opened: a plan before was lost."""
+        first = self.first_planned()
+        return {
+            name
+            for number, revision in enumerate(self.revisions, 1)
+            for name in revision.opened or ()
+            if first.get(name) == number
+        }
+
     def first_opened(self) -> dict[str, int]:
         """Number of the first revision that was planned when the test split of a cell had been opened, by its name.
 
