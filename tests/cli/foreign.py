@@ -85,6 +85,14 @@ def edited(files: Mapping[str, bytes], name: str, edit: Callable[[dict[str, Any]
     return rehash({**files, name: json.dumps(value).encode()})
 
 
+def with_folder(files: Mapping[str, bytes], folder: str) -> Files:
+    """The files with every cell's data read from a folder, hashes forged."""
+    made = with_config(files, "dataset", world=None, world_options=None)
+    for cell in CELLS:
+        made = edited(made, CELL.format(cell), lambda record: record.update(data_folder=folder))
+    return made
+
+
 def with_config(files: Mapping[str, bytes], section: str, **values: Any) -> Files:
     """The files with other values in a section of the configuration of every cell, hashes forged."""
     made = dict(files)

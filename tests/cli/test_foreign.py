@@ -40,6 +40,7 @@ from tests.cli.foreign import (
     rehash,
     say,
     with_config,
+    with_folder,
     with_header,
     write_archive,
     write_folder,
@@ -232,7 +233,7 @@ def test_a_path_outside_is_not_read(honest: Files, tmp_path: Path, monkeypatch: 
     secret.mkdir()
     (tmp_path / "here" / "link").symlink_to(secret)
     for path in (str(secret), "../secret", "link"):
-        forged = with_config(honest, "dataset", world=None, world_options=None, path=path)
+        forged = with_folder(honest, path)
         folder = write_folder(forged, tmp_path / "here" / path.replace("/", "") / "s")
         for words in (["decide", folder], ["report", folder], ["verify", write_archive(forged, tmp_path / "s.zip")]):
             ends_in_one_line(say(*words))
