@@ -26,7 +26,7 @@ from mmbench.audit import consistency, rescoring, standing
 from mmbench.audit.further_tries import read_tries
 from mmbench.audit.levels import Asked, audit, check_kept_elsewhere
 from mmbench.audit.root import root_of
-from mmbench.audit.standing import Level
+from mmbench.audit.standing import Level, Standing
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
 from mmbench.evaluation.ranking import DegenerateScores
@@ -899,3 +899,17 @@ def test_two_workers_leave_the_same_records(tmp_path: Path) -> None:
         subprocess.run(command, capture_output=True, check=True)
     assert _hashes(tmp_path / "1" / "s") == _hashes(tmp_path / "2" / "s")
     passes(tmp_path / "2" / "s")
+
+
+@pytest.mark.parametrize(
+    "changed", [{"retrained": 9999}, {"unconfirmed": 1}, {"loose": 4}, {"retrained": -1}, {"trainings": 3.5}]
+)
+def test_counts_that_no_audit_has_are_not_shown(changed: dict[str, Any], tmp_path: Path) -> None:
+    honest = Standing(Level.RETRAINED, "r", "2026-01-01", 3, 3)
+    for held in (honest, replace(honest, **changed)):
+        standing.keep(tmp_path, held)
+        if held is honest:
+            assert standing.read(tmp_path, "r", []) == honest
+        else:
+            with pytest.raises(Refusal, match="holds no audit that can be read"):
+                standing.read(tmp_path, "r", [])

@@ -109,9 +109,13 @@ def read(sweep_dir: Path, root: str, findings: list[Finding], audited: bool = Tr
 
 
 def _kept(file: Path) -> Standing:
-    """What :func:`keep` wrote."""
+    """What :func:`keep` wrote.
+
+    Raises:
+        ValueError: for a document of another shape, or with counts that no audit has.
+    """
     document = files.read_document(file)
-    return Standing(
+    kept = Standing(
         Level(document["level"]),
         document["root"],
         document["at"],
@@ -131,6 +135,11 @@ def _kept(file: Path) -> Standing:
         document.get("unconfirmed", 0),
         document.get("loose", 0),
     )
+    counts = kept.loose, kept.retrained, kept.unconfirmed, kept.trainings
+    whole = all(type(n) is int and n >= 0 for n in counts)
+    if not (whole and kept.loose <= kept.retrained <= kept.trainings - kept.unconfirmed):
+        raise ValueError(counts)
+    return kept
 
 
 def _cell(name: list[str] | None) -> CellName | None:
