@@ -20,10 +20,11 @@ from mmbench.report.reading import read_sweep
 from mmbench.report.tuned import write_tuned
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, Stage
-from mmbench.tuning.space import read_space
+from mmbench.tuning.space import contains, read_space
 from tests.cli.conftest import Command
 from tests.cli.test_errors import is_one_line
 from tests.report.constructed import Made, write_sweep
+from tests.tiny import make_job, sealed
 
 CELLS = ("model=vbpr", "modality=none,text", "statistics.contrasts=[text_vs_none]", "dataset.world_options.n_users=200")
 SEARCHED = [path for path in read_space(compose(["model=vbpr"]).config["search"]) if path != "optimizer.lr"]
@@ -111,6 +112,23 @@ def test_a_folder_of_data_sets_names_those_that_it_holds(tmp_path: Path, monkeyp
     job.modality = "image"
     with pytest.raises(ValueError, match="has nothing for vbpr and image: mine/"):
         without_tuning(job, "mine/d-text=other", [])
+
+
+def test_a_configuration_outside_the_ranges_of_this_data_set_is_trained(tmp_path: Path) -> None:
+    """Ranges may differ by data set, and so may what is offered: nothing is drawn from them here."""
+    words = ("model=vbpr", "modality=text", "~search.model.reg_weight", "+search.model.reg_weight={choices: [0.1, 1]}")
+    job = make_job(tmp_path, *words, "model.reg_weight=1")
+    task = job.task()
+    values = {**task.default, "model.reg_weight": 0.5, "optimizer.lr": 0.9}
+    assert not any(contains(task.space[path], values[path]) for path in ("model.reg_weight", "optimizer.lr"))
+    file = paths.tuned_file(tmp_path / "theirs", "vbpr", "text")
+    file.parent.mkdir(parents=True)
+    content = {"dataset": "d", "model": "vbpr", "modality": "text", "root": "r", "trials": 9, "configuration": values}
+    file.write_text(yaml.safe_dump(content))
+    store = sealed(make_job(tmp_path, *words, f"given={tmp_path / 'theirs'}"))
+    for stage in (Stage.TRIAL, Stage.FINAL):
+        (training,) = records.read_trainings(store.folder, stage, store.key)
+        assert (training.configuration, training.failure) == (values, None)
 
 
 @pytest.mark.slow

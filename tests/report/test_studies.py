@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
@@ -12,6 +15,10 @@ from mmbench import paths
 from mmbench.report.reading import read_sweep
 from mmbench.report.studies import write_studies
 from mmbench.scheduling.sweep import Sweep
+from mmbench.store import ledger, records
+from mmbench.store.schema import Cell, Stage
+from tests.records import row
+from tests.report.constructed import Made, write_sweep
 from tests.tiny import make_job, sealed
 
 
@@ -34,6 +41,25 @@ def test_a_study_holds_the_trials_of_its_cell(sweep: Path, tmp_path: Path) -> No
     assert {"model.reg_weight", "optimizer.lr", "model.content_weight:place"} <= set(study.best_params)
     with pytest.raises(ValueError, match=r"studies.db exists; studies are written to a new file"):
         write_studies(table, sweep, file)
+
+
+@pytest.mark.parametrize("searched", [{"low": 0.1, "high": 1.0}, {"choices": [0.1, 1.0]}], ids=["range", "choices"])
+def test_a_study_of_what_another_sweep_has_tuned_holds_its_one_configuration(
+    searched: Mapping[str, Any], tmp_path: Path
+) -> None:
+    """It may lie outside what would be searched here."""
+    given = {"optimizer.lr": 0.01}
+    origin = {"dataset": "d", "root": "r", "trials": 9, "configuration": given}
+    config, one = {"search": {"optimizer": {"lr": searched}}, "given": origin}, np.ones((1, 40), bool)
+    cells = {("data", "vbpr", "text"): Made(one, one, config=config)}
+    sweep, file = write_sweep(tmp_path / "sweep", cells), tmp_path / "studies.db"
+    place = paths.cell_dir(sweep, "data", "vbpr", "text")
+    (trial,) = records.read_trainings(place, Stage.TRIAL, records.read(paths.cell_file(place), Cell).key)
+    ledger.append(sweep, row(trial))
+    write_studies(read_sweep(sweep), sweep, file)
+    study = optuna.load_study(study_name="data/vbpr/text", storage=f"sqlite:///{file}")
+    assert [(trial.params, trial.value) for trial in study.trials] == [(given, 1.0)]
+    assert study.trials[0].distributions["optimizer.lr"].single()
 
 
 @pytest.mark.parametrize("most", [0, 100_000], ids=["while it is made", "while trials are added"])

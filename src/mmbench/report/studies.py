@@ -11,7 +11,7 @@ from mmbench.store import files, records
 from mmbench.store.records import CellStore
 from mmbench.store.schema import Cell
 from mmbench.tuning import sampler
-from mmbench.tuning.space import read_space
+from mmbench.tuning.space import of_one, read_space
 
 
 def check_new(file: Path) -> None:
@@ -49,7 +49,8 @@ def write_studies(table: SweepTable, sweep_dir: Path, file: Path) -> list[str]:
         record = records.read(file_of_cell, Cell)
         done = CellStore(sweep_dir, cell.folder, record.key).finished_trainings()
         if done:
-            studies[str(record.name)] = (read_space(record.config["search"]), done)
+            space = read_space(record.config["search"]) if record.given is None else of_one(record.given)
+            studies[str(record.name)] = (space, done)
     if not studies:
         raise Refusal("{sweep_dir} has no finished trial", sweep_dir=sweep_dir)
     files.write_atomic(file, lambda temporary: sampler.keep_studies(studies, temporary))

@@ -247,6 +247,11 @@ def _told_apart(value: Any) -> object:
     return value if is_number else fingerprint.canonical_json(value)
 
 
+def of_one(configuration: Configuration) -> dict[str, BaseDistribution]:
+    """A space that holds one configuration, whatever its values."""
+    return {path: CategoricalDistribution([value]) for path, value in configuration.items()}
+
+
 def contains(distribution: BaseDistribution, value: Any) -> bool:
     """Whether a distribution can be the origin of a value."""
     try:

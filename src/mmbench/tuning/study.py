@@ -319,6 +319,8 @@ def _configuration(task: CellTask, store: CellStore, unit: Unit) -> Configuratio
         choice = store.choice()
         assert choice is not None, "final runs are named by waiting, which writes the choice first"
         return choice.configuration
+    if task.given is not None:
+        return task.given  # its values need not lie in the ranges of this data set, which Optuna would hold them to
     done = store.finished_trainings()
     if unit.stage == Stage.PROPOSAL:
         key = f"{task.cell.dataset}|{task.cell.model}|tpe|{unit.number}"
