@@ -460,6 +460,18 @@ def test_a_training_that_is_given_up_counts_as_failed(tmp_path: Path) -> None:
     assert training.configuration == task.slots()[0]
 
 
+def test_a_training_whose_record_could_not_be_read_counts_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written as it is, it would end every later command of the sweep."""
+    monkeypatch.setattr("mmbench.store.bounds.MOST_JSON", 2_000)
+    store = sealed(make_job(tmp_path, "budget.max_steps=1", "budget.least_epochs=20", "budget.patience_steps=99"))
+    said = "all 1 trials failed; the first: the record of 20 epochs would be larger than the 2000 bytes that can be "
+    assert reason(store).startswith(said)
+    (training,) = store.finished_trainings().values()
+    assert (training.course, training.validation_hash, training.state_hash) == (None, "", "")
+
+
 def test_a_final_run_that_is_given_up_fails_its_cell(tmp_path: Path) -> None:
     task, store, split = moody(tmp_path, ["good"])
     run_unit(task, store, Unit(Stage.TRIAL, 0))

@@ -207,8 +207,17 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def json_writer(value: Mapping[str, Any]) -> Callable[[Path], object]:
     """What writes a JSON object, see :func:`write_json`."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = _as_json(value)
     return lambda path: path.write_text(text, encoding="utf-8")
+
+
+def fits_reader(value: Mapping[str, Any]) -> bool:
+    """Whether the file of a JSON object is small enough for its reader, see :func:`mmbench.store.bounds.read_json`."""
+    return len(_as_json(value).encode()) <= bounds.MOST_JSON
+
+
+def _as_json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_document(path: Path, value: Mapping[str, Any]) -> None:

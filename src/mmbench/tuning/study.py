@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import pandas as pd
 
 from mmbench import faults, fingerprint, paths
@@ -26,8 +27,8 @@ from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.messages import Message, Refusal
 from mmbench.nn.memo import Memo
 from mmbench.nn.recommender import Recommender
-from mmbench.store import ledger, mending
-from mmbench.store.files import State
+from mmbench.store import bounds, ledger, mending
+from mmbench.store.files import State, fits_reader
 from mmbench.store.records import CellStore, frame_fingerprint, read_trainings
 from mmbench.store.schema import (
     TRAININGS,
@@ -209,7 +210,8 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
     worker may have had the memory of the card. A second exception gives the record of a failed training, which counts
     as a trial. Degenerate scores are deterministic, so they are not tried again; a process that a signal ended is for
     the worker to judge. Its features under the condition of the cell are made anew after an exception, too; a second
-    one is raised, because it says nothing of the configuration.
+    one is raised, because it says nothing of the configuration. A training of so many epochs that its record would be
+    too large to be read fails at once.
 
     Args:
         task: its cell.
@@ -268,9 +270,13 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
                 raise ProcessKilled(signal.SIGABRT) from error
             failure = Failure(reason=allocation.reason(error), traceback=traceback.format_exc())
     spent = time.perf_counter() - began
-    if fitted is None:
+
+    def failed(failure: Failure | None) -> Trained:
         cost = Cost(total_seconds=spent, machine=machine(settings), energy_kwh=meter.kwh)
         return Trained(begun.ended(failure=failure), cost)
+
+    if fitted is None:
+        return failed(failure)
     validation = pd.DataFrame({"user": fitted.users.astype("int32"), SELECTION_METRIC: fitted.per_user})
     record = begun.ended(
         course=fitted.course,
@@ -279,6 +285,13 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
         validation_hash=frame_fingerprint(validation),
         state_hash=fingerprint.of_named_arrays(fitted.state) if fitted.state else "",
     )
+    if not fits_reader(msgspec.to_builtins(record)):  # a record that nobody can read would end every later command
+        reason = (
+            f"the record of {fitted.course.epochs} epochs would be larger than the {bounds.MOST_JSON} bytes that can "
+            "be read; lower budget.max_steps, or make the epochs longer: a smaller training.batch_size, a larger "
+            "budget.batches_per_epoch"
+        )
+        return failed(Failure(reason=reason))
     fitted.cost.energy_kwh, fitted.cost.total_seconds = meter.kwh, spent
     return Trained(record, fitted.cost, validation, fitted.state)
 
