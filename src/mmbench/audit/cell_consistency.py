@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -143,8 +143,7 @@ def _ledger(audited: AuditedCell, by_unit: Mapping[Unit, Training]) -> Said:
         name = audited.record_of(training.unit).relative_to(audited.ledger_file.parent).as_posix()
         if training.hash not in rows:
             why = Message("it has no row with the hash of this record")
-            listed_units = by_unit.keys() - {training.unit}
-            between = unlisted == [training.unit] and _comes_next(audited, training.unit, listed_units)
+            between = unlisted == [training.unit] and _comes_next(audited, training.unit)
             yield audited.ledger_file, name, Doubt(why) if between else why
             continue
         place, row = rows[training.hash]
@@ -182,15 +181,14 @@ def _ledger(audited: AuditedCell, by_unit: Mapping[Unit, Training]) -> Said:
         yield audited.ledger_file, f"{audited.cell.name}: order", why
 
 
-def _comes_next(audited: AuditedCell, unit: Unit, listed: Collection[Unit]) -> bool:
+def _comes_next(audited: AuditedCell, unit: Unit) -> bool:
     """Whether the row of a training comes next, or a kill came between: nothing is there that waits for that row.
 
-    Times of files say nothing of it: a copy, an archive and a file system give other ones.
+    Other trainings do not: several workers end in any order. Times of files say nothing of it either: a copy, an
+    archive and a file system give other ones.
     """
     if audited.was_lost(unit):  # it was run once more when others had followed
         return True
-    if any(other.stage == unit.stage and other.number > unit.number for other in listed):
-        return False
     if paths.failure_file(audited.folder).exists():
         return False
     if unit.stage == Stage.FINAL:
