@@ -222,9 +222,7 @@ def test_the_pool_notes_crashes_tells_a_refusal_once_and_waits_for_no_stopped_wo
     crashed, refused, finished = Process(-signal.SIGSEGV), Process(worker.EXIT_REFUSED), Process(0)
     refusal = RawArray(ctypes.c_char, worker.STATE_SIZE)
     refusal.value = b"a.npy: changed"
-    over = RawArray(ctypes.c_char, worker.STATE_SIZE)
-    over.value = worker.FINISHED.encode()
-    pool.states = {crashed: said, refused: refusal, finished: over}
+    pool.states = {crashed: said, refused: refusal, finished: RawArray(ctypes.c_char, worker.STATE_SIZE)}
     pool.pins = dict.fromkeys(pool.states, NONE)
     pool._judge(crashed)
     assert crashes.read(tmp_path, "key.tune-0") == ["SIGSEGV"]

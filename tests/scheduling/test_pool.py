@@ -75,14 +75,10 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pool]
 
 
 class Process:
-    """A worker that ends with a code after some looks at it, and ends at a signal.
+    """A worker that ends with a code after some looks at it, and ends at a signal."""
 
-    One that ends with 0 tells its pool that every cell is over, unless it ``leaves`` them.
-    """
-
-    def __init__(self, code: int = 0, looks: int = 1, memory_now: int = 0, *, leaves: bool = False) -> None:
-        self.code, self.looks, self.leaves = code, looks, leaves
-        self.state: ctypes.Array[ctypes.c_char] | None = None
+    def __init__(self, code: int = 0, looks: int = 1, memory_now: int = 0) -> None:
+        self.code, self.looks = code, looks
         self.exitcode: int | None = None
         self.reading, self.writing = os.pipe()
         self.sentinel = self.reading
@@ -95,8 +91,6 @@ class Process:
         self.looks -= 1
         if self.looks <= 0 and self.exitcode is None:
             self.exitcode = self.code
-            if self.code == 0 and not self.leaves and self.state is not None:
-                self.state.value = worker.FINISHED.encode()
         return self.exitcode is None
 
     def __del__(self) -> None:
@@ -111,7 +105,6 @@ class Context:
 
     def Process(self, **named: Any) -> Process:  # noqa: N802 - as multiprocessing calls it
         self.made.append(self.make())
-        self.made[-1].state = named["args"][-1]
         return self.made[-1]
 
 
@@ -154,26 +147,6 @@ def test_after_many_replacements_it_says_missing_only_of_what_is_missing(made: C
     run = made(lambda number: Process(-signal.SIGKILL), workers=2)
     assert run.run() == EXIT_INCOMPLETE
     assert started(run) <= 2 + MAX_REPLACEMENTS
-
-
-def test_a_worker_that_ends_with_0_while_cells_are_open_has_finished_nothing(made: Callable[..., Pool]) -> None:
-    """As one does whose model calls for the end of its process."""
-    run = made(lambda number: Process(leaves=True), workers=2)
-    assert run.run() == EXIT_INCOMPLETE
-    assert started(run) <= 2 + MAX_REPLACEMENTS
-    run = made(lambda number: Process(leaves=number == 0, looks=1 + 3 * number), workers=1)
-    assert run.run() == 0
-    assert started(run) == 2
-
-
-@pytest.mark.parametrize("leaves", [False, True])
-def test_a_worker_says_that_every_cell_is_over(leaves: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "work", lambda *given: sys.exit() if leaves else None)
-    state = RawArray(ctypes.c_char, worker.STATE_SIZE)
-    process = multiprocessing.get_context("fork").Process(target=entry, args=([Ordered(tmp_path, 0.0, 0.0)], state))
-    process.start()
-    assert exit_code(process) == 0
-    assert (state.value.decode() == worker.FINISHED) is not leaves
 
 
 def test_replacements_are_counted_from_the_last_training_that_ended(made: Callable[..., Pool]) -> None:
@@ -251,9 +224,7 @@ def on_gpus(run: Pool, seats: dict[str, int], codes: dict[str, list[int]]) -> li
         saw.append(args[0])
         left = codes[args[0]]
         code = left.pop(0) if len(left) > 1 else left[0]
-        started = Process(code, looks=1 if code else 20)
-        started.state = args[-1]
-        return started
+        return Process(code, looks=1 if code else 20)
 
     run.layout = Layout(seats, fixed=True)
     run.context = SimpleNamespace(Process=process)  # type: ignore[assignment]

@@ -110,8 +110,8 @@ class Pool:
     def _judge(self, process: ForkServerProcess) -> None:
         """Draw the conclusion from the end of a worker.
 
-        A crash is noted with the training that it held. One that ends with 0 and says so has seen that every cell is
-        over: what a stopped one holds was taken over long ago, so it is ended then.
+        A crash is noted with the training that it held. One that ends with 0 has seen that every cell is over: what a
+        stopped one holds was taken over long ago, so it is ended then.
         """
         code, state = process.exitcode or 0, self.states.pop(process).value.decode(errors="replace")
         devices = self.pins.pop(process)
@@ -129,9 +129,9 @@ class Pool:
             self._miss(devices)
             return
         self.misses.pop(devices, None)
-        if code == 0 and state == worker.FINISHED:
+        if code == 0:
             self.finished = True
-        elif code <= 0 or code == worker.EXIT_STOPPED:  # killed, told to stop, ended by what it ran: the others go on
+        elif code < 0 or code == worker.EXIT_STOPPED:  # killed or told to stop by somebody else: the others go on
             self.replacements += 1
         elif not self.stopped:
             self.stopped = code  # it told its error; the others would fail alike

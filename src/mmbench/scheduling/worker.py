@@ -54,8 +54,6 @@ END = object()
 AGAIN = 0.1
 #: Bytes in which a worker tells its parent what it holds, or why it ended.
 STATE_SIZE = 4096
-#: What it tells once it has seen that every cell is over; the name of no lease.
-FINISHED = "finished"
 
 
 #: What ends a worker and no cell, unless want of memory is behind it.
@@ -74,8 +72,7 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char]) -> None:
 
     Args:
         jobs: unfinished cells of the sweep.
-        state: memory that the parent sees: the name of the lease that is held, at exit code 2 the reason, and
-            :data:`FINISHED` once every cell is over; an exit code of 0 alone may be what a model has ended with.
+        state: memory that the parent sees: the name of the lease that is held, and at exit code 2 the reason.
     """
     say = Translator(jobs[0].config.plain["lang"])
     stop, grace = threading.Event(), max(jobs[0].config.sweep.grace, 1e-3)
@@ -100,7 +97,6 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char]) -> None:
         if _lacks_gpus():  # each training would fail, or train on a processor
             raise SystemExit(EXIT_NO_GPU)
         work(jobs, stop, tell)
-        tell(FINISHED)
     except Stopped:
         raise SystemExit(EXIT_STOPPED) from None
     except Refusal as error:
@@ -396,7 +392,7 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
             cell.mirror(cell.store)
     except ProcessKilled as error:
         _end_like(error.number)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         # A full disk, a lost share or a damaged file is not the cell's fault: the training stays open.
         if isinstance(error, NOT_ITS_FAULT) and not allocation.is_out_of_memory(error):
             raise

@@ -254,7 +254,7 @@ def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configura
                     informed=task.informed,
                 )
             )
-        except (Exception, SystemExit) as error:  # a model that calls sys.exit must not end its worker
+        except Exception as error:
             # A full disk or a lost share is not the configuration's fault, and a failure would stand for good.
             if isinstance(error, OSError) and not allocation.is_out_of_memory(error):
                 raise
@@ -382,7 +382,7 @@ def _with_one_retry(make: Callable[[], T]) -> T:
         return make()
     except (DegenerateScores, ProcessKilled):
         raise
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         short = allocation.is_out_of_memory(error)
     # Not above: the exception holds what the first try had made.
     if short:
