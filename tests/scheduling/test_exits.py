@@ -222,7 +222,9 @@ def test_the_pool_notes_crashes_tells_a_refusal_once_and_waits_for_no_stopped_wo
     crashed, refused, finished = Process(-signal.SIGSEGV), Process(worker.EXIT_REFUSED), Process(0)
     refusal = RawArray(ctypes.c_char, worker.STATE_SIZE)
     refusal.value = b"a.npy: changed"
-    pool.states = {crashed: said, refused: refusal, finished: RawArray(ctypes.c_char, worker.STATE_SIZE)}
+    over = RawArray(ctypes.c_char, worker.STATE_SIZE)
+    over.value = worker.OVER.encode()
+    pool.states = {crashed: said, refused: refusal, finished: over}
     pool.pins = dict.fromkeys(pool.states, NONE)
     pool._judge(crashed)
     assert crashes.read(tmp_path, "key.tune-0") == ["SIGSEGV"]
@@ -234,3 +236,21 @@ def test_the_pool_notes_crashes_tells_a_refusal_once_and_waits_for_no_stopped_wo
     assert not stopped.killed
     pool._judge(finished)
     assert (stopped.killed, working.killed) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("code", "held", "noted"),
+    [(0, b"key.tune-0", ["exit code 0"]), (0, b"", []), (-signal.SIGSEGV, worker.OVER.encode(), [])],
+)
+def test_a_worker_that_leaves_a_training_has_crashed_in_it(
+    code: int, held: bytes, noted: list[str], kernel: dict[str, int | None], tmp_path: Path
+) -> None:
+    """One that crashes after the last cell held none."""
+    pool: Any = Pool([make_job(tmp_path, *FEW)], Layout({NONE: 1}, fixed=True), Progress(tmp_path, {}, {}))
+    process, state = Process(code), RawArray(ctypes.c_char, worker.STATE_SIZE)
+    state.value = held
+    pool.states, pool.pins = {process: state}, {process: NONE}
+    pool._judge(process)
+    assert not pool.finished
+    assert crashes.read(tmp_path, "key.tune-0") == noted
+    assert len(list(tmp_path.rglob("*.crashes"))) == len(noted)

@@ -75,10 +75,11 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pool]
 
 
 class Process:
-    """A worker that ends with a code after some looks at it, and ends at a signal."""
+    """A worker that ends with a code after some looks at it, and ends at a signal; with 0 after the last cell."""
 
-    def __init__(self, code: int = 0, looks: int = 1, memory_now: int = 0) -> None:
-        self.code, self.looks = code, looks
+    def __init__(self, code: int = 0, looks: int = 1, memory_now: int = 0, over: bool = True) -> None:
+        self.code, self.looks, self.over = code, looks, over
+        self.state = RawArray(ctypes.c_char, worker.STATE_SIZE)
         self.exitcode: int | None = None
         self.reading, self.writing = os.pipe()
         self.sentinel = self.reading
@@ -91,6 +92,7 @@ class Process:
         self.looks -= 1
         if self.looks <= 0 and self.exitcode is None:
             self.exitcode = self.code
+            self.state.value = worker.OVER.encode() if self.over and self.code == 0 else self.state.value
         return self.exitcode is None
 
     def __del__(self) -> None:
@@ -103,8 +105,9 @@ class Context:
         self.make = make
         self.made: list[Process] = []
 
-    def Process(self, **named: Any) -> Process:  # noqa: N802 - as multiprocessing calls it
+    def Process(self, args: tuple[Any, ...], **named: Any) -> Process:  # noqa: N802 - as multiprocessing calls it
         self.made.append(self.make())
+        self.made[-1].state = args[-1]
         return self.made[-1]
 
 
@@ -137,6 +140,19 @@ def test_a_worker_that_somebody_ends_is_replaced(made: Callable[..., Pool], code
     run = made(lambda number: Process(code if number == 0 else 0, looks=1 if number == 0 else 4), workers=2)
     assert run.run() == 0
     assert started(run) == 3
+
+
+def test_a_worker_that_leaves_before_every_cell_is_over_is_replaced_and_finishes_nothing(
+    made: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does whose model ends the process."""
+    monkeypatch.setattr(pool, "MAX_REPLACEMENTS", 3)
+    run = made(lambda number: Process(0, over=number == 1), workers=1)
+    assert run.run() == 0
+    assert started(run) == 2
+    run = made(lambda number: Process(0, over=False), workers=1)
+    assert run.run() == EXIT_INCOMPLETE
+    assert started(run) == 1 + pool.MAX_REPLACEMENTS
 
 
 def test_after_many_replacements_it_says_missing_only_of_what_is_missing(made: Callable[..., Pool]) -> None:
@@ -224,7 +240,9 @@ def on_gpus(run: Pool, seats: dict[str, int], codes: dict[str, list[int]]) -> li
         saw.append(args[0])
         left = codes[args[0]]
         code = left.pop(0) if len(left) > 1 else left[0]
-        return Process(code, looks=1 if code else 20)
+        ended = Process(code, looks=1 if code else 20)
+        ended.state = args[-1]
+        return ended
 
     run.layout = Layout(seats, fixed=True)
     run.context = SimpleNamespace(Process=process)  # type: ignore[assignment]
@@ -283,6 +301,7 @@ def test_a_worker_without_its_gpus_takes_no_training(
     process.start()
     assert exit_code(process) == (0 if works else worker.EXIT_NO_GPU)
     assert (tmp_path / "works").exists() == works
+    assert (state.value.decode() == worker.OVER) == works
 
 
 # As many as the memory allows

@@ -6,6 +6,8 @@ import errno
 import functools
 import itertools
 import os
+import signal
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from optuna.distributions import CategoricalDistribution
 from torch import Tensor, nn
 
 from mmbench import paths
+from mmbench.cli.stops import stoppable
 from mmbench.data.conditions import ModalityCondition
 from mmbench.data.recdata import RecData
 from mmbench.data.splits import Split
@@ -252,6 +255,8 @@ class Moody(FactorModel):
         return self.users * (1.0 if self.training else factor), self.items
 
     def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        if self.mood == "leaves":
+            sys.exit()
         if self.mood == "no loss":
             raise ZeroDivisionError("in the loss")
         total = (self.users[batch.users] * self.items[batch.positives]).sum()
@@ -275,6 +280,7 @@ class SameForAll(ClosedForm):
 REASONS = {
     "not built": "RuntimeError: cannot be built",
     "no loss": "ZeroDivisionError: in the loss",
+    "leaves": "RuntimeError: sys.exit(None) was called",
     "nan loss": "DegenerateScores: loss is not finite in epoch 1",
     "nan": "DegenerateScores: scores are NaN or infinite",
     "infinite": "DegenerateScores: scores are NaN or infinite",
@@ -359,7 +365,9 @@ def test_an_accident_is_tried_once_more(tmp_path: Path, monkeypatch: pytest.Monk
     assert digests(store.folder) == digests(calm.folder)
 
 
-@pytest.mark.parametrize(("mood", "tries"), [("no loss", 2), ("not built", 2), ("constant", 1), ("nan loss", 1)])
+@pytest.mark.parametrize(
+    ("mood", "tries"), [("no loss", 2), ("leaves", 2), ("not built", 2), ("constant", 1), ("nan loss", 1)]
+)
 def test_scores_that_rank_nothing_are_no_accident(
     mood: str, tries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,6 +375,24 @@ def test_scores_that_rank_nothing_are_no_accident(
     store = worked(*moody(tmp_path, [mood]))
     assert len(fits) == tries
     assert reason(store).startswith("all 1 trials failed")
+
+
+def test_a_model_that_leaves_while_test_is_ranked_fails_its_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "score_test", lambda *given: sys.exit(0))
+    assert reason(worked(*moody(tmp_path, ["good"]))) == "RuntimeError: sys.exit(0) was called"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_ends_the_command_is_no_failure_of_a_training(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes as SystemExit too, SIGINT from Lightning; an audit would find an honest trial to have failed."""
+    task, store, _ = moody(tmp_path, ["good"])
+    monkeypatch.setattr(Moody, "loss", lambda *given: signal.raise_signal(number))
+    with stoppable(), pytest.raises(SystemExit):
+        study.train(task, store, Unit(Stage.TRIAL, 0), task.default, tmp_path)
 
 
 def test_a_full_disk_fails_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """What the end of a worker says about the training it held.
 
-A crash speaks against the training: a fault of its code, or more memory than there is. Any other signal was sent by
-somebody who wanted the worker gone, for reasons that have nothing to do with the training.
+A crash speaks against the training: a fault of its code, more memory than there is, or an end with exit code 0, which
+no worker comes to while it holds one. Any other signal was sent by somebody who wanted the worker gone, for reasons
+that have nothing to do with the training.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class Exits:
             return
         if -code in FAULTS:
             crashes.note(self.sweep_dir, training, signal.Signals(-code).name)
+        elif code == 0:
+            crashes.note(self.sweep_dir, training, "exit code 0")
         elif -code == signal.SIGKILL and time.monotonic() - self._last_rise < ENDING:
             crashes.note(self.sweep_dir, training, "SIGKILL for want of memory (oom_kill of its cgroup rose)")
 

@@ -110,12 +110,13 @@ class Pool:
     def _judge(self, process: ForkServerProcess) -> None:
         """Draw the conclusion from the end of a worker.
 
-        A crash is noted with the training that it held. One that ends with 0 has seen that every cell is over: what a
-        stopped one holds was taken over long ago, so it is ended then.
+        A crash is noted with the training that it held. Once one has seen that every cell is over, what a stopped one
+        holds was taken over long ago, so it is ended then.
         """
         code, state = process.exitcode or 0, self.states.pop(process).value.decode(errors="replace")
         devices = self.pins.pop(process)
-        self.exits.note(code, state)
+        over = state == worker.OVER
+        self.exits.note(code, "" if over else state)
         say = Translator(self.jobs[0].config.plain["lang"])
         if code == worker.EXIT_REFUSED and not self.stopped:
             print(say(Message("error: {message}", message=state)), file=sys.stderr)
@@ -129,9 +130,9 @@ class Pool:
             self._miss(devices)
             return
         self.misses.pop(devices, None)
-        if code == 0:
+        if code == 0 and over:
             self.finished = True
-        elif code < 0 or code == worker.EXIT_STOPPED:  # killed or told to stop by somebody else: the others go on
+        elif code <= 0 or code == worker.EXIT_STOPPED:  # killed, stopped by somebody else or left: the others go on
             self.replacements += 1
         elif not self.stopped:
             self.stopped = code  # it told its error; the others would fail alike

@@ -38,7 +38,7 @@ from mmbench.store.leases import Hold, LeaseLost, Leases, keeping, make_leases
 from mmbench.store.records import CellStore, Superseded
 from mmbench.store.schema import Unit
 from mmbench.training import allocation
-from mmbench.training.loop import ProcessKilled
+from mmbench.training.loop import ProcessKilled, kept_alive
 from mmbench.tuning.cell import CellFailed, CellTask
 from mmbench.tuning.study import choose_if_due, give_up, run_unit, waiting
 
@@ -54,6 +54,8 @@ END = object()
 AGAIN = 0.1
 #: Bytes in which a worker tells its parent what it holds, or why it ended.
 STATE_SIZE = 4096
+#: What it tells after the last cell; exit code 0 alone does not say it, for the code of a model may end a worker so.
+OVER = "every cell is over"
 
 
 #: What ends a worker and no cell, unless want of memory is behind it.
@@ -72,7 +74,8 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char]) -> None:
 
     Args:
         jobs: unfinished cells of the sweep.
-        state: memory that the parent sees: the name of the lease that is held, and at exit code 2 the reason.
+        state: memory that the parent sees: the name of the lease that is held, at exit code 2 the reason, and at exit
+            code 0 :data:`OVER`.
     """
     say = Translator(jobs[0].config.plain["lang"])
     stop, grace = threading.Event(), max(jobs[0].config.sweep.grace, 1e-3)
@@ -97,6 +100,7 @@ def start(jobs: Sequence[Job], state: ctypes.Array[ctypes.c_char]) -> None:
         if _lacks_gpus():  # each training would fail, or train on a processor
             raise SystemExit(EXIT_NO_GPU)
         work(jobs, stop, tell)
+        tell(OVER)
     except Stopped:
         raise SystemExit(EXIT_STOPPED) from None
     except Refusal as error:
@@ -388,7 +392,8 @@ def _run(cell: OpenCell, step: Unit | None, crashed: Sequence[str]) -> None:
         elif len(crashed) >= MAX_CRASHES:
             cell.store.fail(crashes.why(crashed), "")
         else:
-            score_test(task, cell.store, cell.split, cell.export)
+            with kept_alive():
+                score_test(task, cell.store, cell.split, cell.export)
             cell.mirror(cell.store)
     except ProcessKilled as error:
         _end_like(error.number)

@@ -44,7 +44,7 @@ from mmbench.store.schema import (
 )
 from mmbench.training import allocation, energy
 from mmbench.training.fit import ModelFactory, fit, machine
-from mmbench.training.loop import ProcessKilled
+from mmbench.training.loop import ProcessKilled, kept_alive
 from mmbench.training.settings import TrainingSettings
 from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning import sampler
@@ -206,12 +206,12 @@ def _list_again(task: CellTask, store: CellStore, written: Training) -> None:
 def train(task: CellTask, store: CellStore, unit: Unit, configuration: Configuration, graph_dir: Path) -> Trained:
     """Run one training and write nothing of it.
 
-    After an exception, want of memory included, the training is repeated once with the same configuration: another
-    worker may have had the memory of the card. A second exception gives the record of a failed training, which counts
-    as a trial. Degenerate scores are deterministic, so they are not tried again; a process that a signal ended is for
-    the worker to judge. Its features under the condition of the cell are made anew after an exception, too; a second
-    one is raised, because it says nothing of the configuration. A training of so many epochs that its record would be
-    too large to be read fails at once.
+    After an exception, want of memory and a model's ``sys.exit`` included, the training is repeated once with the same
+    configuration: another worker may have had the memory of the card. A second exception gives the record of a failed
+    training, which counts as a trial. Degenerate scores are deterministic, so they are not tried again; a process that
+    a signal ended is for the worker to judge. Its features under the condition of the cell are made anew after an
+    exception, too; a second one is raised, because it says nothing of the configuration. A training of so many epochs
+    that its record would be too large to be read fails at once.
 
     Args:
         task: its cell.
@@ -379,7 +379,8 @@ def _rungs(task: CellTask, store: CellStore) -> tuple[tuple[int, float], ...]:
 
 def _with_one_retry(make: Callable[[], T]) -> T:
     try:
-        return make()
+        with kept_alive():
+            return make()
     except (DegenerateScores, ProcessKilled):
         raise
     except Exception as error:
@@ -388,7 +389,8 @@ def _with_one_retry(make: Callable[[], T]) -> T:
     if short:
         Memo.empty_all()
     allocation.release()
-    return make()
+    with kept_alive():
+        return make()
 
 
 def _ledger_row(task: CellTask, training: Training, cost: Cost) -> LedgerRow:
