@@ -69,7 +69,7 @@ def key_of(cell: Cell) -> str:
     return fingerprint.of_json(key)
 
 
-def shared_settings(cell: Cell) -> dict[str, Section]:
+def shared_settings(cell: Cell) -> dict[str, dict[str, Any]]:
     """The sections that all conditions of a (dataset, model) share, without what gives the same under another value."""
     shared = {
         section: {
