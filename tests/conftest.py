@@ -8,6 +8,7 @@ import gc
 import os
 import pickle
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ from mmbench.report.charts import Drawing
 from mmbench.training import allocation
 from tests.audit.conftest import SAMPLE, run
 from tests.report.shop import run_shop, write_shop
+from tests.signals import heard
 
 #: A picture of one white pixel.
 BLANK_PNG = bytes.fromhex(
@@ -51,6 +53,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if function in traced:
             item.add_marker("no_cover")
         traced.add(function)
+
+
+@pytest.fixture
+def hearing() -> Iterator[None]:
+    """Hear Ctrl-C in this process, for one test."""
+    earlier = signal.getsignal(signal.SIGINT)
+    heard()
+    yield
+    signal.signal(signal.SIGINT, earlier)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,15 +34,6 @@ class Guarded:
 sys.meta_path.insert(0, Guarded())
 runpy.run_module("mmbench", run_name="__main__", alter_sys=True)
 """
-
-
-@pytest.fixture
-def hearing() -> Iterator[None]:
-    """Hear Ctrl-C in this process, for one test."""
-    earlier = signal.getsignal(signal.SIGINT)
-    heard()
-    yield
-    signal.signal(signal.SIGINT, earlier)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

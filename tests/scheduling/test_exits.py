@@ -23,6 +23,7 @@ from mmbench.store.crashes import MAX_CRASHES
 from mmbench.store.schema import Stage, Unit
 from tests.cli.conftest import Command
 from tests.machine import limited_group
+from tests.signals import heard
 from tests.tiny import make_job, opened, worked
 
 FEW = ("model=bpr", "modality=none", "budget.trials=2")
@@ -54,7 +55,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
 def test_only_a_crash_counts(
     number: int, oom: bool, counts: bool, kernel: dict[str, int | None], tmp_path: Path
 ) -> None:
-    code = subprocess.run([sys.executable, "-c", WORKER, str(int(number))]).returncode
+    code = subprocess.run([sys.executable, "-c", WORKER, str(int(number))], preexec_fn=heard).returncode
     judge = Exits(tmp_path)
     kernel["oom_kill"] = int(oom)
     judge.look()

@@ -384,6 +384,7 @@ def test_a_model_that_leaves_while_test_is_ranked_fails_its_cell(
     assert reason(worked(*moody(tmp_path, ["good"]))) == "RuntimeError: sys.exit(0) was called"
 
 
+@pytest.mark.usefixtures("hearing")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_ends_the_command_is_no_failure_of_a_training(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
