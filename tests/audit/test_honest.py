@@ -642,6 +642,13 @@ def test_a_kill_between_a_record_and_its_row_is_a_doubt_in_every_copy(
             os.utime(paths.ledger_file(sweep), ns=(ns, ns))
         said = [(str(finding.reason), finding.doubt) for finding in consistency.check(sweep)]
         assert said == [("it has no row with the hash of this record", True)]
+    if trainings == 2:  # another worker may have ended a later trial meanwhile, and both wait for a choice
+        (cell,) = paths.cell_dirs(sweep)
+        paths.choice_file(cell).unlink()
+        shutil.rmtree(paths.final_file(cell, 1, paths.RECORD).parent)
+        with Forger(sweep) as forger:
+            forger.write_rows(forger.rows()[1:])
+            assert [finding.doubt for finding in consistency.check(sweep)] == [True]
 
 
 @pytest.mark.thorough

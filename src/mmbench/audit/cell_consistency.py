@@ -143,7 +143,7 @@ def _ledger(audited: AuditedCell, by_unit: Mapping[Unit, Training]) -> Said:
         name = audited.record_of(training.unit).relative_to(audited.ledger_file.parent).as_posix()
         if training.hash not in rows:
             why = Message("it has no row with the hash of this record")
-            between = unlisted == [training.unit] and _comes_next(audited, training.unit)
+            between = unlisted == [training.unit] and _comes_next(audited, training)
             yield audited.ledger_file, name, Doubt(why) if between else why
             continue
         place, row = rows[training.hash]
@@ -181,23 +181,20 @@ def _ledger(audited: AuditedCell, by_unit: Mapping[Unit, Training]) -> Said:
         yield audited.ledger_file, f"{audited.cell.name}: order", why
 
 
-def _comes_next(audited: AuditedCell, unit: Unit) -> bool:
-    """Whether the row of a training comes next, or a kill came between: nothing is there that waits for that row.
+def _comes_next(audited: AuditedCell, training: Training) -> bool:
+    """Whether the row of a training comes next, or a kill came between: nothing rests on it yet.
 
-    Other trainings do not: several workers end in any order. Times of files say nothing of it either: a copy, an
-    archive and a file system give other ones.
+    Other trainings say nothing of it: several workers end in any order. Nor do times of files: a copy, an archive and a
+    file system give other ones.
     """
-    if audited.was_lost(unit):  # it was run once more when others had followed
+    if audited.was_lost(training.unit):  # it was run once more when others had followed
         return True
     if paths.failure_file(audited.folder).exists():
         return False
-    if unit.stage == Stage.FINAL:
-        seal = paths.seal_file(audited.folder)
-        return not seal.exists() or unit.number not in records.read(seal, Seal).finals
-    choice = paths.choice_file(audited.folder)
-    if not choice.exists():
-        return True
-    return unit.stage == Stage.TRIAL and unit.number >= records.read(choice, Choice).n_trials
+    choice, seal = paths.choice_file(audited.folder), paths.seal_file(audited.folder)
+    chosen = records.read(choice, Choice).trials if choice.exists() else []
+    sealed = records.read(seal, Seal).runs if seal.exists() else []
+    return training.hash not in (*chosen, *sealed)
 
 
 def _failure(audited: AuditedCell, by_unit: Mapping[Unit, Training]) -> Said:
