@@ -210,8 +210,7 @@ def _origin(cells: Sequence[CellEffort]) -> Check | None:
     """Are these the lists of another system, or a class of the user's own, whatever its name?"""
     if any(cell.cell.is_external for cell in cells):
         reason = [Message("lists of another system: it was not tuned here, and what it learned from cannot be checked")]
-        # Records of earlier versions do not say it.
-        reason += [Coverage(**lists).words for cell in cells[:1] if (lists := cell.cell.config.get("lists"))]
+        reason += [Coverage(**lists).words for cell in cells[:1] if (lists := cell.cell.lists)]
         return Check(Message("origin"), WARN, clauses(reason))
     if others := sorted({other for cell in cells if (other := another_class(cell.cell))}):
         reason = [Message("{name} is {other}, and no model of mmbench", name=cells[0].cell.model, other=series(others))]

@@ -21,7 +21,7 @@ RESULTS_VERSION = 4
 #: Training settings that choose the hardware; they change no result beyond rounding.
 WHERE_IT_TRAINS = ("accelerator", "devices")
 #: Sections of the configuration that all conditions of a (dataset, model) share.
-SHARED = ("model", "search", "optimizer", "training", "dataset", "statistics")
+OF_ALL_CONDITIONS = ("model", "search", "optimizer", "training", "dataset", "statistics")
 #: Those of which the key of a cell holds nothing but what they lead to.
 OUTSIDE_THE_KEY = ("dataset", "statistics")
 #: Keys of a section that say where something lies or comes from; another command may say the same in another way.
@@ -75,7 +75,7 @@ def shared_settings(cell: Cell) -> dict[str, dict[str, Any]]:
         section: {
             name: value for name, value in cell.config[section].items() if name not in NOT_SHARED.get(section, ())
         }
-        for section in SHARED
+        for section in OF_ALL_CONDITIONS
     }
     if "k_core" in shared["dataset"]:
         shared["dataset"]["k_core"] = max(shared["dataset"]["k_core"], 1)  # who has any interaction has one

@@ -487,6 +487,14 @@ class Cell(Record, frozen=True, tag="cell"):
         return self.config.get("model", {}).get("recommendations") is not None
 
     @property
+    def lists(self) -> dict[str, int] | None:
+        """How much of the lists of another system the data know; None for a model, and in records of earlier versions.
+
+        See :class:`mmbench.data.readers.recommendations.Coverage`.
+        """
+        return self.config.get("lists")
+
+    @property
     def thinned(self) -> bool:
         """Whether items lost content that they have."""
         return any(self.config.get("modality", {}).get("missing", {}).values())
