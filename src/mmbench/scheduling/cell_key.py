@@ -69,16 +69,17 @@ def key_of(cell: Cell) -> str:
     return fingerprint.of_json(key)
 
 
-def shared_settings(cell: Cell) -> dict[str, dict[str, Any]]:
+def shared_settings(cell: Cell) -> dict[str, Section]:
     """The sections that all conditions of a (dataset, model) share, without what gives the same under another value."""
-    shared = {
+    shared: dict[str, Section] = {
         section: {
             name: value for name, value in cell.config[section].items() if name not in NOT_SHARED.get(section, ())
         }
         for section in OF_ALL_CONDITIONS
     }
-    if "k_core" in shared["dataset"]:
-        shared["dataset"]["k_core"] = max(shared["dataset"]["k_core"], 1)  # who has any interaction has one
+    dataset = shared["dataset"]
+    if "k_core" in dataset:
+        shared["dataset"] = {**dataset, "k_core": max(dataset["k_core"], 1)}  # who has any interaction has one
     return shared
 
 
