@@ -37,7 +37,7 @@ def test_every_cell_is_counted_and_nothing_is_written(tmp_path: Path, capsys: py
     assert "planted-complementary/fusion (none, text)" in said
     assert "planted-complementary/bpr (-)" in said  # it reads no content: one pilot
     assert "the gain that is seen in four of five studies: unknown before a pilot has run" in said
-    assert "without one more control free disposal of text has no word; add modality=shuffled_text\n" in said
+    assert "without one more condition free disposal of text has no word; add modality=shuffled_text\n" in said
     assert "about images" not in said
     assert f"next: python -m mmbench -m {words[0]}" in said
     assert "sweep single" not in said  # it has the name that the sweep will have
@@ -80,8 +80,8 @@ def test_the_company_preset_runs_every_control_of_images() -> None:
     jobs = [job.job() for job in plan.expand(["experiment=company", "dataset=planted"])]
     planned = Sweep.plan(jobs, []).planned
     of_text = [
-        "without one more control free disposal of text has no word; add modality=shuffled_text",
-        "without one more control free disposal of text has no word; add modality=image_shuffled_text",
+        "without one more condition free disposal of text has no word; add modality=shuffled_text",
+        "without one more condition free disposal of text has no word; add modality=image_shuffled_text",
     ]
     images, *others = controls(planned, None)
     assert images == (
@@ -127,7 +127,7 @@ def test_the_expected_range_is_that_of_the_records(shop_sweep: Path) -> None:
     first, *others = map(str, controls([], table))
     assert first.startswith("controls with shuffled images")
     assert [line.partition(" has no word")[0] for line in others] == [
-        "without one more control free disposal of text"
+        "without one more condition free disposal of text"
     ] * 2
     less = replace(table, cells={name: cell for name, cell in table.cells.items() if name[2] != "text"})
     lacking = [line for line in map(str, controls([], less)) if "images" in line]

@@ -107,6 +107,21 @@ def test_a_control_that_was_not_run_leaves_both_sides(tmp_path: Path) -> None:
     assert found.word == "better"
 
 
+def test_a_modality_that_nothing_was_run_without_is_not_free_to_leave_out(tmp_path: Path) -> None:
+    """The other side has nothing but shuffled images to choose, whose harm would count as a gain of real ones."""
+    conditions = ("none", "fused", "text_shuffled_image")
+    folder = write_sweep(tmp_path / "s", {**cells("n"), **cells(conditions=conditions)})
+    found = disposals(folder)
+    assert (found["image", "n"].without, found["image", "n"].word) == ((), "better")
+    for model in ("m", None):
+        free = found["image", model]
+        assert (free.without, free.judgement.word, free.inference) == ((("m", "modality=text"),), None, None)
+        assert str(free.judgement.reason) == "not run, so that image cannot be left out: model=m modality=text"
+    explained = explainable(folder)["d/m/free_disposal_of_image"]()
+    assert "  not run, so image cannot be left out: model=m modality=text" in explained
+    assert "condition without a modality not run: dataset=d model=m modality=text" in write_report(folder).text
+
+
 def test_without_any_control_there_is_a_ratio_and_no_word(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "s", cells(conditions=("none", "text", "image", "fused")))
     found = disposals(folder)["image", "m"]

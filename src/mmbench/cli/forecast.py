@@ -42,7 +42,7 @@ GAIN_COLUMNS = (
 )
 #: What follows where a condition is missing; something is decided about images alone.
 UNDECIDABLE = Template("without one more condition nothing can be decided about {modality}; add {overrides}")
-WITHOUT_A_WORD = Template("without one more control free disposal of {modality} has no word; add {overrides}")
+WITHOUT_A_WORD = Template("without one more condition free disposal of {modality} has no word; add {overrides}")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ def together(cells: Sequence[CellTime], workers: int, speedup: float) -> float:
 def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Message]:
     """Which condition is the control of each condition with content; nothing where no condition has any.
 
-    A decision about images also needs each condition with them without them.
+    A decision about images needs each condition with them without them as well, and so does the word of free disposal
+    of any modality that has controls.
 
     Args:
         planned: cells of the command.
@@ -131,7 +132,8 @@ def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Messa
                     run[condition] = by_states[wanted]
                 else:
                     missing[control_of(dict(key), condition, modality)] = None
-                if modality == IMAGE and by_name({**dict(key), modality: "drop"}) not in by_states:
+                asked = modality == IMAGE or wanted in by_states
+                if asked and by_name({**dict(key), modality: "drop"}) not in by_states:
                     missing[without(dict(key), modality)] = None
         named = MODALITIES.get(modality, modality)
         if run:

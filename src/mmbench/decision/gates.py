@@ -22,7 +22,7 @@ from mmbench.inference.verdicts import MIN_SEEDS, Verdict
 from mmbench.messages import Message, message_of
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.comparisons import unfairness
-from mmbench.report.disposals import Disposal, by_name, without
+from mmbench.report.disposals import Disposal
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import Group
 from mmbench.report.list_facts import GUARDRAILS, read_lists
@@ -139,7 +139,7 @@ def _baseline(table: SweepTable, disposal: Disposal) -> Gate:
 
 def _control(table: SweepTable, disposal: Disposal) -> Gate:
     """G3: every condition with images was also run with shuffled ones and without, and real ones are better."""
-    missing = dict.fromkeys([*disposal.missing, *_without_images(table, disposal)])
+    missing = dict.fromkeys([*disposal.missing, *disposal.without])
     if missing or not disposal.controlled:
         by_overrides = sorted((overrides, model) for model, overrides in missing)
         commands = [
@@ -153,22 +153,6 @@ def _control(table: SweepTable, disposal: Disposal) -> Gate:
         lacking = ", ".join(f"{model} {overrides}" for overrides, model in by_overrides)
         return Gate("G3", Status.UNKNOWN, why=f"not run: {lacking}", command=" && ".join(commands))
     return better_than_shuffled(disposal.tuned.log_gain if disposal.tuned else None)
-
-
-def _without_images(table: SweepTable, disposal: Disposal) -> list[tuple[str, str]]:
-    """Model and overrides of each condition that is one with images on the sides but for them, and was not run.
-
-    Where it is on neither side, the control has nothing but shuffled images to choose, and what these spoil counts as a
-    gain of real ones.
-    """
-    cells = cells_of(table, disposal.datasets[0])
-    run = [(cells[name].model, cells[name].asked_states) for name in disposal.real]
-    left_out = {(model, by_name(states)) for model, states in run}
-    return [
-        (model, without(states, IMAGE))
-        for model, states in run
-        if states.get(IMAGE) == "real" and (model, by_name({**states, IMAGE: "drop"})) not in left_out
-    ]
 
 
 def cells_of(table: SweepTable, dataset: str) -> dict[str, CellResult]:

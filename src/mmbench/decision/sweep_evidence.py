@@ -30,7 +30,7 @@ from mmbench.inference.verdicts import MIN_SEEDS
 from mmbench.messages import Message, Refusal
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.cell_effort import CellEffort
-from mmbench.report.comparisons import Comparison, compare
+from mmbench.report.comparisons import Comparison, compare, wordless
 from mmbench.report.contribution_facts import DIFFERENCES, measure_model, new_items_of_model
 from mmbench.report.contribution_facts import NEW_ITEMS as NEW_ITEMS_FOUND
 from mmbench.report.disposals import (
@@ -564,6 +564,8 @@ def silence(disposal: Disposal, groups: Sequence[Group]) -> str:
         return RUNGS if any(cell.rungs for cell in cells) else WAITING
     if disposal.tuned.refusal is not None:
         return str(disposal.tuned.refusal)
+    if disposal.without and not wordless(cells):
+        return ""  # G3 is not known, and has the command that runs what lacks
     return ONE_SEED if any(cell.seeds is not None and cell.seeds < MIN_SEEDS for cell in cells) else FEW_TRIALS
 
 

@@ -15,7 +15,7 @@ from mmbench import paths
 from mmbench.audit.condition_names import meaning
 from mmbench.data.conditions import SLICE, ModalityCondition
 from mmbench.inference.gains import Gain, NoWord, TunedGain
-from mmbench.inference.verdicts import Judgement, verdict
+from mmbench.inference.verdicts import Judgement, Verdict, verdict
 from mmbench.messages import Message, clauses, conjoined
 from mmbench.messages.commands import quoted
 from mmbench.report.additions import Part, effort_of, later_looks
@@ -94,6 +94,9 @@ class Disposal:
             is on neither side.
         judgement: the verdict; its word is None where none is allowed.
         failed: those of the missing controls that were run and failed.
+        without: model and overrides of each condition that a real cell is without the modality, and that was not run.
+            There is no word: nothing but the shuffled modality is left to choose on the other side, and what that
+            spoils would count as a gain.
         earlier: what was said before T or S was raised, a cell begun afresh, or anything added that it is about.
         over: the repetitions that are judged together here, where ``dataset`` names them all.
         within: the repetitions that this is one of; then they have the word.
@@ -119,6 +122,7 @@ class Disposal:
     missing: tuple[tuple[str, str], ...]
     judgement: Judgement
     failed: tuple[FailedControl, ...] = ()
+    without: tuple[tuple[str, str], ...] = ()
     earlier: tuple[EarlierLook, ...] = ()
     over: Repetitions | None = None
     within: Repetitions | None = None
@@ -378,10 +382,11 @@ def _join(over: Repetitions, members: Sequence[Disposal], table: SweepTable) -> 
         missing=tuple(dict.fromkeys(control for d in members for control in d.missing)),
         judgement=judgement,
         failed=tuple(dict.fromkeys(control for d in members for control in d.failed)),
+        without=tuple(dict.fromkeys(condition for d in members for condition in d.without)),
         earlier=looks_together(over, [d.earlier for d in members], delta)
         or before_additions(over, said, parts, enlarged, table),
         over=over,
-        inference=None if tuned is None else inference_of(tuned, delta),
+        inference=None if tuned is None or any(d.without for d in members) else inference_of(tuned, delta),
         optimism=None,
         enlarged=enlarged,
     )
@@ -450,6 +455,13 @@ def _read(
     tuned, judged = say(now, level_of(cells, len(enlarged)))
     if waiting:
         tuned, judged = None, verdict(None, table.delta, wordless=waiting)
+    lacking = _not_run_without(real, modality)
+    if lacking and judged.word not in (None, Verdict.UNTRUSTED):
+        named = "; ".join(f"model={name} {overrides}" for name, overrides in lacking)
+        silent = Message(
+            "not run, so that {modality} cannot be left out: {overrides}", modality=modality, overrides=named
+        )
+        judged = verdict(None, table.delta, wordless=silent)
     sides = (tuned.a.cells, tuned.b.cells) if tuned else (_names(real), _names(control))
     earlier = earlier_looks(cells, say)
     for number, stage in enumerate(() if earlier else enlarged, 1):
@@ -469,15 +481,27 @@ def _read(
         tuple(missing),
         judged,
         tuple(failed),
+        tuple(lacking),
         earlier,
         part=part,
-        inference=None if tuned is None else inference_of(tuned, table.delta),
+        inference=None if tuned is None or lacking else inference_of(tuned, table.delta),
         optimism=optimism_of(tuned, cells),
         data=next(cell.data for cell in table.cells.values() if cell.dataset == groups[0].dataset and cell.data),
         target=groups[0].cells[0].cell.target,
         pairs=tuple(stood),
         enlarged=enlarged,
     )
+
+
+def _not_run_without(real: Iterable[CellEffort], modality: str) -> list[tuple[str, str]]:
+    """Model and overrides of each condition that a real one is without the modality, and that is not among them."""
+    run = [(cell.cell.model, cell.cell.states) for cell in real]
+    known = {(model, by_name(states)) for model, states in run}
+    return [
+        (model, without(states, modality))
+        for model, states in run
+        if states.get(modality) == "real" and (model, by_name({**states, modality: "drop"})) not in known
+    ]
 
 
 def _failures(

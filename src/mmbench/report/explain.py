@@ -97,6 +97,8 @@ def _disposal(table: SweepTable, disposal: Disposal, groups: Sequence[Group]) ->
     failed = {(control.model, control.overrides) for control in disposal.failed}
     for model, overrides in (lacking for lacking in disposal.missing if lacking not in failed):
         yield f"  control not run, its cell is on {side}: model={model} {overrides}"
+    for model, overrides in disposal.without:
+        yield f"  not run, so {disposal.modality} cannot be left out: model={model} {overrides}"
     yield from _gain(table, disposal, groups)
     yield from _words(table, disposal.judgement, disposal.tuned)
     yield from (f"  {earlier_verdict(look)}" for look in disposal.earlier)

@@ -509,7 +509,8 @@ LEGEND = (
 DISPOSAL_LEGEND = Message(
     "free disposal of a modality: the best of all real conditions, picked on validation, over the best of the same "
     "ones with the modality shuffled; conditions without it stand on both sides, one whose control was not run on "
-    "neither. For one model 'worse' means that it cannot ignore what does not help. Where no control was run at all, "
+    "neither. There is no word where a condition was not run without the modality, which is then not free to leave "
+    "out. For one model 'worse' means that it cannot ignore what does not help. Where no control was run at all, "
     "the best of all real conditions over the best of those without the modality: more search on one side, no word."
 )
 
@@ -525,6 +526,9 @@ def _free(table: SweepTable, disposals: Sequence[Disposal]) -> list[str]:
     for dataset, model, overrides in sorted(missing):
         words = f"dataset={dataset} model={model} {overrides}"
         lines.append(Message("control not run: {overrides}", overrides=words))
+    for name, model, overrides in sorted({(d.dataset, *other) for d in alone if d.controlled for other in d.without}):
+        words = f"dataset={name} model={model} {overrides}"
+        lines.append(Message("condition without a modality not run: {overrides}", overrides=words))
     for (dataset, _, _), control in sorted(failed.items()):
         lines.append(
             Message("control has no result: dataset={dataset} {failure}", dataset=dataset, failure=control.said)
