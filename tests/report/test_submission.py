@@ -23,6 +23,7 @@ from mmbench.report.list_facts import GUARDRAILS, RAILS
 from mmbench.report.reading import read_sweep
 from mmbench.report.submission import NO, OPEN, YES, Answer, answers, as_markdown
 from mmbench.report.write import proved, write_report
+from mmbench.store.schema import DataPrint
 from tests.report.constructed import Made, write_sweep
 from tests.report.test_contribution import USERS, cells
 
@@ -90,6 +91,15 @@ def test_limitations_count_the_encoders(versions: tuple[str, str], said: str, tm
             made[dataset, model, condition] = replace(one, **of_data)
     limits = filled(write_sweep(tmp_path / "s", made))["NeurIPS", "2 Limitations"].reason
     assert limits.startswith(f"Say at least: 1 data set; {said}")
+
+
+def test_limitations_count_data_and_not_their_names(tmp_path: Path) -> None:
+    made = {(dataset, *key): one for dataset in ("a", "again", "b") for (_, *key), one in cells().items()}
+    data = {
+        name: DataPrint(split, split, "", 1, 1, 1, {}) for name, split in {"a": "1", "again": "1", "b": "2"}.items()
+    }
+    limits = filled(write_sweep(tmp_path / "s", made, data=data))["NeurIPS", "2 Limitations"].reason
+    assert limits.startswith("Say at least: 2 data sets")
 
 
 def test_what_is_not_trusted_is_not_inferred(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def studies(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, M
         table: their sweep.
     """
     alike: dict[Contrasted, dict[str, list[Judged]]] = {}
-    plan, same = _planned_data(table), _same_data(table)
+    plan, same = _planned_data(table), same_data(table)
     for c in compared:
         if c.within is None:
             # Of what has not begun only the plan knows the target, and nothing says that two splits are of one source.
@@ -86,7 +86,7 @@ def _planned_data(table: SweepTable) -> Mapping[str, DataPrint]:
     return records.read(paths.manifest_file(table.folder), Manifest).data
 
 
-def _same_data(table: SweepTable) -> Callable[[str], str]:
+def same_data(table: SweepTable) -> Callable[[str], str]:
     """One name for the names of data sets that have the same training, validation and test interactions.
 
     A folder under a second name has them, and so has a planted world whose items show something else.
@@ -179,7 +179,7 @@ def pooled_tables(compared: Sequence[Judged], table: SweepTable) -> list[Table[C
         return valued
 
     # Of the draws, splits, encoders and names of a data set one counts: which one, where its name is not the only one.
-    same = _same_data(table)
+    same = same_data(table)
     names = Counter(map(same, {row.data for row in compared}))
     others = named(
         lambda key: (row for row in found[key].pooled if row.dataset != row.data or names[same(row.data)] > 1)
@@ -210,7 +210,7 @@ def pooled_tables(compared: Sequence[Judged], table: SweepTable) -> list[Table[C
 def ranks(table: SweepTable, model: str, target: str = "") -> tuple[list[str], RankComparison] | None:
     """Conditions of a model tuned for a target, ranked over data sets; None below ten data sets or three conditions."""
     datasets: dict[str, str] = {}
-    same = _same_data(table)
+    same = same_data(table)
     planned = [item for item in table.cells.items() if not item[1].parts]
     in_order = sorted(planned, key=lambda item: (table.planned(CellName(*item[0])), item[0]))
     for (dataset, name, modality), cell in in_order:

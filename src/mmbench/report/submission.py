@@ -21,6 +21,7 @@ from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, tex
 from mmbench.report.list_facts import GUARDRAILS, RAILS, rail_name
+from mmbench.report.pooled import same_data
 from mmbench.report.sentences import metric_of_all
 from mmbench.report.spent import SEEDS, TRIALS, counted, span, spent_by
 from mmbench.report.table import SIMPLE, SweepTable, external_rows, origins_of, simple_baselines
@@ -283,7 +284,7 @@ def _protocols(ledger: SweepTotals) -> str:
 
 def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, NEURIPS)
-    names = listed(dict.fromkeys(c.contrast for c in comparisons))
+    names, same = listed(dict.fromkeys(c.contrast for c in comparisons)), same_data(table)
     yield item(
         Message("1 Claims"),
         OPEN,
@@ -295,7 +296,7 @@ def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Sweep
     limits = Message.counted(
         "Say at least: {n} data set; {features}; offline metrics only.",
         "Say at least: {n} data sets; {features}; offline metrics only.",
-        len({cell.data or cell.dataset for cell in table.cells.values()}),
+        len({same(cell.data or cell.dataset) for cell in table.cells.values()}),
         features=Message.counted(
             "one feature set per modality and data set",
             "at most {n} feature sets per modality and data set",
