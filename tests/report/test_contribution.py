@@ -7,6 +7,8 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,9 +19,10 @@ from scipy.special import rel_entr
 
 from mmbench import paths
 from mmbench.data.dataset import DatasetConfig, load_dataset
+from mmbench.data.interactions import Interactions
 from mmbench.data.planted import make_world
 from mmbench.evaluation import list_measures
-from mmbench.evaluation.metrics import Ranking
+from mmbench.evaluation.metrics import RankedPairs, Ranking
 from mmbench.inference.contribution import shapley
 from mmbench.inference.contribution.guardrails import LEVEL, Rail, coverage_change, rail, shown_by
 from mmbench.inference.intervals import MIN_USERS, Interval, relative_gain
@@ -37,10 +40,10 @@ from mmbench.report.contribution_facts import (
     words_of,
 )
 from mmbench.report.facts import Fact, Facts, tables
-from mmbench.report.fairness_checks import read_groups
+from mmbench.report.fairness_checks import PASS, read_groups
 from mmbench.report.layout import csv as as_csv
 from mmbench.report.layout import markdown
-from mmbench.report.list_facts import Lists, guardrail_facts, read_lists
+from mmbench.report.list_facts import Lists, beyond_facts, guardrail_facts, read_lists
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import Repetitions
@@ -518,6 +521,20 @@ def test_difference_of_a_slice_is_defined_where_a_side_finds_nothing(ran: Path) 
     assert all(f.interval.lo <= f.value <= f.interval.hi for f in told if f.interval is not None)
     few = [f for f in parts if f.interval is None]
     assert all((f.n or 0) < MIN_USERS * 4 for f in few), "only slices of few users have no bounds"
+
+
+def test_a_catalogue_shorter_than_the_lists_has_their_measures_too() -> None:
+    """Of 15 items the best 20 are 15."""
+    lists = np.tile(np.arange(15, dtype=np.int32), (40, 1))
+    train = Interactions(np.arange(40), np.arange(40) % 15, 40, 15)
+    tested = Ranking(train.users, RankedPairs(train.users, np.ones(40, np.int64), 40), train.items, lists)
+    cell: Any = SimpleNamespace(modality="text", tested=[tested])
+    split = SimpleNamespace(train=train)
+    dataset = SimpleNamespace(split=split, n_users=40, features={})
+    data: Any = SimpleNamespace(dataset=dataset, item_counts=np.bincount(train.items), members=None)
+    facts = Facts("d", "m", 1, PASS)
+    beyond_facts(facts, [cell], data, lambda _: lists[None])
+    assert {fact.part: fact.value for fact in facts.facts}["coverage@20"] == 1
 
 
 def test_measures_of_the_lists(ran: Path) -> None:

@@ -77,7 +77,9 @@ def _measures(lists: NDArray[np.int32], tested: Ranking, data: Catalogue) -> dic
     train = data.dataset.split.train
     known = np.isin(train.users, tested.users)
     rows, items = np.searchsorted(tested.users, train.users[known]), train.items[known]
-    measures = list_measures.summary(lists, data.item_counts, data.dataset.n_users, rows, items, lists.shape[1])
+    if lists.shape[1] < K:  # of a catalogue with fewer items
+        lists = np.pad(lists, ((0, 0), (0, K - lists.shape[1])), constant_values=-1)
+    measures = list_measures.summary(lists, data.item_counts, data.dataset.n_users, rows, items, K)
     cold = list_measures.cold_recall(tested.pairs.users, tested.items, tested.pairs.ranks, data.item_counts, K)
     if cold is not None:
         measures[f"cold recall@{K}"] = cold
