@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from mmbench.data import planted
 from mmbench.data.dataset import Dataset, DatasetConfig, load_dataset
 from mmbench.data.planted import WORLDS
 from mmbench.evaluation import best_scorer
@@ -259,6 +261,22 @@ def test_blocks_change_nothing_but_rounding(world: str, monkeypatch: pytest.Monk
     # Scoring steps are those of each item, whatever its block.
     np.testing.assert_allclose(pieces.both.mean, whole.both.mean, atol=1e-6)
     np.testing.assert_allclose(pieces.both.covariance, whole.both.covariance, atol=1e-6)
+
+
+def test_tastes_are_those_of_the_users_of_the_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids are sorted as texts: those of more than 100,000 users do not stand in the order of the generator."""
+    config, made = replace(configured("complementary"), protocol="given"), planted._log
+    truth = planted_truth(config)
+
+    def renamed(*asked: Any) -> pd.DataFrame:
+        log = made(*asked)
+        return log.assign(user_id=log["user_id"].str.replace("u0*(.)", r"u\1", regex=True))  # u10 before u2
+
+    monkeypatch.setattr(planted, "_log", renamed)
+    again = planted_truth(config)
+    assert load_dataset(config).user_ids[:3].tolist() == ["u0", "u1", "u10"]
+    for knowledge, condition in ((CONTENT, "fused"), (CONTENT_AND_LOG, "none")):
+        assert again.value(knowledge, condition) == pytest.approx(truth.value(knowledge, condition), rel=1e-9)
 
 
 def test_nobody_can_train_on_a_new_item() -> None:

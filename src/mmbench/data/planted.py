@@ -412,6 +412,11 @@ def _uneven_choices(
     return _log(counts, np.concatenate(chosen)[shuffled], np.maximum(2, counts // 5))
 
 
+def numbers_of(user_ids: Iterable[str]) -> NDArray[np.int64]:
+    """Which user of the generator each id of a planted log names, ``(n_users,)``; ids sort as texts, not by number."""
+    return np.array([int(name.removeprefix("u")) for name in user_ids], np.int64)
+
+
 def _log(counts: NDArray[np.int64], items: NDArray[np.int64], held: NDArray[np.int64] | int) -> pd.DataFrame:
     """Log of users with ``counts`` ``(n_users,)`` of the ``items`` ``(n,)``; the last ``held`` of each are held out."""
     n_users, ends = len(counts), np.cumsum(counts)

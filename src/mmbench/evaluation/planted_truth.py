@@ -13,7 +13,7 @@ from typing import Any
 
 from mmbench.data.dataset import DatasetConfig, load_dataset
 from mmbench.data.encoded import DEFAULT
-from mmbench.data.planted import WORLDS
+from mmbench.data.planted import WORLDS, numbers_of
 from mmbench.evaluation.best_scorer import BestScorer, Choices, certain, told_by_content, told_by_log
 from mmbench.evaluation.metrics import Ranking, per_user
 from mmbench.evaluation.ranking import Evaluator
@@ -100,6 +100,7 @@ def planted_truth(config: DatasetConfig) -> PlantedTruth:
         )
     if not truth["popularity"].any():
         raise Refusal("the truth of a planted world is known only with dataset.world_options.popularity_sd above 0")
+    truth = {**truth, "tastes": truth["tastes"][numbers_of(dataset.user_ids)]}
     choices = Choices.of(truth, split)
     evaluator = Evaluator(split.test, *split.seen_at_test)
     readings: dict[str, dict[str, Ranking]] = {CONTENT: {}, CONTENT_AND_LOG: {}}
