@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from mmbench.models.lattice import LATTICE
 from mmbench.models.lightgcn import LightGCN
 from mmbench.models.smore import SMORE
 from mmbench.models.vbpr import VBPR
-from mmbench.nn.recommender import FactorModel
+from mmbench.nn.recommender import FactorModel, Triplets
 from mmbench.store import records
 from mmbench.store.schema import Cell
 from mmbench.training.fit import Fitted, fit, rebuild
@@ -133,6 +134,21 @@ def test_mixed_precision_trains(block_world: BlockWorld, model: type[FactorModel
     assert mixed.course.losses != full.course.losses or model in (BPR, LightGCN), (
         "the products of embeddings alone are not cast"
     )
+
+
+class SameLoss(BPR):
+    """BPR with one more term, the same number in half precision at every step."""
+
+    def loss(self, batch: Triplets) -> dict[str, torch.Tensor]:
+        return {**super().loss(batch), "same": torch.tensor(3.109375, dtype=torch.bfloat16)}
+
+
+def test_losses_of_half_precision_are_not_summed_in_it(block_world: BlockWorld) -> None:
+    """A sum of bfloat16 moves by steps of two from 256 on."""
+    many = replace(settings("32-true", epochs=1), batch_size=2)
+    (first, *_) = (done := fitted(block_world, SameLoss, many)).course.losses
+    assert done.course.steps_per_epoch > 100
+    assert first["same"] == 3.109375
 
 
 @pytest.mark.thorough

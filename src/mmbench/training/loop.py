@@ -146,8 +146,9 @@ class LitRecommender(pl.LightningModule):
         self.loop_state.n_samples += len(batch.users)
         terms = self._loss(batch.share(self.trainer.global_rank, self.trainer.world_size))
         for name, value in terms.items():
+            one = value.detach().to(torch.promote_types(value.dtype, torch.float32))  # sums of halves would stand still
             before = self._sums.get(name)
-            self._sums[name] = value.detach() if before is None else before + value.detach()
+            self._sums[name] = one if before is None else before + one
         return torch.stack([value.reshape(()) for value in terms.values()]).sum()
 
     def on_train_epoch_end(self) -> None:
