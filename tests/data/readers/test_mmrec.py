@@ -162,6 +162,11 @@ def test_listed_missing_items_count_instead_of_zero_rows(folder: Path) -> None:
     assert source.features["image"].present.tolist() == [True, True, False]
     assert source.features["text"].present.all()
     assert source.notices == ()
+    (folder / "missed_img_itemIDs.csv").write_text("2\n", encoding="utf-8-sig")  # as spreadsheets save it
+    assert read_mmrec(folder).features["image"].present.tolist() == [True, True, False]
+    (folder / "missed_img_itemIDs.csv").write_text("2\n", encoding="utf-16")
+    with pytest.raises(ValueError, match=r"missed_img_itemIDs\.csv, line 1: a byte that is not utf-8"):
+        read_mmrec(folder)
     for wrong in ("3\n", "one\n"):
         (folder / "missed_img_itemIDs.csv").write_text(wrong)
         with pytest.raises(ValueError, match=r"missed_img_itemIDs.csv must hold item numbers below 3, one per line"):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mmbench.data.features import ItemFeature, nonzero_rows, read_matrix, with_missing_filled
 from mmbench.data.readers.delimited import read_delimited, read_header
 from mmbench.data.readers.journal import Journal
+from mmbench.data.readers.lines import numbered_lines
 from mmbench.data.readers.log_and_items import first_of_each
 from mmbench.data.readers.text_table import Table
 from mmbench.data.regular_file import visible_in
@@ -189,7 +190,8 @@ def feature_of(path: Path, values: NDArray[np.float32], journal: Journal) -> Ite
     missed = missed_file(path.parent, name)
     present = nonzero_rows(values)
     if missed.is_file():
-        words = pd.Series(journal.read(missed).read_text(encoding="utf-8").split(), dtype=object)
+        lines = numbered_lines(journal.read(missed))
+        words = pd.Series([word for _, line in lines for word in line.split()], dtype=object)
         known = words.str.fullmatch("[0-9]{1,18}").astype(bool)
         numbers = words[known].astype(np.int64).to_numpy()
         if not known.all() or (numbers >= len(values)).any():
