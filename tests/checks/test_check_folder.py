@@ -151,6 +151,13 @@ def test_labelled_encoders_are_checked_too(shop: Path) -> None:
     assert list(encoded.encoders_in(shop)["image"]) == ["clip", "default"]
 
 
+def test_the_label_of_the_file_without_one_is_nobody_s(shop: Path) -> None:
+    """It would take the place of the file that the folder's description and every page name."""
+    write_feature(shop, "image_feat@default", np.load(shop / "image_feat.npy"))
+    with pytest.raises(ValueError, match=r"image_feat@default\.npy: 'default' stands for the file without a label"):
+        encoded.encoders_in(shop)
+
+
 def test_a_folder_without_a_catalogue_is_checked_as_far_as_it_goes(shop: Path) -> None:
     for path in (*shop.glob("*_feat*"), shop / "items.parquet"):
         path.unlink()

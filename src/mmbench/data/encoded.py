@@ -63,10 +63,20 @@ def check_modality(name: str, where: str | Path) -> None:
 
 
 def encoders_in(folder: Path) -> dict[str, dict[str, Path]]:
-    """Feature files by modality and label, both in name order; :data:`DEFAULT` is the label of those without one."""
+    """Feature files by modality and label, both in name order; :data:`DEFAULT` is the label of those without one.
+
+    Raises:
+        ValueError: for a file that has this label in its name.
+    """
     files_of: dict[str, dict[str, Path]] = {}
     for path in visible_in(folder, "*_feat*.npy"):
         if match := _FILE.fullmatch(path.name):
+            if match["label"] == DEFAULT:
+                raise Refusal(
+                    "{path}: {label} stands for the file without a label, and is no label; rename the file",
+                    path=path,
+                    label=repr(DEFAULT),
+                )
             files_of.setdefault(match["modality"], {})[match["label"] or DEFAULT] = path
     return {modality: dict(sorted(files.items())) for modality, files in sorted(files_of.items())}
 
