@@ -18,6 +18,7 @@ from mmbench.models.bpr import BPR
 from mmbench.scheduling.cell_key import key_of
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
+from mmbench.scheduling.trust import NOTHING
 from tests.tiny import make_job
 
 HERE = Path("sweep")
@@ -212,18 +213,53 @@ def test_the_nominal_batch_size_is_that_of_the_slot_unless_it_has_its_own(model:
         ("modality.seed", ("model=bpr",)),
         ("tuning.target", ("model=bpr",)),
         ("training.devices", ("model=bpr",)),
+        ("optimizer", ("model=bpr", "~search.optimizer")),
         ("model.recommendations", ("model=external", "model.recommendations=lists.csv")),
     ],
 )
 def test_what_no_training_reads_is_not_searched(path: str, words: Sequence[str]) -> None:
     """Not even where it is a key of the model: a record would name lists that were never ranked."""
     said = (
-        f"search.{path}: no training reads it; searched are keys of model and optimizer, and training.batch_size, "
-        "training.precision, training.neighbours, budget.patience_steps, budget.min_steps, budget.max_steps, "
-        "budget.least_epochs, budget.batches_per_epoch"
+        f"search.{path}: no training reads it; searched are keys of model, and optimizer.lr, optimizer.weight_decay, "
+        "training.batch_size, training.precision, training.neighbours, budget.patience_steps, budget.min_steps, "
+        "budget.max_steps, budget.least_epochs, budget.batches_per_epoch"
     )
     with pytest.raises(Refusal, match=re.escape(said)):
         job(*words, f"+search.{path}={{choices:[0,1,2]}}").task()
+
+
+@pytest.mark.parametrize("path", ["optimizer.lr", "training.batch_size", "budget.max_steps"])
+def test_a_computed_model_is_not_searched_over_what_it_does_not_read(path: str) -> None:
+    """Its slots would be trials of one configuration."""
+    said = (
+        f"search.{path}: a model that is computed, not trained, does not read it; searched are keys of model, and "
+        "training.neighbours"
+    )
+    with pytest.raises(Refusal, match=re.escape(said)):
+        job("model=ease", f"+search.{path}={{low: 1, high: 2}}").task()
+
+
+def test_a_computed_model_may_be_searched_over_how_neighbours_are_found() -> None:
+    assert job("model=itemknn", "+search.training.neighbours={choices: [exact, approximate]}").task()
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("+optimizer.weigth_decay=1.0e-4", "optimizer.weigth_decay is not a key of optimizer; did you mean weight_dec"),
+        ("+training.batchsize=512", "training.batchsize is not a key of training; did you mean batch_size?"),
+    ],
+)
+def test_a_setting_that_no_training_reads_is_refused(word: str, said: str) -> None:
+    """A misspelt one in the YAML of a model, and the search over it, would be as if it were not there."""
+    section, key = word.lstrip("+").partition("=")[0].split(".")
+    asked = job("model=bpr", word)
+    with pytest.raises(Refusal, match=re.escape(said)):
+        asked.task()
+    with pytest.raises(Refusal, match=re.escape(said)):
+        job("model=bpr", word, f"+search.{section}.{key}={{low: 1, high: 2}}").task()
+    recorded = replace(asked, trust=NOTHING)  # by an earlier version, which did not look
+    assert recorded.record(recorded.task()).config[section][key]
 
 
 @pytest.mark.parametrize("path_of_steps", ["training.batch_size", "budget.batches_per_epoch"])

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmbench import fingerprint
 from mmbench.data.conditions import SLICE, ModalityCondition
-from mmbench.messages import Refusal, conjoined
+from mmbench.messages import Refusal
 from mmbench.scheduling.configuration import Section
 from mmbench.store.schema import Cell, Configuration, training_rule
 from mmbench.training.stopping import StoppingRule
@@ -29,13 +29,16 @@ PLACES = {"dataset": ("path", "origin")}
 #: Keys that conditions need not share: what chooses the hardware, what accepts files that are read alike without it,
 #: and the protocol, which may have been found out: the fingerprint of the split is made of it too.
 NOT_SHARED = {"training": WHERE_IT_TRAINS, "dataset": (*PLACES["dataset"], "trust_row_order", "protocol")}
-#: What a search may vary: whole sections, and keys of others.
-SECTIONS = ("model", "optimizer")
+#: What a search may vary: a whole section, whose keys are those of the model's class, and keys of others.
+SECTION = "model"
 KEYS = (
+    *(f"optimizer.{name}" for name in ("lr", "weight_decay")),
     *(f"training.{name}" for name in ("batch_size", "precision", "neighbours")),
     *(f"budget.{name}" for name in (*(field.name for field in fields(StoppingRule)), "batches_per_epoch")),
 )
-#: The one key of these sections that no training reads: lists of another system, which are read once for all of them.
+#: Those that a model reads which is computed and takes no step.
+KEYS_OF_COMPUTED = ("training.neighbours",)
+#: The one key of this section that no training reads: lists of another system, which are read once for all of them.
 LISTS = "model.recommendations"
 #: What an epoch's number of steps depends on.
 STEPS_OF_AN_EPOCH = ("training.batch_size", "budget.batches_per_epoch")
@@ -101,24 +104,33 @@ def default_of(config: Section, space: Space) -> Configuration:
     return {path: _at(config, path) for path in space}
 
 
-def check_searched(space: Space, rungs: Sequence[int] = ()) -> None:
+def check_searched(space: Space, rungs: Sequence[int] = (), *, computed: bool = False) -> None:
     """Refuse to search what no training reads, what chooses the hardware, equal choices, or what rungs cannot compare.
 
     Args:
         space: what is searched.
         rungs: steps after which trials are stopped that are behind.
+        computed: whether the model is a closed form, which takes no step.
 
     Raises:
         ValueError: for such a path.
     """
     for path, distribution in space.items():
         check_choices(path, distribution)
-        if path == LISTS or (path.partition(".")[0] not in SECTIONS and path not in KEYS):
+        if path == LISTS or not (path.startswith(f"{SECTION}.") or path in KEYS):
             raise Refusal(
                 "search.{path}: no training reads it; searched are keys of {sections}, and {keys}",
                 path=path,
-                sections=conjoined(SECTIONS),
+                sections=SECTION,
                 keys=", ".join(KEYS),
+            )
+        if computed and path in KEYS and path not in KEYS_OF_COMPUTED:
+            raise Refusal(
+                "search.{path}: a model that is computed, not trained, does not read it; searched are keys of "
+                "{sections}, and {keys}",
+                path=path,
+                sections=SECTION,
+                keys=", ".join(KEYS_OF_COMPUTED),
             )
         # Validation is ranked after epochs, and the scores of two trials at a rung are those of one number of steps.
         if rungs and path in STEPS_OF_AN_EPOCH:

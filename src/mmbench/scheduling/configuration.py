@@ -408,9 +408,25 @@ def check_keys(section: str, make: Callable[..., Any], options: Section, given: 
     _check_types(section, make, options)
 
 
+def check_read(plain: Section) -> None:
+    """Refuse a setting of a training that none reads; records of earlier versions may hold such a key.
+
+    Args:
+        plain: a configuration whose sections are checked.
+
+    Raises:
+        ValueError: naming the key and what is accepted.
+    """
+    for section in ("optimizer", "training"):
+        _check_known(section, plain[section], SECTIONS[section])
+
+
 def _check_names(section: str, make: Callable[..., Any], options: Section, given: int) -> None:
     parameters = list(inspect.signature(make).parameters.values())[given:]
-    accepted = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    _check_known(section, options, [p.name for p in parameters if p.kind is not p.VAR_KEYWORD])
+
+
+def _check_known(section: str, options: Section, accepted: Sequence[str]) -> None:
     for key in options:
         if key not in accepted:
             raise Refusal(

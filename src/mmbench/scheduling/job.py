@@ -21,9 +21,9 @@ from mmbench.data.divisions import members_of
 from mmbench.data.held_out import target_in_name, target_of
 from mmbench.data.readers.recommendations import Coverage, read_recommendations
 from mmbench.messages import Message, Refusal, Translator
-from mmbench.nn.recommender import Recommender
+from mmbench.nn.recommender import ClosedForm, Recommender
 from mmbench.scheduling.cell_key import check_searched, default_of, key_of, with_values
-from mmbench.scheduling.configuration import JobConfig, Section, check_keys, recorded_training
+from mmbench.scheduling.configuration import JobConfig, Section, check_keys, check_read, recorded_training
 from mmbench.scheduling.model_classes import class_of
 from mmbench.scheduling.own_code import own_files
 from mmbench.scheduling.trust import Trust, outside
@@ -154,8 +154,8 @@ class Job:
         """Input of tuning, without the test split.
 
         Raises:
-            ValueError: for a condition the dataset cannot serve, or a search path that does not exist or that no
-                training reads.
+            ValueError: for a condition the dataset cannot serve, a setting that no training reads, or a search path
+                that does not exist or that no training reads.
         """
         dataset = self.dataset()
         condition = self.config.modality
@@ -165,8 +165,9 @@ class Job:
         inside = self._inside(dataset) if self.model_class.uses_content else None
         space = read_space(self.config.plain["search"])
         default = default_of(self.config.plain, space)
-        if self.trust is None:  # records of earlier versions may say that they searched what nothing reads
-            check_searched(space, self.config.budget.rungs)
+        if self.trust is None:  # records of earlier versions may say that they set and searched what nothing reads
+            check_read(self.config.plain)
+            check_searched(space, self.config.budget.rungs, computed=issubclass(self.model_class, ClosedForm))
         return CellTask(
             cell=self.cell,
             train=dataset.split.train,
