@@ -184,6 +184,14 @@ def test_a_preset_without_a_name_is_named_after_its_words(tmp_path: Path) -> Non
         assert run.named([*words, given], [tmp_path]) == [*words, given]
 
 
+def test_a_name_is_made_of_letters_of_any_language() -> None:
+    words = ["dataset=folder", 'dataset.name="店"', 'dataset.path="データ/店"', "modality=none,text"]
+    named, composed = run.asked([], words, multirun=True)
+    assert named[:-1] == words
+    assert "店" in composed.config["sweep"]["name"]
+    assert Path(composed.config["sweep"]["dir"]).name == composed.config["sweep"]["name"]
+
+
 def test_a_single_cell_has_the_name_that_the_configuration_gives_it() -> None:
     assert compose.compose([]).config["sweep"]["name"] == run.UNNAMED
 

@@ -24,6 +24,7 @@ from mmbench.cli.errors import STOPPED, language_in, one_line_errors
 from mmbench.cli.stops import stoppable
 from mmbench.cli.words import next_line, tell_loading
 from mmbench.messages import Refusal, Translator
+from mmbench.messages.commands import override
 
 if TYPE_CHECKING:
     from mmbench.scheduling.job import Job
@@ -129,7 +130,7 @@ def named(overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> list[st
     given = any(word.startswith("sweep.name=") for word in plain)
     if not given and any(word.startswith("experiment=") for word in plain):
         given = compose.first(overrides, config_dirs).config["sweep"]["name"] != UNNAMED
-    return list(overrides) if given else [*overrides, f"sweep.name={_derived_name(overrides)}"]
+    return list(overrides) if given else [*overrides, override("sweep.name", _derived_name(overrides))]
 
 
 def _check_flags(flags: Sequence[str]) -> None:
