@@ -7,6 +7,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import pytest
 import torch
 
 from mmbench.cli import COMMANDS, main
-from mmbench.cli.compose import compose
+from mmbench.cli.compose import check_overrides, compose
 from mmbench.cli.errors import one_line_errors
 from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
@@ -166,6 +167,15 @@ def is_one_line(said: object, message: str) -> None:
     assert err.startswith("error: ")
     assert err.count("\n") == 1, err
     assert message in err
+
+
+@pytest.mark.parametrize("models", ["mine", "vbpr,mine"])
+def test_accepted_are_the_keys_of_a_model_of_the_user(models: str, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("# @package _global_\nmodel: {_target_: mine.Mine, depth: 2}\n")
+    said = "model.reg_weight is not a key of the configuration of model=mine; accepted: _target_, depth"
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        check_overrides([f"model={models}", "model.reg_weight=3"], [tmp_path])
 
 
 @pytest.mark.parametrize(

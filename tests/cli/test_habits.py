@@ -112,6 +112,20 @@ def test_a_foreign_word_is_one_line(words: list[str], message: str, command: Com
     assert not (tmp_path / "runs").exists() or not [*(tmp_path / "runs").iterdir()]
 
 
+@pytest.mark.parametrize(
+    "word", ["model.num_layers=3", "model.epochs=3", "model.lr=3", "model.compile=3", "model.optimizer.lr=3"]
+)
+def test_a_key_that_a_model_has_is_none_of_other_projects(word: str, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    held = {"_target_": "mine.Mine", "num_layers": 2, "epochs": 2, "lr": 2, "compile": 2, "optimizer": {"lr": 2}}
+    (tmp_path / "model" / "mine.yaml").write_text(f"# @package _global_\nmodel: {held}\n", encoding="utf-8")
+    words = habits.ours(["model=mine", word], multirun=False)
+    assert "3" in str(compose(words, [tmp_path]).config["model"])
+    for model in ("vbpr", "mine,vbpr"):
+        with pytest.raises(ValueError, match=f"^{word} is a word of other projects; here it is "):
+            check_overrides(habits.ours([f"model={model}", word], multirun=True), [tmp_path])
+
+
 def test_other_commands_know_the_words(command: Command) -> None:
     is_one_line(command("plan", "epochs=5"), "here it is budget.max_steps=STEPS")
     is_one_line(command("signal", "seed=5"), "here it is study.draw=K")

@@ -31,6 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from mmbench import paths
+from mmbench.cli import habits
 from mmbench.cli.tiers import models_of
 from mmbench.inference.contrast import Contrast
 from mmbench.messages import Message, Refusal, Template
@@ -361,7 +362,7 @@ def _by_hydra(overrides: Sequence[str], config_dirs: Sequence[Path]) -> Iterator
         try:
             yield hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise Refusal(_explained(str(error), overrides)) from error
+            raise Refusal(_explained(str(error), overrides, config_dirs)) from error
         except yaml.MarkedYAMLError as error:
             raise Refusal(_misspelt(error)) from error
 
@@ -421,13 +422,15 @@ class Composer:
             if self.master is not None:
                 OmegaConf.copy_cache(from_config=self.master, to_config=job)
         except (HydraException, OmegaConfBaseException) as error:
-            raise Refusal(_explained(str(error), words)) from error
+            raise Refusal(_explained(str(error), words, self._folders())) from error
         except yaml.MarkedYAMLError as error:
             raise Refusal(_misspelt(error)) from error
-        sources = reversed(self.files.get_sources())  # of the loader, and what hydra.searchpath adds to them
-        folders = tuple(Path(source.path) for source in sources if source.scheme() == "file")
         typed = tuple(str(word.input_line) for word in own)
-        return Composed(_plain(job, typed, choices), choices, typed, folders=folders)
+        return Composed(_plain(job, typed, choices), choices, typed, folders=self._folders())
+
+    def _folders(self) -> tuple[Path, ...]:
+        """Where configurations lie: the folders of the loader, and what hydra.searchpath adds to them."""
+        return tuple(Path(source.path) for source in reversed(self.files.get_sources()) if source.scheme() == "file")
 
     def _chooses(self, word: Override) -> bool:
         """Whether an override chooses a file of a group, and does not set a value."""
@@ -524,7 +527,7 @@ def single_values(override: Override) -> list[str]:
     return values
 
 
-def _explained(message: str, overrides: Sequence[str]) -> Message:
+def _explained(message: str, overrides: Sequence[str], config_dirs: Sequence[Path] = ()) -> Message:
     """Hydra's messages in our words: the nearest name first, then what is accepted."""
     missing = re.search(r"Could not find '([^']+)/([^'/]*)'", message)
     if missing:
@@ -533,7 +536,8 @@ def _explained(message: str, overrides: Sequence[str]) -> Message:
         return Message("{group}={name} is unknown; {hint}", group=group, name=name, hint=did_you_mean(name, options))
     if in_list := re.search(r"Could not load '([^']+)/([^'/]+)'", message):  # of a list Hydra names no options
         group, name = in_list.groups()
-        options = sorted(file.stem for file in (paths.config_dir() / group).glob("*.yaml"))
+        groups = (folder / group for folder in (*config_dirs, paths.config_dir()))
+        options = sorted({file.stem for group_dir in groups for file in group_dir.glob("*.yaml")})
         return Message("{group}={name} is unknown; {hint}", group=group, name=name, hint=did_you_mean(name, options))
     unknown = re.search(r"Could not override '([^']+)'", message) or re.search(
         r"Key '([^']+)' is not in struct", message
@@ -542,7 +546,10 @@ def _explained(message: str, overrides: Sequence[str]) -> Message:
         key = unknown.group(1)
         if dropped := _dropping(key, overrides):
             return Message(DROPPED, word=dropped, key=key)
-        word, names = _unknown_part(key, overrides)
+        typed = next((one for one in overrides if one.lstrip("+").partition("=")[0] == key), key)
+        if said := habits.foreign(typed):
+            return said
+        word, names = _unknown_part(key, overrides, config_dirs)
         if not names and key.startswith("search."):  # Hydra would merge both
             return Message(
                 "{key} has another form already; write '~{key}' to drop it and '+{key}={{choices: [A, B]}}', the "
@@ -581,11 +588,11 @@ def _misspelt(error: yaml.MarkedYAMLError) -> Message:
     )
 
 
-def _unknown_part(key: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
+def _unknown_part(key: str, overrides: Sequence[str], config_dirs: Sequence[Path]) -> tuple[str, list[str]]:
     """The part of a dotted key that does not exist, and the names that do, under the choices the user made."""
     groups = [word for word in overrides if re.fullmatch(r"\w+=[\w@-]+", word) and word.split("=")[0] != key]
     try:
-        node: Any = compose(groups).config
+        node: Any = compose(groups, config_dirs).config
     except ValueError:
         node = compose([]).config
     parts = key.split(".")

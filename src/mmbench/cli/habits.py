@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 
 #: Sections whose keys are names of the user's modalities, so a new key is normal and needs no plus sign.
 OPEN_SECTIONS = (
@@ -150,7 +150,7 @@ def _ours(word: str, place: str) -> str:
 
 
 def check(words: Sequence[str]) -> None:
-    """Refuse a word that other projects use.
+    """Refuse a word that other projects use; a key of the model is none before a model is known not to have it.
 
     Args:
         words: overrides, or flags without their dashes.
@@ -159,15 +159,22 @@ def check(words: Sequence[str]) -> None:
         ValueError: naming ours.
     """
     for word in words:
-        entry = next((_OURS[name] for name in _names(word.lstrip("+~")) if name in _OURS), None)
-        if entry is not None:
-            written, page = entry
-            raise Refusal(
-                "{word} is a word of other projects; here it is {ours}, see {page}",
-                word=word,
-                ours=written,
-                page=PAGES.format(page=page),
-            )
+        if not word.lstrip("+~").startswith("model.") and (said := foreign(word)):
+            raise Refusal(said)
+
+
+def foreign(word: str) -> Message | None:
+    """What is said of a word that other projects use, naming ours; None for any other."""
+    entry = next((_OURS[name] for name in _names(word.lstrip("+~")) if name in _OURS), None)
+    if entry is None:
+        return None
+    written, page = entry
+    return Message(
+        "{word} is a word of other projects; here it is {ours}, see {page}",
+        word=word,
+        ours=written,
+        page=PAGES.format(page=page),
+    )
 
 
 def _names(word: str) -> Iterator[str]:
