@@ -254,7 +254,7 @@ def test_what_a_killed_command_left_is_removed_or_put_back(tmp_path: Path) -> No
     """What a process that lives has there stays, and so does what another machine has."""
     out, ended = tmp_path / "[out]", subprocess.Popen(["true"])
     ended.wait()
-    with new_folder(out, ("kept",), overwrite=False) as made:
+    with new_folder(out, lambda _: ("kept",), overwrite=False) as made:
         (made / "kept").write_text("first")
     host = made.name.split("-")[1]
     stay = [tmp_path / f".[out].new-{host}-{os.getppid()}", tmp_path / f".[out].new-00000000-{ended.pid}"]
@@ -264,17 +264,33 @@ def test_what_a_killed_command_left_is_removed_or_put_back(tmp_path: Path) -> No
     out.rename(left[1])  # and here it was killed
     with (
         pytest.raises(ValueError, match="is not empty; name another folder or add --overwrite"),
-        new_folder(out, ("kept",), overwrite=False),
+        new_folder(out, lambda _: ("kept",), overwrite=False),
     ):
         pass
     assert (out / "kept").read_text() == "first"
     assert sorted(tmp_path.glob(".*")) == sorted(stay)
     for folder in left:
         folder.mkdir()
-    with new_folder(out, ("kept",), overwrite=True) as made:
+    with new_folder(out, lambda _: ("kept",), overwrite=True) as made:
         (made / "kept").write_text("second")
     assert (out / "kept").read_text() == "second"
     assert sorted(tmp_path.glob(".*")) == sorted(stay)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_somebody_put_there_meanwhile_is_kept(overwrite: bool, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    said = "holds 'pictures.txt', which this command did not write" if overwrite else "out is not empty"
+
+    def command() -> None:
+        with new_folder(out, lambda _: ("kept",), overwrite) as made:
+            (made / "kept").write_text("of the command")
+            out.mkdir()
+            (out / "pictures.txt").write_text("of somebody")
+
+    with pytest.raises(ValueError, match=said):
+        command()
+    assert digests(tmp_path).keys() == {"out/pictures.txt"}
 
 
 def test_a_failing_rename_puts_the_old_folder_back(

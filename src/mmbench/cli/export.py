@@ -38,6 +38,6 @@ def main(argv: Sequence[str]) -> None:
     from mmbench.scheduling.trust import Trust
     from mmbench.winner.exported import PRODUCTS, export
 
-    with new_folder(asked.out, PRODUCTS, asked.overwrite) as folder, reading(asked.sweep):
+    with new_folder(asked.out, lambda _: PRODUCTS, asked.overwrite) as folder, reading(asked.sweep):
         names = export(winner_of(asked), asked.seed, folder, with_ids=asked.with_ids, trust=Trust.of(asked.allow))
     print(translator(Message("written to {folder}: {names}", folder=asked.out, names=", ".join(names))))

@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mmbench import fingerprint
@@ -76,14 +76,15 @@ def check_file(path: Path, option: str) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(out: Path, products: Iterable[str], overwrite: bool) -> Iterator[Path]:
+def new_folder(out: Path, products: Callable[[Path], Iterable[str]], overwrite: bool) -> Iterator[Path]:
     """A folder beside ``out`` that takes its place at the end; an error leaves ``out`` as it was.
 
-    What a killed command of this machine left beside ``out`` is put back or removed before.
+    What ``out`` holds is looked at before anything is made, and again when it is replaced. What a killed command of
+    this machine left beside ``out`` is put back or removed before.
 
     Args:
         out: where the folder is to be.
-        products: patterns of the names that may be replaced; they are asked for where ``out`` holds something.
+        products: gives the patterns of the names in ``out`` that may be replaced; asked where it holds something.
         overwrite: whether a folder with such files may be.
 
     Raises:
@@ -101,6 +102,7 @@ def new_folder(out: Path, products: Iterable[str], overwrite: bool) -> Iterator[
     try:
         yield made
         files.sync([made, *made.rglob("*")])
+        _check_replaceable(out, products, overwrite)  # somebody may have put something there meanwhile
         if out.exists():
             out.rename(old)
         made.rename(out)
@@ -125,13 +127,13 @@ def _clear_leftovers(out: Path, host: str) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _check_replaceable(out: Path, products: Iterable[str], overwrite: bool) -> None:
+def _check_replaceable(out: Path, products: Callable[[Path], Iterable[str]], overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise Refusal("--out {path} is a file; name a folder", path=out)
     held = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if held and not overwrite:
         raise Refusal("--out {path} is not empty; name another folder or add --overwrite", path=out)
-    patterns = list(products) if held else []
+    patterns = list(products(out)) if held else []
     strange = [name for name in held if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
     if strange:
         names = ", ".join(map(repr, strange[:SHOWN]))

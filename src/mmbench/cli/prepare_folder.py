@@ -72,7 +72,7 @@ def prepare_folder(given: argparse.Namespace, translator: Translator) -> Prepare
 def _import(given: argparse.Namespace, translator: Translator) -> Prepared:
     options, journal = _options(given), Journal()
     storable(given.source)  # an archive is read under another name
-    with new_folder(given.out, _written(given.out), given.overwrite) as folder, _opened(given.source) as path:
+    with new_folder(given.out, _written, given.overwrite) as folder, _opened(given.source) as path:
         name, source = read_source(path, given.format, options, journal)
         source = _with_features(source, given, journal)
         if path != given.source and "image_path" in source.items:
@@ -312,7 +312,7 @@ def _planted(given: argparse.Namespace, translator: Translator) -> Prepared:
     if config.world is None:
         raise Refusal("{name} is no planted world; set dataset.world, for example to complementary", name=config.name)
     options = {key: value for key, value in (config.world_options or {}).items() if value is not None}
-    with new_folder(given.out, _written(given.out), given.overwrite) as folder:
+    with new_folder(given.out, _written, given.overwrite) as folder:
         source = make_world(config.world, config.encoder, **options)
         made_by = {"world": config.world, "options": options, "encoder": dict(config.encoder)}
         provenance = {"format": PLANTED, "mmbench": version("mmbench"), **made_by}
@@ -340,7 +340,7 @@ def _planted(given: argparse.Namespace, translator: Translator) -> Prepared:
 def _to_mmrec(given: argparse.Namespace, translator: Translator) -> Prepared:
     # Protocol cold has several folds, and a folder holds one split.
     one_of("--protocol", given.protocol, [name for name in PROTOCOLS if name != "cold"])
-    with new_folder(given.out, MMREC_FILES, given.overwrite) as folder:
+    with new_folder(given.out, lambda _: MMREC_FILES, given.overwrite) as folder:
         log = read_folder(given.folder, trust_row_order=given.trust_row_order).log
         if given.protocol == "given" and given.split_column not in log:
             raise Refusal(
