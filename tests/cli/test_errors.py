@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mmbench.cli import COMMANDS, main
+from mmbench.cli import COMMANDS, folders, main
 from mmbench.cli.compose import check_overrides, compose
 from mmbench.cli.errors import one_line_errors
 from mmbench.data.planted import make_world
@@ -167,6 +167,28 @@ def is_one_line(said: object, message: str) -> None:
     assert err.startswith("error: ")
     assert err.count("\n") == 1, err
     assert message in err
+
+
+def test_two_commands_may_look_at_new_folders_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one makes a folder beside that of the other, or takes both away, when the other is about to write there."""
+    probe, one, other = folders.tempfile.TemporaryFile, tmp_path / "multirun" / "one", tmp_path / "multirun" / "other"
+
+    def and_makes(dir: Path) -> object:
+        other.mkdir()
+        return probe(dir=dir)
+
+    def and_removes(dir: Path) -> object:
+        monkeypatch.setattr(folders.tempfile, "TemporaryFile", probe)
+        dir.rmdir()
+        dir.parent.rmdir()
+        return probe(dir=dir)
+
+    monkeypatch.setattr(folders.tempfile, "TemporaryFile", and_removes)
+    folders.check_writable(one)
+    assert not one.parent.exists()
+    monkeypatch.setattr(folders.tempfile, "TemporaryFile", and_makes)
+    folders.check_writable(one)
+    assert [*one.parent.iterdir()] == [other]
 
 
 @pytest.mark.parametrize("models", ["mine", "vbpr,mine"])

@@ -38,11 +38,13 @@ def check_writable(folder: Path, option: str = "") -> None:
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(PROBE_BYTES))
+        try:
+            _probe(folder)
+        except FileNotFoundError:  # another command, which looks at a folder beside it, may have taken one away
+            _probe(folder)
         for place in made:
-            place.rmdir()
+            with contextlib.suppress(OSError):  # another command has made its own folder there meanwhile
+                place.rmdir()
     except OSError as error:
         # Of a file in the place of the folder the system says that it exists.
         why = reason(NotADirectoryError(errno.ENOTDIR, "") if isinstance(error, FileExistsError) else error)
@@ -58,6 +60,12 @@ def check_writable(folder: Path, option: str = "") -> None:
             folder=folder,
             error=why,
         ) from error
+
+
+def _probe(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(bytes(PROBE_BYTES))
 
 
 def check_file(path: Path, option: str) -> None:
