@@ -75,6 +75,13 @@ def test_a_preset_is_planned_as_it_runs() -> None:
     assert {job.choices["modality"] for job in jobs} == {"none", "text", "image", "fused"}
 
 
+def test_what_a_command_gives_takes_the_place_of_what_its_preset_gives() -> None:
+    jobs = plan.expand(["experiment=planted_demo", "model=bpr", "modality=none,text"])
+    assert [(job.choices["model"], job.choices["modality"]) for job in jobs] == [("bpr", "none"), ("bpr", "text")]
+    jobs = plan.expand(["experiment=planted_demo", "modality=none", "model=vbpr,bpr"])
+    assert [(job.choices["model"], job.choices["modality"]) for job in jobs] == [("vbpr", "none"), ("bpr", "none")]
+
+
 @pytest.mark.thorough
 def test_the_company_preset_runs_every_control_of_images() -> None:
     jobs = [job.job() for job in plan.expand(["experiment=company", "dataset=planted"])]

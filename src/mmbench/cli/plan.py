@@ -85,5 +85,6 @@ def expand(overrides: Sequence[str], folders: Sequence[Path] = ()) -> list[Compo
     compose.check_overrides(overrides, folders)
     defaults = compose.compose([word for word in overrides if word.startswith("experiment=")], folders)
     chosen = [*defaults.sweeper_params, *overrides]
-    variants = [compose.single_values(override) for override in compose.parse(chosen, folders)]
-    return compose.compose_all(itertools.product(*variants), folders)
+    # Of a key that is given twice, by a preset and by the command, the last values count, at the place of the first.
+    variants = {word.get_key_element(): compose.single_values(word) for word in compose.parse(chosen, folders)}
+    return compose.compose_all(itertools.product(*variants.values()), folders)
