@@ -191,6 +191,14 @@ def test_two_commands_may_look_at_new_folders_at_once(tmp_path: Path, monkeypatc
     assert [*one.parent.iterdir()] == [other]
 
 
+@pytest.mark.parametrize("words", [("run",), ("run", "-m"), ("plan",), ("demo",)])
+def test_an_empty_folder_of_data_is_not_the_root(
+    words: tuple[str, ...], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMBENCH_DATA", "")
+    is_one_line(command(*words), "paths.data ($MMBENCH_DATA) is empty")
+
+
 @pytest.mark.parametrize("models", ["mine", "vbpr,mine"])
 def test_accepted_are_the_keys_of_a_model_of_the_user(models: str, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
@@ -470,6 +478,8 @@ def test_accepted_are_the_keys_of_a_model_of_the_user(models: str, tmp_path: Pat
         (["paths.multirun=null"], "paths.multirun=None must be a text"),
         (["paths.multirun="], "paths.multirun is empty"),
         (["-m", "paths.multirun=' '"], "paths.multirun is empty"),
+        (["paths.data="], "paths.data ($MMBENCH_DATA) is empty"),
+        (["-m", "paths.data=' '"], "paths.data ($MMBENCH_DATA) is empty"),
         (
             ["paths.multirun=/dev/null"],
             "/dev/null/single cannot be written: what should be a folder is a file; name another place with paths",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmbench import paths
-from mmbench.cli.words import Parser, take_language
+from mmbench.cli.words import Parser, take_language, tell_loading
 from mmbench.messages import Message, Refusal
 from mmbench.messages.commands import command_line
 
@@ -50,7 +50,10 @@ def main(argv: Sequence[str]) -> None:
             )
     manner = [word for word in argv if word not in words]  # the language, and whether a traceback is shown
     asked = habits.ours([EXPERIMENT, *overrides], multirun=False)  # as run takes them
-    folder = Path(compose.first(asked).config["dataset"]["path"])
+    composed = compose.first(asked)
+    tell_loading(translator)
+    composed.job()  # what the run would refuse is refused before anything is written
+    folder = Path(composed.config["dataset"]["path"])
     source = paths.demo_dir()
     print(
         translator(

@@ -458,8 +458,10 @@ def check_sections(plain: Section) -> None:
                 raise Refusal("{section}.{key} is missing", section=section, key=key)
     for key, value in plain["paths"].items():
         check_type(f"paths.{key}", value, str)
-    if not plain["paths"]["multirun"].strip():  # an unset variable of a shell; sweeps would go to the root of the files
-        raise Refusal("{setting} is empty", setting="paths.multirun")
+    # An unset variable of a shell; sweeps, and data, would be at the root of the files.
+    for key, setting in (("multirun", "paths.multirun"), ("data", "paths.data ($MMBENCH_DATA)")):
+        if key in plain["paths"] and not plain["paths"][key].strip():
+            raise Refusal("{setting} is empty", setting=setting)
     for key, kind in OTHERS.items():
         check_type(key, plain.get(key), kind)
 
