@@ -19,6 +19,8 @@ from PIL import Image
 
 from mmbench import cli, paths
 from mmbench.cli import prepare_folder
+from mmbench.cli.start import _is_override
+from mmbench.cli.words import folder_and_pairs
 from mmbench.data.sources import read_items, read_log
 from mmbench.encoders import images
 from mmbench.scheduling import job as job_module
@@ -464,6 +466,31 @@ def test_everything_it_says_is_japanese(shop: Path, start: Start) -> None:
     assert JAPANESE.search(Path("economics-yen.yaml").read_text(encoding="utf-8"))
 
 
+def test_the_folder_of_sweeps_is_that_of_the_configuration(shop: Path, start: Start, ran: list[str]) -> None:
+    """Hydra takes most of its letters in quotes only, which are none of its name."""
+    Path("multirun").mkdir()  # where the noted run leaves its manifest
+    said = start("shop/受注.csv", "--yes", "paths.multirun='結果'")
+    assert (said.code, said.err) == (0, "")
+    assert [place.name for place in Path("結果").iterdir()] == ["start-受注"]
+
+
+@pytest.mark.parametrize(
+    "word", ["hydra/launcher=slurm", "~tracking", "~search.model.k", f"model={','.join(['itemknn', 'hybridknn'] * 20)}"]
+)
+def test_a_word_of_the_configuration_is_no_file(word: str) -> None:
+    assert _is_override(word)
+
+
+@pytest.mark.parametrize("word", ["~backup/orders.csv", "orders/day=1.csv", "orders.csv", "a" * 300])
+def test_a_file_is_no_word_of_the_configuration(word: str) -> None:
+    assert not _is_override(word)
+
+
+def test_a_long_word_is_no_folder() -> None:
+    words = ["sweep", f"economics={'a' * 300}"]
+    assert folder_and_pairs(words, "decide") == (Path("sweep"), [("economics", "a" * 300)])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -478,6 +505,8 @@ def test_everything_it_says_is_japanese(shop: Path, start: Start) -> None:
         (["shop", "--images", "nowhere", "--yes"], "--images nowhere is not a folder"),
         (["shop/受注.csv", "--yes", "--out", "full"], "full is not empty; name another folder or add --overwrite"),
         (["shop", "--yes", "--out", "data/odd"], "start.json is no progress of a walk: "),
+        (["shop", "paths.multirun=5"], "paths.multirun=5 must be a text"),
+        (["shop", "paths.multirun="], "paths.multirun is empty"),
         (["shop/u.data", "shop/受注.csv", "--yes"], "shop/u.data is a source by itself, and shop/受注.csv is none of"),
     ],
 )

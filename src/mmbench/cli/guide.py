@@ -160,6 +160,20 @@ class Asker:
             ) from None
 
 
+def _multirun(overrides: Sequence[str]) -> Path:
+    """The folder of sweeps, as the configuration has it.
+
+    Raises:
+        ValueError: for a word that is no override, and for a folder that is no text.
+    """
+    from mmbench.cli import compose
+    from mmbench.scheduling.configuration import check_sections
+
+    config = compose.first([word for word in overrides if word.lstrip("+").startswith("paths.")]).config
+    check_sections(config)
+    return Path(config["paths"]["multirun"])
+
+
 class Guide:
     """Walks through the commands of a company's path.
 
@@ -183,9 +197,7 @@ class Guide:
         shared = first.parent.name if len(given.files) > 1 else first.name if first.is_dir() else first.stem
         self.out: Path = given.out or Path("data") / paths.slug([shared])
         self.name = dataset_name(self.out)
-        chosen = dict(word.lstrip("+").split("=", 1) for word in overrides if "=" in word)
-        self.multirun = Path(chosen.get("paths.multirun", "multirun"))
-        self.file = paths.walk_file(self.multirun, self.name)
+        self.file = paths.walk_file(_multirun(overrides), self.name)
         said = [f"--images={given.images}", f"--out={self.out}", *prepare.table_words(given)]
         said += [stamp for place in (*given.files, given.items, given.images) if place for stamp in _stamps(place)]
         self.progress = _read(self.file)

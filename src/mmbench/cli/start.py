@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,9 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _is_override(word: str) -> bool:
-    return re.match(r"[+~]{0,2}[a-z][\w.@]*=", word) is not None and not Path(word).exists()
+    key = r"(hydra/)?[a-z][\w.@]*"
+    # Not Path.exists, which fails on a word that is longer than the name of any file.
+    return re.match(rf"[+~]{{0,2}}{key}=|~{key}$", word) is not None and not os.path.exists(word)
 
 
 def _parser(translator: Translator) -> Parser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import typing
 from collections.abc import Iterable, Sequence
@@ -74,7 +75,7 @@ def folder_and_pairs(argv: Sequence[str], command: str) -> tuple[Path, list[tupl
     Raises:
         ValueError: for no folder, or a second one.
     """
-    plain = [word for word in argv if "=" not in word or Path(word).is_dir()]
+    plain = [word for word in argv if "=" not in word or os.path.isdir(word)]
     if len(plain) != 1 or plain[0].startswith("-"):
         if plain:
             raise Refusal(
