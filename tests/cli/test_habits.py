@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from mmbench import paths
-from mmbench.cli import habits
+from mmbench.cli import habits, run
 from mmbench.cli.compose import check_overrides, compose
 from mmbench.cli.habits import FOREIGN_WORDS
+from mmbench.cli.plan import expand
 from tests.cli.conftest import Command
 from tests.cli.test_errors import is_one_line
 from tests.tiny import TINY
@@ -143,6 +144,30 @@ def test_hydras_folder_is_the_folder(flags: list[str], key: str, command: Comman
     assert yaml.safe_load(paths.hydra_file(place, "config").read_text())["sweep"]["dir"] == str(place)
     overrides = yaml.safe_load(paths.hydra_file(place, "overrides").read_text())
     assert {*POPULARITY, f"sweep.dir={place}"} <= {*overrides}
+
+
+@pytest.mark.parametrize("key", ["hydra.sweep.dir", "hydra.run.dir", "sweep.dir"])
+def test_hydras_folder_is_that_of_a_preset_which_sweeps_by_itself(key: str, tmp_path: Path) -> None:
+    words, composed = run.asked([], ["experiment=planted_demo", f"{key}={tmp_path}"], multirun=False)
+    assert words == ["experiment=planted_demo", f"sweep.dir={tmp_path}"]
+    assert composed.config["sweep"]["dir"] == str(tmp_path)
+
+
+@pytest.mark.parametrize("beside", [(), ("other",)], ids=["alone", "beside --config-dir"])
+def test_places_that_hydra_searches_are_those_of_every_job(beside: tuple[str, ...], tmp_path: Path) -> None:
+    for folder, model in (("it's", "mine"), ("other", "theirs")):
+        (tmp_path / folder / "model").mkdir(parents=True)
+        file = tmp_path / folder / "model" / f"{model}.yaml"
+        file.write_text("# @package _global_\nmodel: {_target_: mine.Mine, depth: 2}\n", encoding="utf-8")
+    named, folders = f'hydra.searchpath=["file://{tmp_path}/it\'s"]', [tmp_path / name for name in beside]
+    models = ["vbpr", "mine", *(["theirs"] if beside else [])]
+    for model in models:
+        assert compose([named, f"model={model}"], folders).choices["model"] == model
+    words = [named, f"model={','.join(models)}"]
+    assert check_overrides(words, folders).choices["model"] == "vbpr"
+    assert [job.choices["model"] for job in expand(words, folders)] == models
+    with pytest.raises(ValueError, match=r"model=mine; did you mean depth\? accepted: _target_, depth$"):
+        check_overrides([named, "model=mine", "model.dpeth=1"], folders)
 
 
 def test_a_folder_that_a_file_sets_for_hydra_alone_is_refused(command: Command, tmp_path: Path) -> None:

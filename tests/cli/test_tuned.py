@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mmbench import paths
-from mmbench.cli import main
+from mmbench.cli import habits, main
 from mmbench.cli.compose import compose, parse
 from mmbench.cli.tuned import without_tuning
 from mmbench.report.fairness_checks import FAIL, WARN, read_groups
@@ -112,6 +112,13 @@ def test_a_folder_of_data_sets_names_those_that_it_holds(tmp_path: Path, monkeyp
     job.modality = "image"
     with pytest.raises(ValueError, match="has nothing for vbpr and image: mine/"):
         without_tuning(job, "mine/d-text=other", [])
+
+
+@pytest.mark.parametrize("place", ["", "./conf/tuned/", "../", "/srv/tuned/", "~/", "データ/", "_/"])
+def test_the_encoder_in_a_name_needs_no_quotes(place: str) -> None:
+    for quote in ("", "'", '"'):
+        (override,) = parse(habits.ours([f"tuned={quote}{place}lfm2k-text=name{quote}"], multirun=False))
+        assert (override.key_or_group, override.value()) == ("given", f"{place}lfm2k-text=name")
 
 
 def test_a_configuration_outside_the_ranges_of_this_data_set_is_trained(tmp_path: Path) -> None:

@@ -357,7 +357,7 @@ def _by_hydra(overrides: Sequence[str], config_dirs: Sequence[Path]) -> Iterator
                 "{word} has several values, which only a sweep tries one after the other; leave one of them",
                 word=override.input_line,
             )
-    words = [*overrides, *_search_path(config_dirs)]
+    words = [*_search_path(config_dirs, overrides), *overrides]
     with _hydra():
         try:
             yield hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
@@ -367,9 +367,21 @@ def _by_hydra(overrides: Sequence[str], config_dirs: Sequence[Path]) -> Iterator
             raise Refusal(_misspelt(error)) from error
 
 
-def _search_path(config_dirs: Sequence[Path]) -> list[str]:
-    places = ",".join(quoted(f"file://{folder.resolve()}") for folder in config_dirs)
-    return [f"hydra.searchpath=[{places}]"] if config_dirs else []
+def _search_path(config_dirs: Sequence[Path], overrides: Sequence[str]) -> list[str]:
+    """The word for the places that are searched besides the package: folders, and what a word of a command names.
+
+    Hydra reads the first such word alone.
+    """
+    given = [word for word in overrides if word.startswith("hydra.searchpath=")][:1]
+    if not config_dirs:
+        return given
+    places = [f"file://{folder.resolve()}" for folder in config_dirs]
+    for word in given:
+        named = OverridesParser.create().parse_override(word).value()
+        if not isinstance(named, list):
+            return given  # of which Hydra says what it must be
+        places += map(str, named)
+    return [f"hydra.searchpath=[{','.join(map(quoted, places))}]"]
 
 
 @contextlib.contextmanager
@@ -495,18 +507,20 @@ def compose_all(jobs: Iterable[Sequence[str]], config_dirs: Sequence[Path] = ())
     Raises:
         ValueError: as :func:`compose`.
     """
-    shared = composer(config_dirs)
-    return [shared.compose(words) for words in jobs]
+    asked = list(jobs)
+    shared = composer(config_dirs, *asked[:1])
+    return [shared.compose(words) for words in asked]
 
 
-def composer(config_dirs: Sequence[Path] = ()) -> Composer:
+def composer(config_dirs: Sequence[Path] = (), overrides: Sequence[str] = ()) -> Composer:
     """What composes the jobs of a sweep from our configuration folder.
 
     Args:
         config_dirs: folders of a user's own that are searched too.
+        overrides: those of a job, of which all jobs share what hydra.searchpath names.
     """
     with _hydra() as hydra:
-        return Composer(hydra.config_loader(), _search_path(config_dirs))
+        return Composer(hydra.config_loader(), _search_path(config_dirs, overrides))
 
 
 def single_values(override: Override) -> list[str]:
@@ -590,7 +604,8 @@ def _misspelt(error: yaml.MarkedYAMLError) -> Message:
 
 def _unknown_part(key: str, overrides: Sequence[str], config_dirs: Sequence[Path]) -> tuple[str, list[str]]:
     """The part of a dotted key that does not exist, and the names that do, under the choices the user made."""
-    groups = [word for word in overrides if re.fullmatch(r"\w+=[\w@-]+", word) and word.split("=")[0] != key]
+    chooses = re.compile(r"\w+=[\w@-]+|hydra\.searchpath=.*")
+    groups = [word for word in overrides if chooses.fullmatch(word) and word.split("=")[0] != key]
     try:
         node: Any = compose(groups, config_dirs).config
     except ValueError:

@@ -115,6 +115,8 @@ FOREIGN_WORDS: Mapping[tuple[str, str], str] = {
         "trainer.profiler hydra.verbose"
     ),
 }
+#: First letters of what Hydra takes as it stands, whatever it holds.
+QUOTED = "'\"["
 #: Where the pages are found.
 PAGES = "docs/{page}.md"
 #: Entries by word.
@@ -142,8 +144,8 @@ def _ours(word: str, place: str) -> str:
         return f"sweep.dir={bare.removeprefix(place)}"
     if bare.startswith("tuned="):  # for Hydra a group, where a folder of configurations holds tuned ones
         names = bare.removeprefix("tuned=").split(",")
-        # The encoder in a name follows an equals sign, which Hydra takes in quotes only.
-        return f"given={','.join(repr(name) if '=' in name and name[0].isalnum() else name for name in names)}"
+        # The encoder in a name follows an equals sign, which Hydra takes in quotes only; some have them already.
+        return f"given={','.join(repr(name) if '=' in name and name[0] not in QUOTED else name for name in names)}"
     if word == "~tracking":
         return "tracking=none"
     return f"++{word}" if word.startswith(OPEN_SECTIONS) else word

@@ -119,6 +119,8 @@ def asked(flags: Sequence[str], overrides: Sequence[str], *, multirun: bool) -> 
     if multirun:
         words = named(words, folders)
     composed = compose.check_overrides(words, folders)
+    if composed.swept and (of_sweep := habits.ours(words, multirun=True)) != words:  # a preset sweeps without -m
+        return of_sweep, compose.check_overrides(of_sweep, folders)
     if not (multirun or composed.swept):
         compose.check_single(words, folders)
     return words, composed
