@@ -395,6 +395,10 @@ def test_after_raising_words_need_more_and_earlier_ones_are_listed(tmp_path: Pat
     assert "d/m/text_vs_none, look 1, with T 8 and S 3: better but small +1.0 % [" in table.text
     assert "at the k-th look at the test split words use the level 1 - .05/k" in table.text
     assert "] at 97.5 % to interactions alone" in table.text or "] at 97.5 % (NDCG@20, d)" in table.text
+    for name in ("verdicts", "benchmark"):
+        page = (after / "report" / f"{name}.ja.md").read_text(encoding="utf-8")
+        assert "](97.5%信頼区間)" in page.replace("\\", "")
+        assert "] at " not in page.replace("\\", "")
 
 
 def test_a_condition_that_joined_later_has_no_earlier_words_but_the_level_of_the_others(tmp_path: Path) -> None:

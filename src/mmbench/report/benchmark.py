@@ -220,15 +220,15 @@ def _gain(comparison: Comparison) -> str:
     broken = FAILED * (word in (Verdict.UNTRUSTED, Verdict.FAILED))
     if tuned is None or not math.isfinite(tuned.gain):
         return broken or NOTHING
-    text = points(tuned.gain)
-    if tuned.interval is not None:
-        text += f" {percents(tuned.interval)}"
     marks = ""
     if inference is not None:
         marks = SIGNIFICANT * is_significant(comparison, inference.holm)
         marks += EQUIVALENT * is_significant(comparison, inference.equivalence_p)
-    open_ = {Verdict.UNDECIDED: UNDECIDED, Verdict.DEPENDS_ON_TUNING: DEPENDS, None: WORDLESS}.get(word, "")
-    return f"{text}{marks}{open_}{broken}"
+    marks += {Verdict.UNDECIDED: UNDECIDED, Verdict.DEPENDS_ON_TUNING: DEPENDS, None: WORDLESS}.get(word, "") + broken
+    gain = points(tuned.gain)
+    if tuned.interval is None:
+        return f"{gain}{marks}"
+    return Message("{gain} {bounds}{marks}", gain=gain, bounds=percents(tuned.interval), marks=marks)
 
 
 def _mde(comparison: Comparison | None) -> str:

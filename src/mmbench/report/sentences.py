@@ -84,7 +84,7 @@ def amount(tuned: Gain) -> str:
     """A tuned gain with its bounds; the legend of every table names 95 %."""
     if tuned.interval is None:
         return Message("{gain} % (no interval)", gain=points(tuned.gain))
-    return f"{percent(tuned.gain)} {percents(tuned.interval)}"
+    return Message("{gain} {bounds}", gain=percent(tuned.gain), bounds=percents(tuned.interval))
 
 
 def percents(interval: Interval) -> str:
