@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmbench.decision import Action, Evidence, Status, as_record, decide, replay
-from mmbench.decision.page.sections import _hero, _new, guard_rails, write_decision
+from mmbench.decision.page.sections import _flips, _hero, _new, _steps, guard_rails, write_decision
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.steps import ALL_ITEMS, OF_NEW_ITEMS_ALONE
@@ -107,6 +107,9 @@ SAID = [
 ]
 
 
+AMONG_NEW_ITEMS = {"en": "Measured for new items", "ja": "新商品についての測定値"}
+
+
 @pytest.mark.parametrize(("lang", "target", "says"), SAID)
 def test_the_page_says_why_there_is_no_price(lang: str, target: str, says: str) -> None:
     measured: Evidence = replace(evidence(0.3), target=target, silent=OF_NEW_ITEMS_ALONE, per_thousand=None)
@@ -114,7 +117,11 @@ def test_the_page_says_why_there_is_no_price(lang: str, target: str, says: str) 
     speaker = Speaker.of(lang, measured, economics(), decided)
     assert says in speaker.sentence()
     assert "tuning.target" in speaker.sentence()
-    assert {"en": "for new items: +30.0%", "ja": "新商品についての測定値: +30.0%"}[lang] in speaker.range()
+    assert (AMONG_NEW_ITEMS[lang] in speaker.range()) is (target == "cold")
+    assert any(mean in speaker.range() for mean in ("harmonic mean", "調和平均")) is (target == "harmonic")
+    assert "+30.0%" in speaker.range()
+    said = [speaker.sentence(), speaker.sure(), speaker.range(), *_flips(speaker), _steps(speaker)["text"]]
+    assert [text for text in said for word in ("trusted", "信頼", "checks", "concluded", "結論") if word in text] == []
     assert _hero(speaker) is None
     assert {"en": "on all items", "ja": "全商品"}[lang] in speaker.next_step()
     record = json.loads(json.dumps(as_record(measured, economics(), decided)))
@@ -165,4 +172,5 @@ def test_the_page_is_written(folds: Read) -> None:
     assert 'id="gain"' not in page
     assert 'id="value"' not in page
     assert "Run the sweep on all items." in page
+    assert "not trusted" not in page
     assert guard_rails(Speaker.of("en", folds.evidence, economics(), decided), folds) == []

@@ -93,6 +93,11 @@ def about(said: Said) -> bool:
     return all(near(said.n[name], known[name]) for name in said.n.keys() & known.keys())
 
 
+def distrusted(said: Said) -> bool:
+    """Nothing may be said of the gain, and not because it is one of new items."""
+    return not said.d.trusted and not said.e.of_new_items
+
+
 def opened(said: Said) -> bool:
     """With so many users the gate is open, with three quarters of them it is not."""
     tests: Mapping[str, Callable[[Evidence], bool]] = {
@@ -424,7 +429,7 @@ CLAIMS = [
     claim(phrases.EVEN, lambda s: s.e.ratio == s.d.breakeven == s.n["gain"] == s.n["need"] and s.e.gain.se == 0),
     claim(
         "Nothing can be concluded from the measurement: {reason}. This does not mean that images have no effect.",
-        lambda s: s.text["reason"] == phrases.SILENCES[s.e.silent or OF_NEW_ITEMS_ALONE],
+        lambda s: s.text["reason"] == phrases.SILENCES[s.e.silent],
         reason="t",
     ),
     *(
@@ -498,7 +503,8 @@ CLAIMS = [
     claim(
         phrases.BARRED[Why.BARRED_NO_GO], lambda s: of_hundred(s) and paying(s) <= s.s.economics.no_go, n="t", years="t"
     ),
-    claim("Unclear: as long as the measurement is not trusted, no probability can be told.", lambda s: not s.d.trusted),
+    claim("Unclear: as long as the measurement is not trusted, no probability can be told.", distrusted),
+    claim("The gain has no price, so no probability that images pay can be told.", lambda s: s.e.of_new_items),
     # The gain
     *leveled("Gain {mean}, range {lo} to {hi}; break-even line {need}.", lambda s: about(s) and s.d.trusted),
     claim(
@@ -514,9 +520,9 @@ CLAIMS = [
         "Measured, but its range cannot be told: {mean}; break-even line {need}.",
         lambda s: about(s) and (s.e.gain is None or bool(s.e.silent)),
     ),
-    claim(
-        "Measured for new items: {mean}; the break-even line ({need}) is one of all recommendations.",
-        lambda s: about(s) and s.e.target in OF_NEW_ITEMS,
+    *(
+        claim(said, lambda s, target=target: about(s) and s.e.target == target)
+        for target, said in phrases.BESIDE_NEED.items()
     ),
     claim("Not measured; break-even line {need}.", lambda s: about(s) and s.e.ratio is None),
     claim(
@@ -620,7 +626,11 @@ CLAIMS = [
     ),
     claim(
         "Without a measurement that is trusted, only the break-even line can be told: {need}.",
-        lambda s: about(s) and not s.d.trusted,
+        lambda s: about(s) and distrusted(s),
+    ),
+    claim(
+        "The gain has no price, so only the break-even line can be told: {need}.",
+        lambda s: about(s) and s.e.of_new_items,
     ),
     # What would open it
     claim(phrases.OPEN_USERS, opened, gate="t", users="n", now="n"),

@@ -7,7 +7,7 @@ from mmbench.decision.assumptions import Given
 from mmbench.decision.economics import Source
 from mmbench.decision.evidence import Bars, Status
 from mmbench.decision.rule import Confidence, Why
-from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS, WAITING
+from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, RUNGS, WAITING
 from mmbench.inference.gains import NoWord
 from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Template
@@ -44,7 +44,7 @@ REASONS = {
         "does not mean that images have no effect."
     ),
 }
-#: Why nothing may be concluded from the gain.
+#: Why nothing may be concluded from the gain, but for one of new items, which lacks a price alone.
 SILENCES = {
     RUNGS: Message("trials were cut short"),
     WAITING: Message("conditions, splits or groups of new items that are planned have no result"),
@@ -61,7 +61,6 @@ SILENCES = {
     NoWord.WIDE: Message("the range is wider than a factor of two"),
     NoWord.NO_VARIANCE: Message("users and trials do not vary"),
     NoWord.ONE_FOLD: Message("only one group of new items was tested"),
-    OF_NEW_ITEMS_ALONE: Message("the gain is one of new items, not of all recommendations"),
 }
 #: Why a gain has no price, by what it is one of.
 UNPRICED = {
@@ -74,6 +73,14 @@ UNPRICED = {
         "The gain is one in a harmonic mean that counts new items as much as all others. What share of all "
         "recommendations new items are is not known, so no sum of money belongs to it. For money, run the sweep on all "
         "items: without dataset.protocol=cold and without tuning.target."
+    ),
+}
+#: Such a gain against the break-even line, by what it is one of.
+BESIDE_NEED = {
+    "cold": Template("Measured for new items: {mean}; the break-even line ({need}) is one of all recommendations."),
+    "harmonic": Template(
+        "Measured in a harmonic mean of new and of other items: {mean}; the break-even line ({need}) is one of all "
+        "recommendations."
     ),
 }
 #: Verdicts with the break-even gain as the smallest gain of interest. A range beyond zero shows a gain or a loss; on

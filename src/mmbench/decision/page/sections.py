@@ -298,6 +298,9 @@ def _payback(speaker: Speaker) -> str:
 def _flips(speaker: Speaker) -> list[str]:
     """Where it would just break even, one input at a time."""
     flip, gain, now = speaker.decision.flip, speaker.evidence.ratio, speaker.economics.likely
+    if speaker.evidence.of_new_items:
+        only = Message("The gain has no price, so only the break-even line can be told: {need}.", need=speaker.need)
+        return [speaker(only)]
     if flip is None or gain is None or not speaker.decision.trusted:
         return [
             speaker(
@@ -461,6 +464,8 @@ def _parts(speaker: Speaker, economics: Economics, parts: Sequence[Read]) -> lis
 
 def _unexplained(speaker: Speaker, read: Read) -> str:
     """Why there is no redundancy bar."""
+    if speaker.evidence.of_new_items:
+        return speaker(Message("It is shown where the sweep runs on all items."))
     if not speaker.decision.trusted:
         return speaker(Message("It is not shown as long as the measurement is not trusted."))
     if read.facts.seeds < MIN_SEEDS:
@@ -607,6 +612,8 @@ def _steps(speaker: Speaker) -> Mapping[str, Any]:
             "sample information). Knowing everything would be worth {evpi}.",
             evpi=speaker.money(speaker.decision.value.evpi),
         )
+    elif speaker.evidence.of_new_items:
+        text = Message("The gain has no price, so no value of further knowledge can be told.")
     else:
         text = Message("Before the checks are passed, no value of further knowledge can be told.")
     vain = valued and not any(step.net > 0 for step in speaker.decision.steps)

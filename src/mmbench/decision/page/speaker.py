@@ -214,11 +214,13 @@ class Speaker(GateSpeaker):
                 )
             )
         if d.why is Why.SILENT:
+            if self.evidence.silent in ("", OF_NEW_ITEMS_ALONE):
+                return ""  # something is concluded, and why it has no price is said next
             return self(
                 Message(
                     "Nothing can be concluded from the measurement: {reason}. This does not mean that images have no "
                     "effect.",
-                    reason=phrases.SILENCES[self.evidence.silent or OF_NEW_ITEMS_ALONE],
+                    reason=phrases.SILENCES[self.evidence.silent],
                 )
             )
         if d.why in phrases.REASONS:
@@ -337,6 +339,8 @@ class Speaker(GateSpeaker):
     def sure(self) -> str:
         """How likely it pays, in natural frequencies."""
         d = self.decision
+        if self.evidence.of_new_items:
+            return self(Message("The gain has no price, so no probability that images pay can be told."))
         if d.probability is None:
             return self(Message("Unclear: as long as the measurement is not trusted, no probability can be told."))
         n = self._of_hundred(d.probability)
@@ -366,13 +370,8 @@ class Speaker(GateSpeaker):
         if ratio is None:
             return self(Message("Not measured; break-even line {need}.", need=self.need))
         if self.evidence.of_new_items:
-            return self(
-                Message(
-                    "Measured for new items: {mean}; the break-even line ({need}) is one of all recommendations.",
-                    mean=self.gain(ratio),
-                    need=self.need,
-                )
-            )
+            beside = phrases.BESIDE_NEED[self.evidence.target]
+            return self(Message(beside, mean=self.gain(ratio), need=self.need))
         if gain is None or self.decision.value is None:
             return self(
                 Message(
