@@ -73,6 +73,7 @@ def test_one_seed_infers_nothing(tmp_path: Path, n_seeds: int, answer: str) -> N
     assert answers["NeurIPS", "7 Statistical significance"].answer == answer
     spread = answers["ML", "Central tendency and variation"]
     assert (spread.answer, "over the draw of trials, users and the seed" in spread.reason) == (answer, answer == YES)
+    assert ("standard deviation over seeds" in spread.reason) == (answer == YES)
     assert answers["NeurIPS", "8 Compute resources"].answer == NO  # there is no ledger
     assert answers["RecSys", "Simple baselines?"].answer == NO
     assert answers["ACM", "Artifacts available"].answer == OPEN
@@ -233,8 +234,35 @@ def test_another_class_under_the_name_of_a_baseline_is_none(tmp_path: Path) -> N
         "One file per model, tuned by the same command. Not so where another class has the name: d/itemknn is "
         "mine.ItemKNN.",
     )
+    described = answered["ML", "Clear description of the models"]
+    assert (described.answer, described.reason) == (
+        OPEN,
+        "Each model file names its paper and formula. Not so of classes that are no part of mmbench: d/itemknn is "
+        "mine.ItemKNN; d/own is mine.Own.",
+    )
 
 
+def test_one_seed_of_one_model_is_no_standard_deviation_of_it(tmp_path: Path) -> None:
+    made = {("d", model, "-"): Made(np.ones((n, USERS), bool)) for model, n in (("m", 3), ("n", 1))}
+    spread = filled(write_sweep(tmp_path / "s", made))["ML", "Central tendency and variation"]
+    assert (spread.answer, spread.reason) == (
+        NO, "Mean and standard deviation over seeds. Not so of d/n: one seed.",
+    )  # fmt: skip
+
+
+def test_the_formula_of_a_metric_of_your_own_is_yours_to_give(tmp_path: Path) -> None:
+    table = read_sweep(write_sweep(tmp_path / "s", {("d", "m", "-"): Made(np.ones((2, USERS), bool))}))
+    defined = {
+        metrics: next(a for a in answers(replace(table, metrics=metrics), [], [], []) if a.item == DEFINED)
+        for metrics in (("ndcg@20",), ("ndcg@20", "mine.first_hit@5"))
+    }
+    assert [answer.answer for answer in defined.values()] == [YES, OPEN]
+    assert defined["ndcg@20", "mine.first_hit@5"].reason.endswith(
+        " Not so of metrics that are no part of mmbench: mine.first_hit@5."
+    )
+
+
+DEFINED = "Definition of the metrics"
 FOREIGN = "lists of another system, whose code, tuning and training data these records do not hold."
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mmbench import paths
 from mmbench.data.dataset import recorded_sizes
+from mmbench.evaluation import metrics
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.repetitions import Repeated
 from mmbench.messages import Message, Translator, clauses, listed, quantity, series
@@ -25,6 +26,7 @@ from mmbench.report.pooled import same_data
 from mmbench.report.sentences import metric_of_all
 from mmbench.report.spent import SEEDS, TRIALS, counted, span, spent_by
 from mmbench.report.table import SIMPLE, SweepTable, external_rows, origins_of, simple_baselines
+from mmbench.scheduling.model_classes import is_packaged
 from mmbench.store import records
 from mmbench.store.ledger import read as read_rows
 from mmbench.store.schema import Cell, Seal
@@ -336,7 +338,7 @@ def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Sweep
 
 def _pineau_data(table: SweepTable, ledger: SweepTotals) -> Iterator[Answer]:
     item = functools.partial(_answer, PINEAU)
-    described = YES, Message("Each model file names its paper and formula.")
+    described = _but_own_classes(ledger, Message("Each model file names its paper and formula."))
     yield item(Message("Clear description of the models"), *_but_external(table, described))
     sized = any(cell.data for cell in ledger.cells)
     yield item(Message("Statistics of the data"), YES if sized else NO, ledger.data, MANIFEST)
@@ -373,32 +375,38 @@ def _pineau_runs(table: SweepTable, comparisons: Sequence[Comparison], ledger: S
         ),
         LEDGER,
     )
-    yield item(
-        Message("Definition of the metrics"),
-        YES,
-        Message(
-            "{metrics}; ranked: {ranked}; formulas in docs/protocol.md.",
-            metrics=series(table.metrics),
-            ranked=ledger.candidates,
-        ),
-        TABLE,
+    defined = Message(
+        "{metrics}; ranked: {ranked}; formulas in docs/protocol.md.",
+        metrics=series(table.metrics),
+        ranked=ledger.candidates,
     )
-    had = spent_by(table)
-    answer = YES if had.measured and not had.unmeasured else NO
-    yield item(
-        Message("Central tendency and variation"),
-        answer,
-        Message("Mean and standard deviation over seeds; intervals of tuned gains {units}.", units=clauses(units))
-        if (units := list(_units(_judged(comparisons))))
-        else Message("Mean and standard deviation over seeds."),
-        TABLE,
-        VERDICTS,
-    )
+    own = [metric for metric in table.metrics if metrics.is_own(metric.partition("@")[0])]
+    if own:
+        defined = Message(
+            "{reason} Not so of metrics that are no part of mmbench: {metrics}.", reason=defined, metrics=series(own)
+        )
+    yield item(Message("Definition of the metrics"), OPEN if own else YES, defined, TABLE)
+    yield item(Message("Central tendency and variation"), *_variation(table, comparisons), TABLE, VERDICTS)
     answer, spent = _compute(ledger)
     yield item(Message("Average runtime, energy"), answer, spent, LEDGER)
     devices = series(ledger.devices) if ledger.devices else Message("device not recorded")
     built = Message("{devices}; {versions}.", devices=devices, versions=ledger.versions)
     yield item(Message("Computing infrastructure"), YES if ledger.devices else NO, built, LEDGER)
+
+
+def _variation(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple[Message, Message]:
+    """Whether every value has its variation over seeds, and which intervals there are."""
+    had, units = spent_by(table), list(_units(_judged(comparisons)))
+    if not had.measured:
+        return NO, Message("Mean over users; one seed, so no standard deviation.")
+    spread = Message("Mean and standard deviation over seeds.")
+    if units:
+        spread = Message(
+            "Mean and standard deviation over seeds; intervals of tuned gains {units}.", units=clauses(units)
+        )
+    if not had.unmeasured:
+        return YES, spread
+    return NO, Message("{reason} Not so of {models}: one seed.", reason=spread, models=series(had.unmeasured))
 
 
 def _acm(ledger: SweepTotals) -> Iterator[Answer]:
@@ -543,6 +551,16 @@ def _but_another_class(table: SweepTable, answered: tuple[Message, Message]) -> 
         return answered
     each = clauses([Message("{name} is {other}", name=name, other=other) for name, other in sorted(named.items())])
     return OPEN, Message("{reason} Not so where another class has the name: {each}.", reason=answered[1], each=each)
+
+
+def _but_own_classes(ledger: SweepTotals, reason: Message) -> tuple[Message, Message]:
+    """What holds of the models of the package, and not of classes of somebody's own, whatever their names."""
+    trained = {f"{cell.dataset}/{cell.model}": cell.config.get("model", {}).get("_target_") for cell in ledger.cells}
+    own = {name: target for name, target in sorted(trained.items()) if target and not is_packaged(target)}
+    if not own:
+        return YES, reason
+    each = clauses([Message("{name} is {other}", name=name, other=other) for name, other in own.items()])
+    return OPEN, Message("{reason} Not so of classes that are no part of mmbench: {each}.", reason=reason, each=each)
 
 
 def _datasets(groups: Sequence[Group]) -> list[str]:
