@@ -27,7 +27,7 @@ from mmbench.report.pooled import pool, rank_tables
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import sentence
 from mmbench.report.table import Tuned
-from mmbench.report.verdict_table import document, notes
+from mmbench.report.verdict_table import columns_of, document, notes
 from mmbench.report.write import proved, write_report
 from mmbench.store.schema import DataPrint
 from tests.report.constructed import Hits, Made, hit_users, write_earlier_look, write_sweep
@@ -408,6 +408,31 @@ def test_a_condition_that_joined_later_has_no_earlier_words_but_the_level_of_the
     (c,) = judged(folder).values()
     assert c.tuned is not None
     assert (c.tuned.level, c.earlier) == (0.975, ())
+
+
+@pytest.mark.parametrize(
+    ("level", "p", "shown"),
+    [
+        (0.95, 0.0496, "0.0496"),
+        (0.95, 0.0504, "0.0504"),
+        (0.95, 0.0312, "0.031"),
+        (0.975, 0.0248, "0.0248"),
+        (0.975, 0.0496, "0.050"),
+        (1 - 0.05 / 3, 0.01669, "0.01669"),
+        (0.95, 0.0004, "<.001"),
+    ],
+)
+def test_a_p_beside_the_level_of_its_look_does_not_look_like_it(
+    folder: Path, by_model: dict[str, Comparison], level: float, p: float, shown: str
+) -> None:
+    c = by_model["better"]
+    assert c.tuned is not None
+    assert c.inference is not None
+    adjusted = dict.fromkeys(("holm", "bh", "equivalence_p", "noninferior_p", "dispensable_p"), p)
+    row = replace(c, tuned=replace(c.tuned, level=level), inference=replace(c.inference, **adjusted))
+    printed = {column.label: column.entry(row).text for column in columns_of(read_sweep(folder))}
+    assert printed["Holm p"] == shown + "†" * (p < 1 - level)
+    assert [printed[name] for name in ("BH q", "equivalence p", "A not worse p", "B not worse p")] == [shown] * 4
 
 
 # Sentences

@@ -9,7 +9,7 @@ from typing import Any
 from mmbench.inference.gains import Gain, TopTrial, TunedGain
 from mmbench.inference.intervals import CrossedInterval, Interval, LogGain, UserEffects
 from mmbench.inference.verdicts import MIN_TRIALS, equivalence_level
-from mmbench.messages import Message, points, series
+from mmbench.messages import Message, digits_apart, points, series
 from mmbench.report.comparisons import Comparison, Inference, is_significant, significant
 from mmbench.report.disposals import ALL_MODELS, FREE, Disposal
 from mmbench.report.layout import Column, Document, Table
@@ -265,30 +265,37 @@ def _tested(get: Callable[[Inference], float | None]) -> Callable[[Comparison | 
     return lambda row: None if row.inference is None else get(row.inference)
 
 
-def _p(p: float) -> str:
-    return "<.001" if p < 0.001 else f"{p:.3f}"
+def _of_p(
+    key: str, label: str, get: Callable[[Inference], float], *, marked: bool = False, part: int = 1
+) -> tuple[Column[Any], Column[Any]]:
+    """A p as it is exported and as it is printed: with decimals that tell it from the level of its row's look."""
 
+    def shown(row: Comparison | Disposal) -> str | None:
+        if row.inference is None:
+            return None
+        p = get(row.inference)
+        if p < 0.001:
+            text = "<.001"
+        else:
+            text = f"{p:.{3 if row.tuned is None else digits_apart(p, 1.0 - row.tuned.level, 3)}f}"
+        return text + "†" * (marked and is_significant(row, p))
 
-def _holm(row: Comparison | Disposal) -> str | None:
-    if row.inference is None:
-        return None
-    return _p(row.inference.holm) + "†" * is_significant(row, row.inference.holm)
+    return Column(key, None, _tested(get)), Column(None, label, shown, part=part)
 
 
 #: Tests of a tuned gain, of contrasts and free disposals, that are adjusted within their table.
 ADJUSTED: Sequence[Column[Any]] = (
-    Column("holm_p", None, _tested(lambda i: i.holm)),
-    Column(None, Message("Holm p"), _holm),
-    Column("bh_q", Message("BH q"), _tested(lambda i: i.bh), _p),
+    *_of_p("holm_p", Message("Holm p"), lambda i: i.holm, marked=True),
+    *_of_p("bh_q", Message("BH q"), lambda i: i.bh),
 )
 
 
 def tests_of(table: SweepTable) -> Sequence[Column[Any]]:
     """Tests of a tuned gain that are not adjusted."""
     return (
-        Column("equivalence_p", Message("equivalence p"), _tested(lambda i: i.equivalence_p), _p, part=2),
-        Column("noninferior_p", Message("A not worse p"), _tested(lambda i: i.noninferior_p), _p, part=2),
-        Column("dispensable_p", Message("B not worse p"), _tested(lambda i: i.dispensable_p), _p, part=2),
+        *_of_p("equivalence_p", Message("equivalence p"), lambda i: i.equivalence_p, part=2),
+        *_of_p("noninferior_p", Message("A not worse p"), lambda i: i.noninferior_p, part=2),
+        *_of_p("dispensable_p", Message("B not worse p"), lambda i: i.dispensable_p, part=2),
         Column(
             "smallest_margin",
             Message("margin %"),
