@@ -12,11 +12,12 @@ from mmbench.inference import intervals
 from mmbench.inference.gains import TunedGain
 from mmbench.inference.verdicts import verdict
 from mmbench.report import verdict_table
-from mmbench.report.benchmark import document
+from mmbench.report.benchmark import _value, document
 from mmbench.report.comparisons import read_contrasts, significant
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import Document, Entry, Table, frame, latex, markdown
 from mmbench.report.reading import read_sweep
+from mmbench.report.table import CellResult
 from mmbench.report.write import proved, write_report
 from tests.report.constructed import Hits, Made, hit_users, write_sweep
 
@@ -112,6 +113,22 @@ def test_values_have_half_their_interval(rows: dict[str, dict[str, Entry]]) -> N
     assert rows["better"]["text"].text == f"0.550 ±{half:#.2g}"
     assert rows["lost"]["text"].text == "✗"
     assert (rows["popularity"]["none"].text[:5], rows["popularity"]["text"].text) == ("0.200", "=")
+
+
+@pytest.mark.parametrize(
+    ("scale", "shown"),
+    [(1, "0.550 ±0.022"), (18.17, "9.99 ±0.40"), (100, "55.0 ±2.2"), (1000, "550 ±22"), (10000, "5,500 ±218"),
+     (-1000, "-550 ±22")],
+)  # fmt: skip
+def test_values_of_any_size_are_written_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, scale: float, shown: str
+) -> None:
+    """A metric of one's own may have any size."""
+    result = read_sweep(folder).done(D, "better", "text")
+    assert result is not None
+    per_user = scale * result.per_user("ndcg@20")
+    monkeypatch.setattr(CellResult, "per_user", lambda self, metric: per_user)
+    assert _value(result, "mine.score@20") == shown
 
 
 def test_the_best_and_what_is_not_told_from_it(folder: Path, rows: dict[str, dict[str, Entry]]) -> None:

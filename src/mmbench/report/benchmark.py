@@ -156,16 +156,22 @@ def _condition(table: SweepTable, dataset: str, condition: str, marks: Mapping[t
 
 
 def _value(result: CellResult, metric: str) -> str:
-    """Mean and half the width of its 95 % interval over users and seeds, if they tell it, to three digits."""
+    """Mean and half the width of its 95 % interval over users and seeds, if they tell it, to three and two figures."""
     if result.status != "done":
         return FAILED if result.status == "failed" else COUNTED[result.status]
     per_user = result.per_user(metric)
     if not result.noise_known:
-        return f"{per_user.mean():#.3g}"
+        return _to_figures(per_user.mean(), 3)
     interval = intervals.bounded_interval(intervals.crossed_interval(per_user), len(per_user))
     if not interval.bounded:
-        return f"{interval.mean:#.3g}"
-    return f"{interval.mean:#.3g} ±{interval.hi - interval.mean:#.2g}"
+        return _to_figures(interval.mean, 3)
+    return f"{_to_figures(interval.mean, 3)} ±{_to_figures(interval.hi - interval.mean, 2)}"
+
+
+def _to_figures(value: float, figures: int) -> str:
+    """A number to so many figures, and to the whole number where these end before its point."""
+    text = f"{value:#.{figures}g}"
+    return f"{value:,.0f}" if abs(value) >= 1 and ("e" in text or text.endswith(".")) else text
 
 
 def _marks(
