@@ -166,6 +166,23 @@ def test_marks_of_a_side_count_together() -> None:
         assert Soundness({"stalled": weight, "cut off": weight}, failed=0, trials=8).untrained_too_much is too_much
 
 
+@pytest.mark.parametrize(
+    ("stalled", "cut_off", "shares"),
+    [
+        (0.29, 0.0, {"stalled": "29"}),
+        (0.102, 0.0, {"stalled": "10.2"}),
+        (0.105, 0.003, {"stalled": "10.5", "cut off": "0.3"}),
+        (0.2, 0.003, {"stalled": "20", "cut off": "0.3"}),
+        (0.064, 0.044, {"stalled": "6.4", "cut off": "4.4"}),
+        (1.0, 0.0, {"stalled": "100"}),
+    ],
+)
+def test_weights_that_are_too_much_are_shown_as_too_much(
+    stalled: float, cut_off: float, shares: dict[str, str]
+) -> None:
+    assert Soundness({"stalled": stalled, "cut off": cut_off}, failed=0, trials=8).shares == shares
+
+
 def test_the_level_is_that_of_the_condition_that_was_opened_most_often(tmp_path: Path) -> None:
     once, twice = effort(tmp_path / "once"), effort(tmp_path / "twice")
     write_earlier_look(twice.folder, 5, FINALS)

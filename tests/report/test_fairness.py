@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmbench import paths
+from mmbench.inference import tuning_curves
 from mmbench.report import cell_effort, charts, fairness
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import read_contrasts
@@ -342,6 +343,19 @@ def test_rungs_are_suspect_where_more_than_a_fifth_of_the_pairs_cross(early: lis
     (rungs,) = [c for c in check([replace_keeping(none, cell=cut), text]) if c.name == "rungs"]
     assert rungs.level == level
     assert rungs.reason.startswith(f"order of {20 if level == 'PASS' else 30} % of the pairs")
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.203, "20.3"), (0.197, "19.7"), (0.2, "20"), (0.31, "31")])
+def test_a_share_of_pairs_that_crossed_does_not_look_like_the_limit(
+    monkeypatch: pytest.MonkeyPatch, share: float, said: str
+) -> None:
+    none, text = fair()
+    cut = msgspec.structs.replace(
+        none.cell, config={**none.cell.config, "budget": {**none.cell.config["budget"], "rungs": [1]}}
+    )
+    monkeypatch.setattr(tuning_curves, "crossings", lambda epochs, histories: share)
+    (rungs,) = [c for c in check([replace_keeping(none, cell=cut), text]) if c.name == "rungs"]
+    assert rungs.reason.startswith(f"order of {said} % of the pairs")
 
 
 def test_what_is_never_chosen_may_stall() -> None:

@@ -20,7 +20,7 @@ from mmbench.inference.gains import TunedSide
 from mmbench.inference.tuned_gain import Alone
 from mmbench.inference.tuning_curves import Edge
 from mmbench.inference.verdicts import FAILED_SHARE, UNTRAINED_WEIGHT
-from mmbench.messages import Message, Refusal, conjoined, series
+from mmbench.messages import MOST_DIGITS, Message, Refusal, conjoined, digits_shown, series
 from mmbench.nn.hyperparameters import is_read
 from mmbench.report.table import exhausts, is_exact
 from mmbench.store import records
@@ -377,6 +377,14 @@ class Soundness(NamedTuple):
         return sum(self.untrained.values()) > UNTRAINED_WEIGHT
 
     @property
+    def shares(self) -> dict[str, str]:
+        """Weights that are too much together in percent, by the mark: with decimals that show it, and none as zero."""
+        weights = {mark: 100 * weight for mark, weight in self.untrained.items() if weight > 0}
+        much = (n for n in range(MOST_DIGITS) if sum(round(w, n) for w in weights.values()) > 100 * UNTRAINED_WEIGHT)
+        digits = next(much, MOST_DIGITS)
+        return {mark: f"{weight:.{digits_shown(weight, digits)}f}" for mark, weight in weights.items()}
+
+    @property
     def failed_too_often(self) -> bool:
         """Whether too many trials failed."""
         return self.failed > FAILED_SHARE * self.trials
@@ -420,17 +428,14 @@ def badly_trained(side: TunedSide, efforts: Mapping[str, CellEffort], delta: flo
     several = len({effort.cell.model for effort in efforts.values()}) > 1
     named = series([name if several else effort.modality for name, effort in efforts.items()])
     if sound.untrained_too_much:
-        weighing = {mark: weight for mark, weight in sound.untrained.items() if weight > 0}
+        weighing = sound.shares
         raised = remedies(efforts.values())
         reasons.append(
             Message(
                 "of the weight of {conditions}, {parts}: raise {settings}",
                 conditions=named,
                 parts=conjoined(
-                    [
-                        Message("{mark} trials {share} %", mark=mark, share=f"{100 * weight:.0f}")
-                        for mark, weight in weighing.items()
-                    ]
+                    [Message("{mark} trials {share} %", mark=mark, share=share) for mark, share in weighing.items()]
                 ),
                 settings=conjoined([raised[mark] for mark in weighing]),
             )

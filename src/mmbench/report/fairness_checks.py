@@ -17,7 +17,7 @@ from mmbench.data.readers.recommendations import Coverage
 from mmbench.fingerprint import of_json
 from mmbench.inference import tuning_curves
 from mmbench.inference.verdicts import MIN_TRIALS, UNTRAINED_WEIGHT
-from mmbench.messages import Message, clauses, conjoined, series
+from mmbench.messages import Message, clauses, conjoined, digits_apart, series
 from mmbench.report.additions import read_additions
 from mmbench.report.cell_effort import CellEffort, marks_of, read_cell, remedies, too_narrow, with_plan
 from mmbench.report.draws import Draws, read_draws, subject
@@ -346,7 +346,7 @@ def _rungs(cells: Sequence[CellEffort]) -> Check | None:
         return Check(Message("rungs"), WARN, reason)
     reason = Message(
         "order of {share} % of the pairs of uncut trials changed after a rung; survived: {survivors}",
-        share=f"{100 * worst:.0f}",
+        share=f"{100 * worst:.{digits_apart(worst, CROSSED, 0, 100)}f}",
         survivors=survivors,
     )
     return Check(Message("rungs"), WARN if worst > CROSSED else PASS, reason)
