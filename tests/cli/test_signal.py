@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -190,9 +191,9 @@ def test_the_module_and_its_help() -> None:
     assert "overrides of the configuration, for example dataset=ml100k" in " ".join(done.stdout.split())
 
 
-def found(unique: float, lo: float, alone: float, others: bool = True) -> Pretest:
+def found(unique: float, lo: float, alone: float, others: bool = True, name: str = "image") -> Pretest:
     """A pre-test of an image beside a text, or of an image alone, with shuffles near zero."""
-    image, text = frozenset({"image"}), frozenset({"text"})
+    image, text = frozenset({name}), frozenset({"text"})
     everyone = image | text if others else image
     r2 = {frozenset(): 0.0, image: alone, everyone: 0.3}
     null = np.array([-0.001, 0.0, 0.001])
@@ -222,6 +223,14 @@ def found(unique: float, lo: float, alone: float, others: bool = True) -> Pretes
 )
 def test_every_light(unique: float, lo: float, alone: float, others: bool, expected: Light) -> None:
     assert light(found(unique, lo, alone, others).signal, "image") is expected
+
+
+def test_the_name_of_a_modality_is_no_markup() -> None:
+    name = "image[v2]:star:"
+    pretest = found(0.05, 0.02, 0.05, others=False, name=name)
+    data = SimpleNamespace(made_up=False, notices=[])
+    lines = written.as_text("shop", data, pretest, Translator()).splitlines()  # type: ignore[arg-type]
+    assert sum(name in line for line in lines) == 3  # what has content, its light, and its subset
 
 
 def test_a_modality_that_few_items_have_is_judged_by_these() -> None:

@@ -6,7 +6,7 @@ from operator import itemgetter
 
 import pytest
 
-from mmbench.report.layout import Column, Document, Table, csv, latex, markdown, md, tex, text_table
+from mmbench.report.layout import Column, Document, Table, csv, latex, markdown, md, terminal, tex, text_table
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,13 @@ def test_latex_shows_text_as_text() -> None:
 )
 def test_latex_shows_bars_and_hyphens_as_they_are(text: str, shown: str) -> None:
     assert tex(text) == shown
+
+
+def test_a_terminal_shows_text_as_text() -> None:
+    columns = [Column(None, "[1]", itemgetter(0), names=True), Column(None, "[2]", itemgetter(1))]
+    document = Document("", [Table("[b]a:star:", columns, [("x[v2]:star:", "[3]")])], ["[i]n:star:"])
+    words = terminal(document).replace("─", " ").split()
+    assert words == ["[b]a:star:", "[1]", "[2]", "x[v2]:star:", "[3]", "[i]n:star:"]
 
 
 def test_csv_quotes_what_a_spreadsheet_would_run() -> None:

@@ -269,7 +269,7 @@ def tex(text: str) -> str:
 def terminal(document: Document, say: Translator = ENGLISH) -> str:
     """Tables for a terminal or a log, as wide as they have to be; each part of a table below the other."""
     out = io.StringIO()
-    console = Console(file=out, width=10_000, color_system=None)
+    console = Console(file=out, width=10_000, color_system=None, emoji=False)
     for table in document.tables:
         console.print(f"{say(table.title)}{say(table.hint)}", markup=False, highlight=False)
         for part in sorted({column.part for column in table.printed if not column.names}):

@@ -10,6 +10,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from mmbench.data.dataset import Dataset
 from mmbench.data.planted import MADE_UP
@@ -164,15 +165,15 @@ def heading(name: str, dataset: Dataset, pretest: Pretest, translator: Translato
 
 def as_text(name: str, dataset: Dataset, pretest: Pretest, translator: Translator, width: int = 150) -> str:
     """The pre-test for a terminal."""
-    out = Console(file=io.StringIO(), width=width, force_terminal=False)
+    out = Console(file=io.StringIO(), width=width, force_terminal=False, emoji=False)
     out.print("\n".join(heading(name, dataset, pretest, translator)), highlight=False, markup=False)
     for header, rows in (lights(pretest, translator), subsets(pretest, translator), pairs(pretest, translator)):
         if rows:
             table = RichTable(box=box.SIMPLE)
             for column in header:  # Japanese has no blanks to break at, and a sentence is never cut
-                table.add_column(column, overflow="fold")
+                table.add_column(Text(column), overflow="fold")
             for row in rows:
-                table.add_row(*row)
+                table.add_row(*map(Text, row))
             out.print(table)
     out.print("\n".join(map(translator, NOTES)), highlight=False, markup=False)
     text: str = out.file.getvalue()  # type: ignore[attr-defined]
