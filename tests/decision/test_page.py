@@ -247,6 +247,17 @@ def test_what_would_turn_it_does_not_look_like_what_it_is_now() -> None:
     assert "If 49.9% of the offline gain reached sales (now: 50%)." in sections._flips(s)
 
 
+@pytest.mark.parametrize(
+    ("share", "shown"), [(1.5e-4, "0.015%"), (3e-4, "0.03%"), (0.003, "0.3%"), (0.0034, "0.34%"), (0.034, "3.4%")]
+)
+def test_a_very_small_share_that_would_turn_it_is_not_none(share: float, shown: str) -> None:
+    measured, setting = evidence(BREAKEVEN + 0.02, 0.028), economics()
+    decided = decide(measured, setting)
+    assert decided.flip is not None
+    s = Speaker.of("en", measured, setting, replace(decided, flip=replace(decided.flip, transfer=share)))
+    assert f"If {shown} of the offline gain reached sales (now: 50%)." in sections._flips(s)
+
+
 #: What a metric is called, by language: in a sentence, and in the list of words.
 FAMILIES = {
     ("recall@10", "en"): ("the share of purchases that are among the first 10", "Recall@10: share of a customer's"),

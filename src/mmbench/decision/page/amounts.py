@@ -18,7 +18,7 @@ from mmbench.report.sentences import at_level
 
 
 def _two_figures(amount: float) -> int:
-    """Decimals of a very small sum: its first two figures, a second one that is zero left out."""
+    """Decimals of a very small number: its first two figures, a second one that is zero left out."""
     digits = 1 - math.floor(math.log10(abs(amount)))
     return digits - (round(amount, digits) == round(amount, digits - 1))
 
@@ -29,7 +29,9 @@ def _decimals_of_price(amount: float) -> int:
 
 
 def _decimals_of_share(share: float) -> int:
-    """Decimals of a share in percent."""
+    """Decimals of a share in percent: two figures of a very small one."""
+    if 0 < abs(share) < 0.01:
+        return max(1, _two_figures(100 * share))
     return 1 if 0 < abs(share) < 0.1 else 0
 
 
@@ -113,7 +115,7 @@ class Amounts:
                 for bounds in (0.95, self.evidence.level, FAVOURABLE)
                 for end in (measured.at(bounds).lo, measured.at(bounds).hi)
             ]
-        least = max(1, _two_figures(100 * need)) if 0 < need < 0.01 else 1
+        least = max(1, _decimals_of_share(need))
         return max([least, *(digits_apart(need, gain, least, 100) for gain in compared if gain is not None)])
 
     @property
