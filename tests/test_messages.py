@@ -76,6 +76,24 @@ def test_what_somebody_gave_stands_as_it_was_given() -> None:
     assert (JAPANESE.large(52_345_678), JAPANESE.large(160_000_000)) == ("52,345,678", "1億6,000万")
 
 
+@pytest.mark.parametrize(
+    ("amount", "digits", "euro", "yen", "japanese"),
+    [
+        (30.0, 2, "€30.00", "¥30", "30円"),
+        (-30.0, 2, "−€30.00", "−¥30", "−30円"),
+        (29.5, 2, "€29.50", "¥29.50", "29.50円"),
+        (99.996, 2, "€100.00", "¥100", "100円"),
+        (0.0015, 4, "€0.0015", "¥0.0015", "0.0015円"),
+    ],
+)
+def test_whole_sums_of_a_currency_without_cents_have_no_decimals(
+    amount: float, digits: int, euro: str, yen: str, japanese: str
+) -> None:
+    said = [language.money(amount, money, digits, exact=True).replace("\N{WORD JOINER}", "")
+            for language, money in ((ENGLISH, "EUR"), (ENGLISH, "JPY"), (JAPANESE, "JPY"))]  # fmt: skip
+    assert said == [euro, yen, japanese]
+
+
 def test_two_numbers_that_differ_look_different() -> None:
     """As they are printed, not as they are held: 8.05 % is rounded to even in print."""
     for value, other, digits, scale in ((0.0805, 0.0803, 1, 100), (0.0805, 0.08, 1, 100), (0.02004, 0.02, 4, 1),

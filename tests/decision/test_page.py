@@ -414,15 +414,19 @@ def test_the_record_beside_the_page_can_be_replayed(shop: tuple[SweepTable, Read
 @pytest.mark.parametrize(
     ("lang", "shown"),
     [
-        ("ja", ("5,000万回", "20,000点", "4,000点", "0.2人", "150円", "0.0015円", "40万円", "600万円", "5,000円")),
-        ("en", ("50,000,000", "20,000", "4,000", "0.2", "¥150", "¥0.0015", "¥400,000", "¥6,000,000", "¥5,000")),
+        (
+            "ja",
+            ("5,000万回", "20,000点", "4,000点", "0.2人", "150円", "0.0015円", "40万円", "600万円", "5,000円", "4円"),
+        ),
+        ("en", ("50,000,000", "20,000", "4,000", "0.2", "¥150", "¥0.0015", "¥400,000", "¥6,000,000", "¥5,000", "¥4")),
     ],
 )
 def test_inputs_are_written_with_their_units(lang: str, shown: tuple[str, ...]) -> None:
     yen, measured = load_economics("yen"), evidence(0.25)
     speaker = Speaker.of(lang, measured, yen, decide(measured, yen))
     names = ("value.recommendations_year", "items.stock", "items.new_year", "cost.engineers", "cost.image",
-             "cost.encoding", "cost.serving_year", "cost.engineering_once", "value.order_value")  # fmt: skip
+             "cost.encoding", "cost.serving_year", "cost.engineering_once", "value.order_value",
+             "cost.gigabyte_month")  # fmt: skip
     assert tuple(speaker.input(name, yen.inputs[name].likely) for name in names) == shown
 
 

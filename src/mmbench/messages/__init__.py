@@ -157,12 +157,15 @@ class Translator:
     def money(self, amount: float, currency: str, digits: int = 0, *, sign: bool = False, exact: bool = False) -> str:
         """A sum: ``€12,300``, with ``digits`` decimals; yen in Japanese as ``1.2万円`` and ``1億2,646万円``.
 
-        Ten thousands are rounded, unless the sum is to be ``exact``: then ``12,450円`` is in full.
+        A whole sum has no decimals where its currency has none: ``¥30``. Ten thousands are rounded, unless the sum is
+        to be ``exact``: then ``12,450円`` is in full.
         """
         if self.lang == "ja" and currency == "JPY":
             return _signed(f"{self._yen(abs(amount), digits, exact=exact)}円", amount, sign)
-        from babel.numbers import format_currency
+        from babel.numbers import format_currency, get_currency_precision
 
+        if get_currency_precision(currency) == 0:
+            digits = _digits_unless_whole(amount, digits)
         pattern = f"¤#,##0.{'0' * digits}" if digits else "¤#,##0"
         text = format_currency(abs(amount), currency, format=pattern, locale=self.lang, currency_digits=False)
         return _signed(text, amount, sign)
@@ -190,7 +193,7 @@ class Translator:
         An ``exact`` one is in full wherever that would round it.
         """
         if amount < MAN or (exact and amount % (MAN / 10 if amount < 100 * MAN else MAN)):
-            return self.number(amount, 0 if amount == round(amount) else digits)
+            return self.number(amount, _digits_unless_whole(amount, digits))
         if amount < 100 * MAN:
             tenths = round(amount / MAN, 1)
             return f"{self.number(tenths, 0 if tenths == round(tenths) else 1)}万"
@@ -346,6 +349,11 @@ def translations(lang: str) -> NullTranslations:
 def _rebuilt(template: Template, n: int | None, values: dict[str, object]) -> Message:
     """The message that pickle takes apart."""
     return Message(template, n, **values)
+
+
+def _digits_unless_whole(value: float, digits: int) -> int:
+    """No decimals of a number that is rounded to a whole one."""
+    return 0 if round(value, digits) == round(value) else digits
 
 
 def _signed(text: str, value: float, sign: bool) -> str:
