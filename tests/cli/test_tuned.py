@@ -181,8 +181,8 @@ def test_configurations_of_other_records_are_replaced_only_when_that_is_asked_fo
     with pytest.raises(SystemExit) as end:
         report(monkeypatch, second, "--tuned")
     roots = [read_sweep(sweep).standing.root for sweep in (first, second)]
-    message = f"text.yaml holds a configuration of root {roots[0]}, and this sweep has root {roots[1]} (1 such files); "
-    is_one_line((int(end.value.code or 0), *capsys.readouterr()), message + "--replace replaces them")
+    message = f"text.yaml holds a configuration of root {roots[0]}, and this sweep has root {roots[1]}; "
+    is_one_line((int(end.value.code or 0), *capsys.readouterr()), message + "--replace replaces it")
     assert [file.name for file in place.iterdir()] == ["text.yaml"]  # nothing was written
     assert (place / "text.yaml").read_bytes() == before
     report(monkeypatch, second, "--tuned", "--replace")

@@ -693,7 +693,19 @@ CLAIMS = [
             gate="t",
             n="n",
         )
-        for g in ("G2", "G3", "G6", "G9")
+        for g in ("G6", "G9")
+    ),
+    *(
+        claim(
+            form,
+            lambda s, several=several: (
+                s.closed(s.text["gate"]) and s.n["n"] == s.e.trials and (s.e.trials > 1) == several
+            ),
+            gate="t",
+            n="n",
+        )
+        for g in ("G2", "G3")
+        for several, form in enumerate((phrases.OPEN_TRIALS[g].one, phrases.OPEN_TRIALS[g].other))
     ),
     claim(
         phrases.OPEN_RAILS,
@@ -912,6 +924,12 @@ def worlds() -> Iterator[tuple[Evidence, Economics]]:
         for silent in ("", OF_NEW_ITEMS_ALONE, NoWord.ONE_FOLD):
             yield replace(numbered(evidence(0.25)), target=target, silent=str(silent)), economics()
         yield replace(numbered(without_gain(evidence(0.25), NoWord.ONE_FOLD)), target=target), economics()
+    touched = replace(numbered(without_gain(evidence(0.3), NoWord.FEW_TRIALS)), trials=1, n=1)  # of budget=touch
+    for gate in (*gates_of(touched)["G2"], *gates_of(touched)["G3"]):
+        yield (
+            replace(touched, gates=tuple(gate if one.name == gate.name else one for one in touched.gates)),
+            economics(),
+        )
     untold = numbered(without_gain(evidence(0.0)))
     gates = (Gate("G1", FAIL), *untold.gates[1:-1], Gate("G9", UNKNOWN))
     yield replace(untold, ratio=None, gates=gates), economics()
@@ -982,6 +1000,13 @@ def test_a_hold_names_in_its_head_what_is_closed_and_what_would_open_it() -> Non
         opens = " ".join(s.opens())
         assert all(gate.name in opens for gate in decided.barred)
         assert opens or decided.why is Why.PROMISING
+
+
+@pytest.mark.parametrize(("trials", "says"), [(1, "with 1 trial, as"), (30, "with 30 trials, as")])
+def test_one_trial_is_no_plural(trials: int, says: str) -> None:
+    measured = replace(evidence(0.3, G2=FAIL), trials=trials)
+    s = Speaker.of("en", measured, economics(), decide(measured, economics(), 4000))
+    assert any(says in said for said in s.opens())
 
 
 def test_a_later_look_names_the_level_that_the_word_has() -> None:

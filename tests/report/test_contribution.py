@@ -391,7 +391,7 @@ def test_one_modality_has_no_others(tmp_path: Path) -> None:
     (facts,) = measured(read_sweep(write_sweep(tmp_path / "s", two)))
     assert [(f.part, f.value) for f in facts.facts] == [("added to nothing", pytest.approx(0.1))]
     assert facts.readings == ["text improves on behaviour alone"]
-    assert "M2 and M3: they compare two modalities, here are 1" in facts.unknown
+    assert "M2 and M3: they compare two modalities, here is 1" in facts.unknown
 
 
 def test_a_condition_with_missing_content_is_no_subset(tmp_path: Path) -> None:

@@ -146,6 +146,14 @@ def test_the_chain_of_adjusted_p(folder: Path, contrast: str) -> None:
     assert smallest == q == float(f"{inference.bh:.6g}")
 
 
+def test_one_contrast_is_no_plural(tmp_path: Path) -> None:
+    hits = {"none": range(1000), "text": range(1100)}
+    cells = {("d", "m", name): Made(np.stack([hit_users(USERS, span)] * 3)) for name, span in hits.items()}
+    text = explain(write_sweep(tmp_path / "s", cells, contrasts=["text_vs_none"]), "d/m/text_vs_none")
+    assert "  Holm, 1 contrast of d/m, smallest p first;" in text
+    assert "  Benjamini-Hochberg, 1 contrast of the sweep: rank 1, " in text
+
+
 def test_words_and_gates(folder: Path) -> None:
     text = explain(folder, "d/untrusted/text_vs_none")
     assert "measurement not trusted: yes" in text

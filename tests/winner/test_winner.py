@@ -207,7 +207,7 @@ def test_customers_of_the_log_without_a_list_are_told(shop_sweep: Path, tmp_path
     is_one_line(command(*words, "--users", str(users)), f"error: {idle}a model that serves new users takes them by")
     users.write_text("late\nnobody\n", encoding="utf-8")
     one = f"1 of the user ids is in the data, but has no training interaction under {settings} (late); "
-    said = f"error: 1 of the user ids are not in the data, such as nobody; {one}"
+    said = f"error: 1 of the user ids is not in the data (nobody); {one}"
     is_one_line(command(*words, "--users", str(users)), said)
     everybody = command(*words)
     assert everybody.out.splitlines() == [
@@ -233,7 +233,7 @@ def test_customers_of_the_log_without_a_list_are_told(shop_sweep: Path, tmp_path
         f"error: no item of the new users is in the catalogue of the model, which {settings} made smaller than the",
     )
     new.write_text("user,item\nonce,rare\nonce,none\n", encoding="utf-8")
-    is_one_line(command(*words, "--new-users", str(new)), "1 of the item ids are not in the data, such as none")
+    is_one_line(command(*words, "--new-users", str(new)), "1 of the item ids is not in the data (none)")
 
 
 @pytest.mark.thorough
@@ -544,7 +544,7 @@ def test_the_card_says_what_a_number_among_new_items_is(target: str, among: str,
             assert card["test"][name]["floor"] == pytest.approx(metrics.floor(tested.pairs, name).mean())
     assert (target == "cold") == (card["test"]["recall@20"].get("floor") == 1.0)
     assert f"- **test, over one draw of new items**: {among} {card['test']['ndcg@20']['mean']:.4f}; " in text
-    assert f"- **chosen among**: 1 trials by validation {among}\n" in text
+    assert f"- **chosen among**: 1 trial by validation {among}\n" in text
     floors = {
         "cold": "pool of 16 new items; floor, where nothing tells them apart: ndcg@20 ",
         "warm": "items of the training log on average; floor, where nothing tells them apart: ndcg@20 ",
@@ -655,7 +655,7 @@ def test_commands(sweep: Path, tmp_path: Path, command: Command) -> None:
     new.write_text(f"user,item\nstranger, {item} \n ,{item}\nstranger,\n", encoding="utf-8")
     assert "1 list, from final run 1, 2" in run("--new-users", str(new), "--seed", "mean").out
     users.write_text("nobody\n", encoding="utf-8")
-    is_one_line(run("--users", str(users)), "1 of the user ids are not in the data, such as nobody")
+    is_one_line(run("--users", str(users)), "1 of the user ids is not in the data (nobody)")
     users.write_text("\n", encoding="utf-8")
     is_one_line(run("--users", str(users)), "no user is asked for; give at least one id")
     users.write_bytes(b"\xff\xfe\xff")

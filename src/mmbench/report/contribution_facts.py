@@ -419,7 +419,12 @@ def _hits(facts: Facts, game: Mapping[Coalition, CellResult], lists_of: Lists) -
     names = sorted(frozenset().union(*game))
     if len(names) != 2 or len(game) != 4:
         if len(game) > 1 and len(names) != 2:
-            facts.unknown.append(Message("M2 and M3: they compare two modalities, here are {count}", count=len(names)))
+            said = Message.counted(
+                "M2 and M3: they compare two modalities, here is {n}",
+                "M2 and M3: they compare two modalities, here are {n}",
+                len(names),
+            )
+            facts.unknown.append(said)
         return
     a, b = names
     none, both = game[EMPTY], game[frozenset(names)]

@@ -277,13 +277,17 @@ def _sorted(family: Sequence[Comparison]) -> list[tuple[Comparison, float]]:
 def _holm(family: tuple[str, str | None], members: Sequence[Comparison], comparison: Comparison) -> Iterator[str]:
     ordered = _sorted(members)
     dataset, model = family
-    yield f"  Holm, {len(ordered)} contrasts of {dataset}/{model}, smallest p first; each at least the one before:"
+    yield f"  Holm, {_contrasts(len(ordered))} of {dataset}/{model}, smallest p first; each at least the one before:"
     for place, (other, p) in enumerate(ordered):
         step = f"min(1, {len(ordered) - place} * {p:.6g})"
         if other.inference is None:
             yield f"    {other.contrast}: {step} -> 1, for it has no p and counts with 1"
         else:
             yield f"    {other.contrast}: {step} -> {other.inference.holm:.6g}{'  <-' if other is comparison else ''}"
+
+
+def _contrasts(n: int) -> str:
+    return "1 contrast" if n == 1 else f"{n} contrasts"
 
 
 def _benjamini_hochberg(comparisons: Sequence[Comparison], comparison: Comparison) -> Iterator[str]:
@@ -294,9 +298,9 @@ def _benjamini_hochberg(comparisons: Sequence[Comparison], comparison: Compariso
     steps = [min(1.0, m * p / j) for j, (_, p) in enumerate(ordered, 1)]
     least = rank - 1 + int(np.argmin(steps[rank - 1 :]))
     unbounded = sum(other.inference is None for other, _ in ordered)
-    counted = f" ({unbounded} without p, which count with 1)" if unbounded else ""
+    counted = f" ({unbounded} without p, which {'counts' if unbounded == 1 else 'count'} with 1)" if unbounded else ""
     yield (
-        f"  Benjamini-Hochberg, {m} contrasts of the sweep{counted}: "
+        f"  Benjamini-Hochberg, {_contrasts(m)} of the sweep{counted}: "
         f"rank {rank}, {m} * p / {rank} = {m * ordered[rank - 1][1] / rank:.6g};"
     )
     other = ordered[least][0].name

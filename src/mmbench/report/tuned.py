@@ -73,13 +73,15 @@ def refuse_others(table: SweepTable, folder: Path) -> None:
     others = {file: root for file, root in standing.items() if root != table.standing.root}
     if others:
         file, root = next(iter(others.items()))
-        raise Refusal(
+        raise Refusal.counted(
+            "{file} holds a configuration of root {root}, and this sweep has root {own}; --replace replaces it, "
+            "--tuned FOLDER writes elsewhere",
             "{file} holds a configuration of root {root}, and this sweep has root {own} ({n} such files); --replace "
             "replaces them, --tuned FOLDER writes elsewhere",
+            len(others),
             file=file,
             root=root or "-",
             own=table.standing.root,
-            n=len(others),
         )
 
 

@@ -29,6 +29,7 @@ from mmbench.report.layout import md
 from mmbench.report.new_items import floor_line
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import metric_among
+from mmbench.report.spent import TRIALS, counted
 from mmbench.report.table import SweepTable, not_tuned_here, sample_of
 from mmbench.report.together import ONE_DRAW
 from mmbench.scheduling.cell_key import with_values
@@ -305,7 +306,8 @@ def as_markdown(card: Mapping[str, Any]) -> str:
         + ("" if m["low"] is None else f" [{m['low']:.4f}, {m['high']:.4f}]")
         for name, m in card["test"].items()
     ]
-    among = f"{card['chosen_among']} trials by validation {metric_among(SELECTION_METRIC, target)}"
+    trials = counted([card["chosen_among"]], TRIALS)
+    among = f"{trials} by validation {metric_among(SELECTION_METRIC, target)}"
     if (origin := card["not_tuned_here"]) is not None:
         among = str(not_tuned_here(origin["dataset"], origin["root"]))
     if (sample := card["validation_users"]) is not None:

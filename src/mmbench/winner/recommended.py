@@ -128,8 +128,11 @@ def _no_lists_of(missing: Sequence[str], left_out: LeftOut) -> str:
     idle, why = [one for one in missing if one in left_out.users], []
     unknown = [one for one in missing if one not in left_out.users]
     if unknown:
-        said = Message(
-            "{n} of the user ids are not in the data, such as {names}", n=len(unknown), names=", ".join(unknown[:NAMED])
+        said = Message.counted(
+            "1 of the user ids is not in the data ({names})",
+            "{n} of the user ids are not in the data, such as {names}",
+            len(unknown),
+            names=", ".join(unknown[:NAMED]),
         )
         why.append(said)
     if idle:
@@ -154,8 +157,11 @@ def _with_items(histories: pd.DataFrame, winner: Winner, journal: Journal) -> pd
     left_out = winner.dataset.left_out
     unknown = [one for one in missing if one not in left_out.items]
     if unknown:
-        raise Refusal(
-            "{n} of the item ids are not in the data, such as {names}", n=len(unknown), names=", ".join(unknown[:NAMED])
+        raise Refusal.counted(
+            "1 of the item ids is not in the data ({names})",
+            "{n} of the item ids are not in the data, such as {names}",
+            len(unknown),
+            names=", ".join(unknown[:NAMED]),
         )
     known = histories[~histories["item"].astype(str).isin(missing)]
     if known.empty:

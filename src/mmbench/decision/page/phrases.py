@@ -315,8 +315,14 @@ OPEN_NO_USERS = Template(
 #: The same where it does not lie in what else is uncertain.
 OPEN_NEVER = Template("{gate} stays closed however many users there are.")
 OPEN_TRIALS = {
-    "G2": Template("{gate} opens with a simple baseline that is tuned with {n} trials, as all others are."),
-    "G3": Template("{gate} opens with the missing conditions, {n} trials each."),
+    "G2": Template(
+        "{gate} opens with a simple baseline that is tuned with {n} trial, as all others are.",
+        "{gate} opens with a simple baseline that is tuned with {n} trials, as all others are.",
+    ),
+    "G3": Template(
+        "{gate} opens with the missing conditions, {n} trial each.",
+        "{gate} opens with the missing conditions, {n} trials each.",
+    ),
     "G6": Template("{gate} opens with a second image encoder, {n} trials for each condition."),
     "G9": Template("{gate} opens where {n} trials for each condition agree (budget.trials={n})."),
     "": Template("It takes at least {n} trials for each condition (budget.trials={n})."),

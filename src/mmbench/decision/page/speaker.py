@@ -113,7 +113,10 @@ class Speaker(GateSpeaker):
         if opening.key is Key.NO_USERS:
             return Message(self._no_users(opening), gate=gate, share=self.translator.percent(amount))
         if opening.key is Key.TRIALS:
-            return Message(phrases.OPEN_TRIALS[gate], gate=gate, n=f"{amount:.0f}")
+            trials = phrases.OPEN_TRIALS[gate]
+            if trials.other is None:  # as it is written behind budget.trials=
+                return Message(trials, gate=gate, n=f"{amount:.0f}")
+            return Message(trials, round(amount), gate=gate)
         if opening.key is Key.SEEDS:
             return Message(phrases.OPEN_SEEDS[gate], gate=gate, n=f"{amount:.0f}")
         if opening.key is Key.DATA:
