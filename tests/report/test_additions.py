@@ -13,6 +13,7 @@ from mmbench.inference.looks import level_of_look
 from mmbench.report.additions import read_additions
 from mmbench.report.comparisons import Comparison, EarlierLook, read_contrasts
 from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals
+from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.pooled import pool, rank_tables
 from mmbench.report.reading import read_sweep
@@ -135,6 +136,30 @@ def test_a_first_control_is_no_look_for_there_was_no_word(tmp_path: Path) -> Non
     planned = revisions(cells, [real, controls], [[], real])
     _, free = read(write_sweep(tmp_path / "s", cells, revisions=planned))
     assert {(level(d), d.enlarged) for d in free.values()} == {(0.95, ())}
+
+
+def test_a_control_that_is_drawn_again_takes_no_other_ones_place(tmp_path: Path) -> None:
+    """Another seed is another name, which sorts before the first: who has seen one shuffle may draw a weaker one."""
+    first = disposed.cells(conditions=("none", "text", "fused"))
+    first["d", "m", "text_shuffled_image_seed=9"] = disposed.made("text_shuffled_image", range(1149))
+    again = {**first, ("d", "m", "text_shuffled_image_seed=8"): disposed.made("text_shuffled_image", range(1020))}
+    _, before = read(write_sweep(tmp_path / "first", first, revisions=revisions(first, [["d"]], [[]])))
+    planned = revisions(again, [[c for _, _, c in first], ["text_shuffled_image_seed=8"]], [[], ["d"]])
+    folder = write_sweep(tmp_path / "again", again, revisions=planned)
+    _, after = read(folder)
+    for name in ("d/m/free_disposal_of_image", "d/all models/free_disposal_of_image"):
+        assert after[name].judgement == before[name].judgement
+        assert after[name].control == before[name].control
+        assert level(after[name]) == 0.95
+        assert before[name].passed_over == ()
+        assert after[name].passed_over == (("m/text_shuffled_image_seed=8", "m/text_shuffled_image_seed=9"),)
+    told = [line for line in notes(read_sweep(folder), [], list(after.values())) if "on neither side: " in line]
+    assert told == [
+        "d/m/text_shuffled_image_seed=8 is on neither side: m/text_shuffled_image_seed=9 has the same states and "
+        "comes before it in the plan"
+    ]
+    explained = explainable(folder)["d/m/free_disposal_of_image"]()
+    assert "  on neither side, for m/text_shuffled_image_seed=9 has the same states: m/text_sh" in explained
 
 
 def test_a_model_is_a_look_over_all_models_alone(tmp_path: Path) -> None:

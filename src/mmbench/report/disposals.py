@@ -109,6 +109,8 @@ class Disposal:
         pairs: each real cell with its control, and when they were planned; none where no control was run.
         enlarged: revisions of the plan that added to what is chosen from, or repetitions, once a word had been
             possible, each a look.
+        passed_over: name of each cell that is on neither side because one with the same states was planned before it,
+            and the name of that one.
         pending: whether cells that are planned and have no result leave nothing to compare, as its reason says; then it
             has no sides.
     """
@@ -133,6 +135,7 @@ class Disposal:
     target: str = ""
     pairs: tuple[Part, ...] = ()
     enlarged: tuple[int, ...] = ()
+    passed_over: tuple[tuple[str, str], ...] = ()
     pending: bool = False
 
     @property
@@ -174,8 +177,8 @@ def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]
     planned = _planned(table)
     for dataset, found in by_dataset.items():
         of_dataset = [group for group in groups if group.dataset == dataset]
-        for modality in sorted({name for group in of_dataset for name in _modalities(group)}):
-            having = [group for group in of_dataset if modality in _modalities(group)]
+        for modality in sorted({name for group in of_dataset for name in _modalities(table, group)}):
+            having = [group for group in of_dataset if modality in _modalities(table, group)]
             for group in having:
                 of_model = [one for one in planned[dataset] if one.cell.model == group.model]
                 waiting = _why_pending(modality, of_model, real=True)
@@ -389,6 +392,7 @@ def _join(over: Repetitions, members: Sequence[Disposal], table: SweepTable) -> 
         inference=None if tuned is None or any(d.without for d in members) else inference_of(tuned, delta),
         optimism=None,
         enlarged=enlarged,
+        passed_over=tuple(dict.fromkeys(cells for d in members for cells in d.passed_over)),
     )
     each = [
         replace(d, judgement=without_word(over, d.judgement), inference=None, earlier=(), within=over) for d in members
@@ -418,10 +422,15 @@ def _read(
     """
     real, control, missing = [], [], []
     failed: list[FailedControl] = []
+    passed_over: list[tuple[str, str]] = []
     for group in groups:
-        by_states = _by_states(group, modality, part)
+        alike = _alike(table, group, modality, part)
+        by_states = {states: cells[0] for states, cells in alike.items()}
         for states, cell in _real(by_states).items():
             key = control_states(dict(states), modality)
+            for one in {states, key or states} & alike.keys():
+                first, *others = _names(alike[one])
+                passed_over += [(name, first) for name in others]
             if key is None:
                 real.append(cell)
                 control.append(cell)
@@ -434,7 +443,7 @@ def _read(
                 control.append(other)
     pairs = list(zip(real, control, strict=True))
     if uncontrolled := all(a is b for a, b in pairs):
-        real = [cell for group in groups for cell in _real(_by_states(group, modality, part)).values()]
+        real = [cell for group in groups for cell in _real(_by_states(table, group, modality, part)).values()]
         control = [cell for cell in real if cell.cell.states.get(modality, "drop") == "drop"]
     if not control:
         return
@@ -490,6 +499,7 @@ def _read(
         target=groups[0].cells[0].cell.target,
         pairs=tuple(stood),
         enlarged=enlarged,
+        passed_over=tuple(sorted(passed_over)),
     )
 
 
@@ -521,9 +531,9 @@ def _names(cells: Iterable[CellEffort]) -> tuple[str, ...]:
     return tuple(f"{cell.cell.model}/{cell.modality}" for cell in cells)
 
 
-def _modalities(group: Group) -> set[str]:
+def _modalities(table: SweepTable, group: Group) -> set[str]:
     """Modalities that some real condition of a model has."""
-    return {name for states in _real(_by_states(group)) for name, state in states if state == "real"}
+    return {name for states in _real(_by_states(table, group)) for name, state in states if state == "real"}
 
 
 def _real(by_states: Mapping[States, CellEffort]) -> dict[States, CellEffort]:
@@ -531,18 +541,29 @@ def _real(by_states: Mapping[States, CellEffort]) -> dict[States, CellEffort]:
     return {states: cell for states, cell in by_states.items() if _is_real(dict(states))}
 
 
-def _by_states(group: Group, modality: str = "", part: str = "") -> dict[States, CellEffort]:
+def _by_states(table: SweepTable, group: Group, modality: str = "", part: str = "") -> dict[States, CellEffort]:
     """One cell for each combination of states; those whose items lost content, and external ones, are left out.
 
     Of the cells with ``modality`` those count whose items have it in the slice ``part`` alone, where one is named.
     """
-    found: dict[States, CellEffort] = {}
+    return {states: cells[0] for states, cells in _alike(table, group, modality, part).items()}
+
+
+def _alike(
+    table: SweepTable, group: Group, modality: str = "", part: str = ""
+) -> Mapping[States, Sequence[CellEffort]]:
+    """All cells of each combination of states that :func:`_by_states` takes one of: first what was planned first.
+
+    Another seed draws another shuffle under another name. Who could put it in the place of one whose result was seen
+    would choose between the two.
+    """
+    found: dict[States, list[CellEffort]] = {}
     for cell in group.cells:
         used = bool(part) and cell.cell.states.get(modality, "drop") != "drop"
         counts = part_of(cell.cell, modality) == part if used else not cell.cell.thinned
         if counts and not cell.cell.is_external:
-            found.setdefault(by_name(cell.cell.states), cell)
-    return found
+            found.setdefault(by_name(cell.cell.states), []).append(cell)
+    return {states: sorted(cells, key=lambda cell: table.planned(cell.cell.name)) for states, cells in found.items()}
 
 
 def part_of(cell: Cell, modality: str) -> str:

@@ -99,6 +99,7 @@ def _disposal(table: SweepTable, disposal: Disposal, groups: Sequence[Group]) ->
         yield f"  control not run, its cell is on {side}: model={model} {overrides}"
     for model, overrides in disposal.without:
         yield f"  not run, so {disposal.modality} cannot be left out: model={model} {overrides}"
+    yield from (f"  on neither side, for {first} has the same states: {name}" for name, first in disposal.passed_over)
     yield from _gain(table, disposal, groups)
     yield from _words(table, disposal.judgement, disposal.tuned)
     yield from (f"  {earlier_verdict(look)}" for look in disposal.earlier)

@@ -540,6 +540,15 @@ def _free(table: SweepTable, disposals: Sequence[Disposal]) -> list[str]:
         lines.append(
             Message("control has no result: dataset={dataset} {failure}", dataset=dataset, failure=control.said)
         )
+    for name, (other, first) in sorted({(d.dataset, pair) for d in alone for pair in d.passed_over}):
+        lines.append(
+            Message(
+                "{dataset}/{condition} is on neither side: {first} has the same states and comes before it in the plan",
+                dataset=name,
+                condition=other,
+                first=first,
+            )
+        )
     for d in disposals:
         lines.append(Message("{name}: {said}", name=d.name, said=disposal_verdict(d, table.primary)))
         lines += [Message("{name}, {said}", name=d.name, said=earlier_verdict(look)) for look in d.earlier]
