@@ -192,6 +192,8 @@ def test_one_of_which_nothing_has_run_says_so_and_stays_in_its_family(begun: boo
         # Another model of the plan: this one is done, the best of all models is not known.
         ({"n": ("none", "fused", "text_shuffled_image")}, "better", "d/n/fused missing"),
         ({"m": ("image", "image_states.image=shuffle")}, "no word", "d/m/image missing"),
+        # Its control may say something else, at the same level.
+        ({"m": ("image_states.image=shuffle",)}, "no word", "d/m/image_states.image=shuffle missing"),
         # Without a control of its own it is on neither side, whether it has run or not.
         ({"m": ("image",)}, "better", ""),
     ],
@@ -199,7 +201,7 @@ def test_one_of_which_nothing_has_run_says_so_and_stays_in_its_family(begun: boo
 def test_who_stops_a_sweep_early_has_no_word_about_all_of_it(
     planned: dict[str, tuple[str, ...]], image: str, waiting: str, tmp_path: Path
 ) -> None:
-    whole = cells(conditions=("none", "text", "fused", "text_shuffled_image"))
+    whole = cells(conditions=("none", "text", "image", "fused", "text_shuffled_image"))
     for model, names in planned.items():
         whole |= {("d", model, name): replace(made(name, range(9)), missing=True) for name in names}
     found = disposals(write_sweep(tmp_path / "s", whole, data={"d": DATA}))

@@ -40,7 +40,7 @@ from mmbench.report.fairness_checks import Group
 from mmbench.report.table import CONDITIONS, CellResult, SweepTable
 from mmbench.report.together import Repetitions, judge_together, read_repetitions, together, without_word
 from mmbench.store import ledger, records
-from mmbench.store.schema import ID_ONLY, Cell, Manifest
+from mmbench.store.schema import ID_ONLY, Cell, CellName, Manifest
 
 States = tuple[tuple[str, str], ...]
 
@@ -166,8 +166,9 @@ ALL_MODELS, FREE = Message("all models"), "free_disposal_of_"
 def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]:
     """Free disposal of every modality that some real condition has, for each model and over all models.
 
-    External recommendations and the late ensemble are on neither side. Where a planned real condition has no result,
-    the best of all of them is not known, and there is no word; where nothing can be compared yet, p is 1 as well.
+    External recommendations and the late ensemble are on neither side. Where a planned real condition has no result, or
+    its planned control has not run, the best of all of them is not known, and there is no word; where nothing can be
+    compared yet, p is 1 as well.
 
     Args:
         table: the sweep.
@@ -181,9 +182,9 @@ def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]
             having = [group for group in of_dataset if modality in _modalities(table, group)]
             for group in having:
                 of_model = [one for one in planned[dataset] if one.cell.model == group.model]
-                waiting = _why_pending(modality, of_model, real=True)
+                waiting = _why_pending(modality, of_model, compared=True)
                 found += _read(table, modality, group.model, [group], waiting=waiting)
-            waiting = _why_pending(modality, planned[dataset], real=True)
+            waiting = _why_pending(modality, planned[dataset], compared=True)
             found += _read(table, modality, None, of_dataset, waiting=waiting)
     read, repeated = _together(table, groups, by_dataset), read_repetitions(table, groups)
     return adjusted([*read, *_pending(table, read, repeated, planned)], repeated)
@@ -205,7 +206,19 @@ def _planned(table: SweepTable) -> Mapping[str, Sequence[Planned]]:
         states = _planned_states(cell, modalities.get(cell.dataset, ()))
         if states is not None:
             found[cell.dataset].append(Planned(cell, states))
-    return found
+    return {dataset: _standing(table, cells) for dataset, cells in found.items()}
+
+
+def _standing(table: SweepTable, planned: Sequence[Planned]) -> list[Planned]:
+    """Of planned cells with the same states the one that counts: what failed gives way to what was planned after it."""
+    first: dict[tuple[str, States], Planned] = {}
+    for one in sorted(planned, key=lambda one: (one.cell.status == "failed", table.planned(_name(one.cell)))):
+        first.setdefault((one.cell.model, by_name(one.states)), one)
+    return [one for one in planned if first[one.cell.model, by_name(one.states)] is one]
+
+
+def _name(cell: CellResult) -> CellName:
+    return CellName(cell.dataset, cell.model, cell.modality)
 
 
 def _pending(
@@ -268,7 +281,7 @@ def _planned_states(cell: CellResult, modalities: Collection[str]) -> Mapping[st
     return {name: condition.state(name) for name in modalities}
 
 
-def _why_pending(modality: str, planned: Sequence[Planned], *, real: bool = False) -> str:
+def _why_pending(modality: str, planned: Sequence[Planned], *, compared: bool = False) -> str:
     """What a free disposal waits for; nothing where the plan has no two sides for it.
 
     A real condition whose control is not planned is on neither side, unless no control is.
@@ -276,7 +289,9 @@ def _why_pending(modality: str, planned: Sequence[Planned], *, real: bool = Fals
     Args:
         modality: the modality.
         planned: cells of the plan.
-        real: whether to name real conditions alone: one whose control has no result leaves both sides, and is told.
+        compared: whether others can be compared: then a control that failed leaves both sides with its condition, and
+            is told. One that waits is awaited all the same, as its condition is: who stopped before it would choose
+            between what is said without and with it.
     """
     own: dict[tuple[str, States], tuple[str, States] | None] = {}
     for one in planned:
@@ -290,12 +305,12 @@ def _why_pending(modality: str, planned: Sequence[Planned], *, real: bool = Fals
     sides = controls | {cell for cell, key in own.items() if key is None or key in controls or not controls}
     reasons = []
     for cell, states in planned:
-        if (cell.model, by_name(states)) not in sides or (real and not _is_real(states)):
+        if (cell.model, by_name(states)) not in sides:
             continue
         if cell.status in PENDING:
             name = f"{cell.dataset}/{cell.model}/{cell.modality}"
             reasons.append(Message(PENDING[cell.status], condition=name))
-        elif cell.status == "failed":
+        elif cell.status == "failed" and (_is_real(states) or not compared):
             reasons.append(_failed(cell))
     return clauses(reasons) if reasons else ""
 
@@ -417,8 +432,8 @@ def _read(
         model: the model; None over all models.
         groups: fairness of the models.
         part: the slice whose items alone have the modality; empty for all items.
-        waiting: which planned real conditions have no result. The best of all of them is not known before, and who
-            could stop at the best of some would have several chances.
+        waiting: which planned conditions have no result. The best of all of them is not known before, and who could
+            stop at the best of some would have several chances.
     """
     real, control, missing = [], [], []
     failed: list[FailedControl] = []
