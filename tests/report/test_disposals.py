@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
+from mmbench.decision.steps import WAITING
+from mmbench.decision.sweep_evidence import silence
 from mmbench.inference import tuned_gain
 from mmbench.inference.gains import NoWord
 from mmbench.inference.intervals import LogGain, holm, smallest_equivalence_margin
 from mmbench.inference.pooling import pooled_gain
 from mmbench.report.comparisons import inference_of
-from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals
+from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals, read_partial_disposals
 from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import markdown_table
@@ -208,6 +210,40 @@ def test_who_stops_a_sweep_early_has_no_word_about_all_of_it(
     assert (found["image", "m"].word, found["image", None].word) == (image, "no word" if waiting else "better")
     assert waiting in found["image", None].judgement.reason
     assert (found["image", None].tuned is None) is bool(waiting)
+
+
+def in_slice(name: str, label: str, **changes: object) -> Made:
+    """A condition with images for the items of a category alone."""
+    lost = {"missing": {"image": 1}, "missing_rule": "slice", "missing_slice": f"category:{label}"}
+    return made(name, range(1120 if name == "fused" else 1050), config={"modality": lost}, **changes)
+
+
+@pytest.mark.parametrize(
+    ("planned", "waiting"),
+    [
+        ({("n", "text"): made("text", range(9))}, "d/n/text missing"),  # it stands on both sides of every slice
+        ({("n", "none"): made("none", range(9)), ("n", "lamps"): in_slice("fused", "Lamps")}, "d/n/none missing"),
+        ({("m", "alone"): in_slice("image", "Lamps"), ("m", "dark"): in_slice("shuffled", "Lamps")}, ""),
+        ({("n", "fused"): made("fused", range(9)), ("m", "chairs"): in_slice("fused", "Chairs")}, ""),
+    ],
+)
+def test_images_for_a_slice_wait_for_what_is_planned_of_it_and_without_images(
+    planned: dict[tuple[str, str], Made], waiting: str, tmp_path: Path
+) -> None:
+    whole = cells(conditions=("none", "text", "fused", "text_shuffled_image"))
+    whole |= {("d", "m", f"{name}_lamps"): in_slice(name, "Lamps") for name in ("fused", "text_shuffled_image")}
+    whole |= {("d", *name): cell for name, cell in planned.items()}
+    folder = write_sweep(tmp_path / "s", whole, data={"d": DATA})
+    for model, name in planned:  # the record of a cell stands from the start of its command
+        place = paths.cell_dir(folder, "d", model, name)
+        for file in [file for file in place.rglob("*") if file.is_file() and file != paths.cell_file(place)]:
+            file.unlink()
+    table = read_sweep(folder)
+    groups = read_groups(table, folder)
+    (part,) = read_partial_disposals(table, groups, "image")
+    assert (part.part, part.word) == ("category:Lamps", "no word" if waiting else "better")
+    assert part.judgement.reason.startswith(waiting)
+    assert silence(part, groups) == (WAITING if waiting else "")
 
 
 def test_a_condition_that_failed_is_why_nothing_is_said_of_the_best_of_all(tmp_path: Path) -> None:

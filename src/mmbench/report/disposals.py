@@ -197,13 +197,19 @@ class Planned(NamedTuple):
     states: Mapping[str, str]
 
 
-def _planned(table: SweepTable) -> Mapping[str, Sequence[Planned]]:
-    """The cells of each data set that may stand on a side, whether or not they have run."""
+def _planned(table: SweepTable, modality: str = "", part: str = "") -> Mapping[str, Sequence[Planned]]:
+    """The cells of each data set that may stand on a side, whether or not they have run.
+
+    Args:
+        table: the sweep.
+        modality: the modality that the items of a slice alone have; empty without one.
+        part: the slice.
+    """
     manifest = records.read(paths.manifest_file(table.folder), Manifest)
     modalities = {name: tuple(data.features) for name, data in manifest.data.items()}
     found: dict[str, list[Planned]] = {dataset: [] for dataset in table.datasets}
     for cell in table.cells.values():
-        states = _planned_states(cell, modalities.get(cell.dataset, ()))
+        states = _planned_states(cell, modalities.get(cell.dataset, ()), modality, part)
         if states is not None:
             found[cell.dataset].append(Planned(cell, states))
     return {dataset: _standing(table, cells) for dataset, cells in found.items()}
@@ -261,22 +267,28 @@ def _pending(
                     )
 
 
-def _planned_states(cell: CellResult, modalities: Collection[str]) -> Mapping[str, str] | None:
+def _planned_states(
+    cell: CellResult, modalities: Collection[str], modality: str, part: str
+) -> Mapping[str, str] | None:
     """States of a planned cell: as its record has them, or as its name says; None of what is on no side.
+
+    No name says a slice, whose label no name can hold.
 
     Args:
         cell: the cell.
         modalities: those of its data set.
+        modality: the modality that the items of a slice alone have; empty without one.
+        part: the slice.
     """
     if cell.parts:
         return None
     if cell.status != "stale" and paths.cell_file(cell.folder).exists():
         record = records.read(paths.cell_file(cell.folder), Cell)
-        return None if record.thinned or record.is_external else record.states
+        return record.states if _counts(record, modality, part) else None
     if cell.modality == ID_ONLY:
         return {}
     condition = meaning(cell.modality, ModalityCondition())
-    if condition is None or condition.thinned:
+    if condition is None or condition.thinned or (part and condition.state(modality) != "drop"):
         return None
     return {name: condition.state(name) for name in modalities}
 
@@ -318,7 +330,8 @@ def _why_pending(modality: str, planned: Sequence[Planned], *, compared: bool = 
 def read_partial_disposals(table: SweepTable, groups: Sequence[Group], modality: str) -> list[Disposal]:
     """Free disposal of a modality that the items of one slice alone have, over all models, for every slice that ran.
 
-    The cells without the modality are those of the whole; those with it, and their controls, are of the slice.
+    The cells without the modality are those of the whole; those with it, and their controls, are of the slice. It waits
+    for what is planned of either, as :func:`read_disposals` does.
 
     Args:
         table: the sweep.
@@ -326,10 +339,13 @@ def read_partial_disposals(table: SweepTable, groups: Sequence[Group], modality:
         modality: the modality.
     """
     by_dataset: dict[str, list[Disposal]] = {dataset: [] for dataset in table.datasets}
-    for dataset, found in by_dataset.items():
-        of_dataset = [group for group in groups if group.dataset == dataset]
-        for part in sorted({part_of(c.cell, modality) for group in of_dataset for c in group.cells} - {""}):
-            found += _read(table, modality, None, of_dataset, part)
+    for part in sorted({part_of(c.cell, modality) for group in groups for c in group.cells} - {""}):
+        planned = _planned(table, modality, part)
+        for dataset, found in by_dataset.items():
+            of_dataset = [group for group in groups if group.dataset == dataset]
+            if any(part_of(c.cell, modality) == part for group in of_dataset for c in group.cells):
+                waiting = _why_pending(modality, planned[dataset], compared=True)
+                found += _read(table, modality, None, of_dataset, part, waiting)
     return _together(table, groups, by_dataset)
 
 
@@ -574,11 +590,15 @@ def _alike(
     """
     found: dict[States, list[CellEffort]] = {}
     for cell in group.cells:
-        used = bool(part) and cell.cell.states.get(modality, "drop") != "drop"
-        counts = part_of(cell.cell, modality) == part if used else not cell.cell.thinned
-        if counts and not cell.cell.is_external:
+        if _counts(cell.cell, modality, part):
             found.setdefault(by_name(cell.cell.states), []).append(cell)
     return {states: sorted(cells, key=lambda cell: table.planned(cell.cell.name)) for states, cells in found.items()}
+
+
+def _counts(cell: Cell, modality: str, part: str) -> bool:
+    """Whether a cell may stand on a side; see :func:`_by_states`."""
+    used = bool(part) and cell.states.get(modality, "drop") != "drop"
+    return (part_of(cell, modality) == part if used else not cell.thinned) and not cell.is_external
 
 
 def part_of(cell: Cell, modality: str) -> str:
