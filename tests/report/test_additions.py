@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmbench import paths
@@ -17,7 +18,7 @@ from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.pooled import pool, rank_tables
 from mmbench.report.reading import read_sweep
-from mmbench.report.sentences import earlier_verdict
+from mmbench.report.sentences import UNTOLD, earlier_verdict
 from mmbench.report.table import LATE
 from mmbench.report.verdict_table import notes
 from mmbench.store import records
@@ -260,6 +261,58 @@ def test_the_notes_say_that_effort_was_raised_only_where_it_was(tmp_path: Path) 
     for data, model, condition in raised:
         write_earlier_look(folder / data / model / condition, 8)
     assert told(folder) == told(folder, contrasts=False) == [RAISED]
+
+
+MODELS = {
+    ("d", model, name): disposed.made(
+        name, range(worth), trials=np.stack([disposed.hit_users(2000, range(worth))] * 16)
+    )
+    for model, fused in (("m", 1040), ("n", 1200))
+    for name, worth in (("none", 1000), ("text", 1050), ("fused", fused), ("text_shuffled_image", 1040))
+}
+
+
+@pytest.mark.parametrize(
+    ("cells", "planned", "opened", "raised", "row", "looks"),
+    [
+        # A model was added to one that had been raised; a split was added, then both raised; two raised, a third added.
+        pytest.param(
+            MODELS,
+            ["m", "m", "n"],
+            ["", "m", ""],
+            ["m"],
+            "d/all models/free_disposal_of_image",
+            3,
+            marks=pytest.mark.thorough,
+        ),
+        (SPLITS[:2], ["a", "a-split1", "a"], ["", "a", "a-split1"], SPLITS[:2], "", 3),
+        (SPLITS, ["a a-split1", "a a-split1", "a-split2"], ["", "a a-split1", ""], SPLITS[:2], "", 3),
+    ],
+)
+def test_looks_by_more_effort_and_by_additions_are_not_told(
+    cells: Cells | Sequence[str],
+    planned: Sequence[str],
+    opened: Sequence[str],
+    raised: Sequence[str],
+    row: str,
+    looks: int,
+    tmp_path: Path,
+) -> None:
+    """What was said then is another thing than what the same looks would say of the conditions of now."""
+    if not isinstance(cells, Mapping):
+        cells = {name: made for data in cells for name, made in pair(data, 1100, n_trials=16).items()}
+    commands = revisions(cells, [words.split() for words in planned], [words.split() for words in opened])
+    folder = write_sweep(tmp_path / "s", cells, revisions=commands, data={"d": disposed.DATA})
+    for name in cells:
+        if {*name} & {*raised}:
+            write_earlier_look(paths.cell_dir(folder, *name), 8)
+    contrasts, free = read(folder)
+    found = free[row] if row else next(iter(contrasts.values()))
+    assert (level(found), found.earlier, found.untold) == (level_of_look(looks), (), True)
+    lines = [str(line) for line in notes(read_sweep(folder), list(contrasts.values()), list(free.values()))]
+    assert [line for line in lines if line.startswith(f"{found.name}, ")] == [f"{found.name}, {UNTOLD}"]
+    assert [start for start in (RAISED, ADDED) for line in lines if line.startswith(start)] == [RAISED, ADDED]
+    assert f"  {UNTOLD}" in explainable(folder)[found.name]()
 
 
 @pytest.mark.parametrize("noted", [True, False])

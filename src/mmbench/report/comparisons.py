@@ -108,6 +108,8 @@ class Comparison:
             gain of chosen configurations.
         within: the repetitions that this is one of; then they have the word and the tests.
         enlarged: revisions of the plan that added repetitions once a word had been possible, each a look.
+        reopened: whether the test split of one of its cells was opened more than once.
+        untold: whether both happened, so that what was said at earlier looks is not computed again.
     """
 
     a: CellResult
@@ -125,6 +127,8 @@ class Comparison:
     over: Repetitions | None = None
     within: Repetitions | None = None
     enlarged: tuple[int, ...] = ()
+    reopened: bool = False
+    untold: bool = False
 
     @property
     def dataset(self) -> str:
@@ -208,6 +212,8 @@ def _join(over: Repetitions, members: Sequence[Comparison], table: SweepTable) -
         joined = Comparison(members[0].a, members[0].b, None, fairness, pending=pending, over=over)
     else:
         enlarged = over.later_looks(table, parts)
+        reopened = any(c.reopened for c in members)
+        untold = reopened and bool(enlarged)
         tuned, judgement = judge_together(over, said, delta, len(enlarged))
         joined = Comparison(
             members[0].a,
@@ -216,10 +222,14 @@ def _join(over: Repetitions, members: Sequence[Comparison], table: SweepTable) -
             fairness,
             tuned,
             inference=None if tuned is None else inference_of(tuned, delta),
-            earlier=looks_together(over, [c.earlier for c in members], delta)
+            earlier=()
+            if untold
+            else looks_together(over, [c.earlier for c in members], delta)
             or before_additions(over, said, parts, enlarged, table),
             over=over,
             enlarged=enlarged,
+            reopened=reopened,
+            untold=untold,
         )
     each = [
         replace(c, judgement=c.judgement and without_word(over, c.judgement), inference=None, earlier=(), within=over)
@@ -320,6 +330,7 @@ def compare(table: SweepTable, a: CellResult, b: CellResult, group: Group | None
         inference=None if tuned is None else inference_of(tuned, table.delta),
         optimism=optimism_of(tuned, pair),
         earlier=earlier_looks(pair, say),
+        reopened=was_reopened(pair),
     )
 
 
@@ -341,6 +352,11 @@ def level_of(cells: Iterable[CellEffort], further: int = 0) -> float:
         further: looks at them together beyond those.
     """
     return level_of_look(max((cell.n_looks for cell in cells), default=1) + further)
+
+
+def was_reopened(cells: Iterable[CellEffort]) -> bool:
+    """Whether the test split was opened more than once for some condition."""
+    return any(cell.n_looks > 1 for cell in cells)
 
 
 def earlier_looks(cells: Sequence[CellEffort], say: Say) -> tuple[EarlierLook, ...]:

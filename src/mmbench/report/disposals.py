@@ -35,6 +35,7 @@ from mmbench.report.comparisons import (
     now,
     optimism_of,
     unfairness,
+    was_reopened,
 )
 from mmbench.report.fairness_checks import Group
 from mmbench.report.table import CONDITIONS, CellResult, SweepTable
@@ -109,6 +110,9 @@ class Disposal:
         pairs: each real cell with its control, and when they were planned; none where no control was run.
         enlarged: revisions of the plan that added to what is chosen from, or repetitions, once a word had been
             possible, each a look.
+        reopened: whether the test split of one of its cells was opened more than once.
+        untold: whether cells were opened again and others added, or conditions and repetitions were added, so that what
+            was said at earlier looks is not computed again.
         passed_over: name of each cell that is on neither side because one with the same states was planned before it,
             and the name of that one.
         pending: whether cells that are planned and have no result leave nothing to compare, as its reason says; then it
@@ -135,6 +139,8 @@ class Disposal:
     target: str = ""
     pairs: tuple[Part, ...] = ()
     enlarged: tuple[int, ...] = ()
+    reopened: bool = False
+    untold: bool = False
     passed_over: tuple[tuple[str, str], ...] = ()
     pending: bool = False
 
@@ -400,6 +406,8 @@ def _join(over: Repetitions, members: Sequence[Disposal], table: SweepTable) -> 
     delta, said = table.delta, {d.dataset: (d.tuned, d.judgement) for d in members}
     sides, parts = {(d.real, d.control) for d in members}, {d.dataset: _first(d.pairs) for d in members}
     enlarged = over.later_looks(table, parts) if len(sides) == 1 else ()
+    reopened = any(d.reopened for d in members)
+    untold = any(d.untold for d in members) or (bool(enlarged) and any(d.reopened or d.enlarged for d in members))
     if len(sides) == 1:
         tuned, judgement = judge_together(over, said, delta, len(enlarged))
     else:
@@ -417,16 +425,21 @@ def _join(over: Repetitions, members: Sequence[Disposal], table: SweepTable) -> 
         judgement=judgement,
         failed=tuple(dict.fromkeys(control for d in members for control in d.failed)),
         without=tuple(dict.fromkeys(condition for d in members for condition in d.without)),
-        earlier=looks_together(over, [d.earlier for d in members], delta)
+        earlier=()
+        if untold
+        else looks_together(over, [d.earlier for d in members], delta)
         or before_additions(over, said, parts, enlarged, table),
         over=over,
         inference=None if tuned is None or any(d.without for d in members) else inference_of(tuned, delta),
         optimism=None,
         enlarged=enlarged,
+        reopened=reopened,
+        untold=untold,
         passed_over=tuple(dict.fromkeys(cells for d in members for cells in d.passed_over)),
     )
     each = [
-        replace(d, judgement=without_word(over, d.judgement), inference=None, earlier=(), within=over) for d in members
+        replace(d, judgement=without_word(over, d.judgement), inference=None, earlier=(), untold=False, within=over)
+        for d in members
     ]
     return [joined, *each]
 
@@ -503,8 +516,10 @@ def _read(
         )
         judged = verdict(None, table.delta, wordless=silent)
     sides = (tuned.a.cells, tuned.b.cells) if tuned else (_names(real), _names(control))
-    earlier = earlier_looks(cells, say)
-    for number, stage in enumerate(() if earlier else enlarged, 1):
+    reopened = was_reopened(cells)
+    untold = reopened and bool(enlarged)
+    earlier = () if untold else earlier_looks(cells, say)
+    for number, stage in enumerate(() if untold else enlarged, 1):
         some = [pair for pair, part in zip(pairs, stood, strict=True) if part.stage < stage]
         effort = effort_of(table, {cell.cell.name for pair in some for cell in pair})
         level = level_of(cells, number - 1)
@@ -530,6 +545,8 @@ def _read(
         target=groups[0].cells[0].cell.target,
         pairs=tuple(stood),
         enlarged=enlarged,
+        reopened=reopened,
+        untold=untold,
         passed_over=tuple(sorted(passed_over)),
     )
 

@@ -21,7 +21,7 @@ from mmbench.report.comparisons import Comparison, family_of, is_counted, p_coun
 from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
-from mmbench.report.sentences import contrast_verdict, disposal_verdict, earlier_verdict
+from mmbench.report.sentences import contrast_verdict, disposal_verdict, earlier_lines
 from mmbench.report.table import CellResult, SweepTable, sample_of
 from mmbench.report.together import read_repetitions
 from mmbench.scheduling.trust import NOTHING, Trust
@@ -80,7 +80,7 @@ def _contrast(
         yield from _benjamini_hochberg(comparisons, comparison)
     if comparison.judgement is not None:
         yield from _words(table, comparison.judgement, comparison.tuned)
-        yield from (f"  {earlier_verdict(look)}" for look in comparison.earlier)
+        yield from (f"  {look}" for look in earlier_lines(comparison))
     if comparison.configuration is not None:
         yield from _configuration(table, comparison, comparison.configuration)
     yield from _gates(comparison.dataset, [comparison.model], groups)
@@ -102,7 +102,7 @@ def _disposal(table: SweepTable, disposal: Disposal, groups: Sequence[Group]) ->
     yield from (f"  on neither side, for {first} has the same states: {name}" for name, first in disposal.passed_over)
     yield from _gain(table, disposal, groups)
     yield from _words(table, disposal.judgement, disposal.tuned)
-    yield from (f"  {earlier_verdict(look)}" for look in disposal.earlier)
+    yield from (f"  {look}" for look in earlier_lines(disposal))
     models = dict.fromkeys(name.split("/")[0] for name in disposal.real)
     yield from _gates(disposal.dataset, list(models), groups)
 

@@ -231,6 +231,18 @@ def earlier_verdict(look: EarlierLook) -> Message:
     return Message("{said} ({of})", said=said, of=look.of) if look.of else said
 
 
+#: Where looks of two kinds are not in one order that the records tell.
+UNTOLD = Message(
+    "what was said at earlier looks is not told: effort was raised and something added, or conditions and repetitions "
+    "were added"
+)
+
+
+def earlier_lines(row: Comparison | Disposal) -> list[Message]:
+    """What was said of a contrast or a free disposal at each earlier look, or that it is not told."""
+    return [UNTOLD] if row.untold else [earlier_verdict(look) for look in row.earlier]
+
+
 def _line(judgement: Judgement, told: str, reason: str) -> str:
     word: Message = judgement.said
     if judgement.also:

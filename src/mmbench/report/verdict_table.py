@@ -22,7 +22,7 @@ from mmbench.report.sentences import (
     disposal_cells,
     disposal_sentence,
     disposal_verdict,
-    earlier_verdict,
+    earlier_lines,
     effort,
     margin_beside,
     metric_among,
@@ -462,7 +462,8 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
     if any(c.target == "harmonic" for c in compared):
         lines.append(NOT_OF_USERS)
     earlier = (*(c.earlier for c in compared), *(d.earlier for d in disposals))
-    if any(look.was_opened_again for looks in earlier for look in looks):
+    again = any(c.untold and c.reopened for c in compared) or any(d.untold and d.reopened for d in disposals)
+    if again or any(look.was_opened_again for looks in earlier for look in looks):
         lines.append(
             Message(
                 "T or S was raised, or a cell begun afresh: at the k-th look at the test split words use the level "
@@ -480,7 +481,7 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
         )
     for c in compared:
         lines.append(Message("{name}: {said}", name=c.name, said=contrast_verdict(c, table.primary)))
-        lines += [Message("{name}, {said}", name=c.name, said=earlier_verdict(look)) for look in c.earlier]
+        lines += [Message("{name}, {said}", name=c.name, said=look) for look in earlier_lines(c)]
     return [*lines, *_free(table, disposals)]
 
 
@@ -551,6 +552,6 @@ def _free(table: SweepTable, disposals: Sequence[Disposal]) -> list[str]:
         )
     for d in disposals:
         lines.append(Message("{name}: {said}", name=d.name, said=disposal_verdict(d, table.primary)))
-        lines += [Message("{name}, {said}", name=d.name, said=earlier_verdict(look)) for look in d.earlier]
+        lines += [Message("{name}, {said}", name=d.name, said=look) for look in earlier_lines(d)]
     sided = [d for d in disposals if d.real]
     return [*lines, *(Message("{name}: {said}", name=d.name, said=disposal_cells(d)) for d in sided)]
