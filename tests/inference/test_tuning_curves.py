@@ -49,6 +49,14 @@ def test_an_edge_is_shown_where_chance_alone_would_not_make_it() -> None:
     assert not edge(10, 4).shown(1)
 
 
+def test_an_edge_is_not_shown_by_the_share_at_one_bound_and_the_chance_at_the_other() -> None:
+    """Of the best 20 of 100 whole numbers 11 are 1, as chance would have it, and 9 are 3, as it would not."""
+    values = [1.0] * 49 + [2.0] * 31 + [1.0] * 11 + [3.0] * 9
+    edge = tuning_curves.edge(values, np.arange(100.0), 1.0, 3.0, log=False)
+    assert edge == (0.55, 1.0)
+    assert not edge.shown(1)
+
+
 @pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], np.linspace(1.0, 3.0, 41)], ids=["three numbers", "a range"])
 def test_chance_calls_a_range_too_narrow_in_at_most_its_level(values: Sequence[float]) -> None:
     rng = np.random.default_rng(5)

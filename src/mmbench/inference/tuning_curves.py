@@ -27,9 +27,9 @@ class Edge(NamedTuple):
     """How many of the best trials lie at a bound of a range.
 
     Attributes:
-        share: of the best trials, at the bound where the most lie.
-        chance: probability that chance places as many there, or more, at either bound: that of a draw of the best
-            trials from all, without replacement (hypergeometric), times two.
+        share: of the best trials, at the bound where the most lie; of equal shares where chance is the smaller.
+        chance: probability that chance places as many there, or more, times two, for it may be either bound: that of a
+            draw of the best trials from all, without replacement (hypergeometric).
     """
 
     share: float
@@ -89,7 +89,8 @@ def edge(
     at_bounds = [(place <= reach) & (low not in atoms), (place >= 1 - reach) & (high not in atoms)]
     n, n_best = len(validation), int(best.sum())
     chances = [float(distributions.hypergeom.sf((at & best).sum() - 1, n, at.sum(), n_best)) for at in at_bounds]
-    return Edge(max(float((at & best).sum() / n_best) for at in at_bounds), min(1.0, 2 * min(chances)))
+    edges = [Edge(float((at & best).sum() / n_best), min(1.0, 2 * p)) for at, p in zip(at_bounds, chances, strict=True)]
+    return max(edges, key=lambda edge: (edge.share, -edge.chance))
 
 
 def crossings(rungs: Sequence[int], histories: Sequence[Sequence[float] | None]) -> float | None:
