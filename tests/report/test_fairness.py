@@ -246,6 +246,20 @@ def test_trials_that_failed_in_one_condition_only() -> None:
     assert raised([none, with_test(replace(text, trials=trials), test)]) == {"failed trials": "FAIL"}
 
 
+@pytest.mark.parametrize(("lost", "level"), [((7, 11), "WARN"), ((7, 12), "FAIL")])
+def test_exactly_ten_percentage_points_more_failures_are_not_more_than_ten(lost: tuple[int, int], level: str) -> None:
+    """As numbers of double precision, 11/40 - 7/40 is above .1."""
+    pair = []
+    for made, n in zip(fair(trials=40), lost, strict=True):
+        trials, test = list(made.trials), made.test.copy()
+        for slot in np.argsort(made.validation)[:n]:
+            trials[slot] = msgspec.structs.replace(trials[slot], course=None, failure=Failure(reason="why"))
+            test[slot] = np.nan
+        pair.append(with_test(replace(made, trials=trials), test))
+    (check_,) = (c for c in check(pair) if c.name == "failed trials")
+    assert check_.level == level
+
+
 def test_what_is_said_of_a_model_that_reads_no_content_names_no_condition() -> None:
     alone = replace_keeping(fair()[0], modality=ID_ONLY)
     trials, test, (first, second) = list(alone.trials), alone.test.copy(), np.argsort(alone.validation)[:2]

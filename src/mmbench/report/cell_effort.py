@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -245,9 +246,9 @@ class CellEffort:
         return numeric_ranges(read_space(self.cell.config["search"]))
 
     @property
-    def failed_share(self) -> float:
+    def failed_share(self) -> Fraction:
         """Share of the trials that failed."""
-        return sum(not t.succeeded for t in self.trials) / max(len(self.trials), 1)
+        return Fraction(sum(not t.succeeded for t in self.trials), max(len(self.trials), 1))
 
     @property
     def seconds(self) -> float:

@@ -6,6 +6,7 @@ import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from mmbench import paths
@@ -29,7 +30,7 @@ from mmbench.tuning.space import configuration_hash
 
 PASS, WARN, FAIL = "PASS", "WARN", "FAIL"
 #: Share of failed trials that two conditions may differ by.
-CRASH_BALANCE = 0.10
+CRASH_BALANCE = Fraction(1, 10)
 #: Share of pairs of learning curves that may cross after a rung before cutting trials short is suspect.
 CROSSED = 0.20
 
@@ -405,7 +406,7 @@ def _place(unit: Unit) -> Message:
 
 def _crashes(cells: Sequence[CellEffort]) -> Check:
     shares = [c.failed_share for c in cells]
-    lost = series([_said_of(c, f"{100 * c.failed_share:.0f} %") for c in cells])
+    lost = series([_said_of(c, f"{100 * float(c.failed_share):.0f} %") for c in cells])
     if max(shares) - min(shares) > CRASH_BALANCE:
         reason = Message("some conditions lost more trials than others ({lost})", lost=lost)
         return Check(Message("failed trials"), FAIL, reason)
