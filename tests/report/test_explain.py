@@ -17,6 +17,7 @@ from mmbench.report.comparisons import read_contrasts
 from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
+from tests.report import test_disposals as disposed
 from tests.report.constructed import Made, hit_users, write_sweep
 from tests.report.test_verdict_table import NONE, TEXT, USERS, seeds
 
@@ -152,6 +153,24 @@ def test_one_contrast_is_no_plural(tmp_path: Path) -> None:
     text = explain(write_sweep(tmp_path / "s", cells, contrasts=["text_vs_none"]), "d/m/text_vs_none")
     assert "  Holm, 1 contrast of d/m, smallest p first;" in text
     assert "  Benjamini-Hochberg, 1 contrast of the sweep: rank 1, " in text
+
+
+def test_free_disposal_has_the_chain_of_its_table(tmp_path: Path) -> None:
+    """Holm's family is that of the modalities of one model, or of all models; the sweep has all four of them."""
+    conditions = ("none", "text", "image", "fused", "text_shuffled_image", "image_shuffled_text")
+    sweep = write_sweep(tmp_path / "s", disposed.cells(conditions=conditions))
+    free = disposed.disposals(sweep)
+    for model, name in (("m", "m"), (None, "all models")):
+        shown = free["image", model].inference
+        assert shown is not None
+        text = explain(sweep, f"d/{name}/free_disposal_of_image")
+        assert numbers(text, r"^  p = ")[0] == pytest.approx(shown.p)
+        assert f"  Holm, 2 free disposals of d/{name}, smallest p first; each at least the one before:" in text
+        (own,) = (line for line in text.splitlines() if line.endswith("<-"))
+        assert own.startswith("    free_disposal_of_image: min(1, ")
+        assert own.endswith(f"-> {shown.holm:.6g}  <-")
+        assert "  Benjamini-Hochberg, 4 free disposals of the sweep: rank " in text
+        assert f"-> q = {shown.bh:.6g}" in text
 
 
 def test_words_and_gates(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import special
@@ -17,8 +17,8 @@ from mmbench.inference.intervals import CrossedInterval, LogGain
 from mmbench.inference.repetitions import RepeatedGain
 from mmbench.inference.verdicts import MIN_SEEDS, Judgement, Verdict, equivalence_level, holds
 from mmbench.report.cell_effort import CellEffort, cut_off, stalled
-from mmbench.report.comparisons import Comparison, family_of, is_counted, p_counted, read_contrasts
-from mmbench.report.disposals import Disposal, read_disposals
+from mmbench.report.comparisons import Comparison, Inference, family_of, is_counted, p_counted, read_contrasts
+from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import contrast_verdict, disposal_verdict, earlier_lines
@@ -27,6 +27,9 @@ from mmbench.report.together import read_repetitions
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, FinalRun, Seal, Stage
+
+#: What has tests: p is adjusted among contrasts, and among free disposals.
+Row = TypeVar("Row", Comparison, Disposal)
 
 
 def explainable(sweep_dir: Path, trust: Trust = NOTHING) -> Mapping[str, Callable[[], str]]:
@@ -45,7 +48,7 @@ def explainable(sweep_dir: Path, trust: Trust = NOTHING) -> Mapping[str, Callabl
     }
     known |= {c.name: functools.partial(_told, _contrast, table, c, comparisons, groups) for c in comparisons}
     disposals = read_disposals(table, groups)
-    return known | {d.name: functools.partial(_told, _disposal, table, d, groups) for d in disposals}
+    return known | {d.name: functools.partial(_told, _disposal, table, d, disposals, groups) for d in disposals}
 
 
 def _told(lines: Callable[..., Iterator[str]], *what: Any) -> str:
@@ -72,12 +75,7 @@ def _contrast(
         yield from _records(table, "A = ", comparison.a)
         yield from _records(table, "B = ", comparison.b)
     yield from _gain(table, comparison, groups)
-    if comparison.tuned is not None and comparison.inference is not None:
-        yield from _tests(table, comparison)
-        repeated = read_repetitions(table, groups)
-        family = family_of(comparison, repeated)
-        yield from _holm(family, [o for o in comparisons if family_of(o, repeated) == family], comparison)
-        yield from _benjamini_hochberg(comparisons, comparison)
+    yield from _inference(table, comparison, comparisons, groups)
     if comparison.judgement is not None:
         yield from _words(table, comparison.judgement, comparison.tuned)
         yield from (f"  {look}" for look in earlier_lines(comparison))
@@ -86,7 +84,9 @@ def _contrast(
     yield from _gates(comparison.dataset, [comparison.model], groups)
 
 
-def _disposal(table: SweepTable, disposal: Disposal, groups: Sequence[Group]) -> Iterator[str]:
+def _disposal(
+    table: SweepTable, disposal: Disposal, disposals: Sequence[Disposal], groups: Sequence[Group]
+) -> Iterator[str]:
     yield f"{disposal.name}: {disposal.word}"
     yield f"  {disposal_verdict(disposal, table.primary)}"
     if disposal.real:
@@ -101,6 +101,7 @@ def _disposal(table: SweepTable, disposal: Disposal, groups: Sequence[Group]) ->
         yield f"  not run, so {disposal.modality} cannot be left out: model={model} {overrides}"
     yield from (f"  on neither side, for {first} has the same states: {name}" for name, first in disposal.passed_over)
     yield from _gain(table, disposal, groups)
+    yield from _inference(table, disposal, disposals, groups)
     yield from _words(table, disposal.judgement, disposal.tuned)
     yield from (f"  {look}" for look in earlier_lines(disposal))
     models = dict.fromkeys(name.split("/")[0] for name in disposal.real)
@@ -256,9 +257,18 @@ def _configuration(table: SweepTable, comparison: Comparison, gain: CrossedInter
     yield f"  95 %: {gain.mean:.10g} ± {t:.10g} * {gain.se:.10g} = [{bounds.lo:.10g}, {bounds.hi:.10g}]"
 
 
-def _tests(table: SweepTable, comparison: Comparison) -> Iterator[str]:
-    inference = comparison.inference
-    assert inference is not None
+def _inference(table: SweepTable, row: Row, rows: Sequence[Row], groups: Sequence[Group]) -> Iterator[str]:
+    """Tests of a tuned gain, and how p is adjusted among the rows of its table; nothing where it has no bounds."""
+    if row.tuned is None or row.inference is None:
+        return
+    yield from _tests(table, row.inference)
+    repeated = read_repetitions(table, groups)
+    family = family_of(row, repeated)
+    yield from _holm(family, [other for other in rows if family_of(other, repeated) == family], row)
+    yield from _benjamini_hochberg(rows, row)
+
+
+def _tests(table: SweepTable, inference: Inference) -> Iterator[str]:
     yield ""
     yield f"tests (margin {table.delta:g})"
     yield f"  p = {inference.p:.10g}, two-sided, of no gain"
@@ -270,42 +280,45 @@ def _tests(table: SweepTable, comparison: Comparison) -> Iterator[str]:
     yield f"  gain that is seen in four of five such studies (80 % power): {seen}"
 
 
-def _sorted(family: Sequence[Comparison]) -> list[tuple[Comparison, float]]:
-    """The contrasts that p is adjusted for, each with the p it counts with, smallest first."""
+def _sorted(family: Sequence[Row]) -> list[tuple[Row, float]]:
+    """The rows that p is adjusted for, each with the p it counts with, smallest first."""
     return sorted(((o, p_counted(o)) for o in family if is_counted(o)), key=lambda pair: pair[1])
 
 
-def _holm(family: tuple[str, str | None], members: Sequence[Comparison], comparison: Comparison) -> Iterator[str]:
+def _holm(family: tuple[str, str | None], members: Sequence[Row], row: Row) -> Iterator[str]:
     ordered = _sorted(members)
     dataset, model = family
-    yield f"  Holm, {_contrasts(len(ordered))} of {dataset}/{model}, smallest p first; each at least the one before:"
+    of = f"of {dataset}/{model or ALL_MODELS}"
+    yield f"  Holm, {_counted(len(ordered), row)} {of}, smallest p first; each at least the one before:"
     for place, (other, p) in enumerate(ordered):
-        step = f"min(1, {len(ordered) - place} * {p:.6g})"
+        step = f"{other.name.rpartition('/')[2]}: min(1, {len(ordered) - place} * {p:.6g})"
         if other.inference is None:
-            yield f"    {other.contrast}: {step} -> 1, for it has no p and counts with 1"
+            yield f"    {step} -> 1, for it has no p and counts with 1"
         else:
-            yield f"    {other.contrast}: {step} -> {other.inference.holm:.6g}{'  <-' if other is comparison else ''}"
+            yield f"    {step} -> {other.inference.holm:.6g}{'  <-' if other is row else ''}"
 
 
-def _contrasts(n: int) -> str:
-    return "1 contrast" if n == 1 else f"{n} contrasts"
+def _counted(n: int, row: Row) -> str:
+    """So many rows of the kind of one."""
+    kind = "free disposal" if isinstance(row, Disposal) else "contrast"
+    return f"{n} {kind}{'' if n == 1 else 's'}"
 
 
-def _benjamini_hochberg(comparisons: Sequence[Comparison], comparison: Comparison) -> Iterator[str]:
-    assert comparison.inference is not None
-    ordered = _sorted(comparisons)
+def _benjamini_hochberg(rows: Sequence[Row], row: Row) -> Iterator[str]:
+    assert row.inference is not None
+    ordered = _sorted(rows)
     m = len(ordered)
-    rank = 1 + next(i for i, (other, _) in enumerate(ordered) if other is comparison)
+    rank = 1 + next(i for i, (other, _) in enumerate(ordered) if other is row)
     steps = [min(1.0, m * p / j) for j, (_, p) in enumerate(ordered, 1)]
     least = rank - 1 + int(np.argmin(steps[rank - 1 :]))
     unbounded = sum(other.inference is None for other, _ in ordered)
     counted = f" ({unbounded} without p, which {'counts' if unbounded == 1 else 'count'} with 1)" if unbounded else ""
     yield (
-        f"  Benjamini-Hochberg, {_contrasts(m)} of the sweep{counted}: "
+        f"  Benjamini-Hochberg, {_counted(m, row)} of the sweep{counted}: "
         f"rank {rank}, {m} * p / {rank} = {m * ordered[rank - 1][1] / rank:.6g};"
     )
     other = ordered[least][0].name
-    yield f"    smallest from there on, at most 1: {steps[least]:.6g} ({other}) -> q = {comparison.inference.bh:.6g}"
+    yield f"    smallest from there on, at most 1: {steps[least]:.6g} ({other}) -> q = {row.inference.bh:.6g}"
 
 
 def _words(table: SweepTable, judgement: Judgement, tuned: Gain | None) -> Iterator[str]:
