@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from mmbench import paths
 from mmbench.cli import plan
 from mmbench.cli.forecast import CellTime, controls, expected, together
 from mmbench.messages import Refusal, Translator
@@ -20,10 +23,13 @@ from mmbench.scheduling import pilot
 from mmbench.scheduling.pilot import Pilot
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
+from mmbench.store.schema import CellName
 from mmbench.tuning.cell import CellTask
-from tests.report.constructed import Made, hit_users, write_sweep
+from tests import records as valid
+from tests.report import test_disposals as disposed
+from tests.report.constructed import Made, hit_users, write_earlier_look, write_sweep
 from tests.report.test_new_items import write as write_new_items
-from tests.report.test_together import three
+from tests.report.test_together import pair, three
 from tests.tiny import TINY, composed
 
 
@@ -149,6 +155,68 @@ def test_a_gain_over_repetitions_is_raised_with_each_of_them(tmp_path: Path) -> 
         said = expected(table, planned, Translator()).splitlines()
         (row,) = (line for line in said if "a over 3 split seeds/m/text_vs_none" in line)
         assert level in row
+
+
+def new(made: Mapping[tuple[str, str, str], Made]) -> list[Planned]:
+    """Cells of a command, that no earlier one has planned."""
+    plans = []
+    for name, one in made.items():
+        config = {"dataset": {"name": name[0]}, **one.config}
+        record = valid.cell(**CellName(*name)._asdict(), **{"config": config, **one.cell})
+        job = SimpleNamespace(record=lambda task, record=record: record)
+        plans.append(SimpleNamespace(left=11, job=job, task=SimpleNamespace(cell=CellName(*name))))
+    return cast("list[Planned]", plans)
+
+
+def levels(folder: Path, planned: Sequence[Planned]) -> dict[str, str]:
+    """Level of the range of each gain."""
+    lines = expected(read_sweep(folder), planned, Translator()).splitlines()
+    return {found[1]: found[2] for line in lines if (found := re.match(r" *(\S.*?) {2,}.* ([\d.]+)%  +[±-]", line))}
+
+
+@pytest.mark.parametrize(
+    ("model", "conditions", "further"),
+    [
+        ("m", ("image", "image_states.image=shuffle"), {"m", "all models"}),
+        ("m", ("image",), set()),  # without its control it is on neither side
+        ("n", ("none", "fused", "text_shuffled_image"), {"all models"}),
+        ("popularity", ("none",), {"all models"}),
+        ("m", ("shuffled",), set()),
+    ],
+)
+def test_what_a_command_adds_is_a_further_look(
+    model: str, conditions: Sequence[str], further: set[str], tmp_path: Path
+) -> None:
+    small = disposed.cells(conditions=("none", "text", "fused", "text_shuffled_image"))
+    folder = write_sweep(tmp_path / "s", small, data={"d": disposed.DATA})
+    found = levels(folder, new(disposed.cells(model, conditions)))
+    assert found == {"d/m/text_vs_none": "95.0"} | {
+        f"d/{name}/free_disposal_of_image": "97.5" if name in further else "95.0" for name in ("m", "all models")
+    }
+
+
+def test_another_split_is_a_further_look_and_another_data_set_is_none(tmp_path: Path) -> None:
+    folder = write_sweep(tmp_path / "s", {**pair("a", 1100), **pair("a-split1", 1140), **pair("b", 1100)})
+    contrast = "m/text_vs_none"
+    before = {f"{name}/{contrast}": "95.0" for name in ("a over 2 split seeds", "a", "a-split1", "b")}
+    assert levels(folder, []) == before
+    assert levels(folder, new(pair("c", 1100))) == before
+    assert levels(folder, new(pair("a-split2", 1100))) == before | {f"a over 2 split seeds/{contrast}": "97.5"}
+    assert levels(folder, new(pair("b-split1", 1100))) == before | {f"b/{contrast}": "97.5"}
+
+
+def test_a_raise_of_what_was_looked_at_less_often_is_no_further_look_at_all_models(tmp_path: Path) -> None:
+    conditions = ("none", "text", "fused", "text_shuffled_image")
+    both = {**disposed.cells("m", conditions), **disposed.cells("n", conditions)}
+    folder = write_sweep(tmp_path / "s", both, data={"d": disposed.DATA})
+    for condition in conditions:
+        write_earlier_look(paths.cell_dir(folder, "d", "m", condition), 4)
+    for models, expected_levels in (((), ("97.5", "95.0", "97.5")), (("n",), ("97.5", "97.5", "97.5"))):
+        cells = [name for name in both if name[1] in models]
+        raised = [SimpleNamespace(left=3, task=SimpleNamespace(cell=CellName(*name))) for name in cells]
+        found = levels(folder, cast("list[Planned]", raised))
+        names = [f"d/{name}/free_disposal_of_image" for name in ("m", "n", "all models")]
+        assert [found[name] for name in names] == [*expected_levels]
 
 
 def test_one_draw_of_new_items_tells_no_range(tmp_path: Path) -> None:

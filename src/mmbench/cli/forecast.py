@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mmbench.audit.repetitions import repetition_of
 from mmbench.decision.gates import IMAGE
 from mmbench.inference.gains import NoWord, TunedGain
 from mmbench.inference.looks import level_after
 from mmbench.inference.repetitions import Repeated
 from mmbench.messages import Message, Template, Translator, duration
 from mmbench.report.comparisons import Comparison, read_contrasts
-from mmbench.report.disposals import Disposal, States, by_name, control_of, control_states, read_disposals, without
-from mmbench.report.fairness_checks import read_groups
+from mmbench.report.disposals import (
+    Disposal,
+    States,
+    by_name,
+    control_of,
+    control_states,
+    read_disposals,
+    without,
+    would_grow,
+)
+from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.layout import NOTHING, Document, terminal, text_table
 from mmbench.report.sentences import MODALITIES
 from mmbench.report.table import SweepTable
@@ -21,6 +31,7 @@ from mmbench.scheduling import memory, pilot
 from mmbench.scheduling.pilot import CellCost
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
+from mmbench.store.schema import Cell, CellName
 from mmbench.training import allocation
 from mmbench.training.settings import cores_here
 from mmbench.tuning.budget import PILOTS
@@ -150,11 +161,69 @@ def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Messa
     return lines
 
 
+class Looks:
+    """Looks at the test split that a command adds to what gains are about.
+
+    Args:
+        table: what earlier commands of the sweep have run.
+        groups: its fairness report.
+        gains: contrasts and free disposals by their names.
+        planned: cells of the command.
+    """
+
+    def __init__(
+        self,
+        table: SweepTable,
+        groups: Sequence[Group],
+        gains: Mapping[str, Disposal | Comparison],
+        planned: Sequence[Planned],
+    ) -> None:
+        left = {plan.task.cell for plan in planned if plan.left}
+        self.table, self.gains = table, gains
+        self.before = {cell.cell.name: cell.n_looks for group in groups for cell in group.cells}
+        self.after = {name: n + (name in left) for name, n in self.before.items()}
+        self.added = [plan.job.record(plan.task) for plan in planned if plan.task.cell not in table.cells]
+        self.repeated = {group.dataset: repetition_of(group.cells[0].cell)[0] for group in groups}
+
+    def further(self, gain: Disposal | Comparison) -> int:
+        """How many looks more a gain will have."""
+        return self._looks(gain, self.after, self.added) - self._looks(gain, self.before, ())
+
+    def _looks(self, gain: Disposal | Comparison, looks: Mapping[CellName, int], added: Sequence[Cell]) -> int:
+        """Looks of the cell that was looked at most often, of all repetitions, and those at all of them together."""
+        together = len(gain.enlarged) + self._is_repeated(gain, added)
+        if gain.over is not None:
+            members = [self.gains[gain.name.replace(gain.dataset, name, 1)] for name in gain.over.datasets]
+            return max(self._looks(member, looks, added) for member in members) + together
+        if isinstance(gain, Disposal):
+            together += would_grow(self.table, gain, added)
+        return max(looks.get(CellName(gain.dataset, *name.split("/", 1)), 1) for name in _conditions(gain)) + together
+
+    def _is_repeated(self, gain: Disposal | Comparison, added: Sequence[Cell]) -> bool:
+        """Whether cells are all conditions of a gain in another repetition of its data set."""
+        if gain.within is not None:
+            return False
+        own = (gain.dataset,) if gain.over is None else gain.over.datasets
+        conditions: dict[str, set[str]] = {}
+        for cell in added:
+            if cell.dataset not in own and repetition_of(cell)[0] == self.repeated[own[0]]:
+                conditions.setdefault(cell.dataset, set()).add(f"{cell.model}/{cell.modality}")
+        return any(names >= _conditions(gain) for names in conditions.values())
+
+
+def _conditions(gain: Disposal | Comparison) -> set[str]:
+    """Model and condition of each cell that a gain is about."""
+    if isinstance(gain, Disposal):
+        return {*gain.real, *gain.control}
+    return {f"{side.model}/{side.modality}" for side in gain.sides}
+
+
 def expected(table: SweepTable | None, planned: Sequence[Planned], translator: Translator) -> str:
     """How wide the range of every tuned gain was so far, which is how wide it is expected to be.
 
-    A gain of more search on one side never has a range, however much is run. Where a finished cell is to have more
-    trials or final runs, ranges have the level of a further look at its model.
+    A gain of more search on one side never has a range, however much is run. Ranges have the level of the looks that
+    there will be: another one where a finished cell is to have more trials or final runs, and where a gain is about
+    more conditions, models or repetitions once the command has run.
 
     Args:
         table: what earlier commands of the sweep have run; None where there is nothing.
@@ -162,13 +231,11 @@ def expected(table: SweepTable | None, planned: Sequence[Planned], translator: T
         translator: language.
     """
     gains: list[Disposal | Comparison] = []
-    raised: set[tuple[str, str | None]] = set()
+    looks = None
     if table is not None:
         groups = read_groups(table, table.folder)
         gains += [*read_disposals(table, groups), *read_contrasts(table, groups)]
-        done = {name for name, cell in table.cells.items() if cell.status == "done"}
-        for dataset, model, _ in done & {plan.task.cell for plan in planned if plan.left}:
-            raised |= {(dataset, model), (dataset, None)}
+        looks = Looks(table, groups, {gain.name: gain for gain in gains}, planned)
     rows = []
     folds = False
     for gain in gains:
@@ -178,9 +245,8 @@ def expected(table: SweepTable | None, planned: Sequence[Planned], translator: T
         if gain.within is not None and gain.within.kind is Repeated.FOLD:
             continue  # the range of one draw of new items holds no other draw
         log = tuned.estimate.log_gain if isinstance(tuned, TunedGain) else tuned and tuned.log_gain
-        if tuned and log and math.isfinite(log.log_ratio) and math.isfinite(log.se):
-            datasets = (gain.dataset,) if gain.over is None else gain.over.datasets
-            level = level_after(tuned.level, any((dataset, gain.model) in raised for dataset in datasets))
+        if looks and tuned and log and math.isfinite(log.log_ratio) and math.isfinite(log.se):
+            level = level_after(tuned.level, looks.further(gain))
             numbers = [NOTHING, NOTHING]  # both sides are the same runs, which tell neither
             if log.se > 0:
                 width = (log.at(level).hi - log.at(level).lo) / 2

@@ -299,6 +299,28 @@ def _planned_states(
     return {name: condition.state(name) for name in modalities}
 
 
+def would_grow(table: SweepTable, disposal: Disposal, cells: Iterable[Cell]) -> bool:
+    """Whether more conditions would be chosen from in a free disposal of one data set if cells were planned besides.
+
+    Args:
+        table: the sweep.
+        disposal: the free disposal.
+        cells: records of the cells.
+    """
+    own = [cell for cell in cells if cell.dataset == disposal.dataset and disposal.model in (None, cell.model)]
+    if not own:
+        return False
+    before = {(one.cell.model, by_name(one.states)) for one in _planned(table).get(disposal.dataset, ())}
+    after = before | {(cell.model, by_name(cell.states)) for cell in own if _counts(cell, "", "")}
+
+    def chosen_from(planned: Collection[tuple[str, States]]) -> set[tuple[str, States]]:
+        keys = {(m, states): control_states(dict(states), disposal.modality) for m, states in planned}
+        real = [(m, states) for m, states in keys if _is_real(dict(states))]
+        return {(m, states) for m, states in real if keys[m, states] is None or (m, keys[m, states]) in planned}
+
+    return chosen_from(after) != chosen_from(before)
+
+
 def _why_pending(modality: str, planned: Sequence[Planned], *, compared: bool = False) -> str:
     """What a free disposal waits for; nothing where the plan has no two sides for it.
 
