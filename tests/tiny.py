@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
 from mmbench.cli.compose import Composed, composer
 from mmbench.data.recdata import RecData
 from mmbench.data.splits import Split
-from mmbench.nn.recommender import ClosedForm
+from mmbench.nn.recommender import ClosedForm, FactorModel, Triplets
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.worker import OpenCell, work_on
 from mmbench.store.leases import make_leases
@@ -93,6 +94,29 @@ class Broken(ClosedForm):
 
     def __init__(self, data: RecData) -> None:
         super().__init__()
+
+
+class Steady(FactorModel):
+    """Popularity, weighed by one number whose gradient is the same at every step: every seed ends in the same state."""
+
+    uses_content = False
+
+    def __init__(self, data: RecData) -> None:
+        super().__init__()
+        self.n_users = data.n_users
+        counts = torch.bincount(data.edge_index[1], minlength=data.n_items).float()
+        self.register_buffer("counts", counts.unsqueeze(1), persistent=False)
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        return torch.ones(self.n_users, 1), (self.weight + 1) * self.counts
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        users, positives, negatives = batch.rows(*self())
+        return {
+            "bpr": -logsigmoid((users * (positives - negatives)).sum(-1)).mean().detach(),
+            "falls": self.weight.sum(),
+        }
 
 
 class Hungry(ClosedForm):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from mmbench import paths
 from mmbench.audit.recorded import Recorded
 from mmbench.data.recdata import make_recdata
-from mmbench.evaluation.metrics import per_user
+from mmbench.evaluation.metrics import LIST_LENGTH, per_user
 from mmbench.evaluation.ranking import Evaluator
 from mmbench.sealing.score_test import evaluator_of_test, stored_rankings
 from mmbench.store import records
@@ -78,8 +79,8 @@ def rank_honestly(forger: Forger, folder: Path, record: Path) -> None:
     write_parquet(file, pd.DataFrame({"user": evaluator.users.astype("int32"), SELECTION_METRIC: scores}))
     follow(forger, record)
     test = evaluator_of_test(task, recorded.split)
-    graphs = forger.folder.parent / "graphs"
-    for ending, ranking in stored_rankings(task, recorded.store, training, test, graphs).items():
+    graphs, store = forger.folder.parent / "graphs", replace(recorded.store, folder=record.parents[1])
+    for ending, ranking in stored_rankings(task, store, training, test, graphs).items():
         for name, frame in ranking_frames(ranking, ending).items():
             forger.touch(forger.beside(record, name))
             write_parquet(forger.beside(record, name), frame)
@@ -128,6 +129,15 @@ def _(forger: Forger) -> None:
 def _(forger: Forger) -> None:
     for record in forger.finals(forger.cell("text")):
         forger.frame(forger.beside(record, paths.RANKS), scaled(2))
+
+
+@attack("a rival's hits in its final runs moved beyond the end of its lists")
+def _(forger: Forger) -> None:
+    for record in forger.finals(forger.cell("text")):
+        forger.frame(
+            forger.beside(record, paths.RANKS),
+            lambda frame: frame.assign(rank=frame["rank"].where(frame["rank"] > LIST_LENGTH, LIST_LENGTH + 1)),
+        )
 
 
 @attack("a rival's test ranks doubled in its trials")

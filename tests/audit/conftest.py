@@ -24,8 +24,8 @@ CELLS = (
 )
 #: Of 60 users, those whose validation is ranked.
 SAMPLE = 50
-#: Who audits these sweeps vouches for the model that fails.
-SOURCES = Sources(Trust.of(["tests.tiny.Broken"]))
+#: Who audits these sweeps vouches for the model that fails, and for one of a single number.
+SOURCES = Sources(Trust.of(["tests.tiny.Broken", "tests.tiny.Steady"]))
 
 
 def run(

@@ -43,7 +43,7 @@ def retrained(folder: Path, sources: Sources, wanted: Iterable[tuple[CellName, U
     """What the third level finds if its sample holds these trainings."""
     wanted = list(wanted)
     places = [place for place in retraining.all_trainings(folder) if (place.planned.name, place.unit) in wanted]
-    assert len(places) == len(wanted)
+    assert {(place.planned.name, place.unit) for place in places} == {*wanted}
     machines = retraining.machines_of(folder, places)
     with tempfile.TemporaryDirectory() as graphs:
         results = [

@@ -17,14 +17,16 @@ from typing import Any
 from unittest.mock import Mock
 
 import msgspec
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from mmbench import faults, fingerprint, paths
-from mmbench.audit import consistency, rescoring, standing
+from mmbench.audit import consistency, rescoring, retraining, standing
 from mmbench.audit.further_tries import read_tries
 from mmbench.audit.levels import Asked, audit, check_kept_elsewhere
+from mmbench.audit.recorded import Recorded
 from mmbench.audit.root import root_of
 from mmbench.audit.standing import Level, Standing
 from mmbench.data.planted import make_world
@@ -48,7 +50,7 @@ from mmbench.training.settings import TrainingSettings
 from mmbench.tuning import study
 from mmbench.tuning.cell import CellTask
 from tests.audit import levels
-from tests.audit.attacks import ATTACKS, without_ranks
+from tests.audit.attacks import ATTACKS, rank_honestly, without_ranks
 from tests.audit.conftest import SAMPLE, SOURCES, run
 from tests.audit.every_model import MODELS, WORLDS, audited, swept
 from tests.audit.forger import DROPPED, Forger
@@ -340,6 +342,56 @@ def test_what_was_lost_and_came_out_otherwise_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
+def test_a_trial_that_an_earlier_look_chose_from_was_lost_and_came_out_otherwise(tmp_path: Path) -> None:
+    """It is another one since; the look stands, and what it rested on is doubted and no forgery."""
+    effort = [("budget.trials=2", "budget.seeds=1"), ("budget.trials=3", "budget.seeds=1")]
+    for words in effort:
+        sweep = run(tmp_path, "s", *words, cells=ONE)
+    (cell,) = paths.cell_dirs(sweep)
+    with Forger(sweep) as forger:
+        # As if another machine had trained it: its score in the last digit, and all hashes that follow.
+        slot = forger.read(paths.choice_file(paths.look_dir(cell, 1)))["slot"]
+        forger.change(
+            forger.trials(cell)[1 - slot], ("course", "losses"), lambda terms: [{**terms[0], "more": 0.0}, *terms[1:]]
+        )
+        forger.rehash()
+        assert not consistency.check(sweep)
+        paths.training_file(cell, Stage.TRIAL, 1 - slot, paths.STATE).write_bytes(b"")
+        assert list(mend(sweep))
+        run(tmp_path, "s", *effort[-1], cells=ONE)
+        found = consistency.check(sweep)
+        said = f"trial {1 - slot} was repeated and is not the one that was among those chosen from then"
+        assert [(finding.field, str(finding.reason)) for finding in found] == [("trials", said)]
+        assert all(finding.doubt for finding in found)
+
+
+@pytest.mark.thorough
+def test_seeds_that_end_in_the_same_state_are_no_copies(tmp_path: Path) -> None:
+    sweep = run(tmp_path, "s", "budget.seeds=3", cells=(("steady", "none", "complementary"),))
+    (cell,) = paths.cell_dirs(sweep)
+    finals = records.read_trainings(cell, Stage.FINAL)
+    assert len({final.state_hash for final in finals}) == 1
+    passes(sweep)
+
+
+@pytest.mark.thorough
+def test_final_runs_of_an_earlier_choice_are_trained_again(forger: Forger) -> None:
+    """Words of earlier looks rest on them."""
+    record = next(
+        final for cell in forger.cells() for aside in paths.aside_dirs(cell) for final in forger.finals(aside)
+    )
+    folder = record.parents[3]
+    forger.state(forger.beside(record, paths.STATE), lambda values: np.roll(values, 1, axis=0))
+    rank_honestly(forger, folder, record)
+    forger.rehash()
+    (place,) = (p for p in retraining.all_trainings(forger.folder) if p.hash == forger.read(record)["hash"])
+    recorded = Recorded.read(forger.folder, place.planned, SOURCES)
+    again = retraining.retrain(recorded, place, forger.folder.parent / "graphs", {})
+    assert again.finding is not None
+    assert again.finding.file == record.relative_to(forger.folder).as_posix()
+
+
+@pytest.mark.thorough
 def test_other_settings_in_turn_and_sweeps_beside_are_named(tmp_path: Path) -> None:
     words = ("budget.trials=1", "budget.seeds=1")
     for lr in ("1e-3", "2e-3"):
@@ -545,6 +597,13 @@ def test_a_command_that_says_the_same_in_other_settings_passes(tmp_path: Path, s
     on_folder(tmp_path, shop, "text", besides=("dataset.protocol=auto",))
     others = ("dataset.trust_row_order=true", "dataset.k_core=1", "training.accelerator=auto")
     passes(on_folder(tmp_path, shop, "fused", besides=others), shop)
+
+
+@pytest.mark.thorough
+def test_a_repetition_that_says_the_same_in_other_settings_passes(tmp_path: Path, shop: Path) -> None:
+    on_folder(tmp_path, shop, "text", besides=("dataset.protocol=paper",))
+    others = ("dataset.split_seed=3", "dataset.trust_row_order=true", "dataset.k_core=1")
+    passes(on_folder(tmp_path, shop, "text", besides=("dataset.protocol=paper", *others)), shop)
 
 
 def test_a_condition_that_would_be_trained_with_other_settings_is_refused(honest: Path, tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def _record(audited: AuditedCell) -> Said:
         yield from same(file, "features", *(_seen(audited, features) for features in (cell.features, known)))
     if not cell.config["model"].get("recommendations"):
         yield from same(file, "external", cell.external, None)
+    yield from same(file, "config.lists", cell.config.get("lists"), cell.lists if cell.is_external else None)
     dataset = DatasetConfig(**{name: value for name, value in cell.config["dataset"].items() if name != "lr"})
     drawn = f"-draw{cell.draw}" if cell.draw else ""
     target = target_in_name(dataset.protocol, cell.target)

@@ -32,7 +32,7 @@ from mmbench.audit.opened import CellInSweep, without_record
 from mmbench.audit.repetitions import SETTINGS, Shared, repetition_of
 from mmbench.data.dataset import DatasetConfig
 from mmbench.messages import Message
-from mmbench.scheduling.cell_key import PLACES, shared_settings
+from mmbench.scheduling.cell_key import shared_settings
 from mmbench.store import ledger, records
 from mmbench.store.schema import (
     Cell,
@@ -213,13 +213,15 @@ def _family(cells: Sequence[tuple[Path, Cell]]) -> Said:
 def _repetition(folder: Path, cell: Cell, repeated: dict[tuple[Shared, str], Cell]) -> Said:
     """Repetitions of a data set, of which ``repeated`` keeps the first by model: the same settings but for one."""
     shared, _ = repetition_of(cell)
-    # A record of an earlier version lacks what is a list in every other one.
+    # A record of an earlier version lacks what is a list in every other one. The protocol, which conditions need not
+    # share because their split is the same, is compared: repetitions have splits of their own.
     both = [
-        {"items_with": [], **one.config["dataset"]} for one in (cell, repeated.setdefault((shared, cell.model), cell))
+        {"items_with": [], "protocol": one.config["dataset"]["protocol"], **shared_settings(one)["dataset"]}
+        for one in (cell, repeated.setdefault((shared, cell.model), cell))
     ]
     own, first = (DatasetConfig(**{name: value for name, value in plain.items() if name != "lr"}) for plain in both)
     file = paths.cell_file(folder)
     for name in (field.name for field in fields(DatasetConfig)):
-        if name not in (SETTINGS[shared.kind][0], *PLACES["dataset"], *NAMED):
+        if name not in (SETTINGS[shared.kind][0], *NAMED):
             yield from same(file, f"config.dataset.{name}", getattr(own, name), getattr(first, name))
     yield from same(file, "config.dataset.lr", *(plain.get("lr") for plain in both))

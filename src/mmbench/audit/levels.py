@@ -243,7 +243,7 @@ def _retrained(
     place: Place,
 ) -> Retrained:
     recorded = Recorded.read(sweep_dir, place.planned, sources)
-    files = paths.training_files(recorded.store.folder, *place.unit)
+    files = paths.training_files(recorded.training(place.hash)[0].folder, *place.unit)
     marks = {exact: mark_of(recorded, files, "trained again", exact) for exact in (True, False)}
     for exact, mark in marks.items():
         if progress.holds(mark):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,12 +19,15 @@ from mmbench.data.splits import PROTOCOLS, Split, sealed_fingerprint
 from mmbench.messages import Message, Template
 from mmbench.store import bounds, records
 from mmbench.store.records import Look, table_fingerprint
-from mmbench.store.schema import Choice, Seal, Stage, Training, Unit, unscored
+from mmbench.store.schema import Choice, Seal, Stage, Training, Unit, hashed, unscored
 from mmbench.tuning.cell import CellFailed
 from mmbench.tuning.choice import choose
 
 #: What is said of a final run of an earlier look that was lost, and is another one since it was repeated.
 REPEATED = Template("final run {number} was repeated and is not the one that was sealed then")
+
+#: What is said of a trial that an earlier look chose from, and that is another one since it was lost and repeated.
+REPEATED_TRIAL = Template("trial {number} was repeated and is not the one that was among those chosen from then")
 
 
 class LookAudit:
@@ -43,8 +47,9 @@ class LookAudit:
         """Everything that is wrong with the choices and with what was looked at."""
         if not paths.choice_file(self.audited.folder).exists():
             return
-        for folder in (self.audited.folder, *self.audited.looks_kept):
-            yield from self._choice(paths.choice_file(folder))
+        yield from self._choice(paths.choice_file(self.audited.folder))
+        for folder in self.audited.looks_kept:
+            yield from self._choice(paths.choice_file(folder), earlier=True)
         yield from self._looks()
 
     def _looks(self) -> Said:
@@ -65,8 +70,8 @@ class LookAudit:
             yield from self._seal(file, look, of_look, now=now)
             yield from self._files(file, look, of_look, now=now)
 
-    def _choice(self, file: Path) -> Said:
-        """Chosen again."""
+    def _choice(self, file: Path, *, earlier: bool = False) -> Said:
+        """Chosen again; among what an earlier look chose from, what was lost and repeated since stands as it was."""
         choice = records.read(file, Choice)
         yield from hash_holds(file, choice)
         trials = choice.n_trials - self.audited.cell.effort.proposals
@@ -82,6 +87,14 @@ class LookAudit:
         except CellFailed as error:
             yield file, "record", Message("it cannot be read: {error}", error=error)
             return
+        if earlier and len(choice.trials) == len(among):
+            trials = []
+            for old, training in zip(choice.trials, among, strict=True):
+                repeated = old != training.hash and self.audited.was_lost(training.unit, old)
+                if repeated:
+                    yield file, "trials", Doubt(Message(REPEATED_TRIAL, number=training.index))
+                trials.append(old if repeated else training.hash)
+            again = hashed(msgspec.structs.replace(again, trials=trials))
         for field in Choice.__struct_fields__:
             yield from same(file, field, getattr(choice, field), getattr(again, field))
 
@@ -221,12 +234,14 @@ def without_ranks(look: Look, by_unit: Mapping[Unit, Training]) -> dict[str, Uni
 
 
 def _lists(file: Path, columns: Mapping[str, NDArray[Any]], ranks: Mapping[str, NDArray[Any]]) -> Said:
-    """The ranks of a run against its lists: an item of rank r is the r-th of its user's list."""
+    """The ranks of a run against its lists: an item of rank r is the r-th of its user's list, or beyond its end."""
     users, lists, rank = columns["user"], columns["items"], ranks["rank"]
     order = np.argsort(users, kind="stable")
     places = np.searchsorted(users, ranks["user"], sorter=order)
     rows = order[np.minimum(places, len(users) - 1)]
     listed = (rank >= 1) & (rank <= lists.shape[1])
     wrong = lists[rows[listed], rank[listed] - 1] != ranks["item"][listed]
-    if wrong.any() or (users[rows] != ranks["user"]).any() or len(np.unique(users)) < len(users):
+    beyond = rank > lists.shape[1]
+    held = lists[rows[beyond]] == ranks["item"][beyond][:, None]
+    if wrong.any() or held.any() or (users[rows] != ranks["user"]).any() or len(np.unique(users)) < len(users):
         yield file, "items", Message("they are not those that the ranks say")

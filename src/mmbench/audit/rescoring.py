@@ -48,6 +48,9 @@ def rescore(recorded: Recorded, planned: DataPrint, graph_dir: Path) -> Said:
             getattr(now, field.name),
         )
     yield from same(file, "key", recorded.cell.key, recorded.job.store(recorded.task).key)
+    coverage = recorded.job.coverage
+    if coverage is not None and recorded.cell.lists is not None:  # records of earlier versions do not tell it
+        yield from same(file, "config.lists", recorded.cell.lists, coverage._asdict())
     again = _Again(recorded, graph_dir)
     for store, training in recorded.trainings():
         yield from again.training(store, training)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmbench import fingerprint, paths
-from mmbench.audit.findings import Finding, folder_of
+from mmbench.audit.findings import Finding, folder_of, read_aside
 from mmbench.audit.recorded import Recorded
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.metrics import per_user
@@ -77,6 +77,8 @@ def all_trainings(sweep_dir: Path) -> list[Place]:
         for stage in Stage if paths.cell_file(folder).exists() else ():
             trainings = records.read_trainings(folder, stage, planned.key)
             places += [Place(planned, training.unit, training.hash) for training in trainings]
+        if paths.cell_file(folder).exists():  # words of earlier looks rest on final runs of earlier choices
+            places += [Place(planned, training.unit, training.hash) for _, training in read_aside(folder, planned.key)]
     return places
 
 
@@ -115,7 +117,7 @@ def retrain(recorded: Recorded, place: Place, graph_dir: Path, machines: Mapping
     Raises:
         ValueError: if this machine cannot train what it did, for want of memory too.
     """
-    training = _training(recorded, place)
+    store, training = recorded.training(place.hash)
     settings = recipe_of(recorded.task, training.configuration)[1]
     # Otherwise it would fail here, as if its record were not true.
     check_machine(settings.accelerator, settings.precision, compiled=settings.compile)
@@ -130,22 +132,19 @@ def retrain(recorded: Recorded, place: Place, graph_dir: Path, machines: Mapping
     # loose, and the same bits are the same bits whatever it says.
     here = again.versions_hash == training.versions_hash and machine(settings) == machines.get(training.hash)
     exact = here or again.hash == training.hash
-    file = recorded.store.training_file(place.unit, paths.RECORD)
+    file = store.training_file(place.unit, paths.RECORD)
     field = _differs(training, again) if exact else _strays(training, again)
     confirmed = True
     if field is None and not exact and training.course is not None and again.course is not None:
         # Of two epochs that are nearly as good another machine may keep the other one, whose ranks are others.
         confirmed = again.course.best_epoch == training.course.best_epoch
-        if confirmed and _strays_on_test(recorded, training, trained, graph_dir):
-            file, field = recorded.store.training_file(place.unit, paths.RANKS), SELECTION_METRIC
+        ranks = store.training_file(place.unit, paths.RANKS)
+        if confirmed and _strays_on_test(recorded, ranks, training, trained, graph_dir):
+            file, field = ranks, SELECTION_METRIC
     reason = Message("trained again from its seed it comes out otherwise")
     name = file.relative_to(recorded.store.sweep_dir).as_posix()
     finding = None if field is None else Finding(place.planned.name, name, field, reason)
     return Retrained(place, finding, exact, confirmed)
-
-
-def _training(recorded: Recorded, place: Place) -> Training:
-    return next(t for _, t in recorded.trainings() if t.hash == place.hash)
 
 
 def _differs(training: Training, again: Training) -> str | None:
@@ -168,9 +167,8 @@ def _strays(training: Training, again: Training) -> str | None:
     return "course.history" if apart > TOLERANCE * best else None
 
 
-def _strays_on_test(recorded: Recorded, training: Training, trained: Trained, graph_dir: Path) -> bool:
-    """Whether the model that was trained again scores too far from the ranks of test that were stored."""
-    file = recorded.store.training_file(training.unit, paths.RANKS)
+def _strays_on_test(recorded: Recorded, file: Path, training: Training, trained: Trained, graph_dir: Path) -> bool:
+    """Whether the model that was trained again scores too far from the ranks of test that were stored in a file."""
     if not file.exists():
         return False
     task = recorded.task

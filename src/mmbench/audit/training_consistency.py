@@ -46,11 +46,17 @@ class TrainingAudit:
         yield from self._numbers()
 
     def _states(self) -> Said:
-        """No two trainings end in the same state, for each has a seed of its own."""
-        first: dict[str, Unit] = {}
+        """No two trainings end in the same state after the same losses, for each has a seed of its own.
+
+        A model of a few parameters may end in the same state, as it is rounded, under several seeds.
+        """
+        first: dict[tuple[str, str], Unit] = {}
         for unit, training in self.by_unit.items():
-            if training.state_hash and first.setdefault(training.state_hash, unit) != unit:
-                other = self.audited.record_of(first[training.state_hash]).name
+            if training.course is None:
+                continue
+            reached = training.state_hash, fingerprint.canonical_json(training.course.losses)
+            if training.state_hash and first.setdefault(reached, unit) != unit:
+                other = self.audited.record_of(first[reached]).name
                 yield self.audited.record_of(unit), "state_hash", Message("it is the state of {other} too", other=other)
 
     def _training(self, training: Training, folder: Path) -> Said:

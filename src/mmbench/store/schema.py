@@ -490,9 +490,14 @@ class Cell(Record, frozen=True, tag="cell"):
     def lists(self) -> dict[str, int] | None:
         """How much of the lists of another system the data know; None for a model, and in records of earlier versions.
 
-        See :class:`mmbench.data.readers.recommendations.Coverage`.
+        See :class:`mmbench.data.readers.recommendations.Coverage`. What stands there otherwise is no such count either;
+        an audit finds it.
         """
-        return self.config.get("lists")
+        match self.config.get("lists"):
+            case {"known": int(known), "rows": int(rows), "listed": int(listed), "users": int(users), **others}:
+                if 0 <= known <= rows and 0 <= listed <= users and not others:
+                    return {"known": known, "rows": rows, "listed": listed, "users": users}
+        return None
 
     @property
     def thinned(self) -> bool:
