@@ -781,10 +781,11 @@ def test_data_that_cannot_be_read_are_no_reason_to_buy_images(
     assert found.format(why=why) in page.by_id["trust"]
 
 
-def commanded(folder: Path, whole: dict[tuple[str, str, str], Made]) -> SweepTable:
+def commanded(folder: Path, whole: dict[tuple[str, str, str], Made], *words: str) -> SweepTable:
     """A sweep that a command line has begun."""
     file = paths.manifest_file(write_sweep(folder, whole))
-    command = ["sweep.name=s", "budget=small", "model=m", "modality=image,fused", "modality.seed=3"]
+    words = words or ("model=m", "modality=image,fused", "modality.seed=3")
+    command = ["sweep.name=s", "budget=small", *words]
     records.write(file, msgspec.structs.replace(records.read(file, Manifest), command=command))
     return read_sweep(folder)
 
@@ -797,9 +798,31 @@ def test_without_a_baseline_the_command_that_adds_one_is_named(tmp_path: Path) -
 
 
 def test_another_class_under_the_name_of_a_baseline_is_none(tmp_path: Path) -> None:
+    """Nor is it in the command that adds one, which would find it finished."""
     random = replace(itemknn(110), config={"model": {"_target_": "mine.Random"}})
-    e = read_evidence(commanded(tmp_path / "s", controlled(cells()) | {("d", "itemknn", "-"): random})).evidence
-    assert [gate.status for gate in e.gates if gate.name == "G2"] == ["fail"]
+    whole = controlled(cells()) | {("d", "itemknn", "-"): random}
+    typed = "model=itemknn", "model._target_=mine.Random", "search.model.k=null"
+    e = read_evidence(commanded(tmp_path / "s", whole, *typed)).evidence
+    (gate,) = (gate for gate in e.gates if gate.name == "G2")
+    assert gate.status == "fail"
+    assert gate.command == "python -m mmbench -m sweep.name=s budget=small model=ease modality=none"
+    for name in ("ease", "ials"):
+        whole["d", name, "-"] = random
+    e = read_evidence(commanded(tmp_path / "t", whole, *typed)).evidence
+    assert [(gate.status, gate.command) for gate in e.gates if gate.name == "G2"] == [("fail", "")]
+
+
+def test_what_is_run_of_a_model_keeps_the_settings_that_were_typed_for_it(tmp_path: Path) -> None:
+    whole = cells() | {("d", "itemknn", "-"): itemknn(110)}
+    for typed, kept in (
+        (("model=m,itemknn", "model.d=8", "++modality.states.image=drop"), " model.d=8"),
+        (("model.d=8",), " model.d=8"),
+        (("model=itemknn", "model.k=8", "++search.model.k=null"), ""),
+    ):
+        e = read_evidence(commanded(tmp_path / f"s{len(typed)}{kept}", whole, *typed)).evidence
+        (gate,) = (gate for gate in e.gates if gate.name == "G3")
+        command = f"python -m mmbench -m sweep.name=s budget=small{kept} model=m modality="
+        assert gate.command == f"{command}shuffled_image && {command}text_shuffled_image"
 
 
 def test_without_controls_nothing_is_said_and_their_command_is_named(tmp_path: Path) -> None:

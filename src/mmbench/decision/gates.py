@@ -33,8 +33,8 @@ from mmbench.store.files import read_document
 from mmbench.store.schema import Cell, Manifest
 
 IMAGE = "image"
-#: The simple baseline that an answer may be missing for.
-ADDED = "itemknn"
+#: Simple baselines that read no content; one of them is added where an answer is missing for want of any.
+ADDED = ("itemknn", "ease", "ials")
 #: Share of what is shown that must have an image (G5), and image encoders to try (G6).
 EXPOSURE, ENCODERS = 0.80, 2
 
@@ -132,7 +132,9 @@ def _baseline(table: SweepTable, disposal: Disposal) -> Gate:
     named = models_of(disposal)
     simple = simple_baselines(c for c in table.cells.values() if c.dataset in disposal.datasets and c.model in named)
     if not simple:
-        command = command_of(table, f"model={ADDED}", "modality=none")
+        taken = {cell.model for cell in table.cells.values() if cell.another_class}
+        added = next((model for model in ADDED if model not in taken), None)
+        command = "" if added is None else command_of(table, [added], "modality=none")
         return Gate("G2", Status.FAIL, 0, 1, "no tuned simple baseline in the sweep", command)
     return Gate("G2", Status.PASS, len(simple), 1, ", ".join(simple))
 
@@ -143,7 +145,7 @@ def _control(table: SweepTable, disposal: Disposal) -> Gate:
     if missing or not disposal.controlled:
         by_overrides = sorted((overrides, model) for model, overrides in missing)
         commands = [
-            command_of(table, f"model={','.join(model for _, model in members)}", *re.split(" (?=modality)", overrides))
+            command_of(table, [model for _, model in members], *re.split(" (?=modality)", overrides))
             for overrides, members in itertools.groupby(by_overrides, key=lambda pair: pair[0])
         ]
         if disposal.failed:  # to run them again is not enough
@@ -160,11 +162,25 @@ def cells_of(table: SweepTable, dataset: str) -> dict[str, CellResult]:
     return {f"{m}/{c}": cell for (d, m, c), cell in table.cells.items() if d == dataset}
 
 
-def command_of(table: SweepTable, *words: str) -> str:
-    """The last command of the sweep with other models and conditions; what has run is not run again."""
+def command_of(table: SweepTable, models: Sequence[str], *words: str) -> str:
+    """The last command of the sweep with other models and conditions; what has run is not run again.
+
+    Args:
+        table: the sweep.
+        models: models to run; settings of others are left out.
+        words: the conditions to run them under.
+    """
     manifest = records.read(paths.manifest_file(table.folder), Manifest)
+    words = (f"model={','.join(models)}", *words)
     keys = {word.partition("=")[0] for word in words}
-    kept = [word for word in manifest.command if word.partition("=")[0] not in keys and "modality." not in word]
+    ran = [word.removeprefix("model=").split(",") for word in manifest.command if word.startswith("model=")]
+    known = set(ran[-1]) if ran else {model for _, model, _ in table.cells}
+    sections = ("modality.",) if known.issuperset(models) else ("modality.", "model.", "search.")
+    kept = [
+        word
+        for word in manifest.command
+        if word.partition("=")[0] not in keys and not word.lstrip("+~").startswith(sections)
+    ]
     return sweep_command([*kept, *words], manifest.name)
 
 

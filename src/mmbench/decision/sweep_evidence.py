@@ -301,7 +301,7 @@ def _sides(table: SweepTable, disposal: Disposal, pairs: Sequence[Pair]) -> Side
     missing = [] if a in everything else [["modality=fused", *partial_overrides(IMAGE, disposal.part)]]
     if b is None and _but_images(cells.values(), a) is None:
         missing.append(without(dict.fromkeys(a.asked_states, "real"), IMAGE).split(" "))
-    return Sides(a, b, tuple(command_of(table, f"model={a.model}", *words) for words in missing))
+    return Sides(a, b, tuple(command_of(table, [a.model], *words) for words in missing))
 
 
 def _over_folds(table: SweepTable, facts: Facts, datasets: Sequence[str], cells: Sequence[CellResult]) -> Facts:
@@ -372,11 +372,11 @@ def _command_of_part(table: SweepTable, disposal: Disposal, part: str) -> str:
             by_model.setdefault(cells[name].model, set()).add(_overrides(cells[name]))
     commands = []
     for conditions in sorted({tuple(sorted(of)) for of in by_model.values()}):
-        models = ",".join(sorted(model for model, of in by_model.items() if tuple(sorted(of)) == conditions))
+        models = sorted(model for model, of in by_model.items() if tuple(sorted(of)) == conditions)
         options = [words.partition("=")[2] for words in conditions if " " not in words]
         for words in ([f"modality={','.join(options)}"] if options else []) + [w for w in conditions if " " in w]:
             split = re.split(" (?=modality)", words)
-            commands.append(command_of(table, f"model={models}", *split, *partial_overrides(IMAGE, part)))
+            commands.append(command_of(table, models, *split, *partial_overrides(IMAGE, part)))
     return " && ".join(commands)
 
 
