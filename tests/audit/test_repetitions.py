@@ -51,11 +51,13 @@ def of_split(sweep: Path) -> Path:
         (("dataset", "encoder"), lambda _: {"image": "default"}, []),
         (("dataset", "items_with"), lambda _: DROPPED, []),  # an earlier version had no such key
         (("tuning",), lambda _: DROPPED, []),
-        (("dataset", "k_core"), lambda _: 1, [f"{CELL}: config.dataset.k_core: it is 1, the other records give 0"]),
+        (("dataset", "k_core"), lambda _: 1, []),  # which is no other data than without
+        (("dataset", "k_core"), lambda _: 2, [f"{CELL}: config.dataset.k_core: it is 2, the other records give 1"]),
+        (("dataset", "trust_row_order"), lambda _: True, []),
         (
-            ("dataset", "trust_row_order"),
-            lambda _: True,
-            [f"{CELL}: config.dataset.trust_row_order: it is True, the other records give False"],
+            ("dataset", "split_column"),
+            lambda _: "part",
+            [f"{CELL}: config.dataset.split_column: it is part, the other"],
         ),
         (("dataset", "lr"), lambda _: None, ["config.dataset.lr: it is None, the other records give {"]),
     ],

@@ -67,17 +67,17 @@ def test_an_honest_sweep_passes_and_keeps_what_was_shown(sweep: Path, say: Say) 
     lines = said.splitlines()
     assert lines[1:4] == [
         "consistent: nothing is wrong",
-        "22 trainings are ranked again",
+        "28 trainings are ranked again",
         "re-scored: nothing is wrong",
     ]
     assert lines[4].startswith("drawn with the number 7: planted-")
     assert lines[5:7] == [
-        "2 of 2 trainings agree, of 22 in all",
-        "had a tenth been altered, this would have found one with probability 26 %; 14 trainings would with 95 %",
+        "2 of 2 trainings agree, of 28 in all",
+        "had a tenth been altered, this would have found one with probability 21 %; 18 trainings would with 95 %",
     ]
-    assert lines[7].startswith("re-trained 2 of 22 (20")
+    assert lines[7].startswith("re-trained 2 of 28 (20")
     document = files.read_document(paths.audit_file(sweep))
-    assert (document["level"], document["retrained"], document["trainings"]) == ("re-trained", 2, 22)
+    assert (document["level"], document["retrained"], document["trainings"]) == ("re-trained", 2, 28)
     assert say("audit", sweep, *ALLOWED, "--root", document["root"])[0] == 0
 
 
@@ -255,7 +255,7 @@ def test_want_of_memory_is_no_finding(sweep: Path, say: Say, monkeypatch: pytest
         "error: there is not enough memory: MemoryError: Unable to allocate 8.00 GiB",
     )
     monkeypatch.setattr(study, "fit", short)
-    code, said = say("audit", sweep, *ALLOWED, "--retrain", "22")
+    code, said = say("audit", sweep, *ALLOWED, "--retrain", "28")
     assert (code, said.splitlines()[-1]) == (
         2,
         "error: there is not enough memory: MemoryError: Unable to allocate 8.00 GiB",
@@ -292,7 +292,7 @@ def test_an_archive_is_audited_and_its_own_audit_counts_for_nothing(sweep: Path,
     assert (code, said.splitlines()[-1]) == (0, "every hash holds, and every table is what its records give")
     code, said = say("verify", archive, "--retrain", "1", *ALLOWED)  # a planted world is drawn from its record
     assert code == 0
-    assert said.splitlines()[-1].startswith("re-trained 1 of 22")
+    assert said.splitlines()[-1].startswith("re-trained 1 of 28")
     with Forger(sweep) as forger:
         forger.frame(forger.beside(forger.trials(forger.cell("text"))[0], paths.RANKS), lambda f: f.assign(rank=1))
         assert say("bundle", sweep, archive)[0] == 0

@@ -88,13 +88,13 @@ class LookAudit:
             yield file, "record", Message("it cannot be read: {error}", error=error)
             return
         if earlier and len(choice.trials) == len(among):
-            trials = []
+            held = []
             for old, training in zip(choice.trials, among, strict=True):
                 repeated = old != training.hash and self.audited.was_lost(training.unit, old)
                 if repeated:
                     yield file, "trials", Doubt(Message(REPEATED_TRIAL, number=training.index))
-                trials.append(old if repeated else training.hash)
-            again = hashed(msgspec.structs.replace(again, trials=trials))
+                held.append(old if repeated else training.hash)
+            again = hashed(msgspec.structs.replace(again, trials=held))
         for field in Choice.__struct_fields__:
             yield from same(file, field, getattr(choice, field), getattr(again, field))
 
