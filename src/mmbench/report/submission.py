@@ -26,7 +26,7 @@ from mmbench.report.pooled import same_data
 from mmbench.report.sentences import metric_of_all
 from mmbench.report.spent import SEEDS, TRIALS, counted, span, spent_by
 from mmbench.report.table import SIMPLE, SweepTable, external_rows, origins_of, simple_baselines
-from mmbench.scheduling.model_classes import is_packaged
+from mmbench.scheduling.trust import is_packaged
 from mmbench.store import records
 from mmbench.store.ledger import read as read_rows
 from mmbench.store.schema import Cell, Seal

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pkgutil
-
-from mmbench import extensions, models
+from mmbench import extensions
 from mmbench.messages import Refusal
 from mmbench.nn.recommender import Recommender
-from mmbench.scheduling.trust import Trust
+from mmbench.scheduling.trust import Trust, is_packaged
 
 SETTING = "model._target_"
 
@@ -31,9 +29,3 @@ def class_of(target: object, trust: Trust | None = None) -> type[Recommender]:
     if not (isinstance(model, type) and issubclass(model, Recommender)):
         raise Refusal("model._target_={target} must derive from FactorModel or ClosedForm", target=name)
     return model
-
-
-def is_packaged(name: str) -> bool:
-    """Whether a dotted name is that of a module of :mod:`mmbench.models` with a class."""
-    packaged = (f"{models.__name__}.{found.name}" for found in pkgutil.iter_modules(models.__path__))
-    return name.rpartition(".")[0] in packaged

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import inspect
 import os
+import pkgutil
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmbench import extensions, paths
+from mmbench import extensions, models, paths
 from mmbench.data.dataset import DatasetConfig
 from mmbench.data.planted import make_world
 from mmbench.messages import Message, Refusal
@@ -180,3 +181,9 @@ def _lies_in(path: Path, places: Iterable[Path]) -> bool:
     except (OSError, RuntimeError):  # links in a circle
         return False
     return any(real.is_relative_to(place.resolve()) for place in places)
+
+
+def is_packaged(name: str) -> bool:
+    """Whether a dotted name is that of a module of :mod:`mmbench.models` with a class."""
+    packaged = (f"{models.__name__}.{found.name}" for found in pkgutil.iter_modules(models.__path__))
+    return name.rpartition(".")[0] in packaged
