@@ -26,7 +26,7 @@ from mmbench import faults, fingerprint, paths
 from mmbench.audit import consistency, rescoring, retraining, standing
 from mmbench.audit.further_tries import read_tries
 from mmbench.audit.levels import Asked, audit, check_kept_elsewhere
-from mmbench.audit.recorded import Recorded
+from mmbench.audit.recorded import Recorded, Sources
 from mmbench.audit.root import root_of
 from mmbench.audit.standing import Level, Standing
 from mmbench.data.planted import make_world
@@ -39,6 +39,7 @@ from mmbench.scheduling import worker
 from mmbench.scheduling.job import Job, forget_data
 from mmbench.scheduling.planning import check_alike
 from mmbench.scheduling.sweep import Sweep
+from mmbench.scheduling.trust import Trust
 from mmbench.sealing import score_test
 from mmbench.store import crashes, ledger, records
 from mmbench.store.mending import mend
@@ -389,6 +390,38 @@ def test_final_runs_of_an_earlier_choice_are_trained_again(forger: Forger) -> No
     again = retraining.retrain(recorded, place, forger.folder.parent / "graphs", {})
     assert again.finding is not None
     assert again.finding.file == record.relative_to(forger.folder).as_posix()
+
+
+@pytest.mark.thorough
+def test_the_known_share_of_lists_is_that_of_their_file(tmp_path: Path) -> None:
+    """Whoever says more than the file has hashes the record again; what is no count is found before the file is read."""
+    words = (*TINY, "model=popularity", "modality=none", "dataset.world=complementary")
+    data = composed(words).job().dataset()
+    users, items = np.repeat(data.user_ids[:30], 50), np.tile(data.item_ids[:50], 30)
+    lists = tmp_path / "lists.csv"
+    table = pd.DataFrame({"user": users, "item": items, "score": np.tile(np.arange(50.0, 0, -1), 30)})
+    table.to_csv(lists, index=False)
+    asked = ("budget.seeds=1", "budget.trials=1", f"model.recommendations={lists}")
+    sweep = run(tmp_path, "s", *asked, cells=(("external", "none", "complementary"),))
+    sources = Sources(Trust.of([str(tmp_path)]))
+    assert not levels.rescored(sweep, sources)
+    (cell,) = paths.cell_dirs(sweep)
+    held = {"known": 1500, "rows": 1500, "listed": 30, "users": 60}
+    for edited, first in (
+        ({**held, "listed": 60}, False),
+        ({**held, "listed": 61}, True),
+        ({"known": 1}, True),
+        (5, True),
+    ):
+        with Forger(sweep) as forger:
+            assert forger.read(paths.cell_file(cell))["config"]["lists"] == held
+            forger.change(paths.cell_file(cell), ("config", "lists"), lambda _, new=edited: new, keep=False)
+            forger.rehash()
+            found = consistency.check(sweep)
+            assert [finding.field for finding in found] == ["config.lists"] * first
+            assert read_groups(read_sweep(sweep), sweep)  # no page ends in a traceback
+            if not first:
+                assert [finding.field for finding in levels.rescored(sweep, sources)] == ["config.lists"]
 
 
 @pytest.mark.thorough

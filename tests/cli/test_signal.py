@@ -28,7 +28,7 @@ from mmbench.inference.contribution.signal import NeighbourRecall, Signal
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Translator
 from mmbench.report import pretest_text as written
-from mmbench.report.disposals import by_name, control_of, control_states
+from mmbench.report.control_conditions import by_name, control_of, control_states
 from tests.cli.conftest import Command
 from tests.cli.test_errors import is_one_line
 

@@ -36,7 +36,7 @@ from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Message, Translator
 from mmbench.report.catalogue import Catalogue
 from mmbench.report.contribution_facts import AMONG_NEW, FOUND_OF_1000, NEW_ITEMS, REDUNDANCY, VALUES
-from mmbench.report.disposals import without
+from mmbench.report.control_conditions import without
 from mmbench.report.facts import Fact
 from mmbench.report.list_facts import GUARDRAILS
 from mmbench.report.reading import read_sweep

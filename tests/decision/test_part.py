@@ -28,7 +28,8 @@ from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
 from mmbench.report.contribution_facts import DIFFERENCES
-from mmbench.report.disposals import partial_overrides, read_partial_disposals
+from mmbench.report.control_conditions import partial_overrides
+from mmbench.report.disposals import read_partial_disposals
 from mmbench.report.facts import Fact
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep

@@ -106,6 +106,6 @@ class Recorded:
         for folder, training in read_aside(self.store.folder, self.cell.key):
             yield CellStore(self.store.sweep_dir, folder, self.cell.key), training
 
-    def training(self, hash: str) -> tuple[CellStore, Training]:
-        """The training whose record has a hash, with the store it lies in."""
-        return next((store, training) for store, training in self.trainings() if training.hash == hash)
+    def training(self, recorded: str) -> tuple[CellStore, Training]:
+        """The training whose record has the hash ``recorded``, with the store it lies in."""
+        return next((store, training) for store, training in self.trainings() if training.hash == recorded)

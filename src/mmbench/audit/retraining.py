@@ -74,11 +74,11 @@ def all_trainings(sweep_dir: Path) -> list[Place]:
     places = []
     # By folder, for copies of a cell in the plan would have a sample miss what was altered in the others.
     for folder, planned in {folder_of(sweep_dir, cell): cell for cell in manifest.cells}.items():
-        for stage in Stage if paths.cell_file(folder).exists() else ():
-            trainings = records.read_trainings(folder, stage, planned.key)
-            places += [Place(planned, training.unit, training.hash) for training in trainings]
-        if paths.cell_file(folder).exists():  # words of earlier looks rest on final runs of earlier choices
-            places += [Place(planned, training.unit, training.hash) for _, training in read_aside(folder, planned.key)]
+        if not paths.cell_file(folder).exists():
+            continue
+        trainings = [t for stage in Stage for t in records.read_trainings(folder, stage, planned.key)]
+        trainings += [t for _, t in read_aside(folder, planned.key)]  # words of earlier looks rest on them
+        places += [Place(planned, training.unit, training.hash) for training in trainings]
     return places
 
 

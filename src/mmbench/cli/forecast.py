@@ -13,16 +13,8 @@ from mmbench.inference.looks import level_after
 from mmbench.inference.repetitions import Repeated
 from mmbench.messages import Message, Template, Translator, duration
 from mmbench.report.comparisons import Comparison, read_contrasts
-from mmbench.report.disposals import (
-    Disposal,
-    States,
-    by_name,
-    control_of,
-    control_states,
-    read_disposals,
-    without,
-    would_grow,
-)
+from mmbench.report.control_conditions import States, by_name, control_of, control_states, without
+from mmbench.report.disposals import Disposal, read_disposals, would_grow
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.layout import NOTHING, Document, terminal, text_table
 from mmbench.report.sentences import MODALITIES

@@ -33,15 +33,8 @@ from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import Comparison, compare, wordless
 from mmbench.report.contribution_facts import DIFFERENCES, measure_model, new_items_of_model
 from mmbench.report.contribution_facts import NEW_ITEMS as NEW_ITEMS_FOUND
-from mmbench.report.disposals import (
-    Disposal,
-    control_of,
-    part_of,
-    partial_overrides,
-    read_disposals,
-    read_partial_disposals,
-    without,
-)
+from mmbench.report.control_conditions import control_of, part_of, partial_overrides, without
+from mmbench.report.disposals import Disposal, read_disposals, read_partial_disposals
 from mmbench.report.facts import Facts, K
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.pooled import planned_first

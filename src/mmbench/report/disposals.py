@@ -6,18 +6,16 @@ searched no more than its control, so neither side has more chances to find some
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mmbench import paths
 from mmbench.audit.condition_names import meaning
-from mmbench.data.conditions import SLICE, ModalityCondition
+from mmbench.data.conditions import ModalityCondition
 from mmbench.inference.gains import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, Verdict, verdict
 from mmbench.messages import Message, clauses, conjoined
-from mmbench.messages.commands import quoted
 from mmbench.report.additions import Part, effort_of, later_looks
 from mmbench.report.cell_effort import CellEffort
 from mmbench.report.comparisons import (
@@ -37,13 +35,21 @@ from mmbench.report.comparisons import (
     unfairness,
     was_reopened,
 )
+from mmbench.report.control_conditions import (
+    States,
+    by_name,
+    control_of,
+    control_states,
+    is_real,
+    part_of,
+    partial_overrides,
+    without,
+)
 from mmbench.report.fairness_checks import Group
-from mmbench.report.table import CONDITIONS, CellResult, SweepTable
+from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import Repetitions, judge_together, read_repetitions, together, without_word
 from mmbench.store import ledger, records
 from mmbench.store.schema import ID_ONLY, Cell, CellName, Manifest
-
-States = tuple[tuple[str, str], ...]
 
 
 class FailedControl(NamedTuple):
@@ -315,7 +321,7 @@ def would_grow(table: SweepTable, disposal: Disposal, cells: Iterable[Cell]) -> 
 
     def chosen_from(planned: Collection[tuple[str, States]]) -> set[tuple[str, States]]:
         keys = {(m, states): control_states(dict(states), disposal.modality) for m, states in planned}
-        real = [(m, states) for m, states in keys if _is_real(dict(states))]
+        real = [(m, states) for m, states in keys if is_real(dict(states))]
         return {(m, states) for m, states in real if keys[m, states] is None or (m, keys[m, states]) in planned}
 
     return chosen_from(after) != chosen_from(before)
@@ -335,7 +341,7 @@ def _why_pending(modality: str, planned: Sequence[Planned], *, compared: bool = 
     """
     own: dict[tuple[str, States], tuple[str, States] | None] = {}
     for one in planned:
-        if _is_real(one.states):
+        if is_real(one.states):
             key = control_states(one.states, modality)
             own[one.cell.model, by_name(one.states)] = None if key is None else (one.cell.model, key)
     wanted = {key for key in own.values() if key is not None}
@@ -350,7 +356,7 @@ def _why_pending(modality: str, planned: Sequence[Planned], *, compared: bool = 
         if cell.status in PENDING:
             name = f"{cell.dataset}/{cell.model}/{cell.modality}"
             reasons.append(Message(PENDING[cell.status], condition=name))
-        elif cell.status == "failed" and (_is_real(states) or not compared):
+        elif cell.status == "failed" and (is_real(states) or not compared):
             reasons.append(_failed(cell))
     return clauses(reasons) if reasons else ""
 
@@ -472,6 +478,47 @@ def _first(pairs: Sequence[Part]) -> Part:
     return Part(stage, frozenset(cell for pair in pairs for cell in pair.cells))
 
 
+class _Sides(NamedTuple):
+    """Real cells, each with its control, and what is on neither side; see :class:`Disposal`."""
+
+    real: list[CellEffort]
+    control: list[CellEffort]
+    missing: list[tuple[str, str]]
+    failed: list[FailedControl]
+    passed_over: list[tuple[str, str]]
+
+
+def _sides(table: SweepTable, groups: Sequence[Group], modality: str, part: str) -> _Sides:
+    """The sides of a free disposal: a cell without the modality is its own control, one without a control on neither.
+
+    Args:
+        table: the sweep.
+        groups: fairness of the models.
+        modality: the modality.
+        part: the slice whose items alone have the modality; empty for all items.
+    """
+    sides = _Sides([], [], [], [], [])
+    for group in groups:
+        alike = _alike(table, group, modality, part)
+        by_states = {states: cells[0] for states, cells in alike.items()}
+        for states, cell in _real(by_states).items():
+            key = control_states(dict(states), modality)
+            for one in {states, key or states} & alike.keys():
+                first, *others = _names(alike[one])
+                sides.passed_over.extend((name, first) for name in others)
+            other = cell if key is None else by_states.get(key)
+            if other is not None:
+                sides.real.append(cell)
+                sides.control.append(other)
+            elif key is not None:
+                overrides = " ".join(
+                    [control_of(cell.cell.states, cell.modality, modality), *partial_overrides(modality, part)]
+                )
+                sides.missing.append((group.model, overrides))
+                sides.failed.extend(_failures(table, group, key, overrides, modality, part))
+    return sides
+
+
 def _read(
     table: SweepTable, modality: str, model: str | None, groups: Sequence[Group], part: str = "", waiting: str = ""
 ) -> Iterator[Disposal]:
@@ -486,27 +533,8 @@ def _read(
         waiting: which planned conditions have no result. The best of all of them is not known before, and who could
             stop at the best of some would have several chances.
     """
-    real, control, missing = [], [], []
-    failed: list[FailedControl] = []
-    passed_over: list[tuple[str, str]] = []
-    for group in groups:
-        alike = _alike(table, group, modality, part)
-        by_states = {states: cells[0] for states, cells in alike.items()}
-        for states, cell in _real(by_states).items():
-            key = control_states(dict(states), modality)
-            for one in {states, key or states} & alike.keys():
-                first, *others = _names(alike[one])
-                passed_over += [(name, first) for name in others]
-            if key is None:
-                real.append(cell)
-                control.append(cell)
-            elif (other := by_states.get(key)) is None:
-                overrides = control_of(cell.cell.states, cell.modality, modality)
-                missing.append((group.model, " ".join([overrides, *partial_overrides(modality, part)])))
-                failed += _failures(table, group, key, missing[-1][1], modality, part)
-            else:
-                real.append(cell)
-                control.append(other)
+    sides = _sides(table, groups, modality, part)
+    real, control = sides.real, sides.control
     pairs = list(zip(real, control, strict=True))
     if uncontrolled := all(a is b for a, b in pairs):
         real = [cell for group in groups for cell in _real(_by_states(table, group, modality, part)).values()]
@@ -532,12 +560,13 @@ def _read(
         tuned, judged = None, verdict(None, table.delta, wordless=waiting)
     lacking = _not_run_without(real, modality)
     if lacking and judged.word not in (None, Verdict.UNTRUSTED):
-        named = "; ".join(f"model={name} {overrides}" for name, overrides in lacking)
         silent = Message(
-            "not run, so that {modality} cannot be left out: {overrides}", modality=modality, overrides=named
+            "not run, so that {modality} cannot be left out: {overrides}",
+            modality=modality,
+            overrides="; ".join(f"model={name} {overrides}" for name, overrides in lacking),
         )
         judged = verdict(None, table.delta, wordless=silent)
-    sides = (tuned.a.cells, tuned.b.cells) if tuned else (_names(real), _names(control))
+    named = (tuned.a.cells, tuned.b.cells) if tuned else (_names(real), _names(control))
     reopened = was_reopened(cells)
     untold = reopened and bool(enlarged)
     earlier = () if untold else earlier_looks(cells, say)
@@ -553,11 +582,10 @@ def _read(
         modality,
         model,
         tuned,
-        sides[0],
-        sides[1],
-        tuple(missing),
+        *named,
+        tuple(sides.missing),
         judged,
-        tuple(failed),
+        tuple(sides.failed),
         tuple(lacking),
         earlier,
         part=part,
@@ -569,7 +597,7 @@ def _read(
         enlarged=enlarged,
         reopened=reopened,
         untold=untold,
-        passed_over=tuple(sorted(passed_over)),
+        passed_over=tuple(sorted(sides.passed_over)),
     )
 
 
@@ -608,7 +636,7 @@ def _modalities(table: SweepTable, group: Group) -> set[str]:
 
 def _real(by_states: Mapping[States, CellEffort]) -> dict[States, CellEffort]:
     """Of the cells by the states of their modalities, those with real ones only."""
-    return {states: cell for states, cell in by_states.items() if _is_real(dict(states))}
+    return {states: cell for states, cell in by_states.items() if is_real(dict(states))}
 
 
 def _by_states(table: SweepTable, group: Group, modality: str = "", part: str = "") -> dict[States, CellEffort]:
@@ -638,76 +666,3 @@ def _counts(cell: Cell, modality: str, part: str) -> bool:
     """Whether a cell may stand on a side; see :func:`_by_states`."""
     used = bool(part) and cell.states.get(modality, "drop") != "drop"
     return (part_of(cell, modality) == part if used else not cell.thinned) and not cell.is_external
-
-
-def part_of(cell: Cell, modality: str) -> str:
-    """The slice that a condition leaves a modality to, all other modalities whole; empty for any other condition."""
-    condition = cell.config.get("modality", {})
-    lost = {name: rate for name, rate in condition.get("missing", {}).items() if rate}
-    sliced = condition.get("missing_rule") == SLICE and lost == {modality: 1}
-    return str(condition["missing_slice"]) if sliced and cell.states.get(modality, "drop") != "drop" else ""
-
-
-def partial_overrides(modality: str, part: str) -> tuple[str, ...]:
-    """What the command line takes to leave a modality to the items of a slice; nothing where there is none.
-
-    A label that the command line would read as something else stands in quotes.
-    """
-    if not part:
-        return ()
-    if not re.fullmatch(r"[a-zA-Z0-9_:+.-]+( [a-zA-Z0-9_:+.-]+)*", part):
-        part = quoted(part)
-    return (f"modality.missing.{modality}=1", f"modality.missing_rule={SLICE}", f"modality.missing_slice={part}")
-
-
-def by_name(states: Mapping[str, str]) -> States:
-    """The states of a condition in the order of the names of its modalities."""
-    return tuple(sorted(states.items()))
-
-
-def _is_real(states: Mapping[str, str]) -> bool:
-    """Whether no modality of a condition is changed: each is real or left out."""
-    return {*states.values()} <= {"real", "drop"}
-
-
-def control_states(states: Mapping[str, str], modality: str) -> States | None:
-    """States of the control of a real condition, its own with one modality shuffled; None where it has no control.
-
-    Args:
-        states: state of each modality.
-        modality: the modality that is shuffled; a condition without it is its own control.
-    """
-    real = _is_real(states) and states.get(modality) == "real"
-    return by_name({**states, modality: "shuffle"}) if real else None
-
-
-def control_of(states: Mapping[str, str], condition: str, modality: str) -> str:
-    """What the command line takes to run the control of a real condition.
-
-    Args:
-        states: state of each modality.
-        condition: its name.
-        modality: the modality that is shuffled.
-    """
-    others = [name for name, state in states.items() if state == "real" and name != modality]
-    named = ["_".join([*others, "shuffled", modality])]
-    if {*states.values()} == {"real"}:
-        named.append(f"fused_shuffled_{modality}")
-    if known := [name for name in named if name in CONDITIONS]:
-        return f"modality={known[0]}"
-    option = condition.partition("_missing")[0]
-    return f"modality={option} modality.states.{modality}=shuffle"
-
-
-def without(states: Mapping[str, str], modality: str) -> str:
-    """What the command line takes to run a real condition without a modality.
-
-    Args:
-        states: state of each modality.
-        modality: the modality that is left out.
-    """
-    others = sorted(name for name, state in states.items() if state == "real" and name != modality)
-    named = "_".join(others) or "none"
-    if named in CONDITIONS:
-        return f"modality={named}"
-    return " ".join(["modality=none", *(f"modality.states.{name}=real" for name in others)])
