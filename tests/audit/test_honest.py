@@ -394,7 +394,7 @@ def test_final_runs_of_an_earlier_choice_are_trained_again(forger: Forger) -> No
 
 @pytest.mark.thorough
 def test_the_known_share_of_lists_is_that_of_their_file(tmp_path: Path) -> None:
-    """Whoever says more than the file has hashes the record again; what is no count is found before the file is read."""
+    """Who says more than the file holds has its record hashed again; no count is found before the file is read."""
     words = (*TINY, "model=popularity", "modality=none", "dataset.world=complementary")
     data = composed(words).job().dataset()
     users, items = np.repeat(data.user_ids[:30], 50), np.tile(data.item_ids[:50], 30)
