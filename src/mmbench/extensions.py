@@ -7,11 +7,13 @@ was typed (docs/decisions/0020).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from types import MappingProxyType
 from typing import Any
@@ -61,6 +63,49 @@ def is_dotted(name: str) -> bool:
     return len(parts) > 1 and all(part.isidentifier() for part in parts)
 
 
+@contextlib.contextmanager
+def kept_alive() -> Iterator[None]:
+    """Let code of somebody else's fail where it would end this process, as ``sys.exit`` does.
+
+    Raises:
+        RuntimeError: in place of SystemExit, unless a signal is behind it.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        # A command makes one of SIGTERM, and Lightning makes one of Ctrl-C.
+        if error.code == 128 + signal.SIGTERM or isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        raise RuntimeError(f"sys.exit({error.code!r}) was called") from error
+
+
+@contextlib.contextmanager
+def running(name: str, setting: str) -> Iterator[None]:
+    """Run code of somebody else's; whatever it raises becomes one line, and ``debug=true`` shows the traceback.
+
+    Args:
+        name: what is run, as the user wrote it.
+        setting: what it was written behind.
+
+    Raises:
+        ValueError: with what was raised, and in place of ``sys.exit``.
+        OSError: as it is.
+    """
+    try:
+        with kept_alive():
+            yield
+    except (Refusal, OSError):
+        raise
+    except Exception as error:
+        raise Refusal(
+            "{setting}={name} failed: {kind}: {error}",
+            setting=setting,
+            name=name,
+            kind=type(error).__name__,
+            error=" ".join(str(error).split()),
+        ) from error
+
+
 def load(group: str, name: str, setting: str) -> Any:
     """Import what a name stands for; nobody but the caller has asked whether it may be.
 
@@ -75,7 +120,8 @@ def load(group: str, name: str, setting: str) -> Any:
     dotted = offered(group).get(name, name)
     module, _, attribute = dotted.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        with kept_alive():
+            return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # importing the user's module can raise anything
         raise Refusal(
             "{setting}={name} cannot be imported: {error}", setting=setting, name=name, error=error
@@ -83,7 +129,7 @@ def load(group: str, name: str, setting: str) -> Any:
 
 
 def function(group: str, name: str, setting: str) -> Callable[..., Any]:
-    """A function of somebody else's; whatever it raises becomes one line, and ``debug=true`` shows the traceback.
+    """A function of somebody else's, which is called as in :func:`running`.
 
     Arguments as for :func:`load`.
 
@@ -95,17 +141,7 @@ def function(group: str, name: str, setting: str) -> Callable[..., Any]:
         raise Refusal("{setting}={name} is no function", setting=setting, name=name)
 
     def called(*given: Any) -> Any:
-        try:
+        with running(name, setting):
             return loaded(*given)
-        except (Refusal, OSError):
-            raise
-        except Exception as error:
-            raise Refusal(
-                "{setting}={name} failed: {kind}: {error}",
-                setting=setting,
-                name=name,
-                kind=type(error).__name__,
-                error=" ".join(str(error).split()),
-            ) from error
 
     return called

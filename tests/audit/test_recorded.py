@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mmbench.audit.findings import findings
 from mmbench.audit.recorded import Sources
+from mmbench.messages import Message
 from mmbench.scheduling.trust import NOTHING
 from tests.data.readers.files import write
 
@@ -30,3 +34,13 @@ def test_the_folder_of_the_data_sets_name_comes_before_that_of_its_path(tmp_path
     assert itself.dataset(section)["path"] == str(tmp_path / "both/ml1m")
     with pytest.raises(ValueError, match="holds neither a folder ml100k nor interactions"):
         Sources(NOTHING, tmp_path / "nothing").dataset(section)
+
+
+def test_a_model_that_ends_the_process_is_a_finding(tmp_path: Path) -> None:
+    """The audit that trains it again ended with exit code 0, as if nothing was wrong."""
+
+    def said() -> Iterator[tuple[Path, str, Message]]:
+        yield sys.exit()
+
+    (found,) = findings(tmp_path, None, said())
+    assert found.reason == "it cannot be read: RuntimeError: sys.exit(None) was called"

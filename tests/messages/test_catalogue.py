@@ -13,7 +13,9 @@ from mmbench.messages import LANGUAGES
 from tests.messages.catalogue import faults, file_of, places, read, sentences, template, update
 
 #: Other ways to write what the Japanese pages call by one name, and full-width or spaced signs beside theirs.
-VARIANTS = re.compile(r"フォルダ(?!ー)|スイープ|アイテム|アーカイブ|(?<!乱数)シード|特徴量|検証データ|[（）]|\d %")
+VARIANTS = re.compile(
+    r"フォルダ(?!ー)|スイープ|アイテム|アーカイブ|(?<!乱数)シード|特徴量|検証データ|テスト(?:用)?データ|[（）]|\d %"
+)
 CODE = """
 from mmbench.messages import Message, Refusal, Template
 TABLE = {"a": Template("{n} cell", "{n} cells"), "b": Template("{error}", context="library")}

@@ -111,6 +111,27 @@ def test_a_closed_form_is_exact_unless_it_or_its_features_hold_chance(tmp_path: 
     assert shuffled.tuning.seed_noise == SeedNoise(pytest.approx(0.2), 2.0)
 
 
+def test_the_proposal_that_was_chosen_tells_one_final_run_whether_a_computed_model_draws(tmp_path: Path) -> None:
+    """Of its configuration there is no other training, and the gain had no seed noise."""
+    proposed, closed = {"optimizer.lr": 0.5}, {"stop_reason": "closed_form"}
+    found = {}
+    for validated in ("a", "b"):
+        made = effort(tmp_path / validated, courses=[closed] * 8, final=closed)
+        for number in (2, 3):
+            paths.final_file(made.folder, number, paths.RECORD).unlink()
+        changes = {"cell_key": made.cell.key, "configuration": proposed, "course": valid.course(**closed)}
+        for training, scores in (
+            (valid.final(1, **changes), "a"),
+            (valid.trial(0, 0.99, Stage.PROPOSAL, **changes), validated),
+        ):
+            training = msgspec.structs.replace(
+                training, validation_hash=scores, feature_hash=made.trials[0].feature_hash
+            )
+            records.write(paths.training_file(made.folder, *training.unit, paths.RECORD), training)
+        found[validated] = read(made.folder.parents[2]).exact
+    assert found == {"a": True, "b": False}
+
+
 def test_the_trial_that_was_chosen_tells_one_final_run_whether_a_computed_model_draws() -> None:
     runs = [valid.trial(0), valid.trial(1), valid.final(1, configuration={"model.size": 1})]
     computed = [msgspec.structs.replace(run, course=valid.course(stop_reason="closed_form")) for run in runs]

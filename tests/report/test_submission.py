@@ -222,7 +222,7 @@ def test_another_class_under_the_name_of_a_baseline_is_none(tmp_path: Path) -> N
     folder = write_sweep(tmp_path / "s", made)
     table = read_sweep(folder)
     levels = {group.model: (group.level, [c.reason for c in group.checks]) for group in read_groups(table, folder)}
-    said = "itemknn is mine.ItemKNN, and no model of mmbench"
+    said = "itemknn is mine.ItemKNN, and not the model of mmbench with that name"
     assert {model: (level, said in reasons) for model, (level, reasons) in levels.items()} == {
         "itemknn": (WARN, True), "ease": (PASS, False), "own": (PASS, False),
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ from torch import nn
 
 from mmbench.data import splits
 from mmbench.data.interactions import Interactions
-from mmbench.data.recdata import make_recdata
+from mmbench.data.recdata import RecData, make_recdata
 from mmbench.messages import Translator
+from mmbench.models.ease import EASE
 from mmbench.scheduling import job as job_module
 from mmbench.scheduling.job import _recipe
 from mmbench.scheduling.planning import check_names, check_split_seed, plan_cells, print_of
@@ -94,3 +96,23 @@ def test_the_plan_counts_the_interactions_that_batches_are_drawn_from(tmp_path: 
     drawn = TripletLoader(make_recdata(train, {}), batch_size=2, seed=0).edges
     assert torch.equal(drawn[0].unique(), torch.tensor([1, 2]))
     assert print_of(replace(dataset, split=replace(dataset.split, train=train))).n_train == drawn.shape[1]
+
+
+class Leaving(EASE):
+    """Ends the process that builds it."""
+
+    def __init__(self, data: RecData, *, reg_weight: float, max_memory_gb: float) -> None:
+        sys.exit(0)
+
+
+def test_a_model_that_ends_the_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command ended with exit code 0 and had run nothing."""
+    (tmp_path / "leaving_model.py").write_text("import sys\n\nsys.exit()\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    for target, said in (
+        (f"{__name__}.Leaving", r"failed: RuntimeError: sys.exit\(0\) was called"),
+        ("leaving_model.Model", r"cannot be imported: sys.exit\(None\) was called"),
+    ):
+        job = make_job(tmp_path, "model=ease", f"model._target_={target}")
+        with pytest.raises(ValueError, match=rf"^model._target_={target} {said}$"):
+            plan_cells([job], "auto", Translator())

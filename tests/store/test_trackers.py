@@ -21,7 +21,7 @@ from mmbench.evaluation import metrics
 from mmbench.messages import Translator
 from mmbench.store import leases, records
 from mmbench.store.records import CellStore
-from mmbench.store.schema import Failure, Stage, Unit
+from mmbench.store.schema import Cell, Failure, Stage, Unit
 from mmbench.store.trackers import Tracker, make_tracker, mlflow_runs, wandb_runs
 from mmbench.store.trackers.csv_runs import CsvClient
 from mmbench.store.trackers.mirrored import Client, Gap, Grid, Run, Summary
@@ -270,6 +270,16 @@ def test_a_failed_trial_has_a_step_without_a_score(store: CellStore, runs: list[
     assert [step for step, _ in runs[0].rows] == [0, 1]
     assert runs[0].rows[1][1]["validation"] is None
     assert [run.exit_code for run in runs] == [0, 0, 0]
+
+
+def test_where_the_data_lie_is_not_told(store: CellStore, runs: list[Begun], tmp_path: Path) -> None:
+    """Earlier versions kept the folder in the configuration."""
+    folder = Path(shutil.copytree(store.folder, tmp_path / "cell"))
+    cell = records.read(paths.cell_file(folder), Cell)
+    config = {**cell.config, "dataset": {**cell.config["dataset"], "path": "/home/ann/shop"}}
+    records.write(paths.cell_file(folder), msgspec.structs.replace(cell, config=config, data_folder=msgspec.UNSET))
+    make_tracker(WANDB, store.sweep_dir).cell(folder)
+    assert [run.settings["config"]["dataset"] for run in runs] == [cell.config["dataset"]] * 3
 
 
 def test_runs_are_known_again(store: CellStore, runs: list[Begun], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmbench import paths
+from mmbench.extensions import kept_alive
 from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import told
 from mmbench.store import records
@@ -74,13 +75,14 @@ def findings(sweep_dir: Path, cell: CellName | None, said: Said) -> list[Finding
     """What was said of a cell as findings; a record that cannot be read ends it with one more."""
     found = []
     try:
-        for file, field, reason in said:
-            place = file.relative_to(sweep_dir).as_posix()
-            if isinstance(reason, Doubt):
-                touches = reason.touches_verdicts
-                found.append(Finding(cell, place, field, reason.reason, doubt=True, touches_verdicts=touches))
-            else:
-                found.append(Finding(cell, place, field, reason))
+        with kept_alive():  # models are trained and built again
+            for file, field, reason in said:
+                place = file.relative_to(sweep_dir).as_posix()
+                if isinstance(reason, Doubt):
+                    touches = reason.touches_verdicts
+                    found.append(Finding(cell, place, field, reason.reason, doubt=True, touches_verdicts=touches))
+                else:
+                    found.append(Finding(cell, place, field, reason))
     except Refusal as error:
         _refuse_short_of_memory(error)
         found.append(Finding(cell, _place(sweep_dir, cell), "record", error.message))

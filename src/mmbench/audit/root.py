@@ -14,7 +14,8 @@ from mmbench.store.schema import TRAININGS, Cell, CellFailure, Choice, FinalRun,
 def root_of(sweep_dir: Path) -> str:
     """Hash of the deterministic records of a sweep: the same plan trained again by the same versions has the same root.
 
-    The folder that the data lie in is no part of it, except in records of earlier versions.
+    The folder that the data lie in is no part of it, except where the command names it, which the plan holds, and in
+    records of earlier versions.
 
     It covers the hash of the plan and, of every planned cell, those of its record, of every training, choice and seal,
     earlier ones included. They cover validation vectors, states, and files of test ranks. Times, machines and energy

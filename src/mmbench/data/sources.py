@@ -208,7 +208,7 @@ def _with_text_ids(table: pd.DataFrame, columns: list[str], path: Path) -> pd.Da
 def _with_times(log: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The log with its times, where it has such, as numbers of seconds.
 
-    A column of numbers stays as it is; of moments, texts and nullable numbers the whole seconds are taken.
+    A column of numbers stays as it is; moments, texts and nullable numbers become integers where all are whole.
 
     Raises:
         ValueError: for a time that is missing, cannot be read or counts milliseconds.
@@ -240,7 +240,9 @@ def _with_times(log: pd.DataFrame, path: Path) -> pd.DataFrame:
             example=f"{times[first]:.0f}",
         )
     as_they_are = isinstance(log["timestamp"].dtype, np.dtype) and log["timestamp"].dtype.kind in "iuf"
-    return log if as_they_are else log.assign(timestamp=np.floor(times).astype(np.int64))
+    if as_they_are:
+        return log
+    return log.assign(timestamp=times.astype(np.int64) if (times % 1 == 0).all() else times)
 
 
 def _with_numbers(log: pd.DataFrame, columns: list[str], path: Path) -> pd.DataFrame:

@@ -193,7 +193,7 @@ class CellEffort:
     @property
     def exact(self) -> bool:
         """Whether another seed gives the same result, see :func:`mmbench.report.table.is_exact`."""
-        return is_exact((*self.trials, *self.finals))
+        return is_exact((*self.trials, *self.proposals, *self.finals))
 
     @property
     def seeds(self) -> int | None:

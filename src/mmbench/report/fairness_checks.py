@@ -214,7 +214,13 @@ def _origin(cells: Sequence[CellEffort]) -> Check | None:
         reason += [Coverage(**lists).words for cell in cells[:1] if (lists := cell.cell.lists)]
         return Check(Message("origin"), WARN, clauses(reason))
     if others := sorted({other for cell in cells if (other := another_class(cell.cell))}):
-        reason = [Message("{name} is {other}, and no model of mmbench", name=cells[0].cell.model, other=series(others))]
+        reason = [
+            Message(
+                "{name} is {other}, and not the model of mmbench with that name",
+                name=cells[0].cell.model,
+                other=series(others),
+            )
+        ]
         return Check(Message("origin"), WARN, clauses(reason))
     return None
 

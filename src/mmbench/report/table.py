@@ -158,7 +158,7 @@ class CellResult:
         if self.parts:
             return False
         key = records.read(paths.cell_file(self.folder), Cell).key
-        return is_exact([t for stage in (Stage.TRIAL, Stage.FINAL) for t in read_trainings(self.folder, stage, key)])
+        return is_exact([training for stage in Stage for training in read_trainings(self.folder, stage, key)])
 
     @property
     def noise_known(self) -> bool:
@@ -384,7 +384,7 @@ def is_exact(trainings: Iterable[Training]) -> bool:
     was chosen, rank validation in different ways.
 
     Args:
-        trainings: random trials and final runs of one cell.
+        trainings: trials, proposals of TPE and final runs of one cell.
     """
     runs = [t for t in trainings if t.course is not None]
     computed = all(t.course is not None and t.course.stop_reason == CLOSED_FORM for t in runs)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mmbench.data.recdata import make_recdata
+from mmbench.extensions import kept_alive
 from mmbench.messages import Message
 from mmbench.scheduling import memory, pinned
 from mmbench.scheduling.devices import Machine
@@ -161,8 +162,9 @@ class CellCost:
 
 def measure_cell(task: CellTask) -> CellCost:
     """Train the default configuration twice: what only the first training takes is the difference."""
-    first = measure(task, epochs=1)
-    again = measure(task, epochs_of(COUNTED, first.epoch), tests=True)
+    with kept_alive():
+        first = measure(task, epochs=1)
+        again = measure(task, epochs_of(COUNTED, first.epoch), tests=True)
     return CellCost(again, max(0.0, first.seconds(1) - again.setup - again.epoch))
 
 

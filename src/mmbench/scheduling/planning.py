@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import torch
 
-from mmbench import fingerprint, paths
+from mmbench import extensions, fingerprint, paths
 from mmbench.data import splits
 from mmbench.data.dataset import Dataset
 from mmbench.data.held_out import target_line
@@ -21,6 +21,7 @@ from mmbench.nn.recommender import ClosedForm
 from mmbench.scheduling.cell_key import OUTSIDE_THE_KEY, WHERE_IT_TRAINS, shared_settings
 from mmbench.scheduling.configuration import JobConfig, recorded_training
 from mmbench.scheduling.job import Job
+from mmbench.scheduling.model_classes import SETTING
 from mmbench.sealing.score_test import is_scored
 from mmbench.store import files, ledger, records
 from mmbench.store.records import CellStore
@@ -231,7 +232,7 @@ def _check_memory(job: Job, task: CellTask) -> None:
     """Let a computed model refuse a catalogue that is too large for it; its constructor computes nothing yet.
 
     Raises:
-        ValueError: if it needs more memory than it may take.
+        ValueError: if it needs more memory than it may take, or cannot be built.
     """
     if issubclass(job.model_class, ClosedForm):
         build, _ = task.recipe(task.default)
@@ -240,7 +241,8 @@ def _check_memory(job: Job, task: CellTask) -> None:
         present = {name: torch.from_numpy(task.features[name].present) for name in kept}
         empty = RecData(task.train.n_users, task.train.n_items, torch.empty(2, 0, dtype=torch.int64), values, present)
         try:
-            build(empty)
+            with extensions.running(str(job.config.plain["model"]["_target_"]), SETTING):
+                build(empty)
         except Exception as error:
             if not allocation.is_out_of_memory(error):
                 raise  # where memory is short now, the training will say so, and end no cell but its own

@@ -24,6 +24,7 @@ from mmbench.data.dataset import DataChanged, Watch
 from mmbench.data.readers.recommendations import recommendations_frame
 from mmbench.data.splits import Split
 from mmbench.data.spreadsheet import csv_text
+from mmbench.extensions import kept_alive
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.refused import told
 from mmbench.nn.memo import Memo
@@ -38,7 +39,7 @@ from mmbench.store.leases import Hold, LeaseLost, Leases, keeping, make_leases
 from mmbench.store.records import CellStore, Superseded
 from mmbench.store.schema import Unit
 from mmbench.training import allocation
-from mmbench.training.loop import ProcessKilled, kept_alive
+from mmbench.training.loop import ProcessKilled
 from mmbench.tuning.cell import CellFailed, CellTask
 from mmbench.tuning.study import choose_if_due, give_up, run_unit, waiting
 

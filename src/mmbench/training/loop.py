@@ -8,14 +8,12 @@ training gives the same result, up to the rounding of sums, on any number of dev
 from __future__ import annotations
 
 import builtins
-import contextlib
 import logging
 import math
 import re
 import signal
 import time
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -353,22 +351,6 @@ class ProcessKilled(OSError):
     def __init__(self, number: int) -> None:
         super().__init__(f"a process of the training was ended by {signal.Signals(number).name}")
         self.number = number
-
-
-@contextlib.contextmanager
-def kept_alive() -> Iterator[None]:
-    """Let code of a model fail where it would end this process, as ``sys.exit`` does.
-
-    Raises:
-        RuntimeError: in place of SystemExit, unless a signal is behind it.
-    """
-    try:
-        yield
-    except SystemExit as error:
-        # A command makes one of SIGTERM, and Lightning makes one of Ctrl-C.
-        if error.code == 128 + signal.SIGTERM or isinstance(error.__context__, KeyboardInterrupt):
-            raise
-        raise RuntimeError(f"sys.exit({error.code!r}) was called") from error
 
 
 def _ended(error: ProcessException) -> Exception:

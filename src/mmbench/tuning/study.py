@@ -24,6 +24,7 @@ from mmbench.data.conditions import control_statistics
 from mmbench.data.features import ItemFeature
 from mmbench.data.recdata import RecData, make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
+from mmbench.extensions import kept_alive
 from mmbench.messages import Message, Refusal
 from mmbench.nn.memo import Memo
 from mmbench.nn.recommender import Recommender
@@ -44,7 +45,7 @@ from mmbench.store.schema import (
 )
 from mmbench.training import allocation, energy
 from mmbench.training.fit import ModelFactory, fit, machine
-from mmbench.training.loop import ProcessKilled, kept_alive
+from mmbench.training.loop import ProcessKilled
 from mmbench.training.settings import TrainingSettings
 from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning import sampler

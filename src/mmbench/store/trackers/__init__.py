@@ -85,10 +85,13 @@ class Tracker:
         proposals = records.read_trainings(folder, Stage.PROPOSAL, cell.key)
         finals = records.read_trainings(folder, Stage.FINAL, cell.key)
         sweep, key = self.sweep_dir.name, cell.key[:16]
+        # Earlier versions kept the folder of the data in the configuration; no tracker is told where it lies.
+        dataset = {name: value for name, value in cell.config["dataset"].items() if name != "path"}
+        shown = {**cell.config, "dataset": dataset}
         steps = [(n, _tried(training)) for n, training in enumerate([*trials, *proposals])]
         ended: dict[str, Value] = {f"choice/{path}": value for path, value in choice.configuration.items()}
         study = Run(
-            sweep, f"study-{key}", "study", cell=cell.name, config=cell.config, steps=steps,
+            sweep, f"study-{key}", "study", cell=cell.name, config=shown, steps=steps,
             results={**ended, "validation": choice.score},
         )  # fmt: skip
         runs = [study]
@@ -97,7 +100,7 @@ class Tracker:
             for training in trainings:
                 # Where trials were raised, the final run of another configuration is another run.
                 identity = f"{kind}-{key}-{training.configuration_hash}-{training.index}"
-                config = {**cell.config, "configuration": training.configuration}
+                config = {**shown, "configuration": training.configuration}
                 steps = [] if self.curves == NONE else list(_epochs(training))
                 results: dict[str, Value] = {"validation": training.score}
                 if training.failure is not None:
