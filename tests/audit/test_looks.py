@@ -75,11 +75,18 @@ def test_a_plan_that_was_removed_after_a_look_leaves_that_look(cleared: bool, tm
     swept(tmp_path, 4)
     if cleared:
         shutil.rmtree(paths.look_dir(cell_of(sweep), 1))
-    table = read_sweep(sweep)
-    ((cell,),) = (group.cells for group in read_groups(table, sweep))
-    assert (len(cell.openings), cell.n_looks) == (1 if cleared else 2, 2)
+    assert looked(sweep) == (1 if cleared else 2, 2)
     said = "the plan of - was written after its test split had been opened"
     assert said in [str(message) for tries in read_tries(sweep).values() for message in tries.here]
+    swept(tmp_path, 6)
+    assert looked(sweep) == (2 if cleared else 3, 3)
+    assert bool(found(sweep)) == cleared
+
+
+def looked(sweep: Path) -> tuple[int, int]:
+    """Looks at the test split of the only cell that can be shown, and those that were."""
+    ((cell,),) = (group.cells for group in read_groups(read_sweep(sweep), sweep))
+    return len(cell.openings), cell.n_looks
 
 
 def test_a_forced_command_appends_a_revision_with_the_seal_of_then(tmp_path: Path) -> None:

@@ -328,7 +328,8 @@ def _merged(
             revised.setdefault((cell.trials, cell.seeds), {})[str(name)] = cell.key
             key, trials, seeds = before.get(name, ("", 0, 0))
             raised = key == cell.key and (trials, seeds) != (cell.trials, cell.seeds)
-            if (raised or again) and (seal := plan.store.last_seal()) is not None:
+            first = name not in before  # what is there nevertheless was trained by a plan that is lost
+            if (raised or again or first) and (seal := plan.store.last_seal()) is not None:
                 seals[str(name)] = seal.hash  # whoever looked and goes on has looked
     told = {name for revision in revisions for name in revision.opened or ()}
     opened = {str(name) for name in cells if paths.seals_of(paths.cell_dir(sweep_dir, *name))} - told

@@ -574,8 +574,9 @@ class Revision(Value, frozen=True, omit_defaults=True):
         command: its overrides.
         planned_at: when, UTC.
         previous: hash of the revision before; that of the first one is what the plan fixes for good.
-        seals: hash of the seal of every cell whose effort it raised or that it began afresh, where the test split had
-            been opened by then; earlier versions wrote none, or none where a cell was begun afresh.
+        seals: hash of the seal of every cell whose effort it raised, that it began afresh or that was trained by a plan
+            that is lost, where the test split had been opened by then; earlier versions wrote none, or only those of
+            raised cells, or none where the plan was lost.
         opened: cells of the plan whose test split had been opened by then, those that an earlier revision names left
             out; None of earlier versions, which did not note it.
         hash: hash of all of this but the time; that of the last revision is the hash of the plan.
