@@ -14,9 +14,10 @@ from mmbench.inference.repetitions import Repeated
 from mmbench.messages import Message, Template, Translator, duration
 from mmbench.report.comparisons import Comparison, read_contrasts
 from mmbench.report.control_conditions import States, by_name, control_of, control_states, without
-from mmbench.report.disposals import Disposal, read_disposals, would_grow
+from mmbench.report.disposals import Disposal, read_disposals
 from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.layout import NOTHING, Document, terminal, text_table
+from mmbench.report.planned_sides import would_grow
 from mmbench.report.sentences import MODALITIES
 from mmbench.report.table import SweepTable
 from mmbench.scheduling import memory, pilot
@@ -188,7 +189,7 @@ class Looks:
             members = [self.gains[gain.name.replace(gain.dataset, name, 1)] for name in gain.over.datasets]
             return max(self._looks(member, looks, added) for member in members) + together
         if isinstance(gain, Disposal):
-            together += would_grow(self.table, gain, added)
+            together += would_grow(self.table, gain.dataset, gain.modality, gain.model, added)
         return max(looks.get(CellName(gain.dataset, *name.split("/", 1)), 1) for name in _conditions(gain)) + together
 
     def _is_repeated(self, gain: Disposal | Comparison, added: Sequence[Cell]) -> bool:

@@ -6,13 +6,11 @@ searched no more than its control, so neither side has more chances to find some
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from mmbench import paths
-from mmbench.audit.condition_names import meaning
-from mmbench.data.conditions import ModalityCondition
 from mmbench.inference.gains import Gain, NoWord, TunedGain
 from mmbench.inference.verdicts import Judgement, Verdict, verdict
 from mmbench.messages import Message, clauses, conjoined
@@ -46,10 +44,11 @@ from mmbench.report.control_conditions import (
     without,
 )
 from mmbench.report.fairness_checks import Group
-from mmbench.report.table import CellResult, SweepTable
+from mmbench.report.planned_sides import Planned, failure_of, may_stand, planned_cells, why_pending
+from mmbench.report.table import SweepTable
 from mmbench.report.together import Repetitions, judge_together, read_repetitions, together, without_word
 from mmbench.store import ledger, records
-from mmbench.store.schema import ID_ONLY, Cell, CellName, Manifest
+from mmbench.store.schema import Cell
 
 
 class FailedControl(NamedTuple):
@@ -187,56 +186,19 @@ def read_disposals(table: SweepTable, groups: Sequence[Group]) -> list[Disposal]
         groups: its fairness report.
     """
     by_dataset: dict[str, list[Disposal]] = {dataset: [] for dataset in table.datasets}
-    planned = _planned(table)
+    planned = planned_cells(table)
     for dataset, found in by_dataset.items():
         of_dataset = [group for group in groups if group.dataset == dataset]
         for modality in sorted({name for group in of_dataset for name in _modalities(table, group)}):
             having = [group for group in of_dataset if modality in _modalities(table, group)]
             for group in having:
                 of_model = [one for one in planned[dataset] if one.cell.model == group.model]
-                waiting = _why_pending(modality, of_model, compared=True)
+                waiting = why_pending(modality, of_model, compared=True)
                 found += _read(table, modality, group.model, [group], waiting=waiting)
-            waiting = _why_pending(modality, planned[dataset], compared=True)
+            waiting = why_pending(modality, planned[dataset], compared=True)
             found += _read(table, modality, None, of_dataset, waiting=waiting)
     read, repeated = _together(table, groups, by_dataset), read_repetitions(table, groups)
     return adjusted([*read, *_pending(table, read, repeated, planned)], repeated)
-
-
-class Planned(NamedTuple):
-    """A cell of the plan and the states of its modalities."""
-
-    cell: CellResult
-    states: Mapping[str, str]
-
-
-def _planned(table: SweepTable, modality: str = "", part: str = "") -> Mapping[str, Sequence[Planned]]:
-    """The cells of each data set that may stand on a side, whether or not they have run.
-
-    Args:
-        table: the sweep.
-        modality: the modality that the items of a slice alone have; empty without one.
-        part: the slice.
-    """
-    manifest = records.read(paths.manifest_file(table.folder), Manifest)
-    modalities = {name: tuple(data.features) for name, data in manifest.data.items()}
-    found: dict[str, list[Planned]] = {dataset: [] for dataset in table.datasets}
-    for cell in table.cells.values():
-        states = _planned_states(cell, modalities.get(cell.dataset, ()), modality, part)
-        if states is not None:
-            found[cell.dataset].append(Planned(cell, states))
-    return {dataset: _standing(table, cells) for dataset, cells in found.items()}
-
-
-def _standing(table: SweepTable, planned: Sequence[Planned]) -> list[Planned]:
-    """Of planned cells with the same states the one that counts: what failed gives way to what was planned after it."""
-    first: dict[tuple[str, States], Planned] = {}
-    for one in sorted(planned, key=lambda one: (one.cell.status == "failed", table.planned(_name(one.cell)))):
-        first.setdefault((one.cell.model, by_name(one.states)), one)
-    return [one for one in planned if first[one.cell.model, by_name(one.states)] is one]
-
-
-def _name(cell: CellResult) -> CellName:
-    return CellName(cell.dataset, cell.model, cell.modality)
 
 
 def _pending(
@@ -262,7 +224,7 @@ def _pending(
             for model in (*models, None):
                 if any((name, modality, model) in known for name in datasets):
                     continue
-                reason = _why_pending(modality, [one for one in planned if model in (None, one.cell.model)])
+                reason = why_pending(modality, [one for one in planned if model in (None, one.cell.model)])
                 if reason:
                     yield Disposal(
                         whole[datasets[0]].name if datasets[0] in whole else datasets[0],
@@ -279,88 +241,6 @@ def _pending(
                     )
 
 
-def _planned_states(
-    cell: CellResult, modalities: Collection[str], modality: str, part: str
-) -> Mapping[str, str] | None:
-    """States of a planned cell: as its record has them, or as its name says; None of what is on no side.
-
-    No name says a slice, whose label no name can hold.
-
-    Args:
-        cell: the cell.
-        modalities: those of its data set.
-        modality: the modality that the items of a slice alone have; empty without one.
-        part: the slice.
-    """
-    if cell.parts:
-        return None
-    if cell.status != "stale" and paths.cell_file(cell.folder).exists():
-        record = records.read(paths.cell_file(cell.folder), Cell)
-        return record.states if _counts(record, modality, part) else None
-    if cell.modality == ID_ONLY:
-        return {}
-    condition = meaning(cell.modality, ModalityCondition())
-    if condition is None or condition.thinned or (part and condition.state(modality) != "drop"):
-        return None
-    return {name: condition.state(name) for name in modalities}
-
-
-def would_grow(table: SweepTable, disposal: Disposal, cells: Iterable[Cell]) -> bool:
-    """Whether more conditions would be chosen from in a free disposal of one data set if cells were planned besides.
-
-    Args:
-        table: the sweep.
-        disposal: the free disposal.
-        cells: records of the cells.
-    """
-    own = [cell for cell in cells if cell.dataset == disposal.dataset and disposal.model in (None, cell.model)]
-    if not own:
-        return False
-    before = {(one.cell.model, by_name(one.states)) for one in _planned(table).get(disposal.dataset, ())}
-    after = before | {(cell.model, by_name(cell.states)) for cell in own if _counts(cell, "", "")}
-
-    def chosen_from(planned: Collection[tuple[str, States]]) -> set[tuple[str, States]]:
-        keys = {(m, states): control_states(dict(states), disposal.modality) for m, states in planned}
-        real = [(m, states) for m, states in keys if is_real(dict(states))]
-        return {(m, states) for m, states in real if keys[m, states] is None or (m, keys[m, states]) in planned}
-
-    return chosen_from(after) != chosen_from(before)
-
-
-def _why_pending(modality: str, planned: Sequence[Planned], *, compared: bool = False) -> str:
-    """What a free disposal waits for; nothing where the plan has no two sides for it.
-
-    A real condition whose control is not planned is on neither side, unless no control is.
-
-    Args:
-        modality: the modality.
-        planned: cells of the plan.
-        compared: whether others can be compared: then a control that failed leaves both sides with its condition, and
-            is told. One that waits is awaited all the same, as its condition is: who stopped before it would choose
-            between what is said without and with it.
-    """
-    own: dict[tuple[str, States], tuple[str, States] | None] = {}
-    for one in planned:
-        if is_real(one.states):
-            key = control_states(one.states, modality)
-            own[one.cell.model, by_name(one.states)] = None if key is None else (one.cell.model, key)
-    wanted = {key for key in own.values() if key is not None}
-    controls = wanted & {(one.cell.model, by_name(one.states)) for one in planned}
-    if not wanted or not (controls or None in own.values()):
-        return ""
-    sides = controls | {cell for cell, key in own.items() if key is None or key in controls or not controls}
-    reasons = []
-    for cell, states in planned:
-        if (cell.model, by_name(states)) not in sides:
-            continue
-        if cell.status in PENDING:
-            name = f"{cell.dataset}/{cell.model}/{cell.modality}"
-            reasons.append(Message(PENDING[cell.status], condition=name))
-        elif cell.status == "failed" and (is_real(states) or not compared):
-            reasons.append(_failed(cell))
-    return clauses(reasons) if reasons else ""
-
-
 def read_partial_disposals(table: SweepTable, groups: Sequence[Group], modality: str) -> list[Disposal]:
     """Free disposal of a modality that the items of one slice alone have, over all models, for every slice that ran.
 
@@ -374,11 +254,11 @@ def read_partial_disposals(table: SweepTable, groups: Sequence[Group], modality:
     """
     by_dataset: dict[str, list[Disposal]] = {dataset: [] for dataset in table.datasets}
     for part in sorted({part_of(c.cell, modality) for group in groups for c in group.cells} - {""}):
-        planned = _planned(table, modality, part)
+        planned = planned_cells(table, modality, part)
         for dataset, found in by_dataset.items():
             of_dataset = [group for group in groups if group.dataset == dataset]
             if any(part_of(c.cell, modality) == part for group in of_dataset for c in group.cells):
-                waiting = _why_pending(modality, planned[dataset], compared=True)
+                waiting = why_pending(modality, planned[dataset], compared=True)
                 found += _read(table, modality, None, of_dataset, part, waiting)
     return _together(table, groups, by_dataset)
 
@@ -416,17 +296,11 @@ def _awaiting(table: SweepTable, disposal: Disposal, others: Sequence[str]) -> D
     planned = [table.result(other, model, condition) for other in others for model, condition in names]
     awaited = dict.fromkeys(cell.dataset for cell in planned if cell is not None and cell.status in PENDING)
     silent = [Message("it waits for {datasets}", datasets=conjoined(list(awaited)))] if awaited else []
-    silent += [_failed(cell) for cell in planned if cell is not None and cell.status == "failed"]
+    silent += [failure_of(cell) for cell in planned if cell is not None and cell.status == "failed"]
     if not silent:
         return disposal
     judgement = verdict(None, table.delta, wordless=clauses(silent))
     return replace(disposal, tuned=None, judgement=judgement, inference=None, earlier=(), optimism=None)
-
-
-def _failed(cell: CellResult) -> Message:
-    """That a cell failed, and why."""
-    name = f"{cell.dataset}/{cell.model}/{cell.modality}"
-    return Message("{condition} failed: {reason}", condition=name, reason=" ".join(cell.reason.split()))
 
 
 def _join(over: Repetitions, members: Sequence[Disposal], table: SweepTable) -> list[Disposal]:
@@ -657,12 +531,6 @@ def _alike(
     """
     found: dict[States, list[CellEffort]] = {}
     for cell in group.cells:
-        if _counts(cell.cell, modality, part):
+        if may_stand(cell.cell, modality, part):
             found.setdefault(by_name(cell.cell.states), []).append(cell)
     return {states: sorted(cells, key=lambda cell: table.planned(cell.cell.name)) for states, cells in found.items()}
-
-
-def _counts(cell: Cell, modality: str, part: str) -> bool:
-    """Whether a cell may stand on a side; see :func:`_by_states`."""
-    used = bool(part) and cell.states.get(modality, "drop") != "drop"
-    return (part_of(cell, modality) == part if used else not cell.thinned) and not cell.is_external
