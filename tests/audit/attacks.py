@@ -214,6 +214,18 @@ def _(forger: Forger) -> None:
     assert without_ranks(forger, folder, *forger.tables(paths.shuffled_ranks("image"), folder))
 
 
+@attack("ranks among new items in a split that has none, in the seals too")
+def _(forger: Forger) -> None:
+    folder = forger.cell("fused")
+    for record in forger.finals(folder):
+        ranked = forger.beside(record, paths.ranks_among("cold"))
+        forger.copy(forger.beside(record, paths.RANKS), ranked)
+        for file in folder.rglob(paths.seal_file(folder).name):
+            seal = forger.read(file)
+            held = seal["files"][f"{record.parent.name}/{record.stem}.{paths.RANKS}"]
+            forger.write(file, {**seal, "files": {**seal["files"], f"{record.parent.name}/{ranked.name}": held}})
+
+
 @attack("the half of the users on which fused loses dropped from all cells")
 def _(forger: Forger) -> None:
     for file in forger.tables(paths.RANKS):

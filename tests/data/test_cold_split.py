@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmbench.data import splits
 from mmbench.data.dataset import DataChanged, Dataset, DatasetConfig, load_dataset
 from mmbench.data.features import with_missing_filled
 from mmbench.data.held_out import TARGETS, HeldOut
@@ -69,6 +70,15 @@ def test_sets_of_items_are_disjoint_and_new_ones_are_not_in_train(load: Load, fo
 def test_every_item_is_new_at_test_in_one_fold(load: Load) -> None:
     pools = [parts_of(load(cold_fold=fold))[1].pool for fold in range(FOLDS)]
     assert np.array_equal(np.sum(pools, axis=0), np.ones(N_ITEMS))
+
+
+def test_fewer_items_than_tenths_are_refused() -> None:
+    """Some fold would have no new items at test, and its targets none to rank."""
+    log = pd.DataFrame({"user_id": ["u"] * 9, "item_id": list("abcdefghi")})
+    with pytest.raises(ValueError, match=r"^dataset.protocol=cold needs at least 10 items, and the log has 9$"):
+        splits.cold_pools(log, 0, 0)
+    log = pd.concat([log, log.assign(item_id="j").head(1)])
+    assert all(len(pool) for fold in range(FOLDS) for pool in splits.cold_pools(log, 0, fold).values())
 
 
 def test_the_names_of_folds_differ(load: Load) -> None:

@@ -16,6 +16,7 @@ from mmbench.audit.findings import Doubt, Said, same
 from mmbench.audit.look_consistency import without_ranks
 from mmbench.audit.recorded import Recorded
 from mmbench.data.conditions import control_statistics
+from mmbench.data.held_out import CANDIDATES
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.messages import Message
@@ -159,9 +160,11 @@ class _Again:
             # What was trained since waits for the next opening, and so do all of its files.
             if opened or ranked in self.sealed or ranked.exists():
                 yield from _table(store, training, ending, frame)
-        for modality in paths.shuffled_modalities(store.folder, unit.number) if unit.stage == Stage.FINAL else ():
-            if (ending := paths.shuffled_ranks(modality)) not in expected:
-                yield store.training_file(unit, ending), "file", Message("no such ranks belong to it")
+        if unit.stage == Stage.FINAL:
+            shuffled = map(paths.shuffled_ranks, paths.shuffled_modalities(store.folder, unit.number))
+            for ending in (*shuffled, *map(paths.ranks_among, CANDIDATES)):
+                if ending not in expected and (ranked := store.training_file(unit, ending)).exists():
+                    yield ranked, "file", Message("no such ranks belong to it")
 
 
 def _said_of(seal: Seal, error: str) -> list[str]:

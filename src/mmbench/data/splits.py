@@ -248,8 +248,16 @@ def cold(log: pd.DataFrame, seed: int, fold: int) -> pd.Series:
 
 
 def cold_pools(log: pd.DataFrame, seed: int, fold: int) -> dict[str, pd.Index]:
-    """Items that are new in validation and in test, by the name of the part, in one fold of protocol ``cold``."""
+    """Items that are new in validation and in test, by the name of the part, in one fold of protocol ``cold``.
+
+    Raises:
+        ValueError: for a log of so few items that a fold would have no new ones.
+    """
     items = pd.Index(np.sort(log["item_id"].unique()))
+    if 0 < len(items) < TENTHS:  # of an empty log its data set says more
+        raise Refusal(
+            "dataset.protocol=cold needs at least {least} items, and the log has {n}", least=TENTHS, n=len(items)
+        )
     tenths = np.array_split(np.random.default_rng(seed).permutation(len(items)), TENTHS)
     return {
         "test": items[np.r_[tenths[2 * fold], tenths[2 * fold + 1]]],
