@@ -89,12 +89,12 @@ def running(name: str, setting: str) -> Iterator[None]:
 
     Raises:
         ValueError: with what was raised, and in place of ``sys.exit``.
-        OSError: as it is.
+        OSError: as it is, and so is MemoryError.
     """
     try:
         with kept_alive():
             yield
-    except (Refusal, OSError):
+    except (Refusal, OSError, MemoryError):
         raise
     except Exception as error:
         raise Refusal(

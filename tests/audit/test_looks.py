@@ -83,6 +83,19 @@ def test_a_plan_that_was_removed_after_a_look_leaves_that_look(cleared: bool, tm
     assert bool(found(sweep)) == cleared
 
 
+def test_a_plan_that_is_written_anew_notes_no_look_at_other_test_rows(tmp_path: Path) -> None:
+    """Such a seal is written over, and an honest user would be accused of having removed it."""
+    sweep = swept(tmp_path, 2)
+    folder = cell_of(sweep)
+    for file in (paths.seal_file(folder), paths.seal_copy(folder)):
+        records.write(file, msgspec.structs.replace(records.read(file, Seal), test_hash="other rows"))
+    for file in sweep.glob(f"{paths.manifest_file(sweep).stem}*"):
+        file.unlink()
+    swept(tmp_path, 2)
+    assert revisions(sweep) == [(2, [])]
+    assert not found(sweep)
+
+
 def looked(sweep: Path) -> tuple[int, int]:
     """Looks at the test split of the only cell that can be shown, and those that were."""
     ((cell,),) = (group.cells for group in read_groups(read_sweep(sweep), sweep))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,15 @@ from typing import cast
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from mmbench import paths
 from mmbench.cli import plan
+from mmbench.cli.errors import one_line_errors
 from mmbench.cli.forecast import CellTime, controls, expected, together
 from mmbench.messages import Refusal, Translator
+from mmbench.models.bpr import BPR
+from mmbench.nn.recommender import Triplets
 from mmbench.report.disposals import read_disposals
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
@@ -48,6 +53,34 @@ def test_every_cell_is_counted_and_nothing_is_written(tmp_path: Path, capsys: py
     assert f"next: python -m mmbench -m {words[0]}" in said
     assert "sweep single" not in said  # it has the name that the sweep will have
     assert list(tmp_path.iterdir()) == []
+
+
+class Leaving(BPR):
+    """Ends the process that trains it."""
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        sys.exit()
+
+
+class Wrong(BPR):
+    """Raises what no command expects."""
+
+    def loss(self, batch: Triplets) -> dict[str, Tensor]:
+        raise IndexError("too many\nindices")
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [(Leaving, "RuntimeError: sys.exit(None) was called"), (Wrong, "IndexError: too many indices")],
+)
+def test_a_model_of_ones_own_that_fails_is_told_in_one_line(
+    model: type[BPR], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = f"model._target_={__name__}.{model.__name__}"
+    words = [*TINY, f"paths.multirun={tmp_path}", "model=bpr", target]
+    with pytest.raises(SystemExit, match=r"^2$"), one_line_errors(words):
+        plan.main(words)
+    assert capsys.readouterr().err == f"error: {target} failed: {reason}\n"
 
 
 def test_the_plan_in_japanese(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -298,12 +297,6 @@ def test_what_only_the_first_training_takes_is_told_apart(
     assert cost.once == pytest.approx(7.0)
     assert cost.training.tested > 0
     assert counted == [(1, False), (8, True)]  # two seconds of epochs of .25 s
-
-
-def test_a_model_that_ends_the_process_ends_no_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pilot, "measure", lambda *given, **named: sys.exit())
-    with pytest.raises(RuntimeError, match=r"^sys.exit\(None\) was called$"):
-        pilot.measure_cell(make_job(tmp_path, "model=ease").task())
 
 
 def test_costs_lie_between_those_of_the_least_and_the_most_content() -> None:

@@ -75,7 +75,7 @@ def findings(sweep_dir: Path, cell: CellName | None, said: Said) -> list[Finding
     """What was said of a cell as findings; a record that cannot be read ends it with one more."""
     found = []
     try:
-        with kept_alive():  # models are trained and built again
+        with kept_alive():  # models are built again
             for file, field, reason in said:
                 place = file.relative_to(sweep_dir).as_posix()
                 if isinstance(reason, Doubt):

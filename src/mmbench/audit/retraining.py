@@ -16,6 +16,7 @@ from mmbench.audit.recorded import Recorded
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.metrics import per_user
 from mmbench.evaluation.ranking import DegenerateScores
+from mmbench.extensions import kept_alive
 from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import told
 from mmbench.sealing.score_test import evaluator_of_test, ranked
@@ -174,9 +175,10 @@ def _strays_on_test(recorded: Recorded, file: Path, training: Training, trained:
     task = recorded.task
     build, settings = task.recipe(training.configuration)
     data = make_recdata(task.train, task.inputs(training.seed))
-    model = rebuild(build, data, trained.state, settings, training.seed, graph_dir=graph_dir)
     try:
-        ranking = ranked(evaluator_of_test(task, recorded.split), model, trained.record)
+        with kept_alive():
+            model = rebuild(build, data, trained.state, settings, training.seed, graph_dir=graph_dir)
+            ranking = ranked(evaluator_of_test(task, recorded.split), model, trained.record)
     except DegenerateScores:
         return True
     before, now = (float(per_user(pairs, SELECTION_METRIC).mean()) for pairs in (read_ranking(file), ranking.pairs))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from mmbench import extensions
 from mmbench.messages import Refusal
 from mmbench.nn.recommender import Recommender
@@ -29,3 +31,15 @@ def class_of(target: object, trust: Trust | None = None) -> type[Recommender]:
     if not (isinstance(model, type) and issubclass(model, Recommender)):
         raise Refusal("model._target_={target} must derive from FactorModel or ClosedForm", target=name)
     return model
+
+
+def running(target: object) -> contextlib.AbstractContextManager[None]:
+    """Run the code of a model: what one of the user's own raises becomes one line, see :func:`extensions.running`.
+
+    What a model of the package raises is a fault of the package, and stays what it is.
+
+    Args:
+        target: dotted name of its class.
+    """
+    name = str(target)
+    return contextlib.nullcontext() if is_packaged(name) else extensions.running(name, SETTING)

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import torch
 
 from mmbench.data.recdata import make_recdata
-from mmbench.extensions import kept_alive
 from mmbench.messages import Message
 from mmbench.scheduling import memory, pinned
 from mmbench.scheduling.devices import Machine
@@ -162,9 +161,8 @@ class CellCost:
 
 def measure_cell(task: CellTask) -> CellCost:
     """Train the default configuration twice: what only the first training takes is the difference."""
-    with kept_alive():
-        first = measure(task, epochs=1)
-        again = measure(task, epochs_of(COUNTED, first.epoch), tests=True)
+    first = measure(task, epochs=1)
+    again = measure(task, epochs_of(COUNTED, first.epoch), tests=True)
     return CellCost(again, max(0.0, first.seconds(1) - again.setup - again.epoch))
 
 

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import torch
 
-from mmbench import extensions, fingerprint, paths
+from mmbench import fingerprint, paths
 from mmbench.data import splits
 from mmbench.data.dataset import Dataset
 from mmbench.data.held_out import target_line
@@ -18,10 +18,10 @@ from mmbench.data.recdata import RecData
 from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.messages.commands import several_sweeps
 from mmbench.nn.recommender import ClosedForm
+from mmbench.scheduling import model_classes
 from mmbench.scheduling.cell_key import OUTSIDE_THE_KEY, WHERE_IT_TRAINS, shared_settings
 from mmbench.scheduling.configuration import JobConfig, recorded_training
 from mmbench.scheduling.job import Job
-from mmbench.scheduling.model_classes import SETTING
 from mmbench.sealing.score_test import is_scored
 from mmbench.store import files, ledger, records
 from mmbench.store.records import CellStore
@@ -241,7 +241,7 @@ def _check_memory(job: Job, task: CellTask) -> None:
         present = {name: torch.from_numpy(task.features[name].present) for name in kept}
         empty = RecData(task.train.n_users, task.train.n_items, torch.empty(2, 0, dtype=torch.int64), values, present)
         try:
-            with extensions.running(str(job.config.plain["model"]["_target_"]), SETTING):
+            with model_classes.running(job.config.plain["model"]["_target_"]):
                 build(empty)
         except Exception as error:
             if not allocation.is_out_of_memory(error):
@@ -328,8 +328,10 @@ def _merged(
             revised.setdefault((cell.trials, cell.seeds), {})[str(name)] = cell.key
             key, trials, seeds = before.get(name, ("", 0, 0))
             raised = key == cell.key and (trials, seeds) != (cell.trials, cell.seeds)
-            first = name not in before  # what is there nevertheless was trained by a plan that is lost
-            if (raised or again or first) and (seal := plan.store.last_seal()) is not None:
+            seal = plan.store.last_seal()
+            # What was trained by a plan that is lost; a look at other test rows is none at these, and is not kept.
+            lost = name not in before and seal is not None and seal.test_hash == data[name.dataset].test_hash
+            if seal is not None and (raised or again or lost):
                 seals[str(name)] = seal.hash  # whoever looked and goes on has looked
     told = {name for revision in revisions for name in revision.opened or ()}
     opened = {str(name) for name in cells if paths.seals_of(paths.cell_dir(sweep_dir, *name))} - told
