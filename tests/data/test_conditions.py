@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from mmbench.data.conditions import STATES, ModalityCondition, control_statistics
+from mmbench.data.conditions import STATES, ModalityCondition, control_statistics, maker_of
 from mmbench.data.features import ItemFeature, with_missing_filled
 
 
@@ -127,6 +127,26 @@ def test_no_state_changes_its_input(features: dict[str, ItemFeature], state: str
     before = {name: f.fingerprint() for name, f in features.items()}
     ModalityCondition(default=state).apply(features, 0)
     assert {name: f.fingerprint() for name, f in features.items()} == before
+
+
+def shuffled_in_place(feature: ItemFeature, rng: np.random.Generator) -> ItemFeature:
+    rng.shuffle(feature.values)
+    return feature
+
+
+def as_it_is(feature: ItemFeature, rng: np.random.Generator) -> ItemFeature:
+    return feature
+
+
+def test_a_state_of_ones_own_cannot_write_into_the_features(features: dict[str, ItemFeature]) -> None:
+    """Every later training would have read what it wrote, under the fingerprint of before."""
+    before = {name: f.fingerprint() for name, f in features.items()}
+    with pytest.raises(ValueError, match=r"shuffled_in_place failed: ValueError: .*read-only"):
+        maker_of(f"{__name__}.shuffled_in_place")(features["text"], np.random.default_rng(0))
+    given = maker_of(f"{__name__}.as_it_is")(features["text"], np.random.default_rng(0))
+    assert given is not None
+    given.values[:] = 0  # what is trained with
+    assert {name: ItemFeature(f.values, f.present).fingerprint() for name, f in features.items()} == before
 
 
 def control(feature: ItemFeature, state: str, seed: int = 0) -> ItemFeature:

@@ -149,3 +149,15 @@ def test_unknown_names_are_refused(pairs: RankedPairs, name: str) -> None:
     with pytest.raises(ValueError, match="is not a metric; write one of recall, ndcg") as error:
         metrics.per_user(pairs, name)
     assert repr(name) in str(error.value)
+
+
+def later_by_one(pairs: RankedPairs, k: int) -> np.ndarray:
+    pairs.ranks[:] += 1
+    pairs.users[:] = 0
+    return np.ones(pairs.n_users)
+
+
+def test_a_metric_of_ones_own_cannot_write_into_the_ranks(pairs: RankedPairs) -> None:
+    before = metrics.mean_metrics(pairs)
+    metrics.per_user(pairs, f"{__name__}.later_by_one@5")
+    assert metrics.mean_metrics(pairs) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,10 +12,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import torch
 
 from mmbench.cli import habits
+from mmbench.data.recdata import RecData, make_recdata
 from mmbench.messages import Refusal
 from mmbench.models.bpr import BPR
+from mmbench.models.vbpr import VBPR
 from mmbench.scheduling.cell_key import key_of
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.job import Job
@@ -180,6 +184,25 @@ def test_a_slot_reaches_model_and_optimizer(tmp_path: Path) -> None:
     assert (settings.accelerator, settings.precision, settings.batch_size) == ("cpu", "32-true", 2048)
     assert build.func is BPR  # type: ignore[attr-defined]
     assert build.keywords == {"embedding_dim": 64, "reg_weight": 0.75}  # type: ignore[attr-defined]
+
+
+class Centred(VBPR):
+    """Writes into the features that it is given."""
+
+    @functools.wraps(VBPR.__init__)
+    def __init__(self, data: RecData, **options: Any) -> None:
+        for values in data.features.values():
+            values -= values.mean(0)
+        super().__init__(data, **options)
+
+
+def test_a_model_of_ones_own_cannot_write_into_the_features(tmp_path: Path) -> None:
+    """Every later training would have read what it wrote, under the fingerprint of before."""
+    task = make_job(tmp_path, "model=vbpr", "modality=fused", f"model._target_={__name__}.Centred").task()
+    data = make_recdata(task.train, task.inputs(1))
+    before = {name: values.clone() for name, values in data.features.items()}
+    task.recipe(task.default)[0](data)
+    assert all(torch.equal(data.features[name], values) for name, values in before.items())
 
 
 def test_a_path_of_the_search_need_not_be_the_models() -> None:

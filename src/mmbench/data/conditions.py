@@ -115,7 +115,7 @@ def maker_of(name: str) -> Maker:
     own = extensions.function(extensions.STATES, name, SETTING)
 
     def made(feature: ItemFeature, rng: np.random.Generator) -> ItemFeature | None:
-        result = own(feature, rng)
+        result = own(_locked(feature), rng)
         if result is not None and not _fits(result, feature):
             raise Refusal(
                 "state {state} must return None, or an ItemFeature with finite float32 values of a row and a truth "
@@ -123,9 +123,18 @@ def maker_of(name: str) -> Maker:
                 state=name,
                 n=len(feature.values),
             )
-        return result
+        if result is None or (result.values.flags.writeable and result.present.flags.writeable):
+            return result
+        return ItemFeature(result.values.copy(), result.present.copy())
 
     return made
+
+
+def _locked(feature: ItemFeature) -> ItemFeature:
+    """The features for a function of somebody else's: whoever writes into them would change those of every training."""
+    values, present = feature.values.view(), feature.present.view()
+    values.flags.writeable = present.flags.writeable = False
+    return ItemFeature(values, present)
 
 
 def _fits(result: object, feature: ItemFeature) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -193,7 +194,7 @@ def function_of(metric: str) -> Callable[[RankedPairs, int], Vector]:
     function = extensions.function(extensions.METRICS, metric, SETTING)
 
     def compute(pairs: RankedPairs, k: int) -> Vector:
-        given = function(pairs, k)
+        given = function(copy.deepcopy(pairs), k)  # whoever writes into them would change every other metric
         try:
             values = np.asarray(given, np.float64)
         except (TypeError, ValueError):

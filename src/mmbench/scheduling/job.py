@@ -20,13 +20,14 @@ from mmbench.data.dataset import SAMPLE, Dataset, DatasetConfig, load_dataset
 from mmbench.data.divisions import members_of
 from mmbench.data.held_out import target_in_name, target_of
 from mmbench.data.readers.recommendations import Coverage, read_recommendations
+from mmbench.data.recdata import RecData
 from mmbench.messages import Message, Refusal, Translator
 from mmbench.nn.recommender import ClosedForm, Recommender
 from mmbench.scheduling.cell_key import check_searched, default_of, key_of, with_values
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys, check_read, recorded_training
 from mmbench.scheduling.model_classes import class_of
 from mmbench.scheduling.own_code import own_files
-from mmbench.scheduling.trust import Trust, outside
+from mmbench.scheduling.trust import Trust, is_packaged, outside
 from mmbench.store import records
 from mmbench.store.bounds import check_plain
 from mmbench.store.records import CellStore
@@ -358,7 +359,15 @@ def _recipe(
         lr=optimizer["lr"],
         weight_decay=optimizer["weight_decay"],
     )
-    return functools.partial(model_class, **arguments), settings
+    build = functools.partial(model_class, **arguments)
+    packaged = is_packaged(f"{model_class.__module__}.{model_class.__name__}")
+    return build if packaged else functools.partial(_on_its_own, build), settings
+
+
+def _on_its_own(build: ModelFactory, data: RecData) -> Recommender:
+    """A model of the user's own, with features of its own: what it writes into them no other training reads."""
+    values = {name: each.clone() for name, each in data.features.items()}
+    return build(replace(data, features=values, present={name: each.clone() for name, each in data.present.items()}))
 
 
 def forget_data() -> None:
