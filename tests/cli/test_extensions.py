@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ import mmbench
 from mmbench import extensions, fingerprint, paths
 from mmbench.audit import consistency
 from mmbench.cli import prepare
-from mmbench.data.sources import read_folder
+from mmbench.data.features import ItemFeature
+from mmbench.data.sources import Source, check_source, read_folder
 from mmbench.evaluation.metrics import RankedPairs, check_name, per_user
 from mmbench.store import records
 from mmbench.store.schema import Cell, FinalRun
@@ -184,6 +186,36 @@ def test_a_wrong_importer_or_reader_is_refused(installed: Path, tmp_path: Path) 
         with pytest.raises(mmbench.Refusal, match=line):
             prepare.main([*map(str, words), "--out", str(tmp_path / "out")])
         assert not (tmp_path / "out").exists()
+
+
+def made(log: object = None, items: object = None, **features: object) -> Source:
+    """What an importer gives, with something wrong in it."""
+    ids = pd.DataFrame({"item_id": ["a", "b"]})
+    whole: list[Any] = [pd.DataFrame({"user_id": ["u", "u"], "item_id": ["a", "b"]}) if log is None else log]
+    return Source(*whole, ids if items is None else items, features)  # type: ignore[arg-type]
+
+
+BOTH = np.array([True, True])
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (made([{"user_id": "u"}]), r"^shop: log is list and no DataFrame$"),
+        (made(items=3), r"^shop: items is int and no DataFrame$"),
+        (made(text=np.ones((2, 3))), r"^shop: features\['text'\] is ndarray and no ItemFeature$"),
+        (made(text=ItemFeature([[1.0]] * 2, BOTH)), r"features\['text'\].values is list and no ndarray$"),  # type: ignore[arg-type]
+        (made(text=ItemFeature(np.ones(2, np.float32), BOTH)), r"^shop: modality 'text' must have numbers in two"),
+        (made(text=ItemFeature(np.array([["x"]] * 2), BOTH)), r"^shop: modality 'text' must have numbers in two"),  # type: ignore[arg-type]
+        (made(text=ItemFeature(np.full((2, 3), np.nan, np.float32), BOTH)), r"all finite where an item has content"),
+        (made(text=ItemFeature(np.ones((2, 3), np.float32), np.ones(2, np.int64))), r"as truth values$"),  # type: ignore[arg-type]
+        (made(text=ItemFeature(np.ones((3, 3), np.float32), np.ones(3, bool))), r"'text' has 3 rows for 2 items$"),
+    ],
+)
+def test_what_an_importer_gives_is_checked_before_it_is_written(given: Source, line: str) -> None:
+    """Some of it ended in a traceback, and some in a folder that nothing reads."""
+    with pytest.raises(mmbench.Refusal, match=line):
+        check_source(given, "shop")
 
 
 def test_a_reader_that_gives_no_table_is_refused(

@@ -282,6 +282,8 @@ def check_source(source: Source, place: str) -> Source:
     Raises:
         ValueError: naming what is wrong with it.
     """
+    for part, kind in (("log", pd.DataFrame), ("items", pd.DataFrame), ("features", Mapping)):
+        _check_kind(f"{place}: {part}", getattr(source, part), kind)
     log, items = (table.reset_index(drop=True) for table in (source.log, source.items))  # errors tell rows by number
     log = _with_times(_with_text_ids(log, ["user_id", "item_id"], Path(place)), Path(place))
     log = _with_numbers(log, ["rating", "quantity"], Path(place))
@@ -293,6 +295,9 @@ def check_source(source: Source, place: str) -> Source:
     _check_ids(log, items, Path(place))
     for name, feature in source.features.items():
         encoded.check_modality(name, place)
+        _check_kind(f"{place}: features[{name!r}]", feature, ItemFeature)
+        _check_kind(f"{place}: features[{name!r}].values", feature.values, np.ndarray)
+        _check_kind(f"{place}: features[{name!r}].present", feature.present, np.ndarray)
         if feature.values.shape[:1] != feature.present.shape or len(feature.values) != len(items):
             raise Refusal(
                 "{place}: modality {modality} has {rows} rows for {items} items",
@@ -301,7 +306,27 @@ def check_source(source: Source, place: str) -> Source:
                 rows=len(feature.values),
                 items=len(items),
             )
+        if not _holds_numbers(feature):
+            raise Refusal(
+                "{place}: modality {modality} must have numbers in two dimensions, all finite where an item has "
+                "content, and which items have it as truth values",
+                place=place,
+                modality=repr(name),
+            )
     return replace(source, log=log, items=items)
+
+
+def _check_kind(part: str, given: object, kind: type) -> None:
+    if not isinstance(given, kind):
+        raise Refusal("{part} is {given} and no {kind}", part=part, given=type(given).__name__, kind=kind.__name__)
+
+
+def _holds_numbers(feature: ItemFeature) -> bool:
+    """Whether features that somebody else's code made are of the type and shape that everything after expects."""
+    values, present = feature.values, feature.present
+    if values.ndim != 2 or not values.shape[1] or values.dtype.kind not in "fiu" or present.dtype != np.bool_:
+        return False
+    return bool(np.isfinite(values[present]).all())
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
