@@ -23,7 +23,7 @@ COLUMNS = ("user", "item")
 class Coverage(NamedTuple):
     """How much of a file of lists belongs to a dataset.
 
-    Args:
+    Attributes:
         known: its rows whose user and item the dataset has.
         rows: its rows.
         listed: users of the dataset with a known row.
