@@ -36,7 +36,8 @@ def class_of(target: object, trust: Trust | None = None) -> type[Recommender]:
 def running(target: object) -> contextlib.AbstractContextManager[None]:
     """Run the code of a model: what one of the user's own raises becomes one line.
 
-    That is what :func:`mmbench.extensions.running` does. What a model of the package raises is a fault of the package, and stays what it is.
+    That is what :func:`mmbench.extensions.running` does. What a model of the package raises is a fault of
+    the package, and stays what it is.
 
     Args:
         target: dotted name of its class.
