@@ -67,6 +67,7 @@ def passes(sweep: Path, data: Path | None = None) -> None:
     held = audited(sweep, replace(SOURCES, data=data))
     assert not held.findings, [str(finding) for finding in held.findings]
     assert (held.level, held.retrained) == (Level.RETRAINED, held.trainings)
+    assert held.trainings > 0
 
 
 def test_a_raised_sweep_passes(honest: Path) -> None:

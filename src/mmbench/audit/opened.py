@@ -94,7 +94,7 @@ def without_result(cell: CellInSweep, *, failed_at_test: bool) -> Said:
 
 
 def missed_seals(cell: CellInSweep) -> Said:
-    """What had been looked at when effort was raised or a cell begun afresh, as the plan has it, and is not there."""
+    """What had been looked at when effort was raised, a cell begun afresh or a lost plan written anew, and is gone."""
     key = cell.planned.key
     held = cell.manifest.seals_of(cell.planned.name, key)
     files = [*paths.seals_of(cell.folder), *paths.damaged_seals(cell.sweep_dir, cell.folder)]

@@ -20,7 +20,7 @@ from mmbench.report.layout import NOTHING, Document, terminal, text_table
 from mmbench.report.planned_sides import would_grow
 from mmbench.report.sentences import MODALITIES
 from mmbench.report.table import SweepTable
-from mmbench.scheduling import memory, model_classes, pilot
+from mmbench.scheduling import memory, pilot
 from mmbench.scheduling.pilot import CellCost
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
@@ -273,7 +273,7 @@ def described(sweep: Sweep, translator: Translator) -> str:
     for (dataset, model), cells in pilot.heaviest(waiting).items():
         first, last = cells[0], cells[-1]
         sizes = [pilot.content(plan) for plan in cells]
-        with model_classes.running(first.job.config.plain["model"]["_target_"]):
+        with first.job.running_model():
             most = pilot.measure_cell(first.task)
             least = pilot.measure_cell(last.task) if sizes[-1] < sizes[0] else most
         costs = [pilot.between(least, most, (size - sizes[-1]) / max(sizes[0] - sizes[-1], 1)) for size in sizes]

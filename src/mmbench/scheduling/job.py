@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from mmbench.messages import Message, Refusal, Translator
 from mmbench.nn.recommender import ClosedForm, Recommender
 from mmbench.scheduling.cell_key import check_searched, default_of, key_of, with_values
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys, check_read, recorded_training
-from mmbench.scheduling.model_classes import class_of
+from mmbench.scheduling.model_classes import class_of, running
 from mmbench.scheduling.own_code import own_files
 from mmbench.scheduling.trust import Trust, is_packaged, outside
 from mmbench.store import records
@@ -65,6 +66,10 @@ class Job:
     def _model(self) -> Section:
         model: Section = self.config.plain["model"]
         return model
+
+    def running_model(self) -> contextlib.AbstractContextManager[None]:
+        """Run the code of its model before it trains, see :func:`mmbench.scheduling.model_classes.running`."""
+        return running(self._model["_target_"])
 
     @functools.cached_property
     def model_class(self) -> type[Recommender]:

@@ -18,7 +18,6 @@ from mmbench.data.recdata import RecData
 from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.messages.commands import several_sweeps
 from mmbench.nn.recommender import ClosedForm
-from mmbench.scheduling import model_classes
 from mmbench.scheduling.cell_key import OUTSIDE_THE_KEY, WHERE_IT_TRAINS, shared_settings
 from mmbench.scheduling.configuration import JobConfig, recorded_training
 from mmbench.scheduling.job import Job
@@ -241,7 +240,7 @@ def _check_memory(job: Job, task: CellTask) -> None:
         present = {name: torch.from_numpy(task.features[name].present) for name in kept}
         empty = RecData(task.train.n_users, task.train.n_items, torch.empty(2, 0, dtype=torch.int64), values, present)
         try:
-            with model_classes.running(job.config.plain["model"]["_target_"]):
+            with job.running_model():
                 build(empty)
         except Exception as error:
             if not allocation.is_out_of_memory(error):

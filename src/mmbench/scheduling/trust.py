@@ -6,6 +6,7 @@ only where this command, not the folder, vouches for it.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import pkgutil
@@ -185,5 +186,9 @@ def _lies_in(path: Path, places: Iterable[Path]) -> bool:
 
 def is_packaged(name: str) -> bool:
     """Whether a dotted name is that of a module of :mod:`mmbench.models` with a class."""
-    packaged = (f"{models.__name__}.{found.name}" for found in pkgutil.iter_modules(models.__path__))
-    return name.rpartition(".")[0] in packaged
+    return name.rpartition(".")[0] in _modules_of_models()
+
+
+@functools.cache
+def _modules_of_models() -> frozenset[str]:
+    return frozenset(f"{models.__name__}.{found.name}" for found in pkgutil.iter_modules(models.__path__))
