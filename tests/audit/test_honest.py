@@ -36,8 +36,8 @@ from mmbench.messages import Refusal
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.scheduling import worker
+from mmbench.scheduling.earlier_commands import check_alike
 from mmbench.scheduling.job import Job, forget_data
-from mmbench.scheduling.planning import check_alike
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import Trust
 from mmbench.sealing import score_test

@@ -15,8 +15,8 @@ from mmbench.audit.root import root_of
 from mmbench.scheduling import devices, pilot
 from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
+from mmbench.scheduling.manifest import read_sharing, write_sharing
 from mmbench.scheduling.pilot import Pilot
-from mmbench.scheduling.planning import read_sharing, write_sharing
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
 from mmbench.store.schema import Manifest, Sharing, content_hash

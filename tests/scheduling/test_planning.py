@@ -19,7 +19,8 @@ from mmbench.messages import Translator
 from mmbench.models.ease import EASE
 from mmbench.scheduling import job as job_module
 from mmbench.scheduling.job import _recipe
-from mmbench.scheduling.planning import check_names, check_split_seed, plan_cells, print_of
+from mmbench.scheduling.manifest import print_of
+from mmbench.scheduling.planning import check_names, check_split_seed, plan_cells
 from mmbench.training.batches import TripletLoader
 from tests.tiny import make_job
 

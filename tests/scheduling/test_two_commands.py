@@ -20,7 +20,8 @@ from mmbench.data.planted import make_world
 from mmbench.data.sources import write_folder
 from mmbench.scheduling import job as job_module
 from mmbench.scheduling import worker
-from mmbench.scheduling.planning import Planned, write_manifest
+from mmbench.scheduling.manifest import write_manifest
+from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.worker import OpenCell, work_on
 from mmbench.store import leases, ledger, records
 from mmbench.store.leases import FileLeases, Owner, make_leases

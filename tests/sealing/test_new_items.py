@@ -22,7 +22,7 @@ from mmbench.evaluation.new_items import OFFSETS
 from mmbench.report.catalogue import Catalogue, read_catalogue
 from mmbench.report.table import CellResult
 from mmbench.scheduling.job import Job
-from mmbench.scheduling.planning import print_of
+from mmbench.scheduling.manifest import print_of
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import NOTHING
 from mmbench.sealing.score_test import is_scored, score_test

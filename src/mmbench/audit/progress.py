@@ -16,7 +16,7 @@ import msgspec
 
 from mmbench import fingerprint, paths
 from mmbench.audit.recorded import Recorded
-from mmbench.scheduling.planning import print_of
+from mmbench.scheduling.manifest import print_of
 
 
 @dataclass(frozen=True)

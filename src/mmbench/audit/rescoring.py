@@ -20,7 +20,7 @@ from mmbench.data.held_out import CANDIDATES
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.messages import Message
-from mmbench.scheduling.planning import print_of
+from mmbench.scheduling.manifest import print_of
 from mmbench.sealing.score_test import evaluator_of_test, stored_rankings, views_of_test
 from mmbench.store import bounds, records
 from mmbench.store.files import State, read_state

@@ -14,19 +14,12 @@ from mmbench import faults, paths
 from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.messages.commands import command_line, override
 from mmbench.messages.refused import told
-from mmbench.scheduling import pilot, pinned, planning, worker
+from mmbench.scheduling import manifest, pilot, pinned, worker
 from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.devices import Machine
+from mmbench.scheduling.earlier_commands import check_alike, check_effort, check_fixed, check_sample
 from mmbench.scheduling.job import Job
-from mmbench.scheduling.planning import (
-    Planned,
-    check_alike,
-    check_effort,
-    check_fixed,
-    check_sample,
-    plan_cells,
-    write_manifest,
-)
+from mmbench.scheduling.planning import Planned, check_shared, plan_cells
 from mmbench.scheduling.pool import Pool
 from mmbench.scheduling.progress import Progress
 from mmbench.store import crashes, files, ledger, trackers
@@ -94,7 +87,7 @@ class Sweep:
         Raises:
             ValueError: for any user error that can be seen before the first cell runs.
         """
-        planning.check_shared(jobs)
+        check_shared(jobs)
         config, folder = jobs[0].config, jobs[0].sweep_dir
         translator = translator or Translator(config.plain["lang"])
         print(translator(Message("sweep {name} -> {folder}", name=config.sweep.name, folder=folder)), flush=True)
@@ -231,7 +224,7 @@ class Sweep:
 
     def open(self) -> None:
         """Write the manifest, and claim the folders of the cells that will run."""
-        plan = write_manifest(self.folder, self.jobs, self.planned, self.overrides)
+        plan = manifest.write_manifest(self.folder, self.jobs, self.planned, self.overrides)
         self.tell(Message("plan {plan}", plan=plan))
         faults.reach("planned")
         self._list_again()
@@ -304,10 +297,10 @@ class Sweep:
         if not machine.needs_pilot(self.config.sweep) or sum(plan.left for plan in waiting) <= len(machine.groups):
             return None
         models = ["/".join(plan.task.cell[:2]) for plan in waiting]
-        known = planning.read_sharing(self.folder, models, machine.cores)
+        known = manifest.read_sharing(self.folder, models, machine.cores)
         found = pilot.sharings(waiting, machine, known)
         for one in {one.card: one for one in found.values() if one not in known}.values():
-            planning.write_sharing(self.folder, one)
+            manifest.write_sharing(self.folder, one)
             self.tell(pilot.described(one))
         return {devices: one.workers for devices, one in found.items()}
 
