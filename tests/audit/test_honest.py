@@ -48,6 +48,7 @@ from mmbench.store.schema import Cell, Manifest, Seal, Stage, Training, Trial, U
 from mmbench.training import fit
 from mmbench.training.fit import Fitted
 from mmbench.training.settings import TrainingSettings
+from mmbench.training.stopping import SELECTION_METRIC
 from mmbench.tuning import study
 from mmbench.tuning.cell import CellTask
 from tests.audit import levels
@@ -978,6 +979,14 @@ def test_what_other_versions_trained_is_compared_loosely_and_counted_apart(
     ]
     assert str(held.words).startswith("re-trained 4 of 4 (0 bit for bit; 4 loosely; 20")
     assert standing.read(sweep, held.root, []) == held
+    with monkeypatch.context() as once:
+        once.setattr(retraining, "rebuild", lambda *given, **named: sys.exit(0))
+        refuted = audit(sweep, Asked(99, 1, 1), SOURCES, lambda message: None)
+    assert [finding.field for finding in refuted.findings] == [SELECTION_METRIC] * 4
+    with monkeypatch.context() as once:
+        once.setattr(retraining, "rebuild", Mock(side_effect=MemoryError("of this machine")))
+        with pytest.raises(Refusal, match="of this machine"):
+            audit(sweep, Asked(99, 1, 1), SOURCES, lambda message: None)
     original = study.fit
 
     def another_epoch(*given: Any, **named: Any) -> Fitted:

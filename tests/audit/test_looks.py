@@ -83,6 +83,19 @@ def test_a_plan_that_was_removed_after_a_look_leaves_that_look(cleared: bool, tm
     assert bool(found(sweep)) == cleared
 
 
+def test_a_raise_after_a_plan_was_removed_is_forecast_as_it_will_count(tmp_path: Path) -> None:
+    """The look of the plan that is lost is among those that are known once the next plan names its seal."""
+    sweep = swept(tmp_path, 2)
+    for file in sweep.glob(f"{paths.manifest_file(sweep).stem}*"):
+        file.unlink()
+    swept(tmp_path, 2)
+    ((cell,),) = (group.cells for group in read_groups(read_sweep(sweep), sweep))
+    assert cell.n_looks == 2
+    expected = cell.n_looks_with(1)
+    swept(tmp_path, 4)
+    assert looked(sweep)[1] == expected == 2
+
+
 def test_a_plan_that_is_written_anew_notes_no_look_at_other_test_rows(tmp_path: Path) -> None:
     """Such a seal is written over, and an honest user would be accused of having removed it."""
     sweep = swept(tmp_path, 2)

@@ -15,9 +15,12 @@ from mmbench import paths
 from mmbench.cli import habits, main
 from mmbench.cli.compose import compose, parse
 from mmbench.cli.tuned import without_tuning
+from mmbench.messages import Translator
 from mmbench.report.fairness_checks import FAIL, WARN, read_groups
 from mmbench.report.reading import read_sweep
 from mmbench.report.tuned import write_tuned
+from mmbench.scheduling.cell_key import unsearched
+from mmbench.scheduling.planning import plan_cells
 from mmbench.store import records
 from mmbench.store.schema import Cell, Choice, Stage
 from mmbench.tuning.space import contains, read_space
@@ -59,9 +62,11 @@ def test_a_table_is_made_again_without_tuning_and_says_so(
     written = yaml.safe_load(file.read_text())
     assert (written["root"], written["trials"]) == (root, 9)
     assert written["configuration"] == chosen(tuned, "text").configuration
+    assert written["settings"]["model.embedding_dim"] == 64
     words = ("-m", "sweep.name=again", *CELLS, f"tuned={DATA}", "budget=small", "budget.max_steps=3")
     said = command("run", *words)
     assert said.code == 0, said.err
+    assert said.out.count("is trained with budget.max_steps=3 here") == 1
     again, marked = tmp_path / "again", f"not tuned here: configurations of {DATA}, root {root}"
     for modality in ("none", "text"):
         folder = paths.cell_dir(again, DATA, "vbpr", modality)
@@ -252,6 +257,31 @@ def test_a_file_that_does_not_fit_is_refused(
     words = ("--config-dir", str(tmp_path / "configurations"), "model=vbpr", "modality=text", f"tuned={DATA}")
     is_one_line(command("run", "-m", "sweep.name=next", *words), message)
     assert not (tmp_path / "next").exists()
+
+
+def test_settings_that_were_others_beside_the_search_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wide = make_job(tmp_path, "model=vbpr", "modality=text", "model.embedding_dim=8")
+    configuration = wide.task().default
+    settings = unsearched(wide.config.plain, configuration)
+    assert settings["model.embedding_dim"] == 8
+    assert not settings.keys() & {"model._target_", "training.accelerator", "budget.trials", *configuration}
+    for modality in ("none", "text"):
+        file = paths.tuned_file(tmp_path / "theirs", "vbpr", modality)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = {"dataset": "d", "model": "vbpr", "modality": modality, "root": "r", "trials": 9}
+        file.write_text(yaml.safe_dump({**content, "configuration": configuration, "settings": settings}))
+    said = (
+        f"vbpr on {DATA}: what tuned= gives was tuned with model.embedding_dim=8, and is trained with "
+        "model.embedding_dim=4 here\n"
+    )
+    for dimension, times in ((4, 1), (8, 0)):
+        words = ("model=vbpr", f"given={tmp_path / 'theirs'}", f"model.embedding_dim={dimension}")
+        jobs = [make_job(tmp_path / "again", *words, f"modality={modality}") for modality in ("none", "text")]
+        plan_cells(jobs, "auto", Translator())
+        out = capsys.readouterr().out
+        assert out.count(said) == out.count("what tuned= gives") == times
 
 
 @pytest.mark.parametrize("word", ["budget.trials=9", "budget.tpe=1", "budget.rungs=[1]"])

@@ -209,6 +209,7 @@ def test_the_level_is_that_of_the_condition_that_was_opened_most_often(tmp_path:
     write_earlier_look(twice.folder, 5, FINALS)
     twice = read(twice.folder.parents[2])
     assert (once.n_looks, twice.n_looks) == (1, 2)
+    assert (once.n_looks_with(1), twice.n_looks_with(1)) == (2, 3)
     assert level_of([once, once]) == level_of_look(1)
     assert level_of([once, twice]) == level_of([twice, once]) == level_of([once, once], further=1) == level_of_look(2)
 

@@ -84,16 +84,16 @@ def findings(sweep_dir: Path, cell: CellName | None, said: Said) -> list[Finding
                 else:
                     found.append(Finding(cell, place, field, reason))
     except Refusal as error:
-        _refuse_short_of_memory(error)
+        refuse_short_of_memory(error)
         found.append(Finding(cell, _place(sweep_dir, cell), "record", error.message))
     except Exception as error:  # whoever wrote a record decides what is wrong with it
-        _refuse_short_of_memory(error)
+        refuse_short_of_memory(error)
         reason = Message("it cannot be read: {error}", error=f"{type(error).__name__}: {error}")
         found.append(Finding(cell, _place(sweep_dir, cell), "record", reason))
     return found
 
 
-def _refuse_short_of_memory(error: Exception) -> None:
+def refuse_short_of_memory(error: Exception) -> None:
     """Refuse to find anything where this machine lacks the memory for it, which says nothing of the records."""
     from mmbench.training import allocation  # what it imports takes seconds, and a report needs none of it
 

@@ -11,11 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mmbench import fingerprint, paths
-from mmbench.audit.findings import Finding, folder_of, read_aside
+from mmbench.audit.findings import Finding, folder_of, read_aside, refuse_short_of_memory
 from mmbench.audit.recorded import Recorded
 from mmbench.data.recdata import make_recdata
 from mmbench.evaluation.metrics import per_user
-from mmbench.evaluation.ranking import DegenerateScores
 from mmbench.extensions import kept_alive
 from mmbench.messages import Message, Refusal
 from mmbench.messages.refused import told
@@ -179,7 +178,10 @@ def _strays_on_test(recorded: Recorded, file: Path, training: Training, trained:
         with kept_alive():
             model = rebuild(build, data, trained.state, settings, training.seed, graph_dir=graph_dir)
             ranking = ranked(evaluator_of_test(task, recorded.split), model, trained.record)
-    except DegenerateScores:
+    except (Refusal, OSError):
+        raise  # of this machine, as a full disk
+    except Exception as error:  # scores that rank nothing among them: what was ranked before can be ranked again
+        refuse_short_of_memory(error)
         return True
     before, now = (float(per_user(pairs, SELECTION_METRIC).mean()) for pairs in (read_ranking(file), ranking.pairs))
     return abs(before - now) > TOLERANCE * max(before, now)

@@ -173,8 +173,9 @@ class Looks:
     ) -> None:
         left = {plan.task.cell for plan in planned if plan.left}
         self.table, self.gains = table, gains
-        self.before = {cell.cell.name: cell.n_looks for group in groups for cell in group.cells}
-        self.after = {name: n + (name in left) for name, n in self.before.items()}
+        cells = [cell for group in groups for cell in group.cells]
+        self.before = {cell.cell.name: cell.n_looks for cell in cells}
+        self.after = {cell.cell.name: cell.n_looks_with(cell.cell.name in left) for cell in cells}
         self.added = [plan.job.record(plan.task) for plan in planned if plan.task.cell not in table.cells]
         self.repeated = {group.dataset: repetition_of(group.cells[0].cell)[0] for group in groups}
 

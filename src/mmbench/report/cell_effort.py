@@ -155,11 +155,16 @@ class CellEffort:
 
     @property
     def n_looks(self) -> int:
-        """How many different looks at the present test split there were, this one with them.
+        """How many different looks at the present test split there were, this one with them."""
+        return self.n_looks_with(0)
 
-        One that was planned late had one before, of which nothing need be left.
+    def n_looks_with(self, further: int) -> int:
+        """How many there will be with further ones.
+
+        One that was planned late had one before, of which nothing need be left; what is left of it counts once.
         """
-        return max(1 + self.planned_late, len(self.seals | {look.seal.hash for look in self.openings}))
+        known = len(self.seals | {look.seal.hash for look in self.openings})
+        return max(1 + self.planned_late, known + further)
 
     def past(self, number: int) -> CellEffort:
         """It as it was at a look at the present test split, numbered from 1; it itself where it had no further one."""

@@ -11,13 +11,15 @@ import yaml
 from mmbench import paths
 from mmbench.messages import Refusal
 from mmbench.report.table import CellResult, SweepTable
+from mmbench.scheduling.cell_key import unsearched
 from mmbench.store import files, records
-from mmbench.store.schema import Choice
+from mmbench.store.schema import Cell, Choice
 
 #: What stands above each configuration.
 HEAD = """\
 # Chosen by validation among the trials of a sweep, written by python -m mmbench report SWEEP --tuned. tuned=NAME takes
-# it without tuning, and every page says so. root is that of the records it comes from.
+# it without tuning, and every page says so. root is that of the records it comes from. settings is what the sweep set
+# beside its search; tuned=NAME does not set it, and says where the new sweep has another value.
 """
 
 
@@ -47,6 +49,7 @@ def write_tuned(table: SweepTable, folder: Path, *, replace: bool = False) -> li
         refuse_others(table, folder)
     for file, cell in tuned.items():
         choice = records.read(paths.choice_file(cell.folder), Choice)
+        config = records.read(paths.cell_file(cell.folder), Cell).config
         content = {
             "dataset": cell.dataset,
             "model": cell.model,
@@ -54,6 +57,7 @@ def write_tuned(table: SweepTable, folder: Path, *, replace: bool = False) -> li
             "root": table.standing.root,
             "trials": choice.n_trials,
             "configuration": choice.configuration,
+            "settings": unsearched(config, choice.configuration),
         }
         files.write_text(file, HEAD + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
     return list(tuned)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from mmbench import fingerprint
 from mmbench.data.conditions import SLICE, ModalityCondition
 from mmbench.messages import Refusal
-from mmbench.scheduling.configuration import Section
+from mmbench.scheduling.configuration import LEFT_OUT, Section
 from mmbench.store.schema import Cell, Configuration, training_rule
 from mmbench.training.stopping import StoppingRule
 from mmbench.tuning.space import Space, check_choices
@@ -140,6 +140,26 @@ def check_searched(space: Space, rungs: Sequence[int] = (), *, computed: bool = 
                 path=path,
                 rungs=list(rungs),
             )
+
+
+def unsearched(config: Section, searched: Collection[str]) -> Section:
+    """What trainings are set beside their search, by path: options of the model, and what it is trained by."""
+    sections = {
+        "model": config["model"],
+        "optimizer": config["optimizer"],
+        "training": LEFT_OUT | {key: value for key, value in config["training"].items() if key not in WHERE_IT_TRAINS},
+        "budget": training_rule(config["budget"]),
+    }
+    return {path: value for path, value in _leaves(sections) if path not in searched}
+
+
+def _leaves(node: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every option below a node with its path; what begins with an underscore says how something is built."""
+    for name, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{name}.")
+        elif not name.startswith("_"):
+            yield f"{above}{name}", value
 
 
 def with_values(config: Section, configuration: Configuration) -> Section:

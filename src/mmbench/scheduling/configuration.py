@@ -7,7 +7,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -208,6 +208,7 @@ class GivenConfig:
         root: root of the records of that sweep.
         trials: trials that it was chosen from.
         configuration: value by searched path.
+        settings: value by the path of what was set beside the search; files of earlier versions do not say it.
     """
 
     dataset: str
@@ -216,6 +217,7 @@ class GivenConfig:
     root: str
     trials: int
     configuration: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

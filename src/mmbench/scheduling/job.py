@@ -22,9 +22,9 @@ from mmbench.data.divisions import members_of
 from mmbench.data.held_out import target_in_name, target_of
 from mmbench.data.readers.recommendations import Coverage, read_recommendations
 from mmbench.data.recdata import RecData
-from mmbench.messages import Message, Refusal, Translator
+from mmbench.messages import Message, Refusal, Translator, series
 from mmbench.nn.recommender import ClosedForm, Recommender
-from mmbench.scheduling.cell_key import check_searched, default_of, key_of, with_values
+from mmbench.scheduling.cell_key import check_searched, default_of, key_of, unsearched, with_values
 from mmbench.scheduling.configuration import JobConfig, Section, check_keys, check_read, recorded_training
 from mmbench.scheduling.model_classes import class_of, running
 from mmbench.scheduling.own_code import own_files
@@ -211,6 +211,24 @@ class Job:
                 searched=", ".join(sorted(space)) or "-",
             )
         return dict(given.configuration)
+
+    @property
+    def set_otherwise(self) -> Message | None:
+        """Which settings its configuration was tuned with that have another value here; None where there are none."""
+        given = self.config.given
+        if given is None:
+            return None
+        here = unsearched(self.config.plain, given.configuration)
+        others = [path for path, value in given.settings.items() if path in here and here[path] != value]
+        if not others:
+            return None
+        return Message(
+            "{model} on {dataset}: what tuned= gives was tuned with {earlier}, and is trained with {now} here",
+            model=self.cell.model,
+            dataset=self.cell.dataset,
+            earlier=series([f"{path}={fingerprint.canonical_json(given.settings[path])}" for path in others]),
+            now=series([f"{path}={fingerprint.canonical_json(here[path])}" for path in others]),
+        )
 
     def _inside(self, dataset: Dataset) -> NDArray[np.bool_] | None:
         """Items that keep their content under ``missing_rule=slice``.

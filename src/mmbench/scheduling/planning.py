@@ -93,6 +93,7 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
     described: set[str] = set()
     aimed: set[str] = set()
     by_cell: dict[CellName, Planned] = {}
+    told: set[str] = set()
     sampled: dict[str, int | None] = {}
     tried: set[str] = set()
     seen = ledger.Reader(jobs[0].sweep_dir)
@@ -112,6 +113,9 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
         task = job.task()
         if job.coverage is not None and job.cell not in by_cell:
             print(translator(Message("{name}: {reason}", name=job.cell, reason=job.coverage.words)), flush=True)
+        if (others := job.set_otherwise) is not None and (line := translator(others)) not in told:
+            told.add(line)
+            print(line, flush=True)
         slots = task.slots()  # refuses a default outside its range before anything runs
         settings = task.recipe(task.default)[1]
         # Conditions of a model share their slots, and building settings for each of a thousand cells takes a while.
