@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
 from mmbench import paths
-from mmbench.decision import read_economics
+from mmbench.decision import decide, read_economics
 from mmbench.decision.economics import (
     INPUTS,
+    MOST,
     POLICY,
     SUMS,
     Range,
@@ -21,8 +23,8 @@ from mmbench.decision.economics import (
     totals,
     with_counts,
 )
-from mmbench.decision.value import breakeven
-from tests.decision.cases import default_file, economics
+from mmbench.decision.value import DRAWS, breakeven
+from tests.decision.cases import default_file, economics, evidence
 
 
 def test_costs_by_hand() -> None:
@@ -62,6 +64,19 @@ def test_sums_are_of_one_currency() -> None:
 def test_every_image_is_there_already() -> None:
     setting = economics(items={"stock": 10, "new_year": 0, "with_images": 1.0, "target": 0.5})
     assert costs(setting.likely)["images"] == (0.0, 0.0)
+    priced = {**setting.likely, "cost.encoding": 2.0}
+    assert costs(priced)["encoding"] == (10.0, 0.0)  # of five items: what is more than the target is left out
+
+
+@pytest.mark.parametrize("name", [name for name, most in INPUTS.items() if most == MOST])
+def test_the_largest_inputs_have_a_value(name: str) -> None:
+    """All draws are one sum where a gain of exactly zero meets sure inputs, and where a cost dwarfs everything else."""
+    plain = economics(transfer=0.5)
+    setting = replace(plain, inputs={**plain.inputs, name: Range(MOST, MOST, MOST)})
+    for measured in (evidence(0.0, 0.0), evidence(0.1)):
+        value = decide(measured, setting).value
+        assert value is not None
+        assert 0.9 * DRAWS <= sum(value.counts) <= DRAWS
 
 
 def test_what_the_data_tell_replaces_what_is_assumed_and_nothing_else() -> None:
@@ -133,6 +148,11 @@ def test_files_that_come_along(name: str) -> None:
         ({"steps": {"users": {"cost": -1}}}, "steps.users.cost=-1 must be a number from 0"),
         ({"transfer_pairs": [[0.1, 0.2]]}, "must be at least 3 pairs"),
         ({"transfer_pairs": [[0, 0.2]] * 3}, "offline gains that are not all zero"),
+        (
+            {"transfer_pairs": [[0.04, -0.01], [0.02, 0.0], [0.03, -0.005]]},
+            "come to a factor of -0.19: by these A/B tests none of an offline gain reached sales",
+        ),
+        ({"transfer_pairs": [[0.04, 0.0]] * 3}, "come to a factor of 0: by these A/B tests none of an offline gain"),
         (
             {"transfer_pairs": [[0.01, 0.05], [0.02, 0.1], [0.01, 0.04]]},
             r"come to a factor of 4.31 to 5.36, and at most 2 is possible; are both gains in the same unit",

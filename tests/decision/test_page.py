@@ -15,10 +15,10 @@ import pytest
 
 from mmbench import paths
 from mmbench.cli.economics_file import load_economics
-from mmbench.decision import Action, Gate, Status, as_record, decide, gates, replay
+from mmbench.decision import Action, Gate, Status, as_record, decide, gates, read_economics, replay
 from mmbench.decision import sweep_evidence as reading
-from mmbench.decision.economics import USUAL_GO, USUAL_NO_GO
-from mmbench.decision.evidence import Bars
+from mmbench.decision.economics import USUAL_GO, USUAL_NO_GO, with_counts
+from mmbench.decision.evidence import Bars, Part
 from mmbench.decision.page import checklist, phrases, sections
 from mmbench.decision.page.examples import Pictures, examples_of, titles
 from mmbench.decision.page.phrases import ACTIONS, BADGES, BADGES_IF, INPUT_NAMES, RAIL_NAMES
@@ -26,6 +26,7 @@ from mmbench.decision.page.sections import guard_rails, write_decision
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.rule import Why
 from mmbench.decision.sweep_evidence import Read, read_evidence
+from mmbench.decision.value import of_part
 from mmbench.evaluation import metrics
 from mmbench.inference.best_of_n import SeedNoise, Tuning
 from mmbench.inference.contribution.guardrails import Rail, rail
@@ -45,7 +46,7 @@ from mmbench.report.templating import Pages
 from mmbench.scheduling.trust import Trust
 from mmbench.store import files, records
 from mmbench.store.schema import Manifest, Stage
-from tests.decision.cases import BREAKEVEN, PART, economics, evidence
+from tests.decision.cases import BREAKEVEN, PART, default_file, economics, evidence
 from tests.decision.deciding import ANSWERS, DAY, read_shop, write_answer
 from tests.report.constructed import Made, write_earlier_look, write_sweep
 from tests.report.pages import Text, english_sentences, visible
@@ -428,6 +429,19 @@ def test_inputs_are_written_with_their_units(lang: str, shown: tuple[str, ...]) 
              "cost.encoding", "cost.serving_year", "cost.engineering_once", "value.order_value",
              "cost.gigabyte_month")  # fmt: skip
     assert tuple(speaker.input(name, yen.inputs[name].likely) for name in names) == shown
+
+
+@pytest.mark.parametrize(("lang", "shown"), [("en", ["7", "6", "0.04"]), ("ja", ["7点", "6点", "0.04点"])])
+def test_items_of_a_part_are_counted_whole(lang: str, shown: list[str]) -> None:
+    """Their number is a share of all: 400 x (7 / 400) is not quite 7."""
+    counted = with_counts(read_economics({}, default_file()), {"items.stock": 400, "items.new_year": 353})
+    part = Part("category:Lamps", 7, 7 / 400, 0.0175)
+    measured = replace(evidence(0.25), part=part)
+    setting = of_part(counted, part)
+    speaker = Speaker.of(lang, measured, setting, decide(measured, counted))
+    counts = (setting.inputs["items.stock"].likely, setting.inputs["items.new_year"].likely, 0.04)
+    assert counts[0] != 7
+    assert [speaker.input("items.stock", count) for count in counts] == shown
 
 
 @pytest.mark.charts

@@ -95,7 +95,7 @@ CASES = {
     "gain at break-even": (evidence(BREAKEVEN), Action.HOLD, Why.UNCLEAR, "", "users"),
     "wide interval": (evidence(0.05, se=0.06), Action.HOLD, Why.UNCLEAR, "", "users"),
     "hardly likely to pay, and the upper bound is above break-even": (
-        evidence(0.035, 0.0265), Action.HOLD, Why.UNCLEAR, "", "users"),
+        evidence(0.035, 0.0265), Action.HOLD, Why.UNCLEAR, "", "nothing"),
     "no gain, but too few users to see one": (evidence(0.0, 0.035), Action.HOLD, Why.BARRED_NO_GO, "G7", "users"),
     "G1: unequal effort": (evidence(0.25, G1=FAIL), Action.HOLD, Why.UNTRUSTED, "G1", "repair"),
     "G2: no simple baseline": (evidence(0.25, G2=FAIL), Action.HOLD, Why.UNTRUSTED, "G2", "baseline"),
@@ -505,8 +505,16 @@ def test_a_gain_that_could_not_be_seen_asks_for_what_would_show_it() -> None:
     assert unseen.gain is not None
     by_trials = {"trials": unseen.gain.se**2, "users": 0.0, "seed": 0.0}
     decided = decide(replace(unseen, variances=by_trials), economics())
-    # Where it is the draw of trials that hides it, more users show nothing.
-    assert ([gate.name for gate in decided.barred], decided.step.name) == (["G7"], "ab_test")
+    # Where it is the draw of trials that hides it, more users show nothing, and more than 30 trials hardly more.
+    assert ([gate.name for gate in decided.barred], decided.step.name) == (["G7"], "nothing")
+    assert max(step.net for step in decided.steps) < 0
+    few = decide(replace(unseen, variances=by_trials, trials=8), economics())
+    assert ([gate.name for gate in few.barred], few.step.name) == (["G7"], "trials")
+    noisy = replace(unseen, variances={"trials": 0.1, "users": 0.2, "seed": 0.7})
+    assert decide(noisy, economics()).step.name == "seeds"
+    free = economics(steps={"ab_test": {"cost": 0.0}})
+    worth = decide(replace(unseen, variances=by_trials), free)
+    assert ([gate.name for gate in worth.barred], worth.step.name) == (["G7"], "ab_test")
 
 
 def test_what_closes_a_gate_is_the_next_step_with_its_command() -> None:
@@ -518,9 +526,12 @@ def test_knowing_is_never_worth_more_than_knowing_everything() -> None:
     decided = decide(evidence(0.05, 0.06), economics())
     assert decided.value is not None
     assert all(0 <= (step.evsi or 0) <= decided.value.evpi for step in decided.steps)
-    paying = [step.net for step in decided.steps if step.net > 0]
-    assert paying == sorted(paying, reverse=True)
-    assert [step.net > 0 for step in decided.steps] == [True] * len(paying) + [False] * (2 - len(paying))
+    for setting in (economics(), economics(steps={"users": {"cost": 1e6}, "ab_test": {"cost": 2e6}})):
+        decided = decide(evidence(0.05, 0.06), setting)
+        net = [step.net for step in decided.steps]
+        assert net == sorted(net, reverse=True)
+        assert decided.step.name == ("users" if net[0] > 0 else "nothing")
+    assert net[0] < 0
 
 
 def test_a_certain_gain_needs_no_measuring() -> None:

@@ -23,10 +23,11 @@ from mmbench.decision.assumptions import Given
 from mmbench.decision.economics import USUAL_GO, USUAL_NO_GO, Source, costs, totals
 from mmbench.decision.evidence import Bars
 from mmbench.decision.gates import better_than_shuffled
+from mmbench.decision.openings import Key
 from mmbench.decision.page import phrases, sections
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.rule import Confidence, Why
-from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS, SILENT
+from mmbench.decision.steps import FEW_TRIALS, OF_NEW_ITEMS_ALONE, ONE_SEED, RUNGS, SILENT, first_of, is_unseen
 from mmbench.decision.value import breakeven, likely_npv, of_part
 from mmbench.inference.contribution.guardrails import Rail
 from mmbench.inference.gains import NoWord
@@ -310,7 +311,7 @@ CLAIMS = [
         "Adding images finds about {x} more relevant items per 1,000 recommendations (range {lo} to {hi}).",
         lambda s: (
             s.d.action in (Action.GO, Action.PARTIAL)
-            and s.n["x"] > 0
+            and s.n["lo"] > 0
             and s.n["lo"] <= s.n["x"] <= s.n["hi"]
             and all(s.n[name] for name in ("lo", "x", "hi"))  # none of them is zero, and none is printed as zero
         ),
@@ -325,7 +326,7 @@ CLAIMS = [
         lambda s: (
             near(s.n["gain"], s.e.ratio)
             and s.n["gain"] > 0
-            and s.e.per_thousand.mean <= 0
+            and s.e.per_thousand.lo <= 0
             and s.text["quality"] == s.s.quality
         ),
         of_thousand,
@@ -455,7 +456,7 @@ CLAIMS = [
         "but their purchases changed, the gain would be {gain}, and {need} would pay. A place that one item gains "
         "another one loses, so this has to be measured.",
         lambda s: (
-            s.n["gain"] >= s.n["need"]
+            s.n["gain"] >= s.n["need"] > 0
             and near(s.n["gain"], s.d.promise.gain)
             and near(s.n["need"], breakeven(of_part(s.s.economics, s.d.promise.part)))
             and s.n["n"] == s.d.promise.part.items
@@ -875,6 +876,7 @@ def worlds() -> Iterator[tuple[Evidence, Economics]]:
         yield replace(measured, depends_on_tuning=True), economics()
         yield replace(measured, per_thousand=Interval(-0.2, -0.9, 0.5)), economics()
         yield replace(measured, per_thousand=Interval(0.03, 0.01, 0.05)), economics()
+        yield replace(measured, per_thousand=Interval(0.4, -1.8, 2.6)), economics()
         yield replace(measured, per_thousand=None, metric="recall@10"), economics()
         yield measured, free
         yield measured, cheap
@@ -908,6 +910,10 @@ def worlds() -> Iterator[tuple[Evidence, Economics]]:
         yield clear, economics(**asked)
         by_trials = {"trials": 0.9 * clear.gain.se**2, "users": 0.1 * clear.gain.se**2, "seed": 0.0}
         yield replace(clear, variances=by_trials), economics(transfer=0.5, **asked)
+    yield (
+        promising(numbered(evidence(0.0, 0.06)), 0.018),
+        economics(value={**OWN["value"], "recommendations_year": 3e8}),
+    )
     for_nothing = economics(cost=dict.fromkeys(OWN["cost"], 0.0))
     yield numbered(evidence(0.0, 0.0)), for_nothing
     yield numbered(evidence(-0.022, 0.01)), for_nothing
@@ -1172,3 +1178,18 @@ def test_both_languages_say_it_with_the_same_numbers() -> None:
         for (a, _), (b, _) in zip(sentences(en), sentences(ja), strict=True):
             plain = [re.findall(r"[+−]?\d+(?:\.\d+)?%", text.replace(" %", "%")) for text in (a, b)]
             assert sorted(plain[0]) == sorted(plain[1]), (a, b)
+
+
+def test_a_step_beside_a_gate_opens_it_or_is_worth_its_cost() -> None:
+    """And a number of users is no next step where the page says that none opens the gate."""
+    seen = set()
+    for measured, setting in worlds():
+        decided = decide(measured, setting)
+        if decided.why is Why.UNCLEAR:
+            assert decided.step.name == "nothing" or decided.step.net > 0
+        if decided.why is not Why.PROMISING and decided.barred and is_unseen(gate := first_of(decided.barred)):
+            keys = [opening.key for opening in decided.openings if opening.gate == gate.name]
+            seen |= {(key, decided.step.name) for key in keys}
+    assert {step for key, step in seen if key is Key.USERS} == {"users"}
+    assert {step for key, step in seen if key is Key.NO_USERS} <= {"trials", "seeds", "ab_test", "nothing"}
+    assert {(Key.USERS, "users"), (Key.NO_USERS, "nothing")} <= seen

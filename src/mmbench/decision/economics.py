@@ -161,8 +161,8 @@ def base_value(x: Mapping[str, Amount]) -> Amount:
 def costs(x: Mapping[str, Amount]) -> dict[str, tuple[Amount, Amount]]:
     """One-off and yearly cost by kind.
 
-    An image is bought for every item up to the target that has none yet, and for new items every year; every item with
-    an image is encoded.
+    An image is bought for every item up to the target that has none yet, and for new items every year; images up to
+    the target are encoded and kept.
     """
     stock, new = x["items.stock"], x["items.new_year"]
     gap, target = lacking(x), x["items.target"]
@@ -270,8 +270,8 @@ def slope(pairs: Any) -> Range:
     :math:`\hat\eta = \sum x y / \sum x^2` for offline gains x and online gains y.
 
     Raises:
-        ValueError: for fewer than three pairs of numbers, offline gains that are all zero, or a factor beyond what is
-            possible.
+        ValueError: for fewer than three pairs of numbers, offline gains that are all zero, a factor that is not above
+            zero, or one beyond what is possible.
     """
     usable = (
         isinstance(pairs, Sequence)
@@ -292,6 +292,13 @@ def slope(pairs: Any) -> Range:
     eta = sum(x * y for x, y in pairs) / squares
     residual = sum((y - eta * x) ** 2 for x, y in pairs) / (len(pairs) - 1)
     half = 2 * math.sqrt(residual / squares)
+    if eta <= 0:
+        raise Refusal(
+            "economics: transfer_pairs={pairs} come to a factor of {eta}: by these A/B tests none of an offline gain "
+            "reached sales, so images cannot pay, whatever they gain offline, and there is nothing to calculate",
+            pairs=_shown(pairs),
+            eta=f"{eta:.2g}",
+        )
     if eta + half > INPUTS["transfer"]:
         raise Refusal(
             "economics: transfer_pairs={pairs} come to a factor of {low} to {high}, and at most {most} is possible; "
@@ -301,7 +308,7 @@ def slope(pairs: Any) -> Range:
             high=f"{eta + half:.3g}",
             most=f"{INPUTS['transfer']:g}",
         )
-    return Range(max(eta - half, 0.0), max(eta, 0.0), max(eta + half, 0.0))
+    return Range(max(eta - half, 0.0), eta, eta + half)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from scipy import special
 
 from mmbench.decision.evidence import Evidence, Gate, Status
-from mmbench.decision.steps import FEW_TRIALS, ONE_SEED, USERS, largest
+from mmbench.decision.steps import FEW_TRIALS, MANY_TRIALS, NARROWS, ONE_SEED, USERS, largest
 from mmbench.inference.gains import NoWord
 from mmbench.inference.intervals import MIN_USERS, LogGain
 from mmbench.inference.verdicts import MIN_SEEDS, MIN_TRIALS
@@ -90,6 +90,20 @@ def openings(
         else:
             found.append(_narrower("", evidence, gain, half / _t(gain, unclear.asked)))
     return tuple(found)
+
+
+def showing_step(gate: Gate, evidence: Evidence, breakeven: float) -> str | None:
+    """The step that opens a gate which is closed because a gain could not be seen; None where none would.
+
+    An A/B test never does: its result is no part of what was measured here.
+    """
+    opening = _of_gate(gate, evidence, breakeven)
+    if opening.key is Key.USERS:
+        return USERS
+    if opening.key is not Key.NO_USERS or not opening.amount:
+        return None
+    source = largest({name: part for name, part in evidence.variances.items() if name != USERS})
+    return None if source == "trials" and evidence.trials >= MANY_TRIALS else NARROWS.get(source)
 
 
 def _of_gate(gate: Gate, evidence: Evidence, breakeven: float) -> Opening:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from mmbench.decision.assumptions import deciding
 from mmbench.decision.economics import Economics
 from mmbench.decision.evidence import GATES, Bars, Evidence, Gate, Promise, Status
-from mmbench.decision.openings import Opening, Unclear, openings
+from mmbench.decision.openings import Opening, Unclear, openings, showing_step
 from mmbench.decision.steps import (
     AB_TEST,
     ALL_ITEMS,
@@ -21,9 +21,12 @@ from mmbench.decision.steps import (
     WAIT,
     NextStep,
     before_agreement,
+    first_of,
+    is_unseen,
     measuring_steps,
     mending_step,
     silence_step,
+    worthwhile,
 )
 from mmbench.decision.value import DRAWS, Flip, Swing, Value, breakeven, draw, flips, of_part, tornado
 from mmbench.inference import verdicts
@@ -32,7 +35,7 @@ from mmbench.inference.verdicts import Verdict
 from mmbench.messages import Refusal
 
 #: Raised whenever the same inputs may give another answer.
-RULE_VERSION = 8
+RULE_VERSION = 9
 #: Probabilities from which paying, or for NO-GO not paying, is likely and very likely.
 LIKELY_FROM = (0.80, 0.95)
 #: NO-GO by money alone: probability of paying, and level of the bounds of the gain whose upper end is looked at.
@@ -202,16 +205,16 @@ def _decide(evidence: Evidence, economics: Economics, n_draws: int) -> Decision:
     word = next((word for word, holds in words.items() if holds), Verdict.UNDECIDED)
     flip, swings = flips(economics, gain.gain), tuple(tornado(economics, gain, evidence.level))
     decision = Decision(
-        Action.HOLD, Why.UNCLEAR, gates, (), limit, word, value, flip, swings, steps=steps, step=steps[0]
+        Action.HOLD, Why.UNCLEAR, gates, (), limit, word, value, flip, swings, steps=steps, step=worthwhile(steps)
     )
     no_go = replace(decision, action=Action.NO_GO, why=Why.NONE, step=NextStep(WAIT, 0.0, 0.0, None))
     if gates[0].status is Status.PASS and _hardly_pays(economics, gain, limit, n_draws):
         return replace(no_go, why=Why.MONEY, promise=_promise(evidence, economics))
     if closed[Bars.EVERY]:
-        return _held(decision, Why.UNTRUSTED, closed[Bars.EVERY], economics)
+        return _held(decision, Why.UNTRUSTED, closed[Bars.EVERY], evidence, economics)
     if _pays(economics, gain, n_draws):
         if closed[Bars.GO]:
-            return _held(decision, Why.BARRED_GO, closed[Bars.GO], economics)
+            return _held(decision, Why.BARRED_GO, closed[Bars.GO], evidence, economics)
         action = Action.GO if evidence.part is None else Action.PARTIAL
         assumptions = deciding(economics, lambda worse: _pays(worse, gain, n_draws))
         step = _known(AB_TEST, economics, ROLL_OUT)
@@ -222,7 +225,7 @@ def _decide(evidence: Evidence, economics: Economics, n_draws: int) -> Decision:
         step = replace(_known(PARTIAL, economics), command=promise.command)
         return replace(decision, why=Why.PROMISING, barred=barred, step=step, promise=promise)
     if barred:
-        return _held(decision, Why.BARRED_NO_GO, barred, economics)
+        return _held(decision, Why.BARRED_NO_GO, barred, evidence, economics)
     return no_go if small else decision
 
 
@@ -277,16 +280,22 @@ def _unmeasured(
     first = before_agreement(barred) if evidence.silent else barred
     name = silence_step(evidence)
     if first:
-        step = mending_step(first, (), economics)
+        step = mending_step(first_of(first), (), economics)
     else:
         step = NextStep(FINISH, 0.0, 0.0, None) if name == FINISH else _known(name, economics)
     why = Why.SILENT if evidence.silent else Why.UNTRUSTED
     return Decision(Action.HOLD, why, gates, barred, limit, None, None, None, swings=(), steps=(), step=step)
 
 
-def _held(decision: Decision, why: Why, barred: tuple[Gate, ...], economics: Economics) -> Decision:
-    """HOLD, with the step that mends what bars the answer."""
-    step, word = mending_step(barred, decision.steps, economics), None if why is Why.UNTRUSTED else decision.word
+def _held(decision: Decision, why: Why, barred: tuple[Gate, ...], evidence: Evidence, economics: Economics) -> Decision:
+    """HOLD, with the step that mends what bars the answer; where none can, the measurement that is worth its cost."""
+    gate, word = first_of(barred), None if why is Why.UNTRUSTED else decision.word
+    if not is_unseen(gate):
+        step = mending_step(gate, decision.steps, economics)
+    elif (name := showing_step(gate, evidence, decision.breakeven)) is None:
+        step = worthwhile(decision.steps)
+    else:
+        step = next((one for one in decision.steps if one.name == name), _known(name, economics))
     return replace(decision, why=why, barred=barred, word=word, step=step)
 
 

@@ -20,9 +20,10 @@ USERS, AB_TEST = "users", "ab_test"
 REPAIR = "repair"
 #: What to do where the answer is known.
 ROLL_OUT, WAIT = "roll_out", "wait"
-#: To put data back where the sweep read them, and to train what is planned. No file of sums has a price for them.
-DATA, FINISH = "data", "finish"
-NO_PRICE = (DATA, FINISH)
+#: To put data back where the sweep read them, to train what is planned, and to leave everything as it is because no
+#: measurement is worth its cost. No file of sums has a price for them.
+DATA, FINISH, NOTHING = "data", "finish", "nothing"
+NO_PRICE = (DATA, FINISH, NOTHING)
 #: To measure what images for some items alone bring, and a gain among all items where it was one of new items.
 PARTIAL, ALL_ITEMS = "partial", "all_items"
 #: Why nothing may be concluded from a gain although it may have bounds.
@@ -58,6 +59,8 @@ SILENT: Mapping[str, str] = {
 NOT_KNOWN: Mapping[str, str] = {"G5": REPAIR, "G9": "seeds"}
 #: What narrows a range that is too wide, by what most of it comes from. No step of the file of sums adds splits.
 NARROWS: Mapping[str, str] = {"trials": "trials", "seed": "seeds"}
+#: Trials from which more of them hardly narrow a range (docs/calibration.md).
+MANY_TRIALS = 30
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ class NextStep:
     """One next step.
 
     Args:
-        name: its name, see :data:`mmbench.decision.economics.STEPS`, ``roll_out``, ``wait``, ``all_items``, ``data``
-            or ``finish``.
+        name: its name, see :data:`mmbench.decision.economics.STEPS`, ``roll_out``, ``wait``, ``all_items``, ``data``,
+            ``finish`` or ``nothing``.
         cost: what it costs.
         days: how long it takes.
         evsi: value of what it would tell; None where no distribution says what it may find.
@@ -88,7 +91,7 @@ class NextStep:
 
 
 def measuring_steps(evidence: Evidence, gain: LogGain, draws: Draws, economics: Economics) -> list[NextStep]:
-    """Every step that measures the gain better, the best one first.
+    """Every step that measures the gain better, the one first whose value is most above its cost.
 
     More users shrink their part of the variance. An A/B test measures what reaches the business, the gain times the
     transfer, with the noise of two samples of conversions. Standard errors are those of the gain to first order,
@@ -117,13 +120,12 @@ def measuring_steps(evidence: Evidence, gain: LogGain, draws: Draws, economics: 
             noise = _equivalent_noise(se, se * math.sqrt(left))
         worth = evsi(draws.npv, preposterior_sd(sd * per_unit, noise * per_unit)) if math.isfinite(noise) else 0.0
         steps.append(NextStep(name, step.cost, step.days, worth))
-    return sorted(steps, key=_order)
+    return sorted(steps, key=lambda step: -step.net)
 
 
-def _order(step: NextStep) -> tuple[bool, float]:
-    """What is worth its cost first, by what is left; then what tells most for its cost."""
-    worth = step.net > 0
-    return (not worth, -step.net if worth else -(step.evsi or 0.0) / max(step.cost, 1e-9))
+def worthwhile(measuring: Sequence[NextStep]) -> NextStep:
+    """The first of the steps that measure, where it is worth its cost; otherwise everything is left as it is."""
+    return measuring[0] if measuring[0].net > 0 else NextStep(NOTHING, 0.0, 0.0, None)
 
 
 def largest(variances: Mapping[str, float]) -> str:
@@ -151,17 +153,18 @@ def before_agreement(barred: Sequence[Gate]) -> list[Gate]:
     return [gate for gate in barred if gate.name in earlier]
 
 
-def mending_step(barred: Sequence[Gate], measuring: Sequence[NextStep], economics: Economics) -> NextStep:
-    """The step that mends the first gate in the order of :data:`~mmbench.decision.evidence.GATES`.
+def first_of(barred: Sequence[Gate]) -> Gate:
+    """The gate that is mended first, in the order of :data:`~mmbench.decision.evidence.GATES`."""
+    return min(barred, key=lambda gate: list(GATES).index(gate.name))
 
-    A gain at break-even that could not have been seen is mended by the best of the steps that measure; so is one that
-    controls do not show although all were run.
-    """
-    order = list(GATES)
-    gate = min(barred, key=lambda gate: order.index(gate.name))
-    unseen = gate.name == "G7" or (gate.name, gate.status) == ("G3", Status.FAIL)
-    if unseen and measuring:
-        return measuring[0]
+
+def is_unseen(gate: Gate) -> bool:
+    """Whether a gate is closed because a gain could not have been seen, or is not shown beside all of its controls."""
+    return gate.name == "G7" or (gate.name, gate.status) == ("G3", Status.FAIL)
+
+
+def mending_step(gate: Gate, measuring: Sequence[NextStep], economics: Economics) -> NextStep:
+    """The step that mends a gate which is closed for another reason than that a gain could not be seen."""
     if gate.unread:
         return NextStep(DATA, 0.0, 0.0, None, why=gate.why)
     mends = GATES[gate.name][1]

@@ -25,6 +25,9 @@ CENTRAL = 0.999
 #: Quantiles of the value that the page draws.
 QUANTILES = (0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975)
 BINS = 41
+#: Values that lie closer together than this, relatively, are one sum: floating-point numbers between them are too few
+#: for bins.
+ONE_SUM = 1e-9
 
 
 class _Terms(TypedDict):
@@ -134,7 +137,11 @@ class Draws:
     def value(self) -> Value:
         """What they come to."""
         quantiles = dict(zip(QUANTILES, map(float, np.quantile(self.npv, QUANTILES)), strict=True))
-        counts, _ = np.histogram(self.npv, BINS, (quantiles[QUANTILES[0]], quantiles[QUANTILES[-1]]))
+        lo, hi = quantiles[QUANTILES[0]], quantiles[QUANTILES[-1]]
+        if hi - lo <= ONE_SUM * max(abs(lo), abs(hi)):
+            counts = np.bincount([BINS // 2], [len(self.npv)], minlength=BINS)
+        else:
+            counts, _ = np.histogram(self.npv, BINS, (lo, hi))
         return Value(
             self.probability,
             float(self.npv.mean()),

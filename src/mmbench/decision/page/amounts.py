@@ -10,11 +10,15 @@ from dataclasses import dataclass
 
 from mmbench.data.divisions import DIVISIONS as DIVISIONS_OF_ITEMS
 from mmbench.decision import Decision, Economics, Evidence
+from mmbench.decision.economics import Source
 from mmbench.decision.page import phrases
 from mmbench.decision.rule import FAVOURABLE
 from mmbench.inference.intervals import Interval
 from mmbench.messages import Message, Translator, digits_apart, digits_given, digits_shown
 from mmbench.report.sentences import at_level
+
+#: Inputs that count items.
+ITEMS = ("items.stock", "items.new_year")
 
 
 def _two_figures(amount: float) -> int:
@@ -28,7 +32,7 @@ def _decimals_of_price(amount: float) -> int:
     return 0 if abs(amount) >= 100 or amount == 0 else 2 if abs(amount) >= 0.01 else _two_figures(amount)
 
 
-def _decimals_of_share(share: float) -> int:
+def decimals_of_share(share: float) -> int:
     """Decimals of a share in percent: two figures of a very small one."""
     if 0 < abs(share) < 0.01:
         return max(1, _two_figures(100 * share))
@@ -76,7 +80,7 @@ class Amounts:
 
     def share(self, share: float, beside: float | None = None) -> str:
         """A share that was computed; small ones with decimals, and one beside another does not look like it."""
-        digits = _decimals_of_share(share)
+        digits = decimals_of_share(share)
         digits = digits if beside is None else digits_apart(share, beside, digits, 100)
         return self.translator.percent(share, digits)
 
@@ -97,7 +101,7 @@ class Amounts:
 
     def given_share(self, share: float) -> str:
         """A share of something as somebody gave it."""
-        return self.translator.percent(share, digits_given(share, _decimals_of_share(share), 100))
+        return self.translator.percent(share, digits_given(share, decimals_of_share(share), 100))
 
     @property
     def need(self) -> str:
@@ -115,7 +119,7 @@ class Amounts:
                 for bounds in (0.95, self.evidence.level, FAVOURABLE)
                 for end in (measured.at(bounds).lo, measured.at(bounds).hi)
             ]
-        least = max(1, _decimals_of_share(need))
+        least = max(1, decimals_of_share(need))
         return max([least, *(digits_apart(need, gain, least, 100) for gain in compared if gain is not None)])
 
     @property
@@ -138,7 +142,9 @@ class Amounts:
             return self.given_price(value)
         if name in phrases.PERCENT:
             return self.given_share(value)
-        digits = digits_given(value)
+        # How many items a part has is a share of their number, and what the data tell of a year is one as well.
+        computed = self.evidence.part is not None or self.economics.sources[name] is Source.DATA
+        digits = digits_shown(value, 0) if name in ITEMS and computed else digits_given(value)
         number = self.count(value, digits)
         return self(Message(phrases.UNITS[name], n=number)) if name in phrases.UNITS else number
 

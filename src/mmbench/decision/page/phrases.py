@@ -168,6 +168,10 @@ STEPS = {
     "partial": Message("Measure images for some of the items alone."),
     "all_items": Message("Run the sweep on all items."),
     "data": Message("Make the data readable again."),
+    "nothing": Message(
+        "Leave everything as it is: on average no measurement is worth its cost. Decide again when the sums or the "
+        "data change."
+    ),
     "finish": Message("Go on with the sweep until all that is planned has run."),
     "roll_out": Message("Introduce step by step, with an A/B test that can be stopped."),
 }

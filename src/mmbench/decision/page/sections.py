@@ -21,7 +21,7 @@ from mmbench.decision.page.examples import Example, numbered
 from mmbench.decision.page.phrases import ASKED, INPUT_NAMES, RAIL_NAMES, SOURCES
 from mmbench.decision.page.speaker import Speaker
 from mmbench.decision.serving import Serving
-from mmbench.decision.steps import NO_PRICE
+from mmbench.decision.steps import NO_PRICE, NOTHING
 from mmbench.decision.sweep_evidence import Read
 from mmbench.decision.value import DRAWS
 from mmbench.inference.contribution.guardrails import Rail
@@ -592,7 +592,8 @@ def guard_rails(speaker: Speaker, read: Read) -> list[Mapping[str, str]]:
 
 def _steps(speaker: Speaker) -> Mapping[str, Any]:
     known = {step.name for step in speaker.decision.steps}
-    shown = [*([] if speaker.decision.step.name in known else [speaker.decision.step]), *speaker.decision.steps]
+    others = {*known, NOTHING}  # which is said below them
+    shown = [*([] if speaker.decision.step.name in others else [speaker.decision.step]), *speaker.decision.steps]
     rows = [
         {
             "name": speaker.step(step),

@@ -12,6 +12,7 @@ from mmbench.decision.economics import costs, totals
 from mmbench.decision.evidence import Gate, Status
 from mmbench.decision.openings import Key, Opening
 from mmbench.decision.page import phrases
+from mmbench.decision.page.amounts import decimals_of_share
 from mmbench.decision.page.gate_speaker import GateSpeaker, failure
 from mmbench.decision.rule import FAVOURABLE, LIKELY_FROM, Why
 from mmbench.decision.steps import DATA, NO_PRICE, OF_NEW_ITEMS_ALONE, PARTIAL, REPAIR, WAIT, NextStep, largest
@@ -184,7 +185,7 @@ class Speaker(GateSpeaker):
         if d.promise is not None:
             part, promised = d.promise.part, d.promise.gain
             need = breakeven(of_part(self.economics, part))
-            digits = digits_apart(promised, need, 1, 100)
+            digits = digits_apart(promised, need, max(1, decimals_of_share(need)), 100)
             return self(
                 Message.counted(
                     "Images for all items are not shown to pay. Images for some of them alone may: {part} ({n} item). "
@@ -284,7 +285,7 @@ class Speaker(GateSpeaker):
             for value in (more.mean, more.lo, more.hi)
         )
         bounds = self.span(lo, hi, more.level)
-        if not more.mean > 0:  # the metric is better, and the first 20 hold no more
+        if not more.lo > 0:  # the metric is better, and the first 20 are not shown to hold more
             return self(
                 Message(
                     "Adding images improves {quality} ({gain}), but is not shown to find more relevant items per 1,000 "
