@@ -153,7 +153,7 @@ def unsearched(config: Section, searched: Collection[str]) -> Section:
     return {path: value for path, value in _leaves(sections) if path not in searched}
 
 
-def _leaves(node: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(node: Section, above: str = "") -> Iterator[tuple[str, Any]]:
     """Every option below a node with its path; what begins with an underscore says how something is built."""
     for name, value in node.items():
         if isinstance(value, Mapping):
