@@ -144,12 +144,9 @@ def check_searched(space: Space, rungs: Sequence[int] = (), *, computed: bool = 
 
 def unsearched(config: Section, searched: Collection[str]) -> Section:
     """What trainings are set beside their search, by path: options of the model, and what it is trained by."""
-    sections = {
-        "model": config["model"],
-        "optimizer": config["optimizer"],
-        "training": LEFT_OUT | {key: value for key, value in config["training"].items() if key not in WHERE_IT_TRAINS},
-        "budget": training_rule(config["budget"]),
-    }
+    sections = {name: config.get(name, {}) for name in ("model", "optimizer", "training", "budget")}
+    training = {key: value for key, value in sections["training"].items() if key not in WHERE_IT_TRAINS}
+    sections |= {"training": LEFT_OUT | training, "budget": training_rule(sections["budget"])}
     return {path: value for path, value in _leaves(sections) if path not in searched}
 
 
