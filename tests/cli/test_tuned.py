@@ -66,7 +66,8 @@ def test_a_table_is_made_again_without_tuning_and_says_so(
     words = ("-m", "sweep.name=again", *CELLS, f"tuned={DATA}", "budget=small", "budget.max_steps=3")
     said = command("run", *words)
     assert said.code == 0, said.err
-    assert said.out.count("is trained with budget.max_steps=3 here") == 1
+    (line,) = (line for line in said.out.splitlines() if "what tuned= gives was tuned with" in line)
+    assert "budget.max_steps=3" in line.partition("is trained with")[2]
     again, marked = tmp_path / "again", f"not tuned here: configurations of {DATA}, root {root}"
     for modality in ("none", "text"):
         folder = paths.cell_dir(again, DATA, "vbpr", modality)
