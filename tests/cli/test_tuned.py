@@ -263,11 +263,18 @@ def test_a_file_that_does_not_fit_is_refused(
 def test_settings_that_were_others_beside_the_search_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wide = make_job(tmp_path, "model=vbpr", "modality=text", "model.embedding_dim=8")
+    search = ("budget.trials=9", "budget.tpe=2", "budget.rungs=[1]")
+    wide = make_job(tmp_path, "model=vbpr", "modality=text", "model.embedding_dim=8", *search)
     configuration = wide.task().default
     settings = unsearched(wide.config.plain, configuration)
     assert settings["model.embedding_dim"] == 8
-    assert not settings.keys() & {"model._target_", "training.accelerator", "budget.trials", *configuration}
+    assert not settings.keys() & {
+        "model._target_",
+        "training.accelerator",
+        "budget.trials",
+        "budget.tpe",
+        *configuration,
+    }
     for modality in ("none", "text"):
         file = paths.tuned_file(tmp_path / "theirs", "vbpr", modality)
         file.parent.mkdir(parents=True, exist_ok=True)

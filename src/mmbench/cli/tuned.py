@@ -10,13 +10,11 @@ from mmbench import paths
 from mmbench.cli.plain_yaml import plain_yaml
 from mmbench.messages import Refusal, series
 from mmbench.messages.commands import override
+from mmbench.scheduling.cell_key import NOT_SEARCHED
 
 if TYPE_CHECKING:
     from mmbench.scheduling.configuration import Section
     from mmbench.scheduling.job import Job
-
-#: Keys of a budget that say how something is searched, and what they are where nothing is.
-NOT_SEARCHED = {"trials": 1, "tpe": 0, "rungs": []}
 
 
 def without_tuning(job: Job, name: Any, folders: Sequence[Path]) -> Section:

@@ -40,6 +40,8 @@ KEYS = (
 KEYS_OF_COMPUTED = ("training.neighbours",)
 #: The one key of this section that no training reads: lists of another system, which are read once for all of them.
 LISTS = "model.recommendations"
+#: Keys of a budget that say how something is searched, and what they are where nothing is.
+NOT_SEARCHED = {"trials": 1, "tpe": 0, "rungs": []}
 #: What an epoch's number of steps depends on.
 STEPS_OF_AN_EPOCH = ("training.batch_size", "budget.batches_per_epoch")
 
@@ -146,7 +148,8 @@ def unsearched(config: Section, searched: Collection[str]) -> Section:
     """What trainings are set beside their search, by path: options of the model, and what it is trained by."""
     sections = {name: config.get(name, {}) for name in ("model", "optimizer", "training", "budget")}
     training = {key: value for key, value in sections["training"].items() if key not in WHERE_IT_TRAINS}
-    sections |= {"training": LEFT_OUT | training, "budget": training_rule(sections["budget"])}
+    rule = {key: value for key, value in training_rule(sections["budget"]).items() if key not in NOT_SEARCHED}
+    sections |= {"training": LEFT_OUT | training, "budget": rule}
     return {path: value for path, value in _leaves(sections) if path not in searched}
 
 

@@ -12,11 +12,7 @@ from mmbench.scheduling.configuration import JobConfig
 from mmbench.scheduling.manifest import print_of, read_manifest
 from mmbench.scheduling.planning import Planned, other_sample
 from mmbench.store import records
-from mmbench.store.schema import (
-    Cell,
-    CellName,
-    PlannedCell,
-)
+from mmbench.store.schema import Cell, CellName, PlannedCell
 
 #: Why more effort is refused while conditions without settings of their own are left out: in their command, and in that
 #: of conditions that have some.

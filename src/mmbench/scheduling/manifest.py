@@ -14,15 +14,7 @@ from mmbench.scheduling.configuration import recorded_training
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.planning import Planned
 from mmbench.store import files, ledger, records
-from mmbench.store.schema import (
-    DataPrint,
-    Manifest,
-    PlannedCell,
-    Revision,
-    Sharing,
-    fixed,
-    hashed,
-)
+from mmbench.store.schema import DataPrint, Manifest, PlannedCell, Revision, Sharing, fixed, hashed
 
 
 def write_manifest(sweep_dir: Path, jobs: Sequence[Job], planned: Sequence[Planned], overrides: Sequence[str]) -> str:
