@@ -273,6 +273,7 @@ def test_settings_that_were_others_beside_the_search_are_told(
         "training.accelerator",
         "budget.trials",
         "budget.tpe",
+        "budget.rungs",
         *configuration,
     }
     for modality in ("none", "text"):
