@@ -318,6 +318,38 @@ def test_cancelled_orders_are_left_out_by_an_answer(shop: Path, start: Start, ra
     assert "log: 1 row with 状態=返品 is left out" in said.out
 
 
+def test_a_yes_to_one_column_of_states_answers_no_other(shop: Path, start: Start, ran: list[str]) -> None:
+    log = pd.read_csv(shop / "受注.csv", encoding="cp932", dtype=str)
+    sent = ["発送済"] * (len(log) - 1)
+    log.assign(状態=["キャンセル", *sent], 返送=[*sent, "返品"]).to_csv(
+        shop / "受注.csv", index=False, encoding="cp932"
+    )
+    # The pictures, both columns, the sweep.
+    said = start("shop/受注.csv", "shop/商品マスタ.csv", *QUICK, answers=("y", "y", "y", "n"))
+    assert said.code == 0, said.err
+    *_, last = (line for line in commands(said.out) if line.startswith("prepare"))
+    assert "--leave-out 状態=キャンセル --leave-out 返送=返品" in last
+
+
+def test_another_folder_of_the_same_name_is_left_alone(shop: Path, start: Start, ran: list[str]) -> None:
+    assert start("shop", "--yes", *QUICK, "--out", "east/shop").code == 0
+    other = Path("west/shop/theirs.txt")
+    other.parent.mkdir(parents=True)
+    other.write_text("keep")
+    said = start("shop", "--yes", *QUICK, "--out", "west/shop")
+    assert (said.code, said.err.count("\n")) == (2, 1), said.err
+    assert "--out west/shop: multirun/start-shop/start.json is how far the walk to east/shop has come" in said.err
+    # Moved together, they are one walk; without its folder, it is none.
+    shutil.copytree("east", "moved/east")
+    shutil.copytree("multirun", "moved/multirun")
+    moved = start("shop", "--yes", *QUICK, "--out", "moved/east/shop", "paths.multirun=moved/multirun")
+    assert "has come" not in moved.err
+    shutil.rmtree("east/shop")
+    said = start("shop", "--yes", *QUICK, "--out", "west/shop")
+    assert "west/shop is not empty; name another folder or add --overwrite" in said.err
+    assert other.read_text() == "keep"
+
+
 def test_the_decision_reads_the_folders_that_were_named(
     shop: Path, start: Start, ran: list[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -327,7 +359,7 @@ def test_the_decision_reads_the_folders_that_were_named(
     said = start(*words, str(pictures))
     assert (said.code, ran[-1]) == (0, "decide"), said.err
     assert commands(said.out)[-1] == f"decide multirun/shop economics=economics-default.yaml --allow {pictures}"
-    said = start(*words, str(pictures), "--out", str(elsewhere / "shop"))
+    said = start(*words, str(pictures), "--out", str(elsewhere / "shop"), "paths.multirun=again")
     assert commands(said.out)[-1].endswith(f" --allow {elsewhere / 'shop'} --allow {pictures}")
     said = start(*words, str(pictures.rename(shop / "images")))
     assert commands(said.out)[-1] == "decide multirun/shop economics=economics-default.yaml"  # it is read anyway

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ _LIKELY, _UNLIKELY = Template("{question} [Y/n]"), Template("{question} [y/N]")
 OF_DATA = ("dataset.", "paths.")
 #: Stands in place of a hash where a step was begun and has not ended.
 BEGUN = "begun"
+#: Options of ``prepare`` that may stand several times, so that a yes to one question answers no other.
+REPEATED = frozenset({"--leave-out"})
 
 
 class Walk(msgspec.Struct, forbid_unknown_fields=True):
@@ -41,12 +44,15 @@ class Walk(msgspec.Struct, forbid_unknown_fields=True):
 
     Args:
         given: the words and files that it belongs to.
+        out: its dataset folder, seen from the folder of sweeps, as both may be moved together; empty where an earlier
+            version began it.
         prepare: words of ``prepare`` that were found out or answered.
         reading: words of the configuration that the prepared folder needs.
         done: by step, the hash of its command and of the data that it saw.
     """
 
     given: list[str] = msgspec.field(default_factory=list)
+    out: str = ""
     prepare: list[str] = msgspec.field(default_factory=list)
     reading: list[str] = msgspec.field(default_factory=list)
     done: dict[str, str] = msgspec.field(default_factory=dict)
@@ -197,14 +203,27 @@ class Guide:
         shared = first.parent.name if len(given.files) > 1 else first.name if first.is_dir() else first.stem
         self.out: Path = given.out or Path("data") / paths.slug([shared])
         self.name = dataset_name(self.out)
-        self.file = paths.walk_file(_multirun(overrides), self.name)
+        multirun = _multirun(overrides)
+        self.file = paths.walk_file(multirun, self.name)
+        out = os.path.relpath(self.out.resolve(), multirun.resolve())
         said = [f"--images={given.images}", f"--out={self.out}", *prepare.table_words(given)]
         said += [stamp for place in (*given.files, given.items, given.images) if place for stamp in _stamps(place)]
         self.progress = _read(self.file)
-        if self.progress.given != said:
-            held = "prepare" in self.progress.done and self.out.exists()
+        mine = self.progress.out == out or (not self.progress.out and said[1] in self.progress.given)
+        if not mine and self.progress.out and (multirun.resolve() / self.progress.out).exists():
+            raise Refusal(
+                "--out {folder}: {file} is how far the walk to {other} has come, and results are called after the last "
+                "part of the folder; give --out another last part, or the results another folder with "
+                "paths.multirun=DIR",
+                folder=self.out,
+                file=self.file,
+                other=os.path.normpath(multirun / self.progress.out),
+            )
+        if not mine or self.progress.given != said:
+            held = mine and "prepare" in self.progress.done and self.out.exists()
             others = Message("{folder} was made from other files or options; make it anew?", folder=self.out)
             self.progress = Walk(said, done={"prepare": BEGUN} if held and self.ask.yes(others) else {})
+        self.progress.out = out
 
     def walk(self) -> None:
         """Every step in turn."""
@@ -302,9 +321,10 @@ class Guide:
 
     def _answers(self, questions: Sequence[Question]) -> Iterator[str]:
         """Words of ``prepare`` that the answers add."""
-        by_option: dict[str, list[Question]] = {}
+        by_option: dict[tuple[str, ...], list[Question]] = {}
         for question in questions:
-            by_option.setdefault(question.words[0], []).append(question)
+            option = question.words[:1]
+            by_option.setdefault(question.words if REPEATED.issuperset(option) else option, []).append(question)
         for alike in by_option.values():
             for question in alike:
                 # Where two columns could be it, neither is likely.
