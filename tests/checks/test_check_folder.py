@@ -22,7 +22,7 @@ from mmbench.data.interactions import Interactions
 from mmbench.encoders.encode_folder import Options, encode_folder, parse_choice
 from mmbench.messages import LANGUAGES, Refusal, Translator
 from tests.checks.conftest import DAY, N_ITEMS, N_USERS, write_feature
-from tests.checks.spoilt import SPOILT, bought_by_one, first_rows, items, japanese, log, some_zero
+from tests.checks.spoilt import SPOILT, bought_by_one, first_rows, image, items, japanese, log, some_zero
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 #: So large that sixty users are enough.
@@ -151,6 +151,34 @@ def test_labelled_encoders_are_checked_too(shop: Path) -> None:
     assert list(encoded.encoders_in(shop)["image"]) == ["clip", "default"]
 
 
+def test_a_good_file_hides_no_other_of_its_modality(shop: Path) -> None:
+    good = np.load(shop / "image_feat.npy")
+    write_feature(shop, "image_feat@clip", -good)
+    write_feature(shop, "image_feat", np.ones_like(good))
+    assert names(check_folder(shop, GAIN, NOW)) == {"constant"}
+    write_feature(shop, "image_feat", 40 * good)
+    assert names(check_folder(shop, GAIN, NOW)) == {"lengths_differ"}
+    # The lengths are those of the files that the sweep reads.
+    config = DatasetConfig("shop", str(shop), protocol="auto", encoder={"image": "clip"})
+    assert check_folder(shop, GAIN, NOW, config) == []
+
+
+def test_what_nobody_lists_is_no_covered_interaction(shop: Path) -> None:
+    image(lambda x: some_zero(x, 1))(shop)
+    assert check_folder(shop, GAIN, NOW) == []
+    log(lambda t: t.assign(item_id=t["item_id"].where(t.index % 2 == 0, "x" + t["item_id"])))(shop)
+    gap = next(f for f in check_folder(shop, GAIN, NOW) if f.name == "coverage")
+    assert gap.count == 1
+    assert 0.4 < gap.values["share"] <= 0.5
+
+
+def test_items_that_the_sweep_leaves_out_are_no_gap(shop: Path) -> None:
+    image(lambda x: some_zero(x, 15))(shop)
+    config = DatasetConfig("shop", str(shop), protocol="auto")
+    assert names(check_folder(shop, GAIN, NOW, config)) == {"coverage"}
+    assert check_folder(shop, GAIN, NOW, replace(config, items_with=["image"])) == []
+
+
 def test_the_label_of_the_file_without_one_is_nobody_s(shop: Path) -> None:
     """It would take the place of the file that the folder's description and every page name."""
     write_feature(shop, "image_feat@default", np.load(shop / "image_feat.npy"))
@@ -233,6 +261,20 @@ def test_an_encoding_with_another_template_is_compared_with_its_own_texts(shop: 
     records = {**said, "languages": ["en"]}
     (shop / "text_feat.json").write_text(json.dumps(records), encoding="utf-8")
     assert names(check_folder(shop, GAIN, NOW)) == {"unread"}
+
+
+def test_the_texts_that_were_encoded_are_those_that_may_leak(shop: Path) -> None:
+    review = "Fits well, but the colour is nothing like the picture"
+    log(first_rows(1, reviewText=review))(shop)
+    item = pd.read_parquet(shop / "interactions.parquet")["item_id"].iloc[0]
+    items(lambda t: t.assign(opinions=[review if i == item else f"{i} is fine" for i in t["item_id"]]))(shop)
+    assert check_folder(shop, GAIN, NOW) == []
+    encode_folder(shop, [parse_choice("text@both", "ngram")], Options(template="{title} {opinions}"))
+    (found,) = check_folder(shop, GAIN, NOW)
+    assert (found.name, found.severity, found.values["item"]) == ("review_in_text", Severity.BLOCKING, item)
+    said = json.loads((shop / "text_feat@both.json").read_text(encoding="utf-8"))
+    (shop / "text_feat@both.json").write_text(json.dumps({**said, "made_from": ["title"]}), encoding="utf-8")
+    assert check_folder(shop, GAIN, NOW) == []
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)

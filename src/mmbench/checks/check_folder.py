@@ -45,16 +45,24 @@ def check_folder(
         items = read_items(folder)
         files, unread = feature_rows.read_all(folder, items, config.encoder, trusted=config.trust_row_order)
         findings += unread
-        findings += item_table.findings(interactions, items, _texts(folder, items, None))
-        findings += feature_rows.findings(files, items, interactions)
+        readings: list[list[str]] = []
         for file in files:
-            made_from = None if file.about is None else file.about.get("made_from")
-            texts = _texts(folder, items, made_from) if file.modality == "text" else None
-            if texts is not None:
+            if file.modality == "text" and (texts := _texts(folder, items, _made_from(file))) is not None:
                 findings += unread_texts.findings(file, texts, by_grams=file.name == "text" and text_is_grams(folder))
+                readings += [texts] if texts not in readings else []
+        if (usual := _texts(folder, items, None)) is not None:
+            readings += [usual] if usual not in readings else []
+        findings += item_table.findings(interactions, items, readings)
+        findings += feature_rows.findings(files, items, interactions, config.items_with)
     if not any(finding.severity is Severity.BLOCKING for finding in findings):
         findings += _in_use(config, gain)
     return sorted(findings, key=lambda finding: finding.severity is not Severity.BLOCKING)
+
+
+def _made_from(file: feature_rows.FeatureFile) -> str | None:
+    """How the texts of a feature file were made, None for the usual way: an encoder may have read other columns."""
+    said = None if file.about is None else file.about.get("made_from")
+    return said if isinstance(said, str) else None
 
 
 def _texts(folder: Path, items: pd.DataFrame, template: str | None) -> list[str] | None:

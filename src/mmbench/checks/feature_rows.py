@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ class FeatureFile:
         path: the matrix.
         feature: rows as the catalogue.
         about: its sidecar, None without one.
+        read: whether the sweep reads it, and not another encoder's file of the modality.
     """
 
     name: str
@@ -51,6 +52,7 @@ class FeatureFile:
     path: Path
     feature: ItemFeature
     about: Mapping[str, Any] | None
+    read: bool
 
 
 def read_all(
@@ -66,6 +68,11 @@ def read_all(
     """
     files, findings = [], []
     for modality, by_label in encoded.encoders_in(folder).items():
+        choice = {name: label for name, label in encoder.items() if name == modality}
+        try:
+            chosen = encoded.picked({modality: by_label}, choice, str(folder))[modality]
+        except ValueError:  # which the sweep would say
+            chosen = None
         for label, path in by_label.items():
             name = modality if label == encoded.DEFAULT else f"{modality}@{label}"
             try:
@@ -86,9 +93,8 @@ def read_all(
                 continue
             if not (proved or trusted):
                 # What no sweep reads unless it is told to does not keep one from running.
-                read = label == encoder.get(modality, encoded.DEFAULT) or len(by_label) == 1
                 findings.append(
-                    (blocking if read else warning)(
+                    (blocking if path == chosen else warning)(
                         "row_order",
                         Template(
                             "Nothing proves that the rows of {name} are in the order of items.parquet, and a wrong "
@@ -98,7 +104,7 @@ def read_all(
                         name=name,
                     )
                 )
-            files.append(FeatureFile(name, modality, path, feature, about))
+            files.append(FeatureFile(name, modality, path, feature, about, path == chosen))
     return files, findings
 
 
@@ -150,24 +156,41 @@ def _read(path: Path, modality: str, items: pd.DataFrame) -> tuple[ItemFeature, 
         return read_feature(path, modality, items, trust=True, notices=notices), False
 
 
-def findings(files: list[FeatureFile], items: pd.DataFrame, log: pd.DataFrame) -> Iterator[Finding]:
-    """What is wrong with feature files that could be read."""
+def findings(
+    files: Sequence[FeatureFile], items: pd.DataFrame, log: pd.DataFrame, items_with: Sequence[str] = ()
+) -> Iterator[Finding]:
+    """What is wrong with feature files that could be read.
+
+    Args:
+        files: what :func:`read_all` gives.
+        items: the catalogue.
+        log: interactions.
+        items_with: modalities without whose content the sweep leaves an item out.
+    """
+    needed = [file.feature.present for file in files if file.read and file.modality in items_with]
+    kept = np.logical_and.reduce(needed) if needed else np.ones(len(items), bool)
+    if not kept.all():
+        items, log = items[kept], log[log["item_id"].isin(items["item_id"][kept])]
+        files = [
+            replace(file, feature=ItemFeature(file.feature.values[kept], file.feature.present[kept])) for file in files
+        ]
     ids = items["item_id"].to_numpy(object)
     bought = np.asarray(log["item_id"].value_counts().reindex(ids).fillna(0), np.float64)
     for file in files:
-        yield from _coverage(file, ids, bought)
-        yield from _zeros(file, ids, bought)
+        yield from _coverage(file, ids, bought, len(log))
+        yield from _zeros(file, ids, bought, len(log))
         yield from _lengths(file, ids)
-    firsts = list({file.modality: file for file in reversed(files)}.values())[::-1]  # labels come after the default
-    for file in firsts:
         yield from _twins(file, ids)
     yield from _identical(files)
-    yield from _lengths_between(firsts)
+    yield from _lengths_between([file for file in files if file.read])
 
 
-def _coverage(file: FeatureFile, ids: NDArray[np.object_], bought: NDArray[np.float64]) -> Iterator[Finding]:
+def _coverage(
+    file: FeatureFile, ids: NDArray[np.object_], bought: NDArray[np.float64], n_rows: int
+) -> Iterator[Finding]:
+    """Content that is missing; the share is of all rows of the log, those of items that nobody lists too."""
     present = file.feature.present
-    share = float(bought[present].sum() / max(bought.sum(), 1.0))
+    share = float(bought[present].sum() / max(n_rows, 1))
     missing = int((~present).sum())
     if share < COVERAGE and missing:
         finding = blocking if share < LEAST_COVERAGE else warning
@@ -188,12 +211,12 @@ def _coverage(file: FeatureFile, ids: NDArray[np.object_], bought: NDArray[np.fl
         )
 
 
-def _zeros(file: FeatureFile, ids: NDArray[np.object_], bought: NDArray[np.float64]) -> Iterator[Finding]:
+def _zeros(file: FeatureFile, ids: NDArray[np.object_], bought: NDArray[np.float64], n_rows: int) -> Iterator[Finding]:
     """Rows that hold nothing though ``has_<modality>`` of items.parquet, which a sweep believes, calls them content."""
     zero = file.feature.present & ~_filled(file)
     if not zero.any():
         return
-    share = float(bought[zero].sum() / max(bought.sum(), 1.0))
+    share = float(bought[zero].sum() / max(n_rows, 1))
     yield graded(
         share,
         1 - LEAST_COVERAGE,
@@ -302,7 +325,7 @@ def _lengths(file: FeatureFile, ids: NDArray[np.object_]) -> Iterator[Finding]:
         )
 
 
-def _lengths_between(files: list[FeatureFile]) -> Iterator[Finding]:
+def _lengths_between(files: Sequence[FeatureFile]) -> Iterator[Finding]:
     typical = {file.name: _typical(_present_lengths(file)) for file in files}
     longest, shortest = (pick(typical, key=typical.__getitem__, default=None) for pick in (max, min))
     if longest is None or shortest is None or typical[shortest] == 0:
@@ -321,7 +344,7 @@ def _lengths_between(files: list[FeatureFile]) -> Iterator[Finding]:
         )
 
 
-def _identical(files: list[FeatureFile]) -> Iterator[Finding]:
+def _identical(files: Sequence[FeatureFile]) -> Iterator[Finding]:
     for one, other in itertools.combinations(files, 2):
         if (
             one.feature.values.shape == other.feature.values.shape

@@ -45,22 +45,30 @@ _BUYER = re.compile(
 )
 
 
-def findings(log: pd.DataFrame, items: pd.DataFrame, texts: Sequence[str] | None) -> Iterator[Finding]:
+def findings(log: pd.DataFrame, items: pd.DataFrame, readings: Sequence[Sequence[str]]) -> Iterator[Finding]:
     """What is wrong with a catalogue.
 
     Args:
         log: interactions.
         items: the catalogue.
-        texts: text of every item, None where nobody knows which columns are one.
+        readings: text of every item, once for each set of columns that is read as one. The same fault in several of
+            them is told of the first.
     """
     yield from _ids(log, items)
-    if texts is not None:
-        yield from _markup(items, texts)
-        clean = pd.Series([normalised(text) for text in texts])
-        yield from _same_texts(items, clean)
-        yield from _reviews(log, items, clean)
-        yield from _buyers(items, clean)
+    told: set[str] = set()
+    for texts in readings:
+        found = list(_of_texts(log, items, texts))
+        yield from (finding for finding in found if finding.name not in told)
+        told.update(finding.name for finding in found)
     yield from _written_later(log, items)
+
+
+def _of_texts(log: pd.DataFrame, items: pd.DataFrame, texts: Sequence[str]) -> Iterator[Finding]:
+    yield from _markup(items, texts)
+    clean = pd.Series([normalised(text) for text in texts])
+    yield from _same_texts(items, clean)
+    yield from _reviews(log, items, clean)
+    yield from _buyers(items, clean)
 
 
 def _ids(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
