@@ -145,6 +145,34 @@ def test_the_same_again_comes_from_the_cache(shop: Path) -> None:
     assert sorted(before) == ["image_feat.json", "image_feat.npy", "text_feat.json", "text_feat.npy"]
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_picture_that_changes_meanwhile_is_refused_and_nothing_wrong_is_kept(
+    shop: Path, removed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = shop / "images" / "i8.jpg"
+    shutil.copyfile(shop / "images" / "i3.jpg", shared)  # what both hold is read once, from the last of them
+
+    def encode(images: Sequence[np.ndarray]) -> Matrix:
+        if removed:
+            shared.unlink(missing_ok=True)
+        else:
+            Image.new("RGB", (8, 8), (90, 90, 90)).save(shared)
+        return bright(images)
+
+    monkeypatch.setattr(
+        "mmbench.encoders.encode_folder.image_encoder",
+        lambda name, **given: Encoder(name, {"name": name}, 3, encode, prepare=np.asarray),
+    )
+    message = r"i8.jpg was changed or removed while pictures were encoded; run the same command again, vectors that are"
+    with pytest.raises(ValueError, match=message):
+        encode_folder(shop, choices("image=toy"), Options(batch=1))
+    assert not list(shop.glob("image_feat*"))
+    (made,) = encode_folder(shop, choices("image=toy"), Options(batch=1))
+    assert made.vectors.from_cache == 3
+    (fresh,) = encode_folder(shop, choices("image@fresh=toy"), Options(cache=str(shop / "fresh")))
+    assert np.array_equal(made.vectors.values, fresh.vectors.values)
+
+
 def test_what_a_killed_encoder_left_is_removed(shop: Path) -> None:
     for name in (".image_feat.npy.77.tmp", ".image_feat.json.0a1b2c3d.tmp"):
         (shop / name).write_text("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ class Content:
 
     Args:
         key: SHA-256 of what it is.
-        load: gives it, or why it cannot be encoded.
+        load: gives it, or why it cannot be encoded; refuses what is no longer that of ``key``.
         size: contents of a like size are encoded together, which saves padding.
     """
 
@@ -53,8 +54,26 @@ def image_content(path: Path | None, *, max_megapixels: float, convert: bool) ->
         return Problem.MISSING
     if path.stat().st_size == 0:
         return Problem.EMPTY
-    load: Callable[[], Image | Problem] = partial(read_image, path, max_megapixels=max_megapixels, convert=convert)
-    return Content(bytes.fromhex(fingerprint.of_file(path)), load)
+    key = bytes.fromhex(fingerprint.of_file(path))
+    return Content(key, partial(_load_image, path, key, max_megapixels=max_megapixels, convert=convert))
+
+
+def _load_image(path: Path, key: bytes, *, max_megapixels: float, convert: bool) -> Image | Problem:
+    """The picture of a file whose SHA-256 was ``key`` when the contents were listed, hours ago in a large catalogue.
+
+    It is decoded from the bytes that were compared, because the file may change again at any moment.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    if hashlib.sha256(content).digest() != key:
+        raise Refusal(
+            "{path} was changed or removed while pictures were encoded; run the same command again, vectors that are "
+            "ready come from the cache",
+            path=path,
+        )
+    return read_image(io.BytesIO(content), max_megapixels=max_megapixels, convert=convert)
 
 
 @dataclass(frozen=True)
@@ -83,7 +102,7 @@ def encode_contents(
     """Vectors of ``contents``, one per item; what a killed process had encoded comes from the cache.
 
     Raises:
-        ValueError: if the encoder gives a number that is not finite.
+        ValueError: if the encoder gives a number that is not finite, or a file changes between listing and loading.
     """
     problems = {row: content for row, content in enumerate(contents) if isinstance(content, Problem)}
     wanted = {row: content for row, content in enumerate(contents) if isinstance(content, Content)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,11 +42,13 @@ _ODD_MODES = {
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, convert: bool = False) -> Image | Problem:
+def read_image(
+    file: Path | IO[bytes], *, max_megapixels: float = MAX_MEGAPIXELS, convert: bool = False
+) -> Image | Problem:
     """Open an image file as RGB, upright, transparency on white.
 
     Args:
-        path: the file.
+        file: where it is, or its bytes.
         max_megapixels: a larger picture is refused before it is decoded.
         convert: take the first frame of an animation and turn CMYK, grey and palette pictures into RGB; otherwise they
             are refused, because encoders were trained on colour photographs. Grey values of more than eight bits, as
@@ -57,7 +59,7 @@ def read_image(path: Path, *, max_megapixels: float = MAX_MEGAPIXELS, convert: b
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow warns of is counted here
         try:
-            with PIL.Image.open(path, formats=FORMATS) as image:
+            with PIL.Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > max_megapixels * 1e6:
                     return Problem.HUGE
                 odd = _odd(image)
