@@ -135,6 +135,23 @@ def test_the_first_of_several_pictures_counts(tmp_path: Path) -> None:
     assert found == ["images/1.jpg", "pics/a, b.jpg", "images/1.jpg", "images/1 2.jpg", "pics/1 2.jpg", None, None]
 
 
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [
+        ("http://s/1.jpg,http://s/2.jpg", "1.jpg"),
+        ("http://s/1.jpg;https://s/2.jpg;https://s/3.jpg", "1.jpg"),
+        ("http://s/1.jpg | http://s/2.jpg", "1.jpg"),
+        ("http://s/a,b;c.jpg, http://s/2.jpg", "a,b;c.jpg"),
+        (",http://s/1.jpg,http://s/2.jpg,", "1.jpg"),
+        ("http://s/f_auto,q_80/a, b;c|d.jpg", "a, b;c|d.jpg"),
+        ("https://s/fetch/w_9,h_9/https://t/1.jpg", "1.jpg"),
+    ],
+)
+def test_addresses_in_a_cell_are_told_apart_and_their_own_signs_kept(cell: str, name: str, tmp_path: Path) -> None:
+    items = pd.DataFrame({"item_id": ["a"], "image_url": [cell]})
+    assert item_images(items, tmp_path).files == [tmp_path / "images" / name]
+
+
 def test_different_addresses_with_one_file_name_give_no_picture(tmp_path: Path) -> None:
     cells = [
         "https://s.example/p/1001/main.jpg",

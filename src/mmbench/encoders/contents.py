@@ -21,7 +21,8 @@ from mmbench.messages import Message, Refusal
 
 IMAGE_FOLDER = "images"
 _PLACE = re.compile(r"\{([^{}]+)\}")
-_NEXT_ADDRESS = re.compile(r"\s+(?=\w+://)")
+#: What stands between two addresses; commas, semicolons and bars inside of one are its own.
+_NEXT_ADDRESS = re.compile(r"(?<=[^\s,;|])[\s,;|]+(?=\w+://)")
 _OPTIONAL = re.compile(r"\[([^\[\]]*\{[^\[\]]*)\]")
 
 
@@ -213,7 +214,7 @@ def _is_file(path: Path | None) -> bool:
 
 
 def _first_picture(value: object) -> str:
-    """The cell of a picture; of a list of them, also one of JSON or of addresses with blanks between, the first."""
+    """The cell of a picture; of a list of them, also one of JSON or of addresses one after another, the first."""
     cell = _text(value)
     if isinstance(value, list | np.ndarray) or cell.startswith("["):
         cell = next(iter(names_in(value)), "")
