@@ -121,6 +121,14 @@ def test_an_image_of_many_bits_is_not_told_to_be_converted(shop: Path, capsys: p
     assert "convert=true" not in said
 
 
+def test_a_strip_is_missing_with_every_encoder_and_told(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (1, 30_000), "red").save(shop / "images" / "i8.png")
+    encode([str(shop), "image=bright"])
+    said = capsys.readouterr().out
+    assert "1 image has a side of more than 100 times the other and counts as missing (for example of i8)" in said
+    assert sidecar(shop, "image_feat.json")["coverage"]["missing"]["narrow"] == 1
+
+
 def test_converted_images_do_not_reach_a_command_that_refuses_them(shop: Path) -> None:
     encode_folder(shop, choices("image=toy"), Options(convert=True))
     assert sidecar(shop, "image_feat.json")["coverage"]["encoded"] == 6

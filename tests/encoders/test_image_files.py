@@ -62,6 +62,8 @@ ODD = {
     "head of a png": (raw("a.png", b"\x89PNG\r\n\x1a\n"), Problem.BROKEN),
     "a hundred megapixels": (raw("a.png", png_that_claims(10_000, 10_000)), Problem.HUGE),
     "a decompression bomb": (raw("a.png", png_that_claims(60_000, 60_000)), Problem.HUGE),
+    "a strip": (raw("a.png", png_that_claims(1, 30_000)), Problem.NARROW),
+    "a strip of sixty megapixels": (raw("a.png", png_that_claims(60_000_000, 1)), Problem.NARROW),
     "animated gif": (saved("a.gif", save_all=True, append_images=[PHOTO.rotate(90)]), Problem.ANIMATED),
     "animated webp": (saved("a.webp", save_all=True, append_images=[PHOTO.rotate(180)]), Problem.ANIMATED),
     "cmyk": (saved("a.jpg", PHOTO.convert("CMYK")), Problem.CMYK),
@@ -106,7 +108,7 @@ def test_conversion_reads_what_can_be_converted(kind: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "kind", ["no image", "half a jpeg", "a hundred megapixels", "grey in sixteen bits", "grey in floats"]
+    "kind", ["no image", "half a jpeg", "a hundred megapixels", "a strip", "grey in sixteen bits", "grey in floats"]
 )
 def test_conversion_does_not_invent(kind: str, tmp_path: Path) -> None:
     write, problem = ODD[kind]
@@ -144,6 +146,13 @@ def test_transparency_is_white_and_pictures_stand_upright(tmp_path: Path) -> Non
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by 90 degrees
     assert read_image(saved("turned.jpg", exif=exif)(tmp_path)).size == (40, 30)
+
+
+@pytest.mark.parametrize("size", [(3, 300), (300, 3)])
+def test_a_picture_a_hundred_times_as_long_as_wide_is_read(size: tuple[int, int], tmp_path: Path) -> None:
+    image = read_image(saved("a.png", PHOTO.resize(size))(tmp_path))
+    assert isinstance(image, Image.Image)
+    assert read_image(saved("b.png", PHOTO.resize((max(size) + 1, 3)))(tmp_path)) is Problem.NARROW
 
 
 def test_the_limit_is_the_callers(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmbench.cli.words import folder_and_pairs, settings, take_language
+from mmbench.encoders.image_files import MOST_ELONGATED
 from mmbench.messages import Message, Refusal, Template, Translator
 from mmbench.messages.commands import override
 
@@ -62,6 +63,10 @@ _LEFT_OUT = {
     "huge": Template(
         "{n} image has more pixels than max_megapixels allows (for example of {example})",
         "{n} images have more pixels than max_megapixels allows (for example of {example})",
+    ),
+    "narrow": Template(
+        "{n} image has a side of more than {times} times the other and counts as missing (for example of {example})",
+        "{n} images have a side of more than {times} times the other and count as missing (for example of {example})",
     ),
     "animated": Template(
         "{n} image is animated and counts as missing without convert=true (for example of {example})",
@@ -156,7 +161,7 @@ def described(one: Encoded, translator: Translator) -> list[str]:
         lines.append(Message("texts are made from {template}", template=about["made_from"]))
     for problem, example in one.examples.items():
         template = (_TEXTS_LEFT_OUT if one.choice.modality == "text" else _LEFT_OUT)[problem]
-        lines.append(Message(template, coverage["missing"][problem], example=example))
+        lines.append(Message(template, coverage["missing"][problem], example=example, times=MOST_ELONGATED))
     if one.several:
         lines.append(
             Message.counted(

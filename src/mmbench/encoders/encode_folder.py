@@ -44,6 +44,7 @@ _REASONS = {
     Problem.BROKEN: Message("broken"),
     Problem.TRUNCATED: Message("truncated"),
     Problem.HUGE: Message("huge"),
+    Problem.NARROW: Message("narrow"),
     Problem.ANIMATED: Message("animated"),
     Problem.CMYK: Message("cmyk"),
     Problem.DEEP: Message("deep"),

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 #: Largest picture that is decoded, in millions of pixels: 64 take 256 MB of memory. Pillow refuses from 179 on.
 MAX_MEGAPIXELS = 64.0
 MOST_MEGAPIXELS = 170.0
+#: Longest side of a picture that is decoded, in shorter sides. Encoders with weights scale the shorter side to that of
+#: their input before they crop. Beside a picture of 64 million pixels, the scaled one and what Pillow holds between its
+#: two passes take ``400 * side * (side + 800)`` bytes at most: 110 MB for an input of 256 pixels, 750 MB for 1,024.
+MOST_ELONGATED = 100
 #: Formats that are opened at all: no program is started to read them, as Ghostscript is for EPS. JPEG opens MPO too.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
@@ -25,6 +29,7 @@ class Problem(StrEnum):
     BROKEN = "broken"
     TRUNCATED = "truncated"
     HUGE = "huge"
+    NARROW = "narrow"
     ANIMATED = "animated"
     CMYK = "cmyk"
     DEEP = "deep"
@@ -62,6 +67,8 @@ def read_image(
             with PIL.Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > max_megapixels * 1e6:
                     return Problem.HUGE
+                if max(image.size) > MOST_ELONGATED * min(image.size):
+                    return Problem.NARROW
                 odd = _odd(image)
                 if odd is not None and (not convert or odd is Problem.DEEP):
                     return odd
