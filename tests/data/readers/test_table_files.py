@@ -339,6 +339,17 @@ def test_json_lines_as_a_table(tmp_path: Path) -> None:
     assert (listed.texts, listed.features) == (("title", "description"), {})
 
 
+def test_columns_of_json_lines_are_the_keys_of_all_lines(tmp_path: Path) -> None:
+    purchases, listed = '{"user": "u", "item": "a"}\n' * 10_001, '{"item": "a"}\n' * 1_001
+    log = write(tmp_path / "log.jsonl", purchases + '{"item": "a", "user": "v", "memo": 1}\n')
+    items = write(tmp_path / "items.jsonl", listed + '{"item": "a", "title": "shoe"}\n')
+    header = TableFile(log).header(2)
+    assert (header.names, len(header.frame)) == (["user", "item", "memo"], 2)
+    source = read_tabular(log, items=items)
+    assert "columns of the log that are not used: memo" in source.notices
+    assert source.items["title"].tolist() == ["shoe"]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, ""), ("a", "a"), (5.0, "5"), (5.5, "5.5"), (1e300, "1e+300"), (float("nan"), ""), (True, "True"),

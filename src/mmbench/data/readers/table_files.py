@@ -33,8 +33,6 @@ from mmbench.messages.refused import first_line
 DELIMITED, PARQUET, EXCEL = (".csv", ".tsv", ".tab", ".txt"), (".parquet", ".pq"), (".xlsx", ".xlsm")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 TABLES = (*DELIMITED, *PARQUET, *EXCEL, *JSON_LINES)
-#: Objects of a JSON lines file whose keys are its columns.
-_SAMPLE_ROWS = 1000
 #: Rows of a sheet. A cell that claims a place far below makes openpyxl count up to it.
 _MOST_SHEET_ROWS = 1 << 20
 #: Parts of a number format: a zero, what is shown as it stands, and what shows nothing (countries, colours, the width
@@ -62,6 +60,8 @@ class TableFile:
     def header(self, rows: int = 0) -> Table:
         """The names of the columns and at most ``rows`` of the first rows, which nobody has checked.
 
+        Columns of JSON lines are the keys of all lines, in the order in which they first occur.
+
         Raises:
             ValueError: for a file that is no table, naming it.
         """
@@ -77,10 +77,15 @@ class TableFile:
             frame = _as_texts(read_parquet(self.path, rows=rows), self.path)
             names = [str(name) for name in frame]
         else:
-            sample = [row for _, row in itertools.islice(json_lines(self.path), max(_SAMPLE_ROWS, rows))]
-            names = list(dict.fromkeys(key for row in sample for key in row))
+            keys: dict[str, None] = {}
+            sample: list[dict[str, Any]] = []
+            for _, row in json_lines(self.path):  # to its end: a key that is rare may first stand in a late line
+                keys.update(dict.fromkeys(row))
+                if len(sample) < rows:
+                    sample.append(row)
+            names = list(keys)
             gathered = Gathered(dict.fromkeys(names, TEXT))
-            for row in sample[:rows]:
+            for row in sample:
                 gathered.add(*(cell_text(row.get(name)) for name in names))
             frame = gathered.frame()
         return Table(self.path, frame[names] if rows else pd.DataFrame(columns=pd.Index(names, dtype=object)))
