@@ -331,6 +331,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
         ("2024-01-05T09:30:15.999Z", 1704447015),
         ("2024-01-05T09:30:15+09:00", 1704447015 - 9 * 3600),
         ("2024-01-05T09:30:15-0130", 1704447015 + 90 * 60),
+        ("2024-01-05T09:30:15+14", 1704447015 - 14 * 3600),
         ("2024-01-05 09:30:15 UTC", 1704447015),
         ("1969-12-31T23:59:59Z", -1),
         ("20240105", 1704412800),
@@ -363,6 +364,13 @@ def test_units_are_told() -> None:
     assert times(["令和6年1月5日", "2024-01-05", "R6.1.5"])[1] == [
         "t: 2 dates of a Japanese era are read as those of our calendar (first: 令和6年1月5日)"
     ]
+    assert times(["2024-01-05T12:00+09:00", "2024-01-05T03:00Z"]) == ([1704423600, 1704423600], [])
+    assert times(["2024-01-05 12:00", "2024-01-05T12:00+09:00", "2024-01-05 03:00"])[1] == [
+        "t: 1 of 3 times has a time zone (2024-01-05T12:00+09:00), and those without one are read as UTC"
+    ]
+    assert times(["2024-01-05T12:00Z", "2024-01-05T12:00+09:00", "2024-01-05"])[1] == [
+        "t: 2 of 3 times have a time zone (first: 2024-01-05T12:00Z), and those without one are read as UTC"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -389,6 +397,9 @@ def test_units_are_told() -> None:
         (["2024-01-05 25:00"], "row 1: t is '2024-01-05 25:00'; write times"),
         (["2024-01-05 10:60"], "row 1"),
         (["2024-13-05"], "row 1"),
+        (["2024/1/5 18:00", "2024/1/5 18:00-20:00"], "row 2: t is '2024/1/5 18:00-20:00'; write times as seconds"),
+        (["2024-01-05T18:00+14:01"], "row 1"),
+        (["2024-01-05T18:00-09:60"], "row 1"),
         (["X5.4.1"], "row 1: t is 'X5.4.1'; write times"),
         (["令和6年13月1日"], "row 1: t is '令和6年13月1日'; write times"),
         (["2024年1月5日9時61分"], "row 1"),

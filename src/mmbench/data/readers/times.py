@@ -31,8 +31,10 @@ _DATE = (
     r"(?:(?:T|\s|(?<=日)|(?<=\)))\s*(?P<hour>[01]?\d|2[0-3])"
     r"(?::(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d)(?:[.,]\d+)?)?"
     r"|時(?:\s*(?P<minutes>[0-5]?\d)分(?:\s*(?P<seconds>[0-5]?\d)秒)?)?))?"
-    r"\s*(?:Z|UTC|(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>\d{2})?)?$"
+    r"\s*(?P<zone>Z|UTC|(?P<sign>[+-])(?P<zone_hour>\d{2}):?(?P<zone_minute>[0-5]\d)?)?$"
 )
+#: Seconds by which no zone is further from UTC: 18:00-20:00 is a range of hours.
+_FARTHEST_ZONE = 14 * 3600
 #: Moments as a Parquet file or a program writes them, read eight times as fast as by their parts.
 _PLAIN = r"[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d:\d\d"
 #: A year of a Japanese era, 令和5年 or R5., and the year before the first of each era.
@@ -51,8 +53,8 @@ def unix_seconds(table: Table, column: str, journal: Journal) -> NDArray[np.int6
     Numbers are seconds, or milliseconds and finer where they are too large for seconds; eight, twelve or fourteen
     digits that are a date (20240105, 202401051230, 20240105123000) are read as one, numbers from 20,000 to 80,000
     as days of a spreadsheet (45296 is 2024-01-05). Others are dates with the year first: 2024-01-05, 2024/1/5,
-    2024年1月5日, 令和6年1月5日, R6.1.5, with or without a weekday, a time of day (12:30, 12時30分) and a zone; without
-    one they count as UTC.
+    2024年1月5日, 令和6年1月5日, R6.1.5, with or without a weekday, a time of day (12:30, 12時30分) and a zone, at most
+    14 hours from UTC; without one they count as UTC.
 
     Raises:
         ValueError: for an empty cell, another way to write dates, mixed units or numbers that are no times, with the
@@ -88,7 +90,7 @@ def share_of_dates(texts: pd.Series) -> float:
     texts = texts[~texts.isin(MISSING_WORDS)].reset_index(drop=True)
     if texts.empty:
         return 0.0
-    good, _ = _from_texts(texts)
+    good, _, _ = _from_texts(texts)
     for digits, form in _PACKED_DATES:
         packed = texts.where(texts.str.fullmatch(rf"(?:19|20)[0-9]{{{digits - 2}}}"))
         good = good | pd.to_datetime(packed, format=form, errors="coerce").notna().to_numpy(bool)
@@ -140,31 +142,44 @@ def _from_dates(table: Table, column: str, journal: Journal) -> NDArray[np.int64
                 example=texts[of_era].iloc[0],
             )
         )
-    good, seconds = np.empty(len(texts), bool), np.empty(len(texts), np.int64)
+    good, seconds, zoned = (np.empty(len(texts), kind) for kind in (bool, np.int64, bool))
     for start in range(0, len(texts), _CHUNK_ROWS):
         # Where dates are days, many rows have one; each is read once in a chunk.
         rows = slice(start, start + _CHUNK_ROWS)
         codes, moments = pd.factorize(texts.iloc[rows])
-        read, moment = _from_texts(pd.Series(moments))
-        good[rows], seconds[rows] = read[codes], moment[codes]
+        read, moment, with_zone = _from_texts(pd.Series(moments))
+        good[rows], seconds[rows], zoned[rows] = read[codes], moment[codes], with_zone[codes]
     table.require(good, column, Message("write times as seconds, 2024-01-05, 2024/1/5 or 2024-01-05T12:30:00"))
+    if zoned.any() and not zoned.all():
+        journal.tell(
+            Message.counted(
+                "{column}: 1 of {rows} times has a time zone ({example}), and those without one are read as UTC",
+                "{column}: {n} of {rows} times have a time zone (first: {example}), and those without one are read as "
+                "UTC",
+                int(zoned.sum()),
+                rows=len(texts),
+                column=column,
+                example=texts[zoned].iloc[0],
+            )
+        )
     return seconds
 
 
-def _from_texts(texts: pd.Series) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Whether each text is a date, and its second."""
+def _from_texts(texts: pd.Series) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.bool_]]:
+    """Whether each text is a date, its second, and whether it has a zone."""
     if texts.str.fullmatch(_PLAIN).all():
         plain = pd.to_datetime(texts, format="ISO8601", errors="coerce")
         if plain.notna().all():
-            return np.ones(len(texts), bool), _seconds(plain)
+            return np.ones(len(texts), bool), _seconds(plain), np.zeros(len(texts), bool)
     parts = texts.str.replace(_ERA, _common_year, regex=True).str.extract(_DATE).fillna("")
     for unit in ("minute", "second"):
         parts[unit] += parts.pop(f"{unit}s")
-    whole = parts.drop(columns="sign").replace("", "0").apply(pd.to_numeric).astype(np.int64)
+    whole = parts.drop(columns=["zone", "sign"]).replace("", "0").apply(pd.to_numeric).astype(np.int64)
     dates = pd.to_datetime(whole[["year", "month", "day", "hour", "minute", "second"]], errors="coerce")
     zone = (3600 * whole["zone_hour"] + 60 * whole["zone_minute"]).to_numpy(np.int64)
-    good = dates.notna().to_numpy(bool)
-    return good, _seconds(dates.fillna(pd.Timestamp(0))) - np.where(parts["sign"] == "-", -zone, zone)
+    good = dates.notna().to_numpy(bool) & (zone <= _FARTHEST_ZONE)
+    seconds = _seconds(dates.fillna(pd.Timestamp(0))) - np.where(parts["sign"] == "-", -zone, zone)
+    return good, seconds, (parts["zone"] != "").to_numpy(bool)
 
 
 def _common_year(found: re.Match[str]) -> str:
