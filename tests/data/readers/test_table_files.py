@@ -18,7 +18,7 @@ import pytest
 from mmbench.data.readers.columns import Columns, mapped
 from mmbench.data.readers.delimited import detected_encoding
 from mmbench.data.readers.journal import Journal
-from mmbench.data.readers.own_tables import read_tabular
+from mmbench.data.readers.own_tables import read_histories, read_tabular
 from mmbench.data.readers.table_files import TableFile, cell_text, sheets_of
 from tests.data.readers.files import write
 from tests.parts import require_modules
@@ -318,6 +318,33 @@ def test_a_title_in_a_workbook(tmp_path: Path) -> None:
     assert journal.lines[0] == "a.xlsx: 1 row above the names of the columns is a title and left out (受注一覧)"
     assert sheets_of(path) == ["受注", "商品"]
     assert sheets_of(tmp_path / "a.csv") == []
+
+
+def test_sheets_that_are_not_read_are_named(tmp_path: Path) -> None:
+    sheets: dict[str, list[list[Any]]] = {month: [["user", "item"], ["u", "007"]] for month in ("1月", "2月", "3月")}
+    sheets |= {"Sheet4": [], "商品": [["品番", "商品名"], ["007", "靴"]]}
+    path = workbook(tmp_path / "a.xlsx", sheets)
+    told = "a.xlsx: sheets that are not read: 2月, 3月{}; without {} the first one is"
+    assert told.format(", 商品", "--sheet") in read_tabular(path).notices
+    assert not [line for line in read_tabular(path, sheet="2月").notices if "not read" in line]
+    notices = read_tabular(path, items=path, items_sheet="商品").notices
+    assert [line for line in notices if "not read" in line] == [told.format("", "--sheet")]
+    items = workbook(tmp_path / "b.xlsx", {"商品": sheets["商品"], "メモ": [["x"]], "空": [[" "]]})
+    notices = read_tabular(path, items=items, sheet="1月").notices
+    assert "b.xlsx: sheets that are not read: メモ; without --items-sheet the first one is" in notices
+    journal = Journal()
+    read_histories(path, journal)
+    assert journal.lines == ["a.xlsx: sheets that are not read: 2月, 3月, 商品"]
+
+
+def test_a_damaged_sheet_beside_the_one_that_is_read_is_no_fault(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "a.xlsx", {"受注": [["user", "item"], ["u", "i"]], "控え": [["x"]]})
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content[:200] if name.endswith("sheet2.xml") else content)
+    assert "a.xlsx: sheets that are not read: 控え; without --sheet the first one is" in read_tabular(path).notices
 
 
 def test_an_encoding_is_found_where_the_sample_cuts_a_character(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from mmbench.data.readers.log_and_items import (
     with_unlisted,
     with_zeros_restored,
 )
-from mmbench.data.readers.table_files import TableFile
+from mmbench.data.readers.table_files import TableFile, sheets_beside
 from mmbench.data.readers.text_table import MISSING_WORDS, Table, named_or_empty, plain_digits, shortened
 from mmbench.data.readers.times import share_of_dates
 from mmbench.data.sources import Source
@@ -101,6 +101,8 @@ def read_tabular(
             ),
         )
     _tell_of_file(source, header, journal)
+    list_source = None if items is None else TableFile(items, items_encoding or encoding, items_sheet)
+    _tell_of_sheets(source, list_source, "--sheet", journal)
     unwanted = [_unwanted(word, header) for word in leave_out]
     kept = list(dict.fromkeys([*names.values(), *(name for name, _ in unwanted)]))
     table = _without(source.read(kept, ids=[names["user"], names["item"]]), unwanted, journal)
@@ -111,15 +113,15 @@ def read_tabular(
         journal.tell(Message("columns of the log that are not used: {columns}", columns=listed_names))
         nameable = [name for name in unused if name.strip()]  # no option can mean a column without a name
         _ask_about(header, nameable, names, columns, journal)
-    if items is None:
+    if list_source is None:
         catalogue = pd.DataFrame({"item_id": np.sort(log["item_id"].unique())})
         return Source(log, catalogue, {}, notices=tuple(journal.lines))
-    listed, texts = _items(
-        TableFile(journal.read(items), items_encoding or encoding, items_sheet), item_column, text, journal
-    )
+    journal.read(list_source.path)
+    listed, texts = _items(list_source, item_column, text, journal)
+    _tell_of_sheets(list_source, source, "--items-sheet", journal)
     if restore_zeros:
         log, listed = with_zeros_restored(log, listed, journal)
-    catalogue = with_unlisted(log, listed, items, journal)
+    catalogue = with_unlisted(log, listed, list_source.path, journal)
     return Source(log, catalogue, {}, notices=tuple(journal.lines), texts=tuple(texts))
 
 
@@ -138,6 +140,7 @@ def read_histories(path: Path, journal: Journal) -> pd.DataFrame:
     if missing := {"user", "item"} - {*header.frame}:
         raise Refusal("{file} has no column {column}; it needs user and item", file=path, column=min(missing))
     _tell_of_file(source, header, journal)
+    _tell_of_sheets(source, None, None, journal)
     table = source.read(["user", "item"], ids=["user", "item"])
     return with_ids(table, {"user": "user", "item": "item"}, "users", journal).frame
 
@@ -215,6 +218,33 @@ def _tell_of_file(source: TableFile, header: Table, journal: Journal) -> None:
                 len(header.above),
                 file=source.path.name,
                 text=shortened(header.above[0]),
+            )
+        )
+
+
+def _tell_of_sheets(source: TableFile, other: TableFile | None, option: str | None, journal: Journal) -> None:
+    """Name the sheets of a workbook that are not read, unless the one that is was named.
+
+    Args:
+        source: the table in question.
+        other: the second table that is read, maybe of the same workbook.
+        option: what names another sheet; None where nothing does.
+        journal: where to tell.
+    """
+    if source.sheet is not None:
+        return
+    place = source.path.resolve()
+    read = [table.sheet for table in (source, other) if table is not None and table.path.resolve() == place]
+    unread = sheets_beside(source.path, read)
+    if not unread:
+        return
+    names = {"file": source.path.name, "sheets": ", ".join(map(shortened, unread))}
+    if option is None:
+        journal.tell(Message("{file}: sheets that are not read: {sheets}", **names))
+    else:
+        journal.tell(
+            Message(
+                "{file}: sheets that are not read: {sheets}; without {option} the first one is", **names, option=option
             )
         )
 

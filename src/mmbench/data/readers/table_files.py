@@ -204,6 +204,20 @@ def sheets_of(path: Path) -> list[str]:
         return [str(held.title) for held in book.worksheets]
 
 
+def sheets_beside(path: Path, read: Sequence[str | None]) -> list[str]:
+    """Names of the sheets of a workbook that hold a filled cell and are none of ``read``, in which None is the first.
+
+    Raises:
+        ValueError: as :meth:`TableFile.header`.
+    """
+    if suffix_of(path) not in EXCEL:
+        return []
+    with _workbook(path) as book:
+        sheets = {str(held.title): held for held in book.worksheets}
+        taken = {next(iter(sheets), None) if name is None else name for name in read}
+        return [name for name, held in sheets.items() if name not in taken and _is_filled(path, held)]
+
+
 def is_table(path: Path) -> bool:
     """Whether a file is a table by its name: of a kind that is read here, or by an installed package."""
     kind = suffix_of(path)
@@ -329,6 +343,13 @@ def _numbered_rows(path: Path, sheet: Any) -> Iterator[tuple[int, list[str]]]:
         raise
     except Exception as error:  # a sheet is unpacked and parsed while it is read, so the same kinds come here
         raise Refusal("{path} is not a readable workbook: {error}", path=path, error=first_line(error)) from error
+
+
+def _is_filled(path: Path, sheet: Any) -> bool:
+    try:
+        return next(_numbered_rows(path, sheet), None) is not None
+    except Refusal:  # a damaged sheet that nobody asked for is no fault, and whatever it holds is not read
+        return True
 
 
 def _shown(cell: Any) -> str:
