@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +207,35 @@ def test_times_as_moments_and_as_text_are_checked(write: Callable[[pd.Series], p
     items(lambda t: t.assign(updated_at=["2030-01-01", *t["updated_at"][1:]]))(shop)
     (found,) = check_folder(shop, GAIN, NOW)
     assert (found.name, found.count) == ("written_later", 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (1_600_000_000_000, 1_900_000_000_000),
+        ("1600000000000000", "1900000000000000"),
+        ("2020/1/5", "2030/1/5"),
+        ("2020年1月5日 9時30分", "令和12年1月5日"),
+        ("20200105", "20300105"),
+        ("43835", "47488.5"),
+        ("2020-01-05T09:30:00+09:00", "2030-01-05T09:30:00+09:00"),
+        (date(2020, 1, 5), date(2030, 1, 5)),
+        ("5 January 2020", "5 January 2030"),
+        ("soon", "5 January 2030"),
+    ],
+)
+def test_texts_are_younger_by_times_in_every_way_that_is_read(before: object, after: object, shop: Path) -> None:
+    items(lambda t: t.assign(updated_at=[before] * len(t)))(shop)
+    assert check_folder(shop, GAIN, NOW) == []
+    items(lambda t: t.assign(updated_at=[after] * 2 + [before] * (len(t) - 2)))(shop)
+    (found,) = check_folder(shop, GAIN, NOW)
+    assert (found.name, found.count) == ("written_later", 2)
+
+
+@pytest.mark.parametrize("version", [3, "2024", "202401", 1e300, True, "9" * 30, "x"])
+def test_what_is_no_time_makes_no_text_younger(version: object, shop: Path) -> None:
+    items(lambda t: t.assign(updated=[version] * len(t)))(shop)
+    assert check_folder(shop, GAIN, NOW) == []
 
 
 def test_ids_that_differ_in_characters_nobody_sees_are_written_out(shop: Path) -> None:

@@ -91,6 +91,17 @@ def test_unlisted_items_come_last_without_content(write: Write) -> None:
     assert pairs(dataset, "test") == {("bob", "i3")}
 
 
+def test_unlisted_items_lack_every_modality(write: Write) -> None:
+    rows = [("amy", "i1", "train"), ("bob", "i2", "train"), ("bob", "i1", "valid"), ("amy", "i2", "test")]
+    config = write([*rows, ("amy", "i3", "train"), ("bob", "i4", "train"), ("amy", "i4", "valid")], items="i2 i1 i0")
+    dataset = load_dataset(dataclasses.replace(config, items_with=["text"]))
+    assert dataset.item_ids.tolist() == ["i2", "i1"]
+    assert dataset.notices == (
+        "2 items of the log are not in items.parquet and count as missing every modality",
+        "left out because they lack text: 3 of 5 items with 3 of 7 interactions",
+    )
+
+
 def test_a_modality_without_any_content_is_refused(write: Write) -> None:
     config = write(ROWS[:6], items="i0")
     message = r"modality text: no item of the catalogue has content; remove text_feat.npy or mend it"

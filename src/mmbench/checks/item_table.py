@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from mmbench.checks import Finding, blocking, graded, warning
 from mmbench.checks.ids import plain, respelt_alike, shown
 from mmbench.data.interactions import seconds
+from mmbench.data.readers.table_files import as_text
+from mmbench.data.readers.times import seconds_of_each
 from mmbench.encoders.ngrams import normalised
 from mmbench.messages import Template
 
@@ -285,6 +287,11 @@ def _written_later(log: pd.DataFrame, items: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _written(values: pd.Series) -> NDArray[np.float64]:
-    """Seconds since 1970 of numbers, moments or texts of dates, ``(n,)``; NaN for what is none of them."""
-    times = seconds(values)
-    return seconds(pd.to_datetime(values, errors="coerce", utc=True)) if np.isnan(times).all() else times
+    """Seconds since 1970 of times in any way that ``prepare`` reads, ``(n,)``; NaN for what is none.
+
+    A column without any of them and without numbers is left to pandas, which knows dates that do not begin with a year.
+    """
+    times = seconds_of_each(as_text(values))
+    if np.isnan(times).all() and np.isnan(seconds(values)).all():
+        return seconds(pd.to_datetime(values, errors="coerce", utc=True))
+    return times

@@ -27,6 +27,11 @@ from mmbench.messages import Message, Refusal, Template
 SIZES = Template("{name}: {users} users, {items} items, train / valid / test {train} / {valid} / {test} ({protocol})")
 #: Protocols that do not know which items of a planted world are new.
 TRAIN_ON_NEW = ("paper", "time", "last_out")
+#: Items of the log that the catalogue lacks.
+UNLISTED = Template(
+    "{n} item of the log is not in items.parquet and counts as missing every modality",
+    "{n} items of the log are not in items.parquet and count as missing every modality",
+)
 #: Of whom validation is ranked, where not of all.
 SAMPLE = Template("validation: {users} of {all} users, the same for all conditions")
 
@@ -471,7 +476,10 @@ def _not_empty(log: pd.DataFrame, config: DatasetConfig) -> pd.DataFrame:
 
 
 def _with_content(source: Source, modalities: Sequence[str], notices: list[str]) -> Source:
-    """The source without items that lack the content of a modality, and without their interactions."""
+    """The source without items that lack the content of a modality, and without their interactions.
+
+    Items of the log that are not listed lack every modality.
+    """
     for name in modalities:
         if name not in source.features:
             raise Refusal(
@@ -484,13 +492,16 @@ def _with_content(source: Source, modalities: Sequence[str], notices: list[str])
     has = np.logical_and.reduce([source.features[name].present for name in modalities])
     items = source.items[has].reset_index(drop=True)
     log = source.log[source.log["item_id"].isin(items["item_id"])]
+    unlisted = len(pd.Index(source.log["item_id"].unique()).difference(pd.Index(source.items["item_id"])))
+    if unlisted:
+        notices.append(Message(UNLISTED, unlisted))
     notices.append(
         Message(
             "left out because they lack {modalities}: {items} of {all_items} items with {rows} of {all_rows} "
             "interactions",
             modalities=", ".join(modalities),
-            items=int((~has).sum()),
-            all_items=len(has),
+            items=int((~has).sum()) + unlisted,
+            all_items=len(has) + unlisted,
             rows=len(source.log) - len(log),
             all_rows=len(source.log),
         )
@@ -587,13 +598,7 @@ def _catalogue(
     rows = np.flatnonzero(listed.isin(in_log)) if core > 1 else np.arange(len(listed))
     unlisted = in_log.difference(listed)
     if len(unlisted):
-        notices.append(
-            Message.counted(
-                "{n} item of the log is not in items.parquet and counts as missing every modality",
-                "{n} items of the log are not in items.parquet and count as missing every modality",
-                len(unlisted),
-            )
-        )
+        notices.append(Message(UNLISTED, len(unlisted)))
     features: dict[str, ItemFeature] = {}
     for name, feature in sorted(source.features.items()):
         values, present = feature.values, feature.present

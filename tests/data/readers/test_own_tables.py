@@ -187,11 +187,17 @@ def test_a_blank_cell_takes_what_a_later_row_of_the_item_has(tmp_path: Path) -> 
         "category": ["shoes", "head", ""],
     }
     assert source.notices[2:] == (
-        "items: 4 repeated items, the first row of each counts (first: 'a')",
+        "items: 3 repeated items, the first row of each counts (first: 'a')",
         "items: 2 cells that are blank in the first rows of their items are taken from later rows (first: title of "
         "'a')",
     )
     assert coverage(source) == {"items.title": {"present": 2}}
+
+
+def test_an_item_of_many_rows_is_one_repeated_item(tmp_path: Path) -> None:
+    items = write(tmp_path / "items.csv", "item,title\n" + "a,shoe\n" * 10)
+    source = read_tabular(write(tmp_path / "log.csv", "user,item\nu,a\n"), items=items)
+    assert source.notices[2:] == ("items: 1 repeated item, the first row counts ('a')",)
 
 
 def test_a_cell_of_spaces_is_no_content() -> None:

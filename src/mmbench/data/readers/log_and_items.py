@@ -322,13 +322,13 @@ def first_of_each(items: pd.DataFrame, journal: Journal) -> pd.DataFrame:
     """The first row of each item, whose blank cells take what a later row of the item has."""
     repeated = items["item_id"].duplicated().to_numpy(bool)
     if repeated.any():
-        first = items["item_id"][repeated].iloc[0]
+        twice = items["item_id"][repeated].unique()
         journal.tell(
             Message.counted(
                 "items: 1 repeated item, the first row counts ({example})",
                 "items: {n} repeated items, the first row of each counts (first: {example})",
-                int(repeated.sum()),
-                example=repr(first),
+                len(twice),
+                example=repr(twice[0]),
             )
         )
     kept, taken = items[~repeated].copy(), 0

@@ -90,11 +90,36 @@ def share_of_dates(texts: pd.Series) -> float:
     texts = texts[~texts.isin(MISSING_WORDS)].reset_index(drop=True)
     if texts.empty:
         return 0.0
-    good, _, _ = _from_texts(texts)
+    return float((~np.isnan(_of_dates(texts))).mean())
+
+
+def seconds_of_each(texts: pd.Series) -> NDArray[np.float64]:
+    """Seconds since 1970 of each cell, in any of the ways that :func:`unix_seconds` reads, ``(n,)``; NaN for no time.
+
+    Example:
+        >>> seconds_of_each(pd.Series(["2024/1/5", "20240105", "1704412800000", "45296", "soon"])).tolist()
+        [1704412800.0, 1704412800.0, 1704412800.0, 1704412800.0, nan]
+    """
+    texts = plain_digits(texts).str.strip().reset_index(drop=True)
+    numbers = pd.to_numeric(texts.where(texts.str.fullmatch(_NUMBER)), errors="coerce").to_numpy(np.float64)
+    size = np.abs(numbers)
+    ways = [(size >= MAX_NUMBER, np.full(len(texts), np.nan))]
+    ways += [(size >= least, np.floor(numbers / factor)) for least, factor, _ in UNITS]
+    ways += [((numbers >= _FIRST_DAY) & (numbers <= _LAST_DAY), _of_days(numbers))]
+    of_numbers = np.select([alike for alike, _ in ways], [seconds for _, seconds in ways], np.nan)
+    dates = _of_dates(texts)
+    return np.where(np.isnan(dates), of_numbers, dates)
+
+
+def _of_dates(texts: pd.Series) -> NDArray[np.float64]:
+    """Seconds since 1970 of the cells that are dates, digits without a sign between them included; NaN for others."""
+    good, moments, _ = _from_texts(texts)
+    seconds = np.where(good, moments, np.nan)
     for digits, form in _PACKED_DATES:
         packed = texts.where(texts.str.fullmatch(rf"(?:19|20)[0-9]{{{digits - 2}}}"))
-        good = good | pd.to_datetime(packed, format=form, errors="coerce").notna().to_numpy(bool)
-    return float(good.mean())
+        dates = pd.to_datetime(packed, format=form, errors="coerce")
+        seconds = np.where(dates.notna(), _seconds(dates), seconds)
+    return seconds
 
 
 def _from_numbers(table: Table, column: str, journal: Journal) -> NDArray[np.int64]:
@@ -117,7 +142,7 @@ def _from_numbers(table: Table, column: str, journal: Journal) -> NDArray[np.int
 
 def _from_days(table: Table, column: str, numbers: NDArray[np.float64], journal: Journal) -> NDArray[np.int64]:
     table.require((numbers >= _FIRST_DAY) & (numbers <= _LAST_DAY), column, _NO_TIME)
-    seconds = np.rint((numbers - _DAY_OF_1970) * 86_400).astype(np.int64)
+    seconds = _of_days(numbers).astype(np.int64)
     journal.tell(
         Message(
             "{column}: numbers are read as days of a spreadsheet ({example} as {moment}); if they are none, leave the "
@@ -128,6 +153,11 @@ def _from_days(table: Table, column: str, numbers: NDArray[np.float64], journal:
         )
     )
     return np.asarray(seconds)
+
+
+def _of_days(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Seconds since 1970 of days of a spreadsheet."""
+    return np.asarray(np.rint((numbers - _DAY_OF_1970) * 86_400))
 
 
 def _from_dates(table: Table, column: str, journal: Journal) -> NDArray[np.int64]:
