@@ -178,6 +178,7 @@ def measured(words: Sequence[str]) -> dict[str, Any]:
         clock.install()
         n_batches = math.ceil(len(task.train) / settings.batch_size)
         cold = timed_training(task, store, clock, n_batches)
+        allocation.release()  # as a worker does between trainings: the second one's peak is its own
         warm = timed_training(task, store, clock, n_batches)
         peak = peak_mb()
         subject, data = made(task)
