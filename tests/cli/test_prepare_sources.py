@@ -10,6 +10,7 @@ import sys
 import unicodedata
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -160,6 +161,35 @@ def test_an_archive(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert "from April 27, 2000" not in capsys.readouterr().err
     assert read_folder(shop / "ml").items["genres"].tolist() == ["Drama, War", "War"]
+
+
+@pytest.mark.parametrize("changed", ["log.csv", "items.csv", "vectors/b.npy", "vectors/d.npy", "log.zip", "gone"])
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    changed: str, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shop / "vectors").mkdir()
+    for item in "abc":
+        np.save(shop / "vectors" / f"{item}.npy", np.ones(2, np.float32))
+    with zipfile.ZipFile(shop / "log.zip", "w") as archive:
+        archive.write(shop / "log.csv", "log.csv")
+    source = shop / ("log.zip" if changed == "log.zip" else "log.csv")
+    words = (source, "--user", "who", "--item", "what,code", "--items", shop / "items.csv")
+    words = (*words, "--features", f"image={shop / 'vectors'}", "--out", shop / "out")
+    write_folder = prepare_folder.write_folder
+
+    def write_while_others_write(*given: Any) -> None:
+        write_folder(*given)
+        if changed == "gone":
+            (shop / "items.csv").unlink()
+        else:
+            with (shop / changed).open("ab") as file:
+                file.write(b"\n")
+
+    monkeypatch.setattr(prepare_folder, "write_folder", write_while_others_write)
+    named = re.escape(str(shop / ("items.csv" if changed == "gone" else changed)))
+    with pytest.raises(ValueError, match=f"^{named} was changed while it was read; start the command again once"):
+        run(*words)
+    assert not (shop / "out").exists()
 
 
 def test_images_inside_an_archive_are_told_to_be_lost(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:

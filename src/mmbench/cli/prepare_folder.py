@@ -72,24 +72,24 @@ def prepare_folder(given: argparse.Namespace, translator: Translator) -> Prepare
 def _import(given: argparse.Namespace, translator: Translator) -> Prepared:
     options, journal = _options(given), Journal()
     storable(given.source)  # an archive is read under another name
-    with new_folder(given.out, _written, given.overwrite) as folder, _opened(given.source) as path:
+    with new_folder(given.out, _written, given.overwrite) as folder, _opened(given.source, journal) as path:
         name, source = read_source(path, given.format, options, journal)
         source = _with_features(source, given, journal)
         if path != given.source and "image_path" in source.items:
             source = replace(source, items=source.items.drop(columns="image_path"))
             journal.tell(Message("images inside a .zip are not kept; unpack it to encode them"))
         source, encoder = _with_texts(source, given, journal)
-        digests = _digests(path, journal.files) | ({} if path == given.source else _digests(path, [given.source]))
         provenance = {
             "format": name,
             "mmbench": version("mmbench"),
-            "files": digests,
+            "files": _digests(path, journal.files),
             "options": _stated_options(given, options),
             **encoder,
         }
         log = coded(source.log)
         contents = {"statistics": statistics(source, log), "coverage": coverage(source), "texts": list(source.texts)}
         write_folder(source, folder, provenance, contents)
+        journal.check_unchanged()  # after the last read of a mapped matrix
         del source  # the log as text is most of the memory, and what follows takes some of its own
         pa.default_memory_pool().release_unused()
         _encode(folder, given, translator)
@@ -139,10 +139,10 @@ def _text(given: argparse.Namespace) -> tuple[str, ...] | None:
 
 
 @contextlib.contextmanager
-def _opened(source: Path) -> Iterator[Path]:
+def _opened(source: Path, journal: Journal) -> Iterator[Path]:
     """The source, unpacked where it is a zip archive."""
     if source.suffix.lower() == ".zip" and source.is_file():
-        with unpacked(source) as folder:
+        with unpacked(journal.read(source)) as folder:
             yield folder
     else:
         yield source

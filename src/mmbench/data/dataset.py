@@ -19,6 +19,7 @@ from mmbench.data.features import ItemFeature, with_missing_filled
 from mmbench.data.held_out import HeldOut
 from mmbench.data.interactions import Interactions, deduplicated, k_core, rating_at_least
 from mmbench.data.parquet import read_parquet
+from mmbench.data.regular_file import stamps_of
 from mmbench.data.sources import Source, named_texts, read_folder, read_items, read_log
 from mmbench.data.splits import PARTS, Split
 from mmbench.messages import Message, Refusal, Template
@@ -394,12 +395,8 @@ def _stamps(config: DatasetConfig) -> dict[Path, tuple[int, ...]]:
     """What changes with a file of a canonical folder; a file that is absent has no entry."""
     if config.world is not None:
         return {}
-    stamps: dict[Path, tuple[int, ...]] = {}
-    for pattern in ("interactions.parquet", "items.parquet", "dataset.json", "*_feat*"):
-        for file in _folder(config).glob(pattern):
-            stat = file.stat()
-            stamps[file] = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    return stamps
+    patterns = ("interactions.parquet", "items.parquet", "dataset.json", "*_feat*")
+    return stamps_of(file for pattern in patterns for file in _folder(config).glob(pattern))
 
 
 def load_dataset(config: DatasetConfig) -> Dataset:

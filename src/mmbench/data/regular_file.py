@@ -6,6 +6,7 @@ A pipe, a socket or a device may give nothing, or give for ever.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from mmbench.messages import Refusal
@@ -30,6 +31,12 @@ def visible_in(folder: Path, pattern: str = "*") -> list[Path]:
     A Mac writes ``._log.csv`` beside ``log.csv`` where a disk or an archive has no place for what it knows of a file.
     """
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
+
+
+def stamps_of(files: Iterable[Path]) -> dict[Path, tuple[int, ...]]:
+    """File number, size and times of each file: what changes when somebody replaces it or writes into it."""
+    stats = {file: file.stat() for file in files}
+    return {file: (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in stats.items()}
 
 
 def storable(path: Path) -> Path:

@@ -62,8 +62,7 @@ def read_mmrec(folder: Path, journal: Journal | None = None) -> Source:
         ValueError: naming the file, and the line where there is one.
     """
     journal = journal or Journal()
-    table = _inter(folder)
-    journal.read(table.path)
+    table = _inter(folder, journal)
     numbers = {column: whole_numbers(table, column) for column in (USER, ITEM)}
     alone = not folder.is_dir()
     raw_users, raw_items = (None if alone else _raw_ids(folder, column, journal) for column in (USER, ITEM))
@@ -159,7 +158,7 @@ def kept_by(dataset: Dataset, log: pd.DataFrame) -> tuple[Source, pd.Series]:
     return Source(kept[columns], items, dataset.features), kept["part"]
 
 
-def _inter(folder: Path) -> Table:
+def _inter(folder: Path, journal: Journal) -> Table:
     """The one log of a folder."""
     if folder.is_file():
         logs = [folder]
@@ -176,7 +175,7 @@ def _inter(folder: Path) -> Table:
                 named=named.name,
                 found=names,
             )
-    table = read_delimited(logs[0], _TABS)
+    table = read_delimited(journal.read(logs[0]), _TABS)
     table.check_columns((USER, ITEM, LABEL))
     return table
 
