@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmbench.nn import kernels
+from mmbench.nn import content_features, kernels
 from mmbench.nn.content_features import (
     ProjectedContent,
     centred_directions,
@@ -16,6 +16,7 @@ from mmbench.nn.content_features import (
     projected_content,
     projected_rows,
 )
+from mmbench.nn.unit_rows import unit_rows
 from tests.conftest import BlockWorld
 
 
@@ -23,6 +24,26 @@ def test_concatenated_in_name_order(block_world: BlockWorld) -> None:
     data = block_world.data(("image", "text"))
     joined = concatenated(data)
     assert torch.equal(joined, torch.cat([data.features["image"], data.features["text"]], dim=1))
+
+
+@pytest.mark.parametrize("block", [content_features.BLOCK_BYTES, 1000, 1])
+def test_joined_features_are_scaled_row_by_row_in_blocks(
+    block: int, block_world: BlockWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content_features, "BLOCK_BYTES", block)
+    data = block_world.data(("image", "text"))
+    scales = {"image": torch.linspace(0.0, 3.0, 36), "text": torch.linspace(1.0, 0.1, 36)}
+    lengths = concatenated(data, {"image": 0.5, "text": 1.5}, unit=True, scales=scales)
+    expected = [
+        weight * (scales[name][:, None] * unit_rows(data.features[name]))
+        for name, weight in (("image", 0.5), ("text", 1.5))
+    ]
+    assert torch.equal(lengths, torch.cat(expected, dim=1))
+    image = data.features["image"]
+    assert torch.equal(concatenated(data, {"image": 0.3}), 0.3 * image)
+    assert torch.equal(concatenated(data, {"image": 1.0}, unit=True), unit_rows(image))
+    assert concatenated(data, {"image": 1.0}) is image
+    assert concatenated(data, {}, unit=True, scales={}).shape == (36, 0)
 
 
 def test_without_features_there_is_no_column(block_world: BlockWorld) -> None:

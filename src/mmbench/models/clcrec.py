@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.content_features import concatenated, of_length_one
+from mmbench.nn.content_features import concatenated
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.distinct import distinct
 from mmbench.nn.hyperparameters import at_least, nonnegative, positive, share
@@ -91,7 +91,7 @@ class CLCRec(FactorModel):
         self.reg_weight, self.as_reference = reg_weight, as_reference
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
         weights = {name: content_weight * weight for name, weight in weights.items()}
-        content = concatenated(of_length_one(data), weights)
+        content = concatenated(data, weights, unit=True)
         self.register_buffer("content", content, persistent=False)
         self.register_buffer("unseen_items", torch.nonzero(~data.warm).squeeze(1), persistent=False)
         self.n_users = data.n_users

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.content_features import concatenated, of_length_one
+from mmbench.nn.content_features import concatenated
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.history_sums import HistorySums
 from mmbench.nn.hyperparameters import at_least, nonnegative
@@ -74,14 +74,14 @@ class ContentKNN(HistorySums):
 
     def item_weights(self, data: RecData) -> Tensor:
         """The k most similar items of each item, and the items that unseen ones are most similar to."""
-        data = data if self.as_reference else of_length_one(data)
+        unit = not self.as_reference
         present = [data.present[name] for name in self.weights]
         warm = torch.ones_like(data.warm) if self.as_reference else data.warm
         if all(torch.equal(mask, present[0]) for mask in present):
-            features = concatenated(data, self.weights)
+            features = concatenated(data, self.weights, unit=unit)
             seen, unseen = seen_and_unseen(features, present[0], warm, self.k, shrink=self.shrink)
         else:
-            parts = [concatenated(data, {name: weight}) for name, weight in self.weights.items()]
+            parts = [concatenated(data, {name: weight}, unit=unit) for name, weight in self.weights.items()]
             seen = common_knn(parts, [mask & warm for mask in present], self.k, shrink=self.shrink)
             unseen = unseen_common_knn(parts, present, warm, self.k, shrink=self.shrink)
         return weighted_sum([weighted(seen), transposed(weighted(unseen))], [1.0, 1.0]).matrix()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.content_features import concatenated, of_length_one, on_unique_rows
+from mmbench.nn.content_features import concatenated, on_unique_rows
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import at_least, nonnegative
 from mmbench.nn.initialisation import linear, table, xavier_normal
@@ -109,5 +108,4 @@ def balanced(data: RecData, weights: Mapping[str, float] | None = None) -> Tenso
     own = torch.stack([weight * has[name] for name, weight in weights.items()]).sum(0)
     lacks = ~torch.stack([data.present[name] for name in weights]).all(0)
     scale = torch.where(lacks & (own > 0), sum(weights.values()) / own, 1.0)
-    rows = {name: (scale * has[name])[:, None] * part for name, part in of_length_one(data).features.items()}
-    return concatenated(replace(data, features=rows), weights)
+    return concatenated(data, weights, unit=True, scales={name: scale * has[name] for name in weights})

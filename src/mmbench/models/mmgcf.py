@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.content_features import of_length_one, on_unique_rows, projected_content
+from mmbench.nn.content_features import on_unique_rows, projected_content
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import at_least, nonnegative, one_of, rate
 from mmbench.nn.initialisation import linear, table, xavier_uniform
@@ -85,7 +85,7 @@ class MMGCF(FactorModel):
         self.user_embedding = table(data.n_users, embedding_dim, xavier_uniform)
         self.item_embedding = table(data.n_items, embedding_dim, xavier_uniform)
         self.graph = SampledGraph(data.edge_index, data.n_users, data.n_items, 1.0 - rate("dropout", dropout))
-        self.content = projected_content(data if as_reference else of_length_one(data), embedding_dim)
+        self.content = projected_content(data, embedding_dim, unit=not as_reference)
         n_modalities = len(self.content)
         self.alpha = nn.Parameter(torch.zeros(())) if self.content and weighting == "alpha" else None
         self.fuse_content = Combine(fusion, n_modalities if weighting == "equal" else 1, embedding_dim)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmbench.data.recdata import RecData
-from mmbench.nn.content_features import concatenated, of_length_one, on_unique_rows, projected_rows
+from mmbench.nn.content_features import concatenated, on_unique_rows, projected_rows
 from mmbench.nn.content_weights import weighed
 from mmbench.nn.hyperparameters import at_least, nonnegative, one_of
 from mmbench.nn.initialisation import linear, table, xavier_normal, xavier_uniform
@@ -65,7 +65,7 @@ class VBPR(FactorModel):
         nonnegative(reg_weight=reg_weight)
         self.reg_weight, self.content_weight = reg_weight, content_weight
         data, weights = weighed(data, first_modality_weight, modality_weights, content_weight=content_weight)
-        content = concatenated(data if as_reference else of_length_one(data), weights)
+        content = concatenated(data, weights, unit=not as_reference)
         self.in_bf16 = one_of("projection_precision", projection_precision, PRECISIONS) == "bf16"
         if self.in_bf16:
             content = content.bfloat16()

@@ -141,6 +141,7 @@ def fit(
             if settings.devices > 1:
                 cost.device = f"{settings.devices} x {settings.device}"
             state = as_stored({name: value.cpu().numpy() for name, value in model.state_dict().items()})
+            del model  # one of them at a time
             model = rebuild(build, data, state, settings, seed, graph_dir=graph_dir, translator=translator)
             ranked = time.perf_counter()
             evaluator = evaluator.to(settings.device)

@@ -274,8 +274,10 @@ def train(
     if module.loop_state.degenerate:
         raise DegenerateScores(module.loop_state.degenerate)
     model.load_state_dict(module.loop_state.best_state)
-    # What follows builds the model anew from its stored state, beside this one: nothing else of its size may live on.
+    # What follows builds the model anew from its stored state: nothing of its size may live on, and the circle of
+    # trainer and module lives on until the next collection.
     module.loop_state.best_state = {}
+    del module.model, module._loss
     model.zero_grad()
     model.eval()
     return module.loop_state
@@ -337,6 +339,7 @@ def run(module: LitRecommender) -> None:
         finally:
             for optimizer in trainer.optimizers:  # it lives on in the circle of trainer and module
                 optimizer.state.clear()
+                optimizer.param_groups.clear()
             if trainer.strategy.launcher is not None:
                 trainer.strategy.launcher.kill(signal.SIGKILL)
 
