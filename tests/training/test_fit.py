@@ -521,7 +521,7 @@ def test_parameters_loaded_in_eval_mode_are_the_ones_that_score() -> None:
 def test_nothing_of_the_trained_model_lives_on_beside_the_one_that_is_built_anew(
     fitted: Fit, block_world: BlockWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Parameters, gradients, moments of Adam and the best state are gone when the stored state is put into another model."""
+    """Parameters, gradients, moments of Adam and the best state are gone when another model takes the stored state."""
     shape = (block_world.train.n_users, 48)
     alive: list[int] = []
 
