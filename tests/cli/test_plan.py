@@ -17,7 +17,7 @@ from torch import Tensor
 from mmbench import paths
 from mmbench.cli import plan
 from mmbench.cli.errors import one_line_errors
-from mmbench.cli.forecast import CellTime, controls, expected, together
+from mmbench.cli.forecast import CellTime, controls, expected, new_items, together
 from mmbench.messages import Refusal, Translator
 from mmbench.models.bpr import BPR
 from mmbench.nn.recommender import Triplets
@@ -28,6 +28,7 @@ from mmbench.scheduling import pilot
 from mmbench.scheduling.pilot import Pilot
 from mmbench.scheduling.planning import Planned
 from mmbench.scheduling.sweep import Sweep
+from mmbench.scheduling.worker import work
 from mmbench.store.schema import CellName
 from mmbench.tuning.cell import CellTask
 from tests import records as valid
@@ -35,6 +36,7 @@ from tests.report import test_disposals as disposed
 from tests.report.constructed import Made, hit_users, write_earlier_look, write_sweep
 from tests.report.test_new_items import write as write_new_items
 from tests.report.test_together import pair, three
+from tests.sealing.test_new_items_by_time import write_shop
 from tests.tiny import TINY, composed
 
 
@@ -149,6 +151,48 @@ def test_the_company_preset_runs_every_control_of_images() -> None:
     ]
     thinned = composed(["dataset=planted", "model=vbpr", "modality=image", "+modality.missing.image=0.5"]).job()
     assert controls(Sweep.plan([thinned], []).planned, None) == []
+
+
+def test_a_plan_says_what_new_items_leave_open(tmp_path: Path) -> None:
+    """One draw of them has no word, and nothing is priced that is tuned for them."""
+    words = (*TINY, f"paths.multirun={tmp_path}", "sweep.name=s", "model=contentpopularity", "modality=image")
+    in_folds = (*words, "dataset.protocol=cold")
+    write_shop(tmp_path / "shop", ("valid", "test"))
+    by_time = [f"paths.multirun={tmp_path}", "dataset=folder", "dataset.name=shop", f"dataset.path={tmp_path}/shop"]
+    by_time += ["dataset.protocol=time", "model=contentpopularity", "modality=text", "budget=touch"]
+
+    def planned(given: Sequence[str]) -> Sweep:
+        return Sweep.plan([job.job() for job in plan.expand(given)], [])
+
+    no_price = (
+        "tuned for new items: python -m mmbench decide does not price images in such a sweep; for an answer in money, "
+        "tune for all items"
+    )
+    alone = (
+        "planted-complementary: one draw of new items, about which there is no word; add dataset.cold_fold=0,1,2,3,4"
+    )
+    of_time = "shop-cold: its new items are one draw, about which there is no word"
+    for given, said in (
+        (words, []),
+        ([*in_folds, "dataset.cold_fold=0"], [alone, no_price]),
+        ([*in_folds, "dataset.cold_fold=0,3"], [no_price]),
+        ([*in_folds, "dataset.cold_fold=0", "tuning.target=warm"], [alone.replace(":", "-warm:", 1)]),
+        ([*by_time, "tuning.target=cold"], [of_time, no_price]),
+        (by_time, []),
+    ):
+        cells = planned(given).planned
+        assert new_items(cells, None) == said
+        about_images = [line for line in controls(cells, None) if "images" in line]
+        decided = any("nothing can be decided about images" in line for line in about_images)
+        assert decided == (bool(about_images) and no_price not in said)
+    # What earlier commands have planned counts too, and is said no more where it has more folds.
+    first = planned([*in_folds, "dataset.cold_fold=0"])
+    first.open()
+    work(first.waiting)
+    table = read_sweep(first.folder)
+    assert new_items(planned([*in_folds, "dataset.cold_fold=1"]).planned, table) == [no_price]
+    assert new_items(planned([*in_folds, "dataset.cold_fold=0"]).planned, table) == [alone, no_price]
+    assert new_items(planned(words).planned, table) == []
 
 
 def test_the_expected_range_is_that_of_the_records(shop_sweep: Path) -> None:

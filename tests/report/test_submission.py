@@ -70,7 +70,9 @@ def test_files_and_their_evidence(sweep_dir: Path) -> None:
 @pytest.mark.parametrize(("n_seeds", "answer"), [(3, YES), (1, NO)])
 def test_one_seed_infers_nothing(tmp_path: Path, n_seeds: int, answer: str) -> None:
     answers = filled(write_sweep(tmp_path / "s", cells(n_seeds)))
-    assert answers["NeurIPS", "7 Statistical significance"].answer == answer
+    asked = answers["NeurIPS", "7 Statistical significance"]
+    assert (asked.answer, asked.reason.startswith("Nothing is inferred: ")) == (answer, answer == NO)
+    assert ("training noise not measured, 1 final seed" in asked.reason) == (answer == NO)
     spread = answers["ML", "Central tendency and variation"]
     assert (spread.answer, "over the draw of trials, users and the seed" in spread.reason) == (answer, answer == YES)
     assert ("standard deviation over seeds" in spread.reason) == (answer == YES)
@@ -107,7 +109,9 @@ def test_what_is_not_trusted_is_not_inferred(tmp_path: Path) -> None:
     stalled = {"courses": [{"popularity": 0.9}] * 8}
     answers = filled(write_sweep(tmp_path / "s", {name: replace(made, **stalled) for name, made in cells().items()}))
     asked = answers["NeurIPS", "7 Statistical significance"]
-    assert (asked.answer, asked.reason.endswith("or no trusted measurement: nothing is inferred.")) == (NO, True)
+    assert asked.answer == NO
+    assert asked.reason.startswith("Nothing is inferred: ")
+    assert "stalled trials 100 %" in asked.reason
 
 
 def test_sizes_that_no_record_holds_are_no_statistics(tmp_path: Path) -> None:

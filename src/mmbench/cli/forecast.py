@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mmbench.audit.repetitions import repetition_of
+from mmbench.audit.repetitions import SETTINGS, Shared, repetition_of
+from mmbench.data.held_out import OF_NEW_ITEMS
 from mmbench.decision.gates import IMAGE
 from mmbench.inference.gains import NoWord, TunedGain
 from mmbench.inference.looks import level_after
@@ -47,6 +48,10 @@ GAIN_COLUMNS = (
 #: What follows where a condition is missing; something is decided about images alone.
 UNDECIDABLE = Template("without one more condition nothing can be decided about {modality}; add {overrides}")
 WITHOUT_A_WORD = Template("without one more condition free disposal of {modality} has no word; add {overrides}")
+
+#: What follows where the new items of a data set are drawn once.
+ONE_FOLD = Template("{data}: one draw of new items, about which there is no word; add dataset.cold_fold=0,1,2,3,4")
+ONE_DRAW = Template("{data}: its new items are one draw, about which there is no word")
 
 
 @dataclass(frozen=True)
@@ -108,12 +113,13 @@ def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Messa
     """Which condition is the control of each condition with content; nothing where no condition has any.
 
     A decision about images needs each condition with them without them as well, and so does the word of free disposal
-    of any modality that has controls.
+    of any modality that has controls. Tuned for new items nothing is priced, so that words are all that is missing.
 
     Args:
         planned: cells of the command.
         table: what earlier commands of the sweep have run; None where there is nothing.
     """
+    of_new = any(plan.task.target in OF_NEW_ITEMS for plan in planned)
     conditions: dict[tuple[str, str], dict[States, str]] = {}
     for name, cell in (table.cells if table else {}).items():
         if cell.status == "done":
@@ -149,8 +155,39 @@ def controls(planned: Sequence[Planned], table: SweepTable | None) -> list[Messa
                     pairs=pairs,
                 )
             )
-        lacking = UNDECIDABLE if modality == IMAGE else WITHOUT_A_WORD
+        lacking = UNDECIDABLE if modality == IMAGE and not of_new else WITHOUT_A_WORD
         lines += [Message(lacking, modality=named, overrides=overrides) for overrides in missing]
+    return lines
+
+
+def new_items(planned: Sequence[Planned], table: SweepTable | None) -> list[Message]:
+    """What a sweep cannot say that is tuned for new items or has one fold of them; nothing for any other.
+
+    Args:
+        planned: cells of the command.
+        table: what earlier commands of the sweep have run; None where there is nothing.
+    """
+    cells = [plan.job.record(plan.task) for plan in planned]
+    earlier = [group.cells[0].cell for group in read_groups(table, table.folder)] if table else []
+    folds: dict[Shared, dict[int, Cell]] = {}
+    for cell in [*earlier, *cells]:
+        shared, number = repetition_of(cell)
+        if shared.kind is Repeated.FOLD:
+            folds.setdefault(shared, {})[number] = cell
+    lines = []
+    for shared, numbered in folds.items():
+        if len(numbered) == 1 and any(repetition_of(cell)[0] == shared for cell in cells):
+            (cell,) = numbered.values()
+            of_time = cell.config["dataset"].get(SETTINGS[Repeated.FOLD][0]) is None
+            said = ONE_DRAW if of_time else ONE_FOLD
+            lines.append(Message(said, data=shared.data))
+    if any(cell.target in OF_NEW_ITEMS for cell in cells):
+        lines.append(
+            Message(
+                "tuned for new items: python -m mmbench decide does not price images in such a sweep; for an answer in "
+                "money, tune for all items"
+            )
+        )
     return lines
 
 

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
     tell_loading(translator)
     import torch  # --help does without it, and without what trains
 
-    from mmbench.cli.forecast import controls, described, expected
+    from mmbench.cli.forecast import controls, described, expected, new_items
     from mmbench.report.reading import read_sweep
     from mmbench.scheduling.sweep import Sweep
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> None:
         print(described(sweep, translator), end="")
     known = paths.manifest_file(sweep.folder).exists()
     table = read_sweep(sweep.folder, own_trust(sweep.jobs)) if known else None
-    for line in controls(sweep.planned, table):
+    for line in [*controls(sweep.planned, table), *new_items(sweep.planned, table)]:
         print(translator(line))
     print(expected(table, sweep.planned, translator), end="")
     if waiting:

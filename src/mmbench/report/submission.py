@@ -190,9 +190,10 @@ def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple
     """What is inferred, and from what."""
     judged = _judged(comparisons)
     if not judged:
-        return NO, Message(
-            "One final seed, too few trials, no comparable pair or no trusted measurement: nothing is inferred."
-        )
+        why = dict.fromkeys(c.judgement.reason if c.judgement else c.pending for c in comparisons)
+        if not why:
+            return NO, Message("No two conditions are compared, so nothing is inferred.")
+        return NO, Message("Nothing is inferred: {reasons}.", reasons=clauses(list(why)))
     return YES, Message.counted(
         "{n} contrast in {metric}, the gain after tuning with a third of the trials, with an interval {units}; Holm "
         "and Benjamini-Hochberg adjusted; metric and equivalence margin {margin} % fixed before the sweep. Valid for "

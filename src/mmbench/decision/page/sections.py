@@ -526,8 +526,9 @@ def _new(speaker: Speaker, read: Read) -> str:
     luck = next((f.baseline for f in facts.values() if f.baseline is not None), None)
     lines = [
         Message(
-            "New items found, of 1,000 taken by customers who took others too, in the first 20 places of lists of new "
-            "and other items: 0 without content, {found}.",
+            "New items found by {model}, of 1,000 taken by customers who took others too, in the first 20 places of "
+            "lists of new and other items: 0 without content, {found}.",
+            model=read.facts.model,
             found=speaker.translator.list(found),
         )
     ]
