@@ -168,19 +168,22 @@ def new_items(planned: Sequence[Planned], table: SweepTable | None) -> list[Mess
         table: what earlier commands of the sweep have run; None where there is nothing.
     """
     cells = [plan.job.record(plan.task) for plan in planned]
-    earlier = [group.cells[0].cell for group in read_groups(table, table.folder)] if table else []
     folds: dict[Shared, dict[int, Cell]] = {}
-    for cell in [*earlier, *cells]:
+    for cell in cells:
         shared, number = repetition_of(cell)
         if shared.kind is Repeated.FOLD:
             folds.setdefault(shared, {})[number] = cell
+    if folds and table:
+        for group in read_groups(table, table.folder):
+            shared, number = repetition_of(group.cells[0].cell)
+            if shared in folds:
+                folds[shared][number] = group.cells[0].cell
     lines = []
     for shared, numbered in folds.items():
-        if len(numbered) == 1 and any(repetition_of(cell)[0] == shared for cell in cells):
+        if len(numbered) == 1:
             (cell,) = numbered.values()
-            of_time = cell.config["dataset"].get(SETTINGS[Repeated.FOLD][0]) is None
-            said = ONE_DRAW if of_time else ONE_FOLD
-            lines.append(Message(said, data=shared.data))
+            by_time = cell.config["dataset"].get(SETTINGS[Repeated.FOLD][0]) is None
+            lines.append(Message(ONE_DRAW if by_time else ONE_FOLD, data=shared.data))
     if any(cell.target in OF_NEW_ITEMS for cell in cells):
         lines.append(
             Message(
