@@ -189,6 +189,22 @@ def test_consistent_graphs_against_dense(
             assert len(torch.unique((expected[name] > 0).sum(1))) > 2, "rows should differ in length"
 
 
+def test_unseen_items_move_no_edge_between_seen_ones(features: dict[str, Tensor], present: dict[str, Tensor]) -> None:
+    """Not by what they do to the mean cosine either: here they all point away from the others."""
+    features, warm = {name: values.clone() for name, values in features.items()}, torch.arange(30) < 22
+    expected = denoised(
+        {name: values[warm] for name, values in features.items()},
+        {name: mask[warm] for name, mask in present.items()},
+        5,
+    )
+    for values in features.values():
+        values[~warm] = -10.0 * values[:22].mean(0)
+    for name, graph in consistent_graphs(features, present, warm, 5).items():
+        edges = graph.matrix().to_dense() > 0
+        assert torch.equal(edges[:22, :22], expected[name] > 0)
+        assert not edges[:, 22:].any()
+
+
 def test_one_modality_is_its_own_judge(features: dict[str, Tensor], present: dict[str, Tensor]) -> None:
     alone = {"image": features["image"]}
     graph = consistent_graphs(alone, present, seen(alone), 20)["image"].matrix().to_dense()

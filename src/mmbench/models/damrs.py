@@ -47,8 +47,8 @@ class DAMRS(FactorModel):
     (:func:`bernoulli_divergence`) aligns the preferences of users by :math:`\bar e` and by the views.
     An absent modality drops out of the masks, means and products; the variance of one view is 0. Without any modality
     the only view is that of common users. Where every item has an interaction the model has the numbers of the
-    reference without any option; an item without one is nobody's neighbour here, in ND either. The reference itself
-    crashes with one modality.
+    reference without any option; an item without one is nobody's neighbour here, in ND either, and takes no part in the
+    mean cosines. The reference itself crashes with one modality.
 
     Args:
         data: training data.
@@ -172,7 +172,7 @@ def consistent_graphs(
 ) -> dict[str, ItemGraph]:
     r"""For each modality the k nearest seen items, among those that every modality calls similar.
 
-    Modality m calls two items similar if their cosine is not below its mean over all pairs,
+    Modality m calls two items similar if their cosine is not below its mean over all pairs of seen items,
     :math:`\frac{1}{n^2}\sum_{ij} \langle \hat f_i, \hat f_j\rangle = \|\frac{1}{n}\sum_i \hat f_i\|^2`; differences
     that rounding explains do not count. It says nothing about an item without content or with features of zero, which
     has no edges in its graph. Rows may have fewer than k neighbours; a seen item is always one of its own. No
@@ -181,7 +181,7 @@ def consistent_graphs(
     Args:
         features: ``(n_items, d)`` by modality.
         present: whether an item has content, ``(n_items,)`` by modality.
-        warm: whether an item has a training interaction, ``(n_items,)``; no other item is a neighbour.
+        warm: whether an item has a training interaction, ``(n_items,)``; no other item is a neighbour or in a mean.
         k: neighbours per item at most, itself included.
     """
     dtype = torch.get_default_dtype()
@@ -191,7 +191,8 @@ def consistent_graphs(
         norms = torch.linalg.vector_norm(values.double(), dim=1, keepdim=True)
         known[name] = present[name] & (norms.squeeze(1) > 0)
         unit = torch.where(known[name].unsqueeze(1), values.double() / norms.clamp_min(1e-300), 0.0)
-        means[name] = float((unit.sum(0) / known[name].sum().clamp_min(1)).square().sum())
+        seen = known[name] & warm
+        means[name] = float((unit[seen].sum(0) / seen.sum().clamp_min(1)).square().sum())
         units[name] = unit.to(dtype)
 
     def similarity(name: str, rows: Tensor, columns: Tensor) -> Tensor:
