@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mmbench.report.fairness_checks import read_groups
-from mmbench.report.new_items import NDCG, ORACLE, RECALL, Row, read_rows
-from mmbench.report.reading import read_sweep
+from mmbench.report.new_items import NDCG, RECALL
 from tests.benchmarks.performance import table
-from tests.studies.new_items import FoldedStudy, over_folds
+from tests.studies.new_items import FoldedStudy, floors, over_folds
 from tests.studies.planted import told
 from tests.studies.sweeps import run_into_page
 
@@ -37,19 +35,8 @@ class RealFolds(FoldedStudy):
     """Folds of new items of a real data set."""
 
     def said(self) -> dict[str, Any]:
-        """What the finished sweep says, and what every condition finds of new items, over the folds."""
-        read = read_sweep(self.folder)
-        rows = [row for row in read_rows(read, read_groups(read, self.folder)) if len(row.folds) > 1]
-        said = {name: part for name, part in super().said().items() if name != "facts"}  # of every slice of every fold
-        return {**said, "pools": [fold.pool for fold in rows[0].folds], "new_items": list(map(found, rows))}
-
-
-def found(row: Row) -> dict[str, Any]:
-    """What a condition finds, means over the folds, and its gain over content popularity with its bounds."""
-    values = {name: over[0] for name in row.folds[0].values if (over := row.over(name)) is not None}
-    gain, law = row.beyond or (None, None)
-    bounds = None if law is None else [law.at(0.95).lo, law.at(0.95).hi]
-    return {"model": str(row.model), "condition": row.condition, **values, "beyond": gain, "bounds": bounds}
+        """What the finished sweep says but for the facts of every slice of every fold."""
+        return {name: part for name, part in super().said().items() if name != "facts"}
 
 
 COMPUTED = [
@@ -145,18 +132,6 @@ def _beyond(one: Mapping[str, Any]) -> str:
         return "-"
     lo, hi = one["bounds"]
     return f"{100 * one['beyond']:+.1f} [{100 * lo:+.1f}, {100 * hi:+.1f}]"
-
-
-def floors(result: Mapping[str, Any]) -> str:
-    """Pools, floors and what an oracle of popularity reaches, means over the folds."""
-    first = result["new_items"][0]
-    oracle = next(one for one in result["new_items"] if one["model"] == str(ORACLE))
-    pools, others = ", ".join(map(str, result["pools"])), first[f"others floor of {NDCG}"]
-    return (
-        f"Pools of {pools} new items. Floors: NDCG@20 {first[f'new floor of {NDCG}']:.4f}, Recall@20 "
-        f"{first[f'new floor of {RECALL}']:.4f}, AUC .5; of other items NDCG@20 {others:.4f}. "
-        f"The list of an oracle that knows the popularity of new items reaches {oracle[f'new {NDCG}']:.4f}."
-    )
 
 
 def main() -> None:

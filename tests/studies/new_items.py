@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmbench.inference.verdicts import Verdict
+from mmbench.report.fairness_checks import read_groups
+from mmbench.report.new_items import NDCG, ORACLE, RECALL, Row, read_rows
+from mmbench.report.reading import read_sweep
 from tests.benchmarks.performance import table
 from tests.studies.planted import told
 from tests.studies.sweeps import Study, run_into_page, summary
@@ -33,8 +36,22 @@ class FoldedStudy(Study):
     """A sweep over folds of new items."""
 
     def said(self) -> dict[str, Any]:
-        """What the finished sweep says; a pre-test of each fold is no part of it."""
-        return summary(self.folder)
+        """What the finished sweep says, and what every condition finds of new items, over the folds.
+
+        A pre-test of each fold is no part of it.
+        """
+        read = read_sweep(self.folder)
+        found_by = [row for row in read_rows(read, read_groups(read, self.folder)) if len(row.folds) > 1]
+        pools = [fold.pool for fold in found_by[0].folds]
+        return {**summary(self.folder), "pools": pools, "new_items": list(map(found, found_by))}
+
+
+def found(row: Row) -> dict[str, Any]:
+    """What a condition finds, means over the folds, and its gain over content popularity with its bounds."""
+    values = {name: over[0] for name in row.folds[0].values if (over := row.over(name)) is not None}
+    gain, law = row.beyond or (None, None)
+    bounds = None if law is None else [law.at(0.95).lo, law.at(0.95).hi]
+    return {"model": str(row.model), "condition": row.condition, **values, "beyond": gain, "bounds": bounds}
 
 
 def study(world: str, seed: int) -> FoldedStudy:
@@ -60,18 +77,32 @@ def over_folds(result: Mapping[str, Any], part: str = "contrasts") -> list[Mappi
     return [judged for judged in result[part] if judged["name"].partition("/")[0].endswith("over 5 cold folds")]
 
 
+def floors(result: Mapping[str, Any]) -> str:
+    """Pools, floors and what an oracle of popularity reaches, means over the folds."""
+    first = result["new_items"][0]
+    oracle = next(one for one in result["new_items"] if one["model"] == str(ORACLE))
+    pools, others = ", ".join(map(str, result["pools"])), first[f"others floor of {NDCG}"]
+    return (
+        f"Pools of {pools} new items. Floors: NDCG@20 {first[f'new floor of {NDCG}']:.4f}, Recall@20 "
+        f"{first[f'new floor of {RECALL}']:.4f}, AUC .5; of other items NDCG@20 {others:.4f}. "
+        f"The list of an oracle that knows the popularity of new items reaches {oracle[f'new {NDCG}']:.4f}."
+    )
+
+
 def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table of docs/results.md: gains among new items over folds, model by model."""
-    lines = []
+    """The part of docs/results.md: floors of every world, and gains among new items over folds, model by model."""
+    lines, beside = [], []
     for name, result in results.items():
         world, _, seed = name.removeprefix("new_items_").rpartition("_")
+        beside.append(f"- {world}, seed {seed}. {floors(result)}")
         by_model: dict[str, dict[str, Mapping[str, Any]]] = {}
         for judged in over_folds(result):
             _, model, contrast = judged["name"].split("/")
             by_model.setdefault(model, {})[contrast] = judged
         for model, of_model in by_model.items():
             lines.append([world, seed, model, *(told(of_model.get(contrast)) for contrast in CONTRASTS)])
-    return table(["world", "seed", "model", *(contrast.replace("_", " ") for contrast in CONTRASTS)], lines)
+    gains = table(["world", "seed", "model", *(contrast.replace("_", " ") for contrast in CONTRASTS)], lines)
+    return "\n".join(beside) + f"\n\n{gains}"
 
 
 def main() -> None:

@@ -293,5 +293,5 @@ def _written(values: pd.Series) -> NDArray[np.float64]:
     """
     times = seconds_of_each(as_text(values))
     if np.isnan(times).all() and np.isnan(seconds(values)).all():
-        return seconds(pd.to_datetime(values, errors="coerce", utc=True))
+        return seconds(pd.to_datetime(values, errors="coerce", utc=True, format="mixed"))
     return times
