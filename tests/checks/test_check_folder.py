@@ -222,8 +222,10 @@ def test_times_as_moments_and_as_text_are_checked(write: Callable[[pd.Series], p
         (date(2020, 1, 5), date(2030, 1, 5)),
         ("5 January 2020", "5 January 2030"),
         ("soon", "5 January 2030"),
+        ("Jan 5, 2020", "5 January 2030"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_texts_are_younger_by_times_in_every_way_that_is_read(before: object, after: object, shop: Path) -> None:
     items(lambda t: t.assign(updated_at=[before] * len(t)))(shop)
     assert check_folder(shop, GAIN, NOW) == []
