@@ -24,8 +24,10 @@ from mmbench.report.reading import read_sweep
 from mmbench.report.submission import NO, OPEN, YES, Answer, answers, as_markdown
 from mmbench.report.write import proved, write_report
 from mmbench.store.schema import DataPrint
+from tests.decision.test_new_items import of_folds
 from tests.report.constructed import Made, write_sweep
 from tests.report.test_contribution import USERS, cells
+from tests.report.test_new_items import write_candidates
 
 NONE_SIMPLE = "Of itemknn, contentknn, hybridknn, ease, ials none has a result in this sweep."
 #: What the training of a model comes to that is computed.
@@ -103,6 +105,20 @@ def test_limitations_count_data_and_not_their_names(tmp_path: Path) -> None:
     }
     limits = filled(write_sweep(tmp_path / "s", made, data=data))["NeurIPS", "2 Limitations"].reason
     assert limits.startswith("Say at least: 2 data sets")
+
+
+def test_one_draw_of_new_items_infers_nothing(tmp_path: Path) -> None:
+    """Fold and draw have one reason, which is said once; several folds are no limitation."""
+    found = {}
+    for n, made in ((1, of_folds(180)), (3, of_folds(180, 168, 174))):
+        write_candidates(write_sweep(tmp_path / str(n), made), made)
+        found[n] = filled(tmp_path / str(n))
+    alone, several = (answers["NeurIPS", "7 Statistical significance"] for answers in found.values())
+    assert (alone.answer, alone.reason) == (NO, "Nothing is inferred: one draw of new items (a single fold).")
+    assert "one draw" not in several.reason
+    alone, several = (answers["NeurIPS", "2 Limitations"] for answers in found.values())
+    assert "; one draw of new items in d; offline metrics only" in alone.reason
+    assert "one draw" not in several.reason
 
 
 def test_what_is_not_trusted_is_not_inferred(tmp_path: Path) -> None:

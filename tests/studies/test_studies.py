@@ -172,13 +172,16 @@ def over_folds(name: str) -> dict[tuple[str, ...], str]:
     return {who: word for who, word in judged.items() if word in SPOKEN}
 
 
+#: Models whose contrasts of real content all depend on tuning, so that nothing is said of them.
+DEPENDING = {"new_items_cold_image_1": {"contentknn"}, "new_items_cold_text_1": {"contentknn"}}
+
+
 @pytest.mark.parametrize("name", NEW_ITEMS)
 def test_real_content_of_new_items_is_never_worse_than_shuffled_or_none(name: str) -> None:
     real = ("fused_vs_shuffled", "text_vs_none", "image_vs_none")
     found = {who: word for who, word in over_folds(name).items() if who[1] in real}
-    assert len(found) > 5
-    judged = {one["name"].split("/")[1] for one in new_items.over_folds(NEW_ITEMS[name])}
-    assert judged >= {"contentknn", "hybridknn", "addease", "attributemap", "contentpopularity"}
+    models = {"contentknn", "hybridknn", "addease", "attributemap", "contentpopularity"}
+    assert {model for model, _ in found} == models - DEPENDING.get(name, set())
     assert {who for who, word in found.items() if word in LOSSES} == set()
 
 

@@ -17,7 +17,7 @@ from mmbench.evaluation import metrics
 from mmbench.inference.contribution.guardrails import MARGIN, Rail
 from mmbench.inference.repetitions import Repeated
 from mmbench.messages import Message, Translator, clauses, listed, quantity, series
-from mmbench.report.comparisons import Comparison, is_spoken_of
+from mmbench.report.comparisons import Comparison, is_counted, is_spoken_of
 from mmbench.report.facts import Facts
 from mmbench.report.fairness_checks import FAIL, Group
 from mmbench.report.layout import ENGLISH, Column, Table, markdown_table, md, tex
@@ -190,7 +190,8 @@ def _significance(table: SweepTable, comparisons: Sequence[Comparison]) -> tuple
     """What is inferred, and from what."""
     judged = _judged(comparisons)
     if not judged:
-        why = dict.fromkeys(c.judgement.reason if c.judgement else c.pending for c in comparisons)
+        planned = filter(is_counted, comparisons)
+        why = dict.fromkeys(c.judgement.reason if c.judgement else c.pending for c in planned)
         if not why:
             return NO, Message("No two conditions are compared, so nothing is inferred.")
         return NO, Message("Nothing is inferred: {reasons}.", reasons=clauses(list(why)))
@@ -296,15 +297,20 @@ def _neurips(table: SweepTable, comparisons: Sequence[Comparison], ledger: Sweep
         ),
         VERDICTS,
     )
+    features = Message.counted(
+        "one feature set per modality and data set",
+        "at most {n} feature sets per modality and data set",
+        ledger.feature_sets,
+    )
+    alone = dict.fromkeys(
+        c.over.data for c in comparisons if c.over and c.over.kind is Repeated.FOLD and len(c.over.datasets) == 1
+    )
+    drawn = [Message("one draw of new items in {datasets}", datasets=listed(alone))] if alone else []
     limits = Message.counted(
         "Say at least: {n} data set; {features}; offline metrics only.",
         "Say at least: {n} data sets; {features}; offline metrics only.",
         len({same(cell.data or cell.dataset) for cell in table.cells.values()}),
-        features=Message.counted(
-            "one feature set per modality and data set",
-            "at most {n} feature sets per modality and data set",
-            ledger.feature_sets,
-        ),
+        features=clauses([features, *drawn]),
     )
     yield item(Message("2 Limitations"), OPEN, limits, TABLE)
     yield item(Message("3 Theory"), NOT_APPLICABLE, Message("There are no theorems."))
