@@ -34,6 +34,7 @@ def test_order_lines_become_a_table_and_are_prepared_once(command: Command, tmp_
     (name,) = read_sweep(tmp_path / "demo").cells
     assert name == ("online_retail", "contentknn", "text")
     assert read_folder(folder).features["text"].present.all()
+    assert first.out.endswith(f"\neverything on one page: {tmp_path / 'demo' / 'report' / 'report.html'}\n")
 
     again = command("demo", *TOUCHED, data)
     assert (again.code, again.err) == (0, "")
@@ -47,11 +48,14 @@ def test_the_preset_alone_says_where_its_data_come_from(command: Command, data: 
     assert said.err.count("\n") == 1
 
 
-def test_the_demo_in_japanese(command: Command, data: str) -> None:
+def test_the_demo_in_japanese_ends_with_its_page(command: Command, data: str) -> None:
     said = command("demo", *TOUCHED, data, "lang=ja")
     assert (said.code, said.err) == (0, "")
     assert "注文明細" in said.out
     assert [line.split()[-1] for line in said.out.splitlines() if line.startswith("$ ")] == ["lang=ja"] * 2
+    said_last, page = said.out.splitlines()[-1].split(": ")
+    assert said_last == "すべてを1ページにまとめた結果"
+    assert '<html lang="ja"' in Path(page).read_text()
 
 
 def test_a_mistake_is_one_line(command: Command, data: str) -> None:

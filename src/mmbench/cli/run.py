@@ -23,7 +23,7 @@ from mmbench.cli.compose import Composed
 from mmbench.cli.errors import STOPPED, language_in, one_line_errors
 from mmbench.cli.stops import stoppable
 from mmbench.cli.words import next_line, tell_loading
-from mmbench.messages import Refusal, Translator
+from mmbench.messages import Message, Refusal, Translator
 from mmbench.messages.commands import override
 
 if TYPE_CHECKING:
@@ -215,8 +215,11 @@ def run(composed: Sequence[Composed], overrides: Sequence[str], hydra_dir: str, 
         cells = table.cells.values()
         with_images = any(cell.states.get(IMAGE) == "real" for cell in cells)
         decides = len(jobs) > 1 and with_images and not any(cell.given for cell in cells)
-        text = table.text if jobs[0].config.report.printed else ""
-        return text + (f"\n{next_line(['decide', str(folder)], say)}" if decides else "")
+        said = ""
+        if jobs[0].config.report.printed:
+            page = paths.report_dir(folder) / paths.page(paths.INDEX, lang, lang)
+            said = f"{table.text}\n{say(Message('everything on one page: {file}', file=page))}"
+        return said + (f"\n{next_line(['decide', str(folder)], say)}" if decides else "")
 
     def keep(folder: Path) -> None:
         files.write_text(paths.hydra_file(folder, "config"), OmegaConf.to_yaml(composed[0].config))
