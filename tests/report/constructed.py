@@ -84,7 +84,7 @@ def write_sweep(
 ) -> Path:
     """Write the records of a sweep and return its folder; ``changes`` are of its manifest."""
     seeds = max((len(made.finals) for made in cells.values()), default=0)
-    budget = {"name": "standard", "trials": TRIALS, "seeds": seeds, "max_steps": 9}
+    budget = {"name": "standard", "trials": TRIALS, "seeds": seeds, "patience_steps": 9, "max_steps": 9}
     planned = []
     for names, made in cells.items():
         name = CellName(*names)

@@ -26,7 +26,7 @@ from mmbench.store import records
 from mmbench.store.schema import ID_ONLY, Control, Cost, Effort, Failure, Stage, Trial
 from mmbench.tuning.space import configuration_hash
 from tests import records as valid
-from tests.report.constructed import hit_users, write_sweep
+from tests.report.constructed import Made, hit_users, write_sweep
 from tests.report.test_verdict_table import BASE, NONE, TEXT, three
 from tests.report.test_verdict_table import USERS as MANY
 
@@ -46,7 +46,9 @@ def cell(name: str, validation: NDArray[np.float64], test: NDArray[np.float64], 
     ]
     choice = valid.choice(trials[int(np.argmax(validation))], n_trials=len(trials))
     finals = [valid.final(seed, configuration=choice.configuration, course=trials[0].course) for seed in (1, 2, 3)]
-    described = valid.cell(config={"budget": {"name": "small", "trials": T, "max_steps": 3000}, "search": SEARCH})
+    described = valid.cell(
+        config={"budget": {"name": "small", "trials": T, "patience_steps": 1000, "max_steps": 3000}, "search": SEARCH}
+    )
     made = CellEffort(name, described, choice, valid.seal(choice), trials, [], finals, [], Path("nowhere"), "ndcg@20")
     return with_test(made, test)
 
@@ -260,6 +262,17 @@ def test_exactly_ten_percentage_points_more_failures_are_not_more_than_ten(lost:
     assert check_.level == level
 
 
+def test_a_condition_without_a_result_is_named_with_the_reason(tmp_path: Path) -> None:
+    """What lost all of its trials has no records to compare, and is no reason to say that none failed."""
+    lost = Made(failure="all 8 trials failed: out of memory")
+    made = {("d", "m", "none"): NONE, ("d", "m", "text"): three(range(1100)), ("d", "m", "fused"): lost}
+    folder = write_sweep(tmp_path / "s", made)
+    (group,) = read_groups(read_sweep(folder), folder)
+    (check_,) = (c for c in group.checks if c.name == "failed trials")
+    assert (check_.level, group.level) == ("WARN", "WARN")
+    assert check_.reason == "fused failed: all 8 trials failed: out of memory"
+
+
 def test_what_is_said_of_a_model_that_reads_no_content_names_no_condition() -> None:
     alone = replace_keeping(fair()[0], modality=ID_ONLY)
     trials, test, (first, second) = list(alone.trials), alone.test.copy(), np.argsort(alone.validation)[:2]
@@ -337,11 +350,33 @@ def test_trainings_that_stalled_or_were_cut_off_are_told_with_the_remedy() -> No
     # Twenty epochs of 58 steps are more than the cap in steps, so only what is above them gives a longer training.
     large = with_courses(cut, range(T), steps_per_epoch=58)
     for most, remedy in ((1000, "budget.max_steps above 1,160"), (1150, "budget.max_steps")):
-        budget = {**large.cell.config["budget"], "max_steps": most, "least_epochs": 20}
-        config = {**large.cell.config, "budget": budget}
-        cells = [replace_keeping(c, cell=msgspec.structs.replace(c.cell, config=config)) for c in (none, large)]
-        (check_,) = [c for c in check(cells) if c.level != "PASS"]
+        (check_,) = [c for c in check(with_budget(none, large, max_steps=most, least_epochs=20)) if c.level != "PASS"]
         assert check_.reason.endswith(f"(text cut off): raise {remedy}")
+
+
+def with_budget(*cells: CellEffort, **values: int) -> list[CellEffort]:
+    """The conditions with other values in their budget."""
+    changed = []
+    for one in cells:
+        config = {**one.cell.config, "budget": {**one.cell.config["budget"], **values}}
+        changed.append(replace_keeping(one, cell=msgspec.structs.replace(one.cell, config=config)))
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("patience", "remedy"), [(1500, "budget.patience_steps above 2,490"), (2485, "budget.patience_steps")]
+)
+def test_a_training_that_stalled_at_once_is_only_helped_by_more_than_it_waited(patience: int, remedy: str) -> None:
+    """Best in the first of 250 epochs of ten steps: 2,500 steps had to be made, so it waited for 249 epochs."""
+    none, text = fair()
+    for slot, trial in enumerate(text.trials):
+        assert trial.score is not None
+        course = {"history": [trial.score, *[trial.score / 2] * 249], "best_epoch": 1, "steps_per_epoch": 10}
+        text = with_courses(text, [slot], stop_reason="patience", popularity=0.9, **course)
+    (check_,) = [
+        c for c in check(with_budget(none, text, patience_steps=patience, min_steps=2500)) if c.level != "PASS"
+    ]
+    assert check_.reason.endswith(f"(text stalled): raise {remedy}")
 
 
 @pytest.mark.parametrize(

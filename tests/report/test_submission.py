@@ -130,6 +130,12 @@ def test_what_is_not_trusted_is_not_inferred(tmp_path: Path) -> None:
     assert "stalled trials 100 %" in asked.reason
 
 
+def test_a_condition_that_failed_is_named_beside_equal_effort(tmp_path: Path) -> None:
+    made = {**cells(), ("d", "m", "fused"): Made(failure="all 8 trials failed: out of memory")}
+    asked = filled(write_sweep(tmp_path / "s", made))["RecSys", "Were baselines tuned with equal effort?"]
+    assert (asked.answer, asked.reason.endswith(" Failed, and without a result: d/m/fused.")) == (YES, True)
+
+
 def test_sizes_that_no_record_holds_are_no_statistics(tmp_path: Path) -> None:
     asked = filled(write_sweep(tmp_path / "s", cells()))["ML", "Statistics of the data"]
     assert (asked.answer, asked.reason) == (NO, "not recorded")

@@ -324,15 +324,19 @@ REMEDIES: dict[str, str] = {STALLED: "budget.patience_steps", CUT_OFF: "budget.m
 
 
 def remedies(cells: Iterable[CellEffort]) -> dict[str, str]:
-    """The setting to raise against each mark, and above which value where anything less changes nothing.
+    """The setting to raise against each mark, and above which value, where its own was not what ended trainings.
 
-    A training has ``budget.least_epochs`` whatever ``budget.max_steps`` says, so on large data sets the cap is theirs.
+    ``budget.max_steps`` cuts no training short of ``budget.least_epochs``, so on large data sets the cap is theirs; and
+    patience waits for ``budget.min_steps`` and for five rankings whatever ``budget.patience_steps`` says.
     """
     found = dict(REMEDIES)
     for cell in cells:
-        budget, cut = cell.cell.config["budget"], [t.course for t in cell.trials if t.course is not None]
-        taken = max((c.epochs * c.steps_per_epoch for c in cut if c.stop_reason == "max_steps"), default=0)
-        steps = max((c.steps_per_epoch for c in cut), default=0)
+        budget, courses = cell.cell.config["budget"], [t.course for t in (*cell.trials, *cell.finals) if t.course]
+        steps = max((c.steps_per_epoch for c in courses), default=0)
+        waited = max(((c.epochs - c.risen_at) * c.steps_per_epoch for c in courses if c.stalled), default=0)
+        taken = max((c.epochs * c.steps_per_epoch for c in courses if c.stop_reason == "max_steps"), default=0)
+        if waited >= budget["patience_steps"] + steps > 0:
+            found[STALLED] = Message("budget.patience_steps above {steps}", steps=f"{waited:,}")
         if taken >= budget["max_steps"] + steps > 0:
             found[CUT_OFF] = Message("budget.max_steps above {steps}", steps=f"{taken:,}")
     return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 
 from mmbench import paths
 from mmbench.audit.condition_names import own_name, untold_losses
@@ -92,18 +93,25 @@ def read_groups(table: SweepTable, sweep_dir: Path, *, beside: bool = True) -> l
                 checks = [_records(table.standing, dataset, model), _tries(tries[dataset, model])]
                 if added := additions.get((dataset, model)):
                     checks.append(Check(Message("additions"), PASS, added))
-                checks += check(cells, table.delta, run)
+                failed = {r.modality: " ".join(r.reason.split()) for r in cells_of if r.status == "failed"}
+                checks += check(cells, table.delta, run, failed)
                 groups.append(Group(dataset, model, cells, checks))
     return groups
 
 
-def check(cells: Sequence[CellEffort], delta: float = DELTA, draws: Draws | None = None) -> list[Check]:
+def check(
+    cells: Sequence[CellEffort],
+    delta: float = DELTA,
+    draws: Draws | None = None,
+    failed: Mapping[str, str] = MappingProxyType({}),
+) -> list[Check]:
     """Check one (dataset, model): equality first, then health.
 
     Args:
-        cells: its conditions.
+        cells: its conditions that have a result.
         delta: equivalence margin.
         draws: which draws were run; None where that is not to be listed.
+        failed: its conditions that have none, and why.
     """
     checks: list[Check | None] = [
         _same(
@@ -131,7 +139,7 @@ def check(cells: Sequence[CellEffort], delta: float = DELTA, draws: Draws | None
         _draws(cells, draws),
         _seeds(cells),
         _choices(cells),
-        _crashes(cells),
+        _crashes(cells, failed),
         _controls(cells),
         _ends(cells, delta),
         _rungs(cells),
@@ -410,14 +418,17 @@ def _place(unit: Unit) -> Message:
     return Message("proposal {number}", number=unit.number)
 
 
-def _crashes(cells: Sequence[CellEffort]) -> Check:
+def _crashes(cells: Sequence[CellEffort], failed: Mapping[str, str]) -> Check:
+    """What failed? Where a whole condition did, contrasts with it have no word, and the others are what they were."""
     shares = [c.failed_share for c in cells]
     lost = series([_said_of(c, f"{100 * float(c.failed_share):.0f} %") for c in cells])
+    without = [Message("{condition} failed: {reason}", condition=name, reason=why) for name, why in failed.items()]
     if max(shares) - min(shares) > CRASH_BALANCE:
         reason = Message("some conditions lost more trials than others ({lost})", lost=lost)
-        return Check(Message("failed trials"), FAIL, reason)
-    if max(shares) > 0:
-        return Check(Message("failed trials"), WARN, Message("trials failed ({lost})", lost=lost))
+        return Check(Message("failed trials"), FAIL, clauses([reason, *without]))
+    some = [Message("trials failed ({lost})", lost=lost)] if max(shares) > 0 else []
+    if some or without:
+        return Check(Message("failed trials"), WARN, clauses([*some, *without]))
     return Check(Message("failed trials"), PASS, Message("none failed"))
 
 

@@ -445,7 +445,7 @@ def _recsys(
     table: SweepTable, comparisons: Sequence[Comparison], groups: Sequence[Group], ledger: SweepTotals
 ) -> Iterator[Answer]:
     item = functools.partial(_answer, RECSYS)
-    answer, reason = _of_tuning(table, _equal_effort(groups))
+    answer, reason = _of_tuning(table, _equal_effort(table, groups))
     yield item(Message("Were baselines tuned with equal effort?"), answer, reason, FAIRNESS)
     answer, reason = _but_external(table, _same_split(groups))
     yield item(Message("The same split for all?"), answer, reason, FAIRNESS)
@@ -514,7 +514,7 @@ def _same_split(groups: Sequence[Group]) -> tuple[Message, Message]:
     return answer, reason
 
 
-def _equal_effort(groups: Sequence[Group]) -> tuple[Message, Message]:
+def _equal_effort(table: SweepTable, groups: Sequence[Group]) -> tuple[Message, Message]:
     """Whether all conditions of a model, and all models of a data set, were tuned with the same effort.
 
     Less effort than others is no fault of a model whose every configuration was tried, nor are fewer final runs of one
@@ -522,6 +522,8 @@ def _equal_effort(groups: Sequence[Group]) -> tuple[Message, Message]:
     """
     others = {check.name for group in groups for check in group.checks} - {*SPLIT, *CHOICE}
     claim = Message("Same trials, configurations, seeds and training rule, checked.")
+    if failed := ["/".join(name) for name, cell in table.cells.items() if cell.status == "failed"]:
+        claim = Message("{claim} Failed, and without a result: {cells}.", claim=claim, cells=series(failed))
     answer, reason = _by_checks(groups, others, claim)
     tuned = [group for group in groups if not any(cell.cell.is_external for cell in group.cells)]
     unlike = [] if answer == NO else [said for name in _datasets(tuned) for said in _unlike(tuned, name)]
