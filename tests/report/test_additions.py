@@ -11,6 +11,7 @@ import pytest
 
 from mmbench import paths
 from mmbench.inference.looks import level_of_look
+from mmbench.report import index
 from mmbench.report.additions import read_additions
 from mmbench.report.comparisons import Comparison, EarlierLook, read_contrasts
 from mmbench.report.disposals import ALL_MODELS, Disposal, read_disposals
@@ -20,7 +21,8 @@ from mmbench.report.pooled import pool, rank_tables
 from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import UNTOLD, earlier_verdict
 from mmbench.report.table import LATE
-from mmbench.report.verdict_table import notes
+from mmbench.report.templating import Pages
+from mmbench.report.verdict_table import look_lines, notes
 from mmbench.store import records
 from mmbench.store.schema import Manifest, Revision
 from tests import records as valid
@@ -179,8 +181,13 @@ def test_a_third_data_set_is_a_look_at_what_is_pooled(tmp_path: Path) -> None:
         planned = revisions(cells, [["a", "b"], ["c"]], [[], opened])
         folder = write_sweep(tmp_path / place, cells, revisions=planned)
         table = read_sweep(folder)
-        (effect,) = pool(read_contrasts(table, read_groups(table, folder)), table).values()
+        compared = read_contrasts(table, read_groups(table, folder))
+        (effect,) = pool(compared, table).values()
         assert effect.effect.level == level_of_look(looks)
+        lines = [
+            line for line in notes(table, compared, []) if line.startswith("Data sets were added to what is pooled")
+        ]
+        assert len(lines) == looks - 1
 
 
 @pytest.mark.thorough
@@ -261,6 +268,28 @@ def test_the_notes_say_that_effort_was_raised_only_where_it_was(tmp_path: Path) 
     for data, model, condition in raised:
         write_earlier_look(folder / data / model / condition, 8)
     assert told(folder) == told(folder, contrasts=False) == [RAISED]
+
+
+def test_a_level_is_explained_where_no_earlier_look_can_be_told(tmp_path: Path) -> None:
+    """One condition was looked at with fewer trials than the others had, so nothing was said of them together."""
+    planned = disposed.cells(conditions=("none", "text", "fused", "text_shuffled_image"))
+    cells = {key: replace(made, trials=made.finals[[0] * 16]) for key, made in planned.items()}
+    folder = write_sweep(tmp_path / "s", cells, contrasts=("text_vs_none", "fused_vs_text"))
+    assert told(folder) == []
+    write_earlier_look(folder / "d" / "m" / "fused", 8)
+    contrasts, free = read(folder)
+    rows = contrasts | free
+    assert {name for name, row in rows.items() if level(row) != 0.975} == {"d/m/text_vs_none"}
+    assert not any(row.earlier or row.untold for row in rows.values())
+    assert told(folder) == [RAISED]
+    table, none = read_sweep(folder), [contrasts["d/m/text_vs_none"]]
+    assert look_lines(none, []) == []
+    assert len(look_lines([], list(free.values()))) == 1
+    in_japanese = "評価用データを k 回目に開くときの判定には水準 1 - .05/k"
+    for pages, why in zip(Pages.both("en"), (RAISED, in_japanese), strict=True):
+        page = index.as_html(table, list(contrasts.values()), list(free.values()), pages)
+        assert why in page
+        assert why not in index.as_html(table, none, [], pages)
 
 
 MODELS = {

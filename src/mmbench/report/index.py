@@ -21,7 +21,7 @@ from mmbench.report.sentences import contrast_verdict, disposal_verdict, effort,
 from mmbench.report.spent import spent_by
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import Pages, render, write_pages
-from mmbench.report.verdict_table import DISPOSAL_PAGE, PAGE
+from mmbench.report.verdict_table import DISPOSAL_PAGE, PAGE, look_lines
 from mmbench.store.files import read_document
 
 #: Files of the report by what they are, in the order of the page; those that were not written are not linked.
@@ -92,6 +92,7 @@ def as_html(
         primary=metric_of_all(table.primary, table),
         verdicts=page(Table("", PAGE, compared), say),
         disposals=page(Table("", DISPOSAL_PAGE, disposals), say),
+        looks=[say(line) for line in look_lines(compared, disposals)],
         sentences=[(name, say(told)) for name, told in _sentences(table, compared, disposals)],
         results=page(results, say),
         figures=[_figure(folder, stem, pages.lang) for stem in (file.stem for file in written(folder))],

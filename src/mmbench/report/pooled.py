@@ -149,10 +149,24 @@ def pool(compared: Sequence[Judged], table: SweepTable) -> dict[Contrasted, Pool
     pooled = {}
     for key, members in studies(compared, table).items():
         level = max(row.tuned.level for row in members.pooled if row.tuned is not None)
-        parts = [Part(planned_first(row, table), _cells(row, table)) for row in members.pooled]
-        further = later_looks(table, parts, lambda before: len(before) > 1)
-        pooled[key] = pooled_gain(_gains(members.pooled), level_after(level, len(further)))
+        pooled[key] = pooled_gain(_gains(members.pooled), level_after(level, len(_additions(members, table))))
     return pooled
+
+
+def has_added_data(compared: Sequence[Judged], table: SweepTable) -> bool:
+    """Whether an interval of :func:`pool` has further looks because data sets were added.
+
+    Args:
+        compared: contrasts and free disposals.
+        table: their sweep.
+    """
+    return any(_additions(members, table) for members in studies(compared, table).values())
+
+
+def _additions(members: Members, table: SweepTable) -> tuple[int, ...]:
+    """Revisions of the plan that added data sets to what is pooled once results had been seen."""
+    parts = [Part(planned_first(row, table), _cells(row, table)) for row in members.pooled]
+    return later_looks(table, parts, lambda before: len(before) > 1)
 
 
 def pooled_tables(compared: Sequence[Judged], table: SweepTable) -> list[Table[Contrasted]]:

@@ -14,7 +14,7 @@ from mmbench.report.comparisons import Comparison, Inference, is_significant, si
 from mmbench.report.disposals import ALL_MODELS, FREE, Disposal
 from mmbench.report.layout import Column, Document, Table
 from mmbench.report.new_items import floor_lines
-from mmbench.report.pooled import pooled_tables, rank_tables
+from mmbench.report.pooled import has_added_data, pooled_tables, rank_tables
 from mmbench.report.sentences import (
     MORE_SEARCH,
     at_level,
@@ -461,17 +461,36 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
     lines += floor_lines(table, [table.primary])
     if any(c.target == "harmonic" for c in compared):
         lines.append(NOT_OF_USERS)
-    earlier = (*(c.earlier for c in compared), *(d.earlier for d in disposals))
-    again = any(c.untold and c.reopened for c in compared) or any(d.untold and d.reopened for d in disposals)
-    if again or any(look.was_opened_again for looks in earlier for look in looks):
+    lines += look_lines(compared, disposals)
+    if has_added_data([*compared, *disposals], table):
         lines.append(
             Message(
-                "T or S was raised, or a cell begun afresh: at the k-th look at the test split words use the level "
-                "1 - .05/k, which is named where it is not 95 %; what was said at earlier looks stands below each "
-                "verdict."
+                "Data sets were added to what is pooled over them after results had been seen: its interval has a "
+                "further look at each addition, and the level 1 - .05/k of the k-th look; fairness.md lists what was "
+                "added."
             )
         )
-    if any(c.enlarged for c in compared) or any(d.enlarged for d in disposals):
+    for c in compared:
+        lines.append(Message("{name}: {said}", name=c.name, said=contrast_verdict(c, table.primary)))
+        lines += [Message("{name}, {said}", name=c.name, said=look) for look in earlier_lines(c)]
+    return [*lines, *_free(table, disposals)]
+
+
+def look_lines(compared: Sequence[Comparison], disposals: Sequence[Disposal]) -> list[str]:
+    """Why some intervals have another level than 95 %; nothing where the test split was looked at once."""
+    rows: Sequence[Comparison | Disposal] = [*compared, *disposals]
+    lines: list[str] = []
+    if any(row.reopened for row in rows):
+        lines.append(
+            Message(
+                "T or S was raised, or a cell begun afresh or planned anew: at the k-th look at the test split words "
+                "use the level 1 - .05/k, which is named where it is not 95 %; of the conditions that a word is about "
+                "the one that was looked at most often counts. verdicts.md has below each verdict what was said at "
+                "earlier looks, where the conditions of a model had the same effort then, nothing was added since and "
+                "the records are whole."
+            )
+        )
+    if any(row.enlarged for row in rows):
         lines.append(
             Message(
                 "Split seeds, cold folds, conditions or models were added after results had been seen: what is said "
@@ -479,10 +498,7 @@ def notes(table: SweepTable, compared: Sequence[Comparison], disposals: Sequence
                 "the level 1 - .05/k of the k-th look; fairness.md lists what was added."
             )
         )
-    for c in compared:
-        lines.append(Message("{name}: {said}", name=c.name, said=contrast_verdict(c, table.primary)))
-        lines += [Message("{name}, {said}", name=c.name, said=look) for look in earlier_lines(c)]
-    return [*lines, *_free(table, disposals)]
+    return lines
 
 
 #: What a harmonic mean does not tell.
