@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from mmbench import paths
+from mmbench.report import charts
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
@@ -66,3 +68,16 @@ def whole_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sweep_dir(whole_sweep: Path, tmp_path: Path) -> Path:
     """A copy to change."""
     return Path(shutil.copytree(whole_sweep, tmp_path / "my_table"))
+
+
+@pytest.fixture
+def painted(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Every chart of a page that is drawn from here on, in their order, as the figure that the page has as SVG."""
+    figures: list[Figure] = []
+
+    def keep(figure: Figure) -> str:
+        figures.append(figure)
+        return "<svg></svg>"
+
+    monkeypatch.setattr(charts, "svg", keep)
+    return figures

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mmbench import paths
@@ -597,3 +599,99 @@ def test_charts_show_a_condition_with_a_failed_trial_and_leave_out_what_has_no_p
     for title in ("Every trial", "Score over", "Validation against"):
         assert dots(drawn, title) == dots(whole, title) - 1
     assert "model.sizes" not in "".join(drawn.values())
+
+
+def climbing(first: int, validation: float, history: Sequence[float]) -> Made:
+    """A cell whose slot k finds 20 k users more than its first one and scores .01 k more on validation."""
+    trials = np.stack([hit_users(MANY, range(first + 20 * slot)) for slot in range(T)])
+    scores = [validation + 0.01 * slot for slot in range(T)]
+    best_epoch = int(np.argmax(history)) + 1
+    return Made(trials[[-1] * 3], trials, scores, final={"history": [*history], "best_epoch": best_epoch})
+
+
+def curve(axis: Axes, name: str) -> tuple[list[float], list[float]]:
+    """Places and values of a line that the legend names."""
+    (line,) = (line for line in axis.get_lines() if line.get_label() == name)
+    return [float(x) for x in line.get_xdata()], [float(y) for y in line.get_ydata()]
+
+
+@pytest.mark.charts
+def test_charts_show_each_condition_under_its_name_and_each_metric_on_its_axis(
+    tmp_path: Path, painted: list[Figure]
+) -> None:
+    """Text finds 1,100 users of 2,000 without tuning and 1,240 at best, none 1,000 and 1,140."""
+    made = {"text": climbing(1100, 0.1, [0.1, 0.3, 0.2]), "none": climbing(1000, 0.2, [0.4, 0.05])}
+    table = read_sweep(write_sweep(tmp_path / "s", {("d", "m", name): one for name, one in made.items()}))
+    (group,) = read_groups(table, table.folder)
+    seconds = {"text": [float(slot + 1) for slot in range(T)], "none": [10.0] * T}
+    cells = [
+        replace(
+            one,
+            ledger=[
+                *(valid.row(t, Cost(seconds=s)) for t, s in zip(one.trials, seconds[one.modality], strict=True)),
+                valid.row(one.finals[0], Cost(seconds=5.0)),
+            ],
+        )
+        for one in group.cells
+    ]
+    titles = fairness._charts(table, replace(group, cells=cells), read_contrasts(table, [group]))
+    by_title = {str(title).partition(":")[0]: figure.axes for title, figure in zip(titles, painted, strict=True)}
+    slots, found = np.arange(T), {"text": 0.55, "none": 0.5}
+    # The default, then the best of it and k random ones of the other seven, which is 8 k / (k + 1) slots better.
+    climb = [slot * T / (slot + 1) for slot in slots]
+
+    both, gain = by_title["text against none"]
+    for name, base in found.items():
+        assert curve(both, name) == (list(slots + 1), pytest.approx([base + 0.01 * step for step in climb]))
+    drawn, dot = gain.get_lines()[1:3]
+    percents = [100 * ((0.55 + 0.01 * step) / (0.5 + 0.01 * step) - 1) for step in climb]
+    assert [*drawn.get_xdata()] == [*range(1, T + 1)]
+    assert [*drawn.get_ydata()] == pytest.approx(percents)
+    assert ([*dot.get_xdata()], [*dot.get_ydata()]) == ([3], pytest.approx([percents[2]]))
+
+    bases = {"text": 0.1, "none": 0.2}
+    (by_trials,) = by_title["Expected best validation score by number of trials"]
+    (by_seconds,) = by_title["The same by seconds of tuning"]
+    for name, base in bases.items():
+        scores = pytest.approx([base + 0.01 * step for step in climb])
+        assert curve(by_trials, name) == (list(slots + 1), scores)
+        assert curve(by_seconds, name) == ([*np.cumsum(seconds[name])], scores)
+
+    (clouds,) = by_title["Validation against test, every trial"]
+    for cloud in clouds.collections:
+        name = str(cloud.get_label())
+        expected = np.stack([bases[name] + 0.01 * slots, found[name] + 0.01 * slots], axis=1)
+        assert np.asarray(cloud.get_offsets()) == pytest.approx(expected)
+    (strip,) = by_title["Every trial"]
+    defaults = [np.asarray(cloud.get_offsets())[0, 1] for cloud in strip.collections[1::2]]
+    assert defaults == pytest.approx([bases[one.modality] for one in cells])
+    (marginal,) = by_title["Score over each range (bounds drawn; red"]
+    for cloud in marginal.collections:
+        expected = np.stack([0.01 * (slots + 1), bases[str(cloud.get_label())] + 0.01 * slots], axis=1)
+        assert np.asarray(cloud.get_offsets()) == pytest.approx(expected)
+    assert [line.get_xdata()[0] for line in marginal.get_lines()] == [1e-3, 1.0]
+    (learned,) = by_title["Learning curves of the final runs"]
+    assert curve(learned, "text") == ([1, 2, 3], [0.1, 0.3, 0.2])
+    assert curve(learned, "none") == ([1, 2], [0.4, 0.05])
+    (spent,) = by_title["Where the seconds went"]
+    assert [bar.get_width() for bar in spent.patches] == [*(sum(seconds[c.modality]) for c in cells), 5.0, 5.0]
+
+
+@pytest.mark.charts
+def test_a_chart_of_a_free_disposal_names_its_sides(tmp_path: Path, painted: list[Figure]) -> None:
+    """The best of all real conditions finds 1,240 users at best, that with images shuffled 1,140."""
+    states = {"none": ("drop", "drop"), "text": ("drop", "real"), "fused": ("real", "real")}
+    states["text_shuffled_image"] = ("shuffle", "real")
+    firsts = {"none": 900, "text": 1000, "fused": 1100, "text_shuffled_image": 950}
+    cells = {
+        ("d", "m", name): replace(climbing(firsts[name], firsts[name] / MANY, [0.1]), cell={"states": shown})
+        for name, (image, text) in states.items()
+        for shown in [{"image": image, "text": text}]
+    }
+    table = read_sweep(write_sweep(tmp_path / "s", cells))
+    disposals = read_disposals(table, read_groups(table, table.folder))
+    (free,) = (d for d in disposals if (d.modality, d.model) == ("image", "m"))
+    assert fairness._disposal_chart(table, free)
+    both, _ = painted[0].axes
+    assert curve(both, "all real conditions")[1][-1] == pytest.approx(0.62)
+    assert curve(both, "image shuffled")[1][-1] == pytest.approx(0.57)

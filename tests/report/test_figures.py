@@ -13,6 +13,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.transforms import Bbox
 
 from mmbench.inference.tuning_curves import Band, banded
 from mmbench.report import benchmark, charts, fairness, index, submission, verdict_table
@@ -258,3 +261,180 @@ def test_a_band_is_shaded_without_gaps_between_the_numbers_that_it_is_told_at(tr
     charts.shade(axis, np.arange(1, trials + 1), band, "red")
     (path,) = axis.collections[0].get_paths()
     assert path.get_extents().bounds == (1.0, 0.0, trials / 2 - 1, trials / 2)
+
+
+#: Beyond half of the trials.
+NONE_YET = (np.nan, np.nan)
+#: A curve of four trials, which has bounds up to half of them, and the gain of one such curve over another.
+CURVE = Band(np.array([0.1, 0.2, 0.3, 0.35]), np.array([0.05, 0.1, *NONE_YET]), np.array([0.2, 0.4, *NONE_YET]))
+OTHER = Band(np.array([0.2, 0.25, 0.3, 0.4]), np.array([0.15, 0.2, *NONE_YET]), np.array([0.25, 0.35, *NONE_YET]))
+RATIO = Band(np.array([0.5, 0.25, 0.1, -0.05]), np.array([0.2, -0.125, *NONE_YET]), np.array([0.75, 0.4, *NONE_YET]))
+ONE_TO_FOUR = [1, 2, 3, 4]
+
+
+def line_points(line: Line2D) -> list[tuple[float, float]]:
+    """Places of a line or of markers as they are drawn."""
+    return [(float(x), float(y)) for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
+
+
+def named_lines(axis: Axes) -> dict[str, list[tuple[float, float]]]:
+    """Lines of an axis that its legend names, in its order."""
+    handles, names = axis.get_legend_handles_labels()
+    return {name: line_points(line) for line, name in zip(handles, names, strict=True) if isinstance(line, Line2D)}
+
+
+def dots(axis: Axes) -> list[list[tuple[float, float]]]:
+    """Each cloud of dots of an axis."""
+    return [[(float(x), float(y)) for x, y in cloud.get_offsets()] for cloud in axis.collections]
+
+
+def shaded(axis: Axes) -> list[set[tuple[float, float]]]:
+    """Corners of each band of an axis."""
+    return [{(float(x), float(y)) for x, y in path.vertices} for area in axis.collections for path in area.get_paths()]
+
+
+def spanned(patch: Patch) -> Bbox:
+    """What a rectangle covers, in its own coordinates."""
+    return patch.get_patch_transform().transform_path(patch.get_path()).get_extents()
+
+
+def test_curves_begin_at_one_trial_or_stand_where_their_seconds_are(painted: list[Figure]) -> None:
+    charts.curves({"text": CURVE, "none": OTHER}, "validation NDCG@20", "trials")
+    seconds = {"text": np.array([10.0, 15.0, 40.0, 45.0]), "none": np.array([1.0, 2.0, 3.0, 8.0])}
+    charts.curves({"text": CURVE, "none": OTHER}, "validation NDCG@20", "seconds", seconds)
+    by_trials, by_seconds = (figure.axes[0] for figure in painted)
+    assert (by_trials.get_xlabel(), by_trials.get_ylabel()) == ("trials", "validation NDCG@20")
+    assert named_lines(by_trials) == {
+        "text": [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.35)],
+        "none": [(1, 0.2), (2, 0.25), (3, 0.3), (4, 0.4)],
+    }
+    assert shaded(by_trials) == [
+        {(1, 0.05), (2, 0.1), (1, 0.2), (2, 0.4)},
+        {(1, 0.15), (2, 0.2), (1, 0.25), (2, 0.35)},
+    ]
+    assert named_lines(by_seconds) == {
+        "text": [(10, 0.1), (15, 0.2), (40, 0.3), (45, 0.35)],
+        "none": [(1, 0.2), (2, 0.25), (3, 0.3), (8, 0.4)],
+    }
+    assert shaded(by_seconds) == [
+        {(10, 0.05), (15, 0.1), (10, 0.2), (15, 0.4)},
+        {(1, 0.15), (2, 0.2), (1, 0.25), (2, 0.35)},
+    ]
+
+
+@pytest.mark.parametrize(("n", "at"), [(1, 50.0), (2, 25.0), (4, -5.0)])
+def test_a_gain_is_drawn_in_percent_by_the_number_of_trials_with_a_dot_at_that_of_the_verdict(
+    n: int, at: float
+) -> None:
+    left, right = charts.tuned({"text": CURVE, "none": OTHER}, RATIO, n, 0.02, "NDCG@20").figure().axes
+    assert named_lines(left) == {
+        "text": [*zip(ONE_TO_FOUR, CURVE.mean, strict=True)],
+        "none": [*zip(ONE_TO_FOUR, OTHER.mean, strict=True)],
+    }
+    assert shaded(left) == [
+        {(1, 0.05), (2, 0.1), (1, 0.2), (2, 0.4)},
+        {(1, 0.15), (2, 0.2), (1, 0.25), (2, 0.35)},
+    ]
+    zero, curve, dot, of_verdict = right.get_lines()
+    assert {y for _, y in line_points(zero)} == {0.0}
+    assert line_points(curve) == [(1, 50.0), (2, 25.0), (3, 10.0), (4, -5.0)]
+    assert (line_points(dot), dot.get_marker()) == ([(n, at)], "o")
+    assert {x for x, _ in line_points(of_verdict)} == {x for x, _ in line_points(left.get_lines()[-1])} == {n}
+    assert shaded(right) == [{(1, 20.0), (2, -12.5), (1, 75.0), (2, 40.0)}]
+    (margin,) = right.patches
+    assert (spanned(margin).y0, spanned(margin).y1) == (-2.0, 2.0)
+    assert [axis.get_xlabel() for axis in (left, right)] == ["trials", "trials"]
+    assert [axis.get_ylabel() for axis in (left, right)] == ["test NDCG@20 after tuning", "tuned gain, %"]
+
+
+def test_a_learning_curve_runs_from_its_first_epoch_to_its_last(painted: list[Figure]) -> None:
+    runs = {"text": [[0.1, 0.3, 0.2], [0.2, 0.4]], "none": [[0.05, 0.1, 0.15, 0.2]]}
+    charts.learning(runs, "validation NDCG@20")
+    (axis,) = painted[0].axes
+    assert [line_points(line) for line in axis.get_lines()] == [
+        [(1, 0.1), (2, 0.3), (3, 0.2)],
+        [(1, 0.2), (2, 0.4)],
+        [(1, 0.05), (2, 0.1), (3, 0.15), (4, 0.2)],
+    ]
+    assert [line.get_color() for line in axis.get_lines()] == [charts.COLOURS[0], charts.COLOURS[0], charts.COLOURS[1]]
+    assert [*named_lines(axis)] == ["text", "none"]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("epoch", "validation NDCG@20")
+
+
+def test_the_test_metric_stands_over_the_validation_score(painted: list[Figure]) -> None:
+    points = {"text": (np.array([0.1, 0.2]), np.array([0.6, 0.5])), "none": (np.array([0.3]), np.array([0.4]))}
+    charts.scatter(points, "validation NDCG@20", "NDCG@20")
+    (axis,) = painted[0].axes
+    assert dots(axis) == [[(0.1, 0.6), (0.2, 0.5)], [(0.3, 0.4)]]
+    assert [cloud.get_label() for cloud in axis.collections] == ["text", "none"]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("validation NDCG@20", "test NDCG@20")
+
+
+def test_the_filled_dot_of_a_strip_is_the_default_configuration(painted: list[Figure]) -> None:
+    charts.strip({"text": np.array([0.3, 0.1, 0.2]), "none": np.array([0.6, 0.5, 0.7])}, "validation NDCG@20")
+    (axis,) = painted[0].axes
+    others, default, others_of_none, default_of_none = axis.collections
+    assert [y for _, y in dots(axis)[0]] == [0.1, 0.2]
+    assert dots(axis)[1] == [(0, 0.3)]
+    assert [y for _, y in dots(axis)[2]] == [0.5, 0.7]
+    assert dots(axis)[3] == [(1, 0.6)]
+    for place, cloud in enumerate((others, others_of_none)):
+        assert all(abs(x - place) <= 0.2 for x, _ in dots(axis)[2 * place])
+        assert len(cloud.get_facecolor()) == 0
+    assert all(len(dot.get_facecolor()) for dot in (default, default_of_none))
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["text", "none"]
+
+
+def test_stacked_bars_begin_where_the_ones_before_end(painted: list[Figure]) -> None:
+    charts.stacked({"text": (30.0, 12.0), "none": (8.0, 4.0)}, ("tuning", "final runs"))
+    (axis,) = painted[0].axes
+    bars = [(spanned(bar).x0, spanned(bar).x1) for bar in axis.patches]
+    assert bars == [(0.0, 30.0), (0.0, 8.0), (30.0, 42.0), (8.0, 12.0)]
+    assert axis.get_legend_handles_labels()[1] == ["tuning", "final runs"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["text", "none"]
+
+
+def test_a_forest_stands_at_its_gains_with_their_signs() -> None:
+    lines = [
+        charts.Line("m", "d", 10.0, (4.0, 17.0), "better"),
+        charts.Line("n", "d", -6.0, (-9.0, -2.5), "worse"),
+        charts.Line("o", "d", 1.0, None, "no word"),
+    ]
+    (axis,) = charts.forest(lines, "gain, %", 2.0).figure().axes
+    drawn = [line_points(line) for line in axis.get_lines()[1:]]
+    assert drawn == [[(4, 0), (17, 0)], [(10, 0)], [(-9, 1), (-2.5, 1)], [(-6, 1)], [(1, 2)]]
+    (margin,) = axis.patches
+    assert (spanned(margin).x0, spanned(margin).x1) == (-2.0, 2.0)
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["m", "n", "o"]
+    assert [(text.get_text(), text.xy[1]) for text in axis.texts] == [("better", 0), ("worse", 1), ("no word", 2)]
+
+
+def test_dumbbells_stand_at_the_means_of_their_conditions() -> None:
+    panels = {"d": {"m": {"none": 0.5, "text": 0.25}, "n": {"text": 0.4}}, "e": {"m": {"none": 0.1, "text": 0.3}}}
+    first, second = charts.dumbbells(panels, ["none", "text"], "NDCG@20").figure().axes
+    found = {
+        (axis.get_title("left"), name): [(x, round(y)) for x, y in points]
+        for axis in (first, second)
+        for name, points in named_lines(axis).items()
+    }
+    assert found == {
+        ("d", "none"): [(0.5, 0)],
+        ("d", "text"): [(0.25, 0), (0.4, 1)],
+        ("e", "none"): [(0.1, 0)],
+        ("e", "text"): [(0.3, 0)],
+    }
+    assert [line_points(line) for line in first.get_lines()[:2]] == [[(0.25, 0), (0.5, 0)], [(0.4, 1), (0.4, 1)]]
+
+
+def test_colours_of_a_heat_map_are_those_of_the_numbers_in_it() -> None:
+    panels = {"d": {"m": {"a": "+10.0†", "b": "-4.0"}, "n": {"b": "+2.5"}}}
+    axis, _ = charts.heat(panels, ["a", "b"], "tuned gain, %").figure().axes
+    (image,) = axis.images
+    assert image.get_array().tolist() == [[10.0, -4.0], [None, 2.5]]
+    assert image.get_clim() == (-10.0, 10.0)
+    assert {(text.get_text(), text.get_position()) for text in axis.texts} == {
+        ("+10.0†", (0, 0)),
+        ("-4.0", (1, 0)),
+        ("-", (0, 1)),
+        ("+2.5", (1, 1)),
+    }
