@@ -233,8 +233,8 @@ def earlier_verdict(look: EarlierLook) -> Message:
 
 #: Where looks of two kinds are not in one order that the records tell.
 UNTOLD = Message(
-    "what was said at earlier looks is not told: effort was raised and something added, or conditions and repetitions "
-    "were added"
+    "what was said at earlier looks is not told: effort was raised or a cell begun afresh, and something added; or "
+    "conditions and repetitions were added"
 )
 
 
