@@ -164,6 +164,76 @@ def test_a_command_that_resumes_does_not_measure_again(
     assert ran != []  # another card
 
 
+def test_a_number_holds_where_cores_and_trainings_allow_no_larger_one(
+    tmp_path: Path, measured: Callable[..., Any]
+) -> None:
+    ran = measured(80 * GIB, {"bpr": GIB}, {count: float(count) for count in range(1, 20)})
+    sweep = sweep_of(tmp_path, "bpr")
+    sweep.open()
+    assert sweep._sharing(Machine(8, CARDS)) == {"0": 4, "1": 4}  # a core for each
+    ran.clear()
+    assert sweep._sharing(Machine(8, ("0", "1", "2", "3"))) == dict.fromkeys("0123", 2)  # on more devices too
+    assert ran == []
+    assert sweep._sharing(Machine(8, CARDS[:1])) == {"0": 8}  # what it was not tried with
+    assert ran == [("bpr", 1), ("bpr", 2), ("bpr", 4), ("bpr", 8)]
+    ran.clear()
+    assert sweep._sharing(Machine(8, CARDS)) == {"0": 4, "1": 4}  # the larger number says as much
+    assert ran == []
+    sweep._sharing(Machine(8, ("0",), per_training=2))
+    assert ran != []  # devices of another number share a training
+
+
+def test_a_number_that_the_card_limits_holds_for_any_number_of_devices(
+    tmp_path: Path, measured: Callable[..., Any]
+) -> None:
+    ran = measured(80 * GIB, {"bpr": GIB}, {1: 2.0, 2: 3.5, 4: 3.6})
+    sweep = sweep_of(tmp_path, "bpr")
+    sweep.open()
+    assert sweep._sharing(Machine(8, CARDS)) == {"0": 2, "1": 2}
+    ran.clear()
+    assert sweep._sharing(Machine(8, CARDS[:1])) == {"0": 2}
+    assert ran == []
+    measured(15 * GIB, {"bpr": 10 * GIB}, {})  # no room for a second one, so that nothing runs side by side
+    assert sweep._sharing(Machine(16, CARDS)) == {"0": 1, "1": 1}
+    measured(80 * GIB, {"bpr": GIB}, {})
+    assert sweep._sharing(Machine(16, CARDS[:1])) == {"0": 1}
+
+
+@pytest.mark.parametrize("why", ["few trainings", "short", "failed", "failed together"])
+def test_a_number_that_was_not_measured_is_not_kept_for_a_longer_command(
+    tmp_path: Path, measured: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    first = sweep_of(tmp_path, "bpr")
+    rates = {count: float(count) for count in range(1, 20)}
+    measured(80 * GIB, {"bpr": None if why == "failed" else GIB}, rates)
+    with monkeypatch.context() as now:
+        if why == "short":
+            now.setattr(pilot, "SHORT", 1e9)
+        if why == "failed together":
+            now.setattr(pilot, "together", lambda job, on, count, epochs: None)
+        first.open()
+        assert first._sharing(Machine(64, CARDS)) == dict.fromkeys(CARDS, 5 if why == "few trainings" else 1)
+    measured(80 * GIB, {"bpr": GIB}, rates)
+    raised = Sweep.plan([make_job(tmp_path, "model=bpr", "budget.trials=20")], [])
+    raised.open()
+    assert raised._sharing(Machine(64, CARDS)) == {"0": 11, "1": 11}  # of 21 trainings
+
+
+def test_a_number_of_an_earlier_version_holds_as_far_as_it_was_measured(
+    tmp_path: Path, measured: Callable[..., Any]
+) -> None:
+    """Its record does not say how many cores and trainings allowed."""
+    ran = measured(80 * GIB, {"bpr": GIB}, {count: float(count) for count in range(1, 20)})
+    sweep = sweep_of(tmp_path, "bpr")
+    sweep.open()
+    models = ["/".join(sweep.planned[0].task.cell[:2])]
+    write_sharing(tmp_path, Sharing(card="Card 9", workers=4, cores=8, models=models))
+    assert sweep._sharing(Machine(8, CARDS)) == {"0": 4, "1": 4}
+    assert ran == []
+    assert sweep._sharing(Machine(8, CARDS[:1])) == {"0": 8}
+    assert ran != []
+
+
 def test_each_kind_of_card_is_measured_once_and_has_its_own_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -225,6 +225,26 @@ def sharings(waiting: Sequence[Planned], machine: Machine, known: Sequence[Shari
     return {devices: found[name] for devices, name in names.items()}
 
 
+def limit(waiting: Sequence[Planned], machine: Machine) -> int:
+    """The most workers of a device for which there are cores and trainings."""
+    return min(machine.most_per_device, -(-sum(plan.left for plan in waiting) // len(machine.groups)))
+
+
+def holds(found: Sharing, waiting: Sequence[Planned], machine: Machine) -> bool:
+    """Whether a pilot of an earlier command, on such a card, need not be repeated for this one.
+
+    Its number is what the card has room and use for, or was limited by the number of devices, the trainings that were
+    left or a failure. In the latter case it tells nothing of larger numbers.
+
+    Args:
+        found: what it found.
+        waiting: cells that are not finished.
+        machine: what the pool may use.
+    """
+    enough = found.workers < found.limit or found.workers >= limit(waiting, machine)
+    return enough and found.per_training == machine.per_training
+
+
 def sharing(waiting: Sequence[Planned], machine: Machine, devices: str) -> Sharing:
     """How many workers a device has room and use for.
 
@@ -244,7 +264,14 @@ def sharing(waiting: Sequence[Planned], machine: Machine, devices: str) -> Shari
     measured = {name: pilot for name, pilot in zip(jobs, pilots, strict=True) if pilot is not None}
     models = sorted(map("/".join, jobs))
     if not measured:
-        return Sharing(card=name_of_card, workers=1, cores=machine.cores, models=models)
+        return Sharing(
+            card=name_of_card,
+            workers=1,
+            cores=machine.cores,
+            models=models,
+            limit=1,
+            per_training=machine.per_training,
+        )
     name = max(measured, key=lambda one: measured[one].device_bytes)
     pilot = measured[name]
     room = max(1, int(USED * free) // pilot.device_bytes)
@@ -252,7 +279,8 @@ def sharing(waiting: Sequence[Planned], machine: Machine, devices: str) -> Shari
     total = sum(
         left[one] * each.seconds(rules[one].fewest_epochs(each.steps_per_epoch)) for one, each in measured.items()
     )
-    most = min(room, machine.most_per_device, -(-sum(left.values()) // len(machine.groups)))
+    allowed = limit(waiting, machine)
+    most = min(room, allowed)
     rates = {}
     if most > 1 and total / len(machine.groups) > SHORT:
         epochs = epochs_of(TIMED, pilot.epoch)
@@ -267,6 +295,8 @@ def sharing(waiting: Sequence[Planned], machine: Machine, devices: str) -> Shari
         free_bytes=free,
         epoch_seconds=pilot.epoch,
         epochs_per_second={str(count): rate for count, rate in rates.items()},
+        limit=allowed if rates or room == 1 else 1,
+        per_training=machine.per_training,
     )
 
 

@@ -291,18 +291,21 @@ class Sweep:
     def _sharing(self, machine: Machine) -> Mapping[str, int] | None:
         """Workers that a pilot finds useful, by device; None where it is not to be asked.
 
-        What it finds stands in the manifest, so that a command that resumes the sweep need not ask again.
+        What it finds stands in the manifest, so that a command that resumes the sweep need not ask again where that
+        holds for its machine and its trainings too.
         """
         waiting = [plan for plan in self.planned if not plan.finished]
         if not machine.needs_pilot(self.config.sweep) or sum(plan.left for plan in waiting) <= len(machine.groups):
             return None
         models = ["/".join(plan.task.cell[:2]) for plan in waiting]
-        known = manifest.read_sharing(self.folder, models, machine.cores)
+        earlier = manifest.read_sharing(self.folder, models, machine.cores)
+        known = [one for one in earlier if pilot.holds(one, waiting, machine)]
         found = pilot.sharings(waiting, machine, known)
         for one in {one.card: one for one in found.values() if one not in known}.values():
             manifest.write_sharing(self.folder, one)
             self.tell(pilot.described(one))
-        return {devices: one.workers for devices, one in found.items()}
+        # There may be more devices for the same cores than where it was found.
+        return {devices: min(one.workers, machine.most_per_device) for devices, one in found.items()}
 
     def export(self) -> None:
         """Write the requested exports of the cells that were finished before; workers have written those of others.

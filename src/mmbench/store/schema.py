@@ -641,6 +641,9 @@ class Sharing(Value, frozen=True):
         free_bytes: what was free before.
         epoch_seconds: an epoch of it, alone on the device.
         epochs_per_second: what workers get done together, by their number; empty where more than one was not tried.
+        limit: the most workers that cores and trainings allowed, whatever the card has room and use for; 1 where a
+            short sweep or a failure left more than one untried, 0 in manifests that do not tell.
+        per_training: devices of a training.
     """
 
     card: str
@@ -652,6 +655,8 @@ class Sharing(Value, frozen=True):
     free_bytes: int = 0
     epoch_seconds: float = 0.0
     epochs_per_second: dict[str, float] = {}
+    limit: int = 0
+    per_training: int = 1
 
     @property
     def speedup(self) -> float:
