@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.synchronize import Event
@@ -110,6 +111,27 @@ def test_a_write_that_breaks_leaves_what_was_there(tmp_path: Path, error: BaseEx
         files.write_atomic(file, half)
     assert file.read_bytes() == before
     assert names(tmp_path) == ["record.json"]
+
+
+def test_files_are_written_where_no_thread_can_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under a limit on memory or on processes, as batch systems set it."""
+    brought: list[Path] = []
+    fsync = os.fsync
+
+    def counted(handle: int) -> None:
+        brought.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(os, "fsync", counted)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    folders = [tmp_path / name for name in ("a", "b", "c")]
+    for folder in folders:
+        folder.mkdir()
+    files.sync(folders)
+    assert brought == folders
 
 
 def test_whoever_lost_the_right_to_write_gives_no_file_its_name(tmp_path: Path) -> None:

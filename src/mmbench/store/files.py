@@ -125,8 +125,12 @@ def sync(paths: Iterable[Path]) -> None:
     if len(paths) == 1:
         _sync(paths[0])
     elif paths:
-        with ThreadPoolExecutor(min(len(paths), 16)) as pool:
-            list(pool.map(_sync, paths))
+        try:
+            with ThreadPoolExecutor(min(len(paths), 16)) as pool:
+                list(pool.map(_sync, paths))
+        except RuntimeError:  # under a limit on memory or processes no thread starts; results are kept all the same
+            for path in paths:
+                _sync(path)
 
 
 def _sync(path: Path) -> None:
