@@ -57,11 +57,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def hearing() -> Iterator[None]:
-    """Hear Ctrl-C in this process, for one test."""
-    earlier = signal.getsignal(signal.SIGINT)
+    """Hear Ctrl-C and SIGHUP in this process, for one test."""
+    earlier = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
     heard()
     yield
-    signal.signal(signal.SIGINT, earlier)
+    for number, handler in earlier.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
