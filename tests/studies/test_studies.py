@@ -24,7 +24,7 @@ from tests.decision.test_over_splits import split
 from tests.evaluation.truth_table import documented
 from tests.report.constructed import write_sweep
 from tests.report.test_new_items import write_candidates
-from tests.studies import decisions, draws, folds, new_items, own_gain, planted, sweeps, touch, trained
+from tests.studies import cold_text, decisions, draws, folds, new_items, own_gain, planted, sweeps, touch, trained
 from tests.studies.decisions import CHEAP, DEAR, FAIR, parts_of
 from tests.studies.planted import GAINS, HELPS, LOSSES, SPOKEN, TRUTH, more_than, place_of, spoken, too_many, undecided
 from tests.studies.sweeps import finished
@@ -33,6 +33,7 @@ RUN = finished(planted.STUDIES)
 PLANTED = planted.joined(RUN)
 NEW_ITEMS = finished(new_items.STUDIES)
 FOLDS, TRAINED_FOLDS = finished(folds.COMPUTED), finished(folds.TRAINED)
+MIRRORED = finished(cold_text.STUDIES)
 TOUCHED = finished(touch.STUDIES)
 DRAWN = finished(draws.STUDIES)
 OWN_GAINS = finished(own_gain.STUDIES)
@@ -195,6 +196,14 @@ def test_the_modality_that_all_items_have_adds_to_the_other_one(name: str) -> No
     adds = new_items.ADDS[name.removeprefix("new_items_").rpartition("_")[0]]
     found = {who: word for who, word in over_folds(name).items() if who[1] == adds}
     assert {who for who, word in found.items() if word not in new_items.EXPECTED} == set()
+
+
+@pytest.mark.parametrize("asked", ["fused_vs_image", "free_disposal_of_text"])
+@pytest.mark.parametrize("name", MIRRORED)
+def test_no_word_on_text_contradicts_the_mirror_of_cold_image(name: str, asked: str) -> None:
+    said = spoken({name: MIRRORED[name]}, contrast=asked)
+    assert {who.rsplit("/")[-2] for who, _ in said} == {"addease", "fusion", "vbpr"}
+    assert [one for one in said if one[1] not in cold_text.ALLOWED] == []
 
 
 @pytest.mark.parametrize("name", TOUCHED)
