@@ -621,6 +621,18 @@ def test_a_catalogue_that_is_too_large_is_told_before_the_first_cell(
     assert not list(tmp_path.rglob("*.json"))
 
 
+def test_all_models_that_a_catalogue_is_too_large_for_are_told_at_once(command: Command, tmp_path: Path) -> None:
+    """Of one model under two conditions it is what the larger one needs: 5 arrays instead of 3."""
+    words = ["model=addease,ease", "modality=none,fused", "dataset.world_options.n_items=5000"]
+    message = (
+        "AddEASE needs 1.0 GB for 5,000 items, more than max_memory_gb=0.5; EASE needs 0.6 GB for 5,000 items, more "
+        "than max_memory_gb=0.5; leave out addease and ease, or give them a sweep of their own with a larger "
+        "model.max_memory_gb"
+    )
+    is_one_line(command("plan", *words, "model.max_memory_gb=.5"), message)
+    assert not list(tmp_path.rglob("*.json"))
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_section_holds_keys(section: str) -> None:
     plain = compose([]).config

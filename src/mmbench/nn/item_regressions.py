@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmbench.data.recdata import RecData
-from mmbench.messages import Refusal
+from mmbench.messages import Message, Refusal
 from mmbench.nn.kernels import product
 from mmbench.nn.memo import KEPT_BYTES, Memo, content_key
 from mmbench.nn.recommender import ClosedForm
@@ -77,6 +77,29 @@ class ItemWeightModel(ClosedForm):
         return torch.cat([product(chosen, strip) for strip in self.strips], dim=1)[:, : self.strips.shape[1]]
 
 
+class TooLarge(Refusal):
+    """That a computed model needs more memory than it may take.
+
+    Args:
+        model: its name.
+        need: what it needs, in gigabytes of 10^9 bytes.
+        n_items: items of the catalogue.
+        max_memory_gb: what it may take.
+    """
+
+    def __init__(self, model: str, need: float, n_items: int, max_memory_gb: float) -> None:
+        super().__init__(
+            Message(
+                "{model} needs {need:.1f} GB for {n_items:,} items, more than max_memory_gb={max_memory_gb:g}",
+                model=model,
+                need=need,
+                n_items=n_items,
+                max_memory_gb=max_memory_gb,
+            )
+        )
+        self.need = need
+
+
 def check_memory(model: str, data: RecData, n_arrays: int, max_memory_gb: float, names: Collection[str] = ()) -> None:
     """Refuse arrays of items x items in float64 that need more memory than allowed, before they are allocated.
 
@@ -90,18 +113,12 @@ def check_memory(model: str, data: RecData, n_arrays: int, max_memory_gb: float,
         names: modalities whose features are read.
 
     Raises:
-        ValueError: if they need more.
+        TooLarge: if they need more.
     """
     width = FEATURE_COPIES * sum(data.features[name].shape[1] for name in names)
     need = 8 * data.n_items * (n_arrays * data.n_items + width) / 1e9
     if need > max_memory_gb:
-        raise Refusal(
-            "{model} needs {need:.1f} GB for {n_items:,} items, more than max_memory_gb={max_memory_gb:g}",
-            model=model,
-            need=need,
-            n_items=data.n_items,
-            max_memory_gb=max_memory_gb,
-        )
+        raise TooLarge(model, need, data.n_items, max_memory_gb)
 
 
 def regularised_inverse(gram: Tensor, penalty: float, more: Tensor | None = None) -> Tensor:

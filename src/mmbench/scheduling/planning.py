@@ -12,8 +12,9 @@ from mmbench.data import splits
 from mmbench.data.dataset import Dataset
 from mmbench.data.held_out import target_line
 from mmbench.data.recdata import RecData
-from mmbench.messages import Message, Refusal, Translator
+from mmbench.messages import Message, Refusal, Translator, clauses, conjoined
 from mmbench.messages.commands import several_sweeps
+from mmbench.nn.item_regressions import TooLarge
 from mmbench.nn.recommender import ClosedForm
 from mmbench.scheduling.cell_key import WHERE_IT_TRAINS
 from mmbench.scheduling.job import Job
@@ -96,6 +97,7 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
     told: set[str] = set()
     sampled: dict[str, int | None] = {}
     tried: set[str] = set()
+    too_large: dict[str, TooLarge] = {}
     seen = ledger.Reader(jobs[0].sweep_dir)
     for job in jobs:
         dataset = job.dataset()
@@ -125,7 +127,11 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
             _check_slots(task, slots)
         check_devices(job.model_class, settings)
         check_compiled(job.model_class, settings)
-        _check_memory(job, task)
+        try:
+            _check_memory(job, task)
+        except TooLarge as error:  # who leaves one model out should not learn of the next one then
+            model = job.choices["model"]
+            too_large[model] = max(too_large.get(model, error), error, key=lambda one: one.need)
         store = job.store(task)
         twin = by_cell.get(job.cell)
         if twin is None:
@@ -143,6 +149,12 @@ def plan_cells(jobs: Sequence[Job], resume: str, translator: Translator) -> list
                 "study.draw, and let the search tune the rest",
                 cell=job.cell,
             )
+    if too_large:
+        raise Refusal(
+            "{reasons}; leave out {models}, or give them a sweep of their own with a larger model.max_memory_gb",
+            reasons=clauses([error.message for error in too_large.values()]),
+            models=conjoined(list(too_large)),
+        )
     return list(by_cell.values())
 
 
@@ -223,7 +235,8 @@ def _check_memory(job: Job, task: CellTask) -> None:
     """Let a computed model refuse a catalogue that is too large for it; its constructor computes nothing yet.
 
     Raises:
-        ValueError: if it needs more memory than it may take, or cannot be built.
+        TooLarge: if it needs more memory than it may take.
+        ValueError: if it cannot be built.
     """
     if issubclass(job.model_class, ClosedForm):
         build, _ = task.recipe(task.default)
