@@ -12,11 +12,13 @@ import pytest
 
 from mmbench import paths
 from mmbench.audit.root import root_of
+from mmbench.messages import Translator
 from mmbench.scheduling import devices, pilot
 from mmbench.scheduling.devices import Machine
 from mmbench.scheduling.job import Job
 from mmbench.scheduling.manifest import read_sharing, write_sharing
 from mmbench.scheduling.pilot import Pilot
+from mmbench.scheduling.planning import plan_cells
 from mmbench.scheduling.sweep import Sweep
 from mmbench.store import records
 from mmbench.store.schema import Manifest, Sharing, content_hash
@@ -90,6 +92,29 @@ def test_the_heaviest_model_decides(tmp_path: Path, measured: Callable[..., Any]
     assert found.heaviest.split("/")[1] == "vbpr"
     assert (found.device_bytes, found.free_bytes, found.speedup) == (10 * GIB, 40 * GIB, 4.5 / 2.0)
     assert found.epochs_per_second == {"1": 2.0, "2": 3.5, "3": 4.5}
+
+
+def test_splits_folds_and_draws_of_a_data_set_share_a_pilot(tmp_path: Path) -> None:
+    words = [
+        ["dataset.protocol=paper", "dataset.split_seed=0", "modality=text"],
+        ["dataset.protocol=paper", "dataset.split_seed=1", "modality=fused"],
+        ["dataset.protocol=paper", "study.draw=1", "modality=none"],
+        ["dataset.protocol=cold", "dataset.cold_fold=0", "modality=none"],
+        ["dataset.protocol=cold", "dataset.cold_fold=1", "modality=text"],
+        ["dataset.protocol=cold", "dataset.cold_fold=1", "tuning.target=warm", "modality=none"],
+    ]
+    planned = plan_cells([make_job(tmp_path, "model=vbpr", *own) for own in words], "auto", Translator())
+    name = "planted-complementary"
+    grouped = {key: [plan.task.cell for plan in group] for key, group in pilot.heaviest(planned).items()}
+    assert grouped == {
+        (name, "vbpr"): [
+            (f"{name}-split1", "vbpr", "fused"),
+            (name, "vbpr", "text"),
+            (f"{name}-draw1", "vbpr", "none"),
+        ],
+        (f"{name}-cold", "vbpr"): [(f"{name}-fold1", "vbpr", "text"), (f"{name}-fold0", "vbpr", "none")],
+        (f"{name}-warm", "vbpr"): [(f"{name}-fold1-warm", "vbpr", "none")],
+    }
 
 
 def test_no_more_than_processors_and_trainings(tmp_path: Path, measured: Callable[..., Any]) -> None:

@@ -328,7 +328,8 @@ def described(sweep: Sweep, translator: Translator) -> str:
             for name, digits in (("setup", 1), ("epoch", 2))
         ]
         trainings = translator.number(sum(plan.left for plan in cells))
-        name = f"{dataset}/{model} ({', '.join(ends)})"
+        names = sorted({plan.task.cell.dataset for plan in cells})
+        name = f"{names[0] if len(names) == 1 else f'{dataset} × {len(names)}'}/{model} ({', '.join(ends)})"
         spans = [translator(duration(together(times, 1, 1))) for times in (shortest, longest)]
         rows.append([name, *measured, trainings, *spans])
     allocation.release()  # what pilots side by side are to have for themselves

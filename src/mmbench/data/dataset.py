@@ -161,8 +161,17 @@ class DatasetConfig:
         """Name in paths and tables; it includes a split seed, a fold and encoders other than the default ones."""
         split = f"-split{self.split_seed}" if self.split_seed else ""
         split += "" if self.cold_fold is None else f"-fold{self.cold_fold}"
+        return f"{self.name}{split}{self._labels}"
+
+    @property
+    def repeated_name(self) -> str:
+        """What the names of all its splits and folds share."""
+        return f"{self.name}{self._labels}"
+
+    @property
+    def _labels(self) -> str:
         labels = [f"-{name}={label}" for name, label in sorted(self.encoder.items()) if label != encoded.DEFAULT]
-        return "".join([self.name, split, *labels])
+        return "".join(labels)
 
 
 class LeftOut(NamedTuple):

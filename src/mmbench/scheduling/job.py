@@ -111,6 +111,11 @@ class Job:
         return CellName(f"{self.config.dataset.cell_name}{target}{draw}", self.choices["model"], self.modality)
 
     @property
+    def repeated(self) -> str:
+        """Data set and target: what the splits, folds and draws of one data set share, which cost the same."""
+        return "-".join(filter(None, [self.config.dataset.repeated_name, self.target]))
+
+    @property
     def target(self) -> str:
         """What tuning aims at; empty where all held-out interactions are ranked among all items."""
         return target_of(self.config.dataset.protocol, self.config.tuning.target)

@@ -196,10 +196,13 @@ def content(plan: Planned) -> int:
 
 
 def heaviest(waiting: Sequence[Planned]) -> dict[tuple[str, str], list[Planned]]:
-    """The waiting cells by dataset and model, the condition with the most content first."""
+    """The waiting cells by dataset and model, the condition with the most content first.
+
+    Splits, folds and draws of a data set stand together, since they cost the same.
+    """
     groups: dict[tuple[str, str], list[Planned]] = {}
     for plan in waiting:
-        groups.setdefault((plan.task.cell.dataset, plan.task.cell.model), []).append(plan)
+        groups.setdefault((plan.job.repeated, plan.task.cell.model), []).append(plan)
     for group in groups.values():
         group.sort(key=content, reverse=True)
     return groups
