@@ -22,15 +22,17 @@ import torch
 
 from mmbench.cli.compose import compose
 from mmbench.data.recdata import make_recdata
-from mmbench.evaluation import metrics
+from mmbench.data.splits import Split
+from mmbench.evaluation.new_items import CommonLists
 from mmbench.evaluation.ranking import Evaluator
-from mmbench.models.popularity import Popularity
 from mmbench.nn.recommender import FactorModel
 from mmbench.scheduling.cell_key import RESULTS_VERSION
+from mmbench.sealing.score_test import evaluator_of_test
 from mmbench.store import files
 from mmbench.store.schema import Stage, Unit
-from mmbench.training import allocation, loop
+from mmbench.training import allocation, fit, loop
 from mmbench.training.stopping import SELECTION_METRIC, StoppingRule
+from mmbench.tuning.cell import CellTask
 
 CAP_STEPS, CAP_EPOCHS = 3000, 75
 SLOTS = 4
@@ -82,49 +84,62 @@ def subjects() -> Iterator[Subject]:
 
 
 class Unstopped(loop.LitRecommender):
-    """Trains to the cap and ranks the test part, too, whenever validation finds a new best state."""
+    """Trains to the cap, and ranks the test part too: whenever validation finds a new best state, or ``always``."""
 
-    def __init__(self, *args: Any, test: Evaluator) -> None:
+    def __init__(self, *args: Any, test: Evaluator | CommonLists, always: bool) -> None:
         super().__init__(*args)
-        self.test = test
+        self.test, self.always = test, always
         self.tested: list[tuple[int, float]] = []
 
     def on_train_epoch_end(self) -> None:
-        """Validate, and test a new best state."""
+        """Validate, and test what is to be tested."""
         super().on_train_epoch_end()
         course = self.loop_state.course
-        if course.best_epoch == course.epochs:
-            per_user = metrics.per_user(self.test.rank(self.model).pairs, SELECTION_METRIC)
-            self.tested.append((course.epochs, float(per_user.mean())))
+        if self.always or course.best_epoch == course.epochs:
+            self.tested.append((course.epochs, float(self.test.scores(self.model, SELECTION_METRIC).mean())))
+
+
+def unstopped(
+    task: CellTask, split: Split, slot: int, cap: int, least_epochs: int, *, always: bool = False
+) -> Unstopped:
+    """Train one slot of a cell to a cap, past every epoch where a sweep would stop it.
+
+    Args:
+        task: the cell.
+        split: its split, of which the test part is ranked.
+        slot: slot of the search.
+        cap: optimizer steps.
+        least_epochs: epochs that are trained even if the cap is fewer steps.
+        always: test after every epoch.
+    """
+    build, settings = task.recipe(task.slots(slot + 1)[slot])
+    seed = Unit(Stage.TRIAL, slot).seed
+    data = make_recdata(task.train, task.inputs(seed))
+    torch.manual_seed(seed)
+    model = fit.made(build, data)
+    assert isinstance(model, FactorModel)
+    # Patience as long as the cap ends nothing.
+    rule = StoppingRule(CAP_STEPS + 1, min_steps=0, max_steps=cap, least_epochs=least_epochs)
+    validation = fit.evaluator_of_validation(task.valid, task.train, task.new_valid, task.target)
+    test = evaluator_of_test(task, split)
+    module = Unstopped(model, data, replace(settings, stopping=rule), validation, seed, test=test, always=always)
+    loop.run(module)
+    return module
 
 
 def record(subject: Subject, cap: int = CAP_STEPS) -> dict[str, Any]:
     """Run one training to a cap of so many steps, two epochs at least."""
     began = time.process_time()
     job = compose(subject.overrides).job()
-    task, split = job.task(), job.dataset().split
-    configuration = task.slots(SLOTS)[subject.slot]
-    build, settings = task.recipe(configuration)
-    seed = Unit(Stage.TRIAL, subject.slot).seed
-    data = make_recdata(task.train, task.inputs(seed))
-    torch.manual_seed(seed)
-    model = build(data)
-    assert isinstance(model, FactorModel)
-    validation = Evaluator(task.valid, task.train)
-    # Patience as long as the cap ends nothing.
-    rule = StoppingRule(CAP_STEPS + 1, min_steps=0, max_steps=cap, least_epochs=CAP_EPOCHS if cap == CAP_STEPS else 2)
-    settings = replace(settings, stopping=rule)
-    seen = (task.train, task.valid) if split.masks_valid_at_test else (task.train,)
-    module = Unstopped(model, data, settings, validation, seed, test=Evaluator(split.test, *seen))
-    loop.run(module)
-    popularity = Popularity(data)
-    popularity.fit(data)
+    task = job.task()
+    least_epochs = CAP_EPOCHS if cap == CAP_STEPS else 2
+    module = unstopped(task, job.dataset().split, subject.slot, cap, least_epochs)
     return {
         **subject._asdict(),
-        "configuration": configuration,
+        "configuration": task.slots(subject.slot + 1)[subject.slot],
         "results_version": RESULTS_VERSION,
         "steps_per_epoch": module.loop_state.course.steps_per_epoch,
-        "popularity": float(loop.validation_scores(validation, popularity).mean()),
+        "popularity": fit.popularity_score(module.evaluator, make_recdata(task.train, {})),
         "validation": [float(f"{value:.7g}") for value in module.loop_state.course.history],
         "test_epochs": [epoch for epoch, _ in module.tested],
         "test": [float(f"{value:.7g}") for _, value in module.tested],

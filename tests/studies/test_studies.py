@@ -24,7 +24,19 @@ from tests.decision.test_over_splits import split
 from tests.evaluation.truth_table import documented
 from tests.report.constructed import write_sweep
 from tests.report.test_new_items import write_candidates
-from tests.studies import cold_text, decisions, draws, folds, new_items, own_gain, planted, sweeps, touch, trained
+from tests.studies import (
+    cold_text,
+    decisions,
+    draws,
+    folds,
+    new_items,
+    own_gain,
+    planted,
+    sweeps,
+    touch,
+    trained,
+    unstopped,
+)
 from tests.studies.decisions import CHEAP, DEAR, FAIR, parts_of
 from tests.studies.planted import GAINS, HELPS, LOSSES, SPOKEN, TRUTH, more_than, place_of, spoken, too_many, undecided
 from tests.studies.sweeps import finished
@@ -219,6 +231,13 @@ def test_no_word_on_text_contradicts_the_mirror_of_cold_image(name: str, asked: 
     said = spoken({name: MIRRORED[name]}, contrast=asked)
     assert {who.rsplit("/")[-2] for who, _ in said} == {"addease", "fusion", "vbpr"}
     assert [one for one in said if one[1] not in cold_text.ALLOWED] == []
+
+
+def test_an_epoch_is_chosen_by_validation_the_last_of_equals() -> None:
+    folds = [{"validation": [0.1, 0.3, 0.3, 0.2], "test": [0.5, 0.2, 0.1, 0.3]}] * 5
+    (line,) = unstopped.rows({"unstopped_clcrec_text": {"folds": folds}}).splitlines()[2:]
+    means, epochs = "0.1000 | 0.5000 | 0.3000", "3, 3, 3, 3, 3 | 1, 1, 1, 1, 1"
+    assert line == f"| clcrec | text | {means} | {epochs} | {', '.join(['-0.97'] * 5)} |"
 
 
 @pytest.mark.parametrize("name", TOUCHED)
