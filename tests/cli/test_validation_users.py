@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmbench import faults, paths
+from mmbench import Results, faults, paths
 from mmbench.audit import consistency
 from mmbench.audit.recorded import Recorded, Sources
 from mmbench.audit.rescoring import rescore
@@ -159,8 +159,17 @@ def test_every_page_says_so_in_both_languages(
     pages = ("table.md", "table.txt", "verdicts.md", "benchmark.md", "contribution.md", "fairness.md", "submission.md")
     for page in pages:
         assert SAID in (folder / page).read_text(encoding="utf-8"), page
-    for page in ("fairness.html", "report.html", "table.tex"):
+    for page in ("fairness.html", "report.html"):
         assert "35 of 60 users" in (folder / page).read_text(encoding="utf-8"), page
+    for page in ("table", "verdicts", "benchmark"):
+        lines = (folder / f"{page}.tex").read_text(encoding="utf-8").splitlines()
+        captions = [line for line in lines if line.startswith(r"\caption")]
+        assert captions, page
+        assert all(f"{DATA}: validation of 35 of 60 users" in caption for caption in captions), page
+    results = Results(tmp_path / "s")
+    for page, read in (("table", results.table), ("verdicts", results.verdicts), ("benchmark", None)):
+        assert set(pd.read_csv(folder / f"{page}.csv")["validation_users"]) == {"35 of 60"}, page
+        assert read is None or set(read()["validation_users"]) == {"35 of 60"}, page
     assert SAID in read_sweep(tmp_path / "s").proof
     japanese = "の検証用データ: 60人のうち35人(どの条件でも同じ)"
     monkeypatch.setattr("sys.argv", ["mmbench", "report", str(tmp_path / "s"), "lang=ja"])
@@ -188,6 +197,9 @@ def test_as_many_as_there_are_is_everybody_and_says_so(command: Command, tmp_pat
     assert "validation: all 60 users, because evaluation.validation_users=60 is no fewer" in said.out
     assert digests(tmp_path / "s" / DATA) == before
     assert "users, the same for all conditions" not in read_sweep(tmp_path / "s").proof
+    report = paths.report_dir(tmp_path / "s")
+    assert "validation_users" not in pd.read_csv(report / "verdicts.csv")
+    assert "validation of" not in (report / "verdicts.tex").read_text(encoding="utf-8")
 
 
 def test_the_plan_shows_it(command: Command) -> None:

@@ -14,11 +14,12 @@ from mmbench.inference.verdicts import verdict
 from mmbench.report import verdict_table
 from mmbench.report.benchmark import _value, document
 from mmbench.report.comparisons import read_contrasts, significant
+from mmbench.report.evidence import proved
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import Document, Entry, Table, frame, latex, markdown
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult
-from mmbench.report.write import proved, write_report
+from mmbench.report.write import write_report
 from tests.report.constructed import Hits, Made, hit_users, write_sweep
 
 USERS = 2000
@@ -250,6 +251,6 @@ def test_every_form_says_the_same_and_is_escaped(folder: Path) -> None:
     assert r"shop\_50\%" in tex
     assert r"$\dagger$" in tex
     assert not set("≈✗†±") & set("".join(line for line in tex.splitlines() if not line.startswith("%")))
-    exported = frame(made.tables)
+    exported = frame(made)
     assert list(exported["model"]) == list(table_of(folder).rows)
     assert set(exported["dataset"]) == {D}

@@ -39,6 +39,7 @@ from mmbench.report.contribution_facts import (
     with_redundancy,
     words_of,
 )
+from mmbench.report.evidence import proved
 from mmbench.report.facts import Fact, Facts, tables
 from mmbench.report.fairness_checks import PASS, read_groups
 from mmbench.report.layout import csv as as_csv
@@ -47,7 +48,7 @@ from mmbench.report.list_facts import Lists, beyond_facts, guardrail_facts, read
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import CellResult, SweepTable
 from mmbench.report.together import Repetitions
-from mmbench.report.write import proved, write_report
+from mmbench.report.write import write_report
 from mmbench.scheduling import worker
 from mmbench.scheduling.sweep import Sweep
 from mmbench.scheduling.trust import NOTHING, Trust

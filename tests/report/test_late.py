@@ -114,7 +114,7 @@ def test_deeper_metrics_are_not_shown(sweep_dir: Path) -> None:
     """The lists hold fifty items."""
     table = replace(read_sweep(sweep_dir), metrics=("ndcg@20", "ndcg@50", "recall@51"))
     made = document(table, [])
-    exported = frame(made.exported or ())
+    exported = frame(made)
     for place, metric, known in ((1, "ndcg@50", True), (2, "recall@51", False)):
         assert {LATE, "fused vs late %", "late vs none %"} & set(made.tables[place].header) == (
             {LATE, "fused vs late %", "late vs none %"} if known else set()
@@ -130,7 +130,7 @@ def test_it_is_in_no_report_on_tuning(sweep_dir: Path) -> None:
 
 
 def test_a_row_says_what_it_averages(table: SweepTable) -> None:
-    row = frame(document(table, []).exported or ()).query("modality == 'late'").iloc[0]
+    row = frame(document(table, [])).query("modality == 'late'").iloc[0]
     assert row["reason"] == "averages image and text"
     assert table.folder / row["records"] == table.cells[DATASET, "vbpr", "text"].folder.parent
 

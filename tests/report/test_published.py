@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 from mmbench import paths
+from mmbench.report.evidence import proved
 from mmbench.report.layout import csv as as_csv
 from mmbench.report.layout import latex, markdown
 from mmbench.report.published import METRICS, Row, document, read_published
 from mmbench.report.reading import read_sweep
-from mmbench.report.write import proved, write_report
+from mmbench.report.write import write_report
 from tests.report.constructed import Made, hit_users, write_sweep
 
 USERS = 100

@@ -15,6 +15,7 @@ from mmbench.messages import Translator
 from mmbench.report import benchmark, results
 from mmbench.report.comparisons import read_contrasts
 from mmbench.report.contribution_facts import read_contributions
+from mmbench.report.evidence import proved
 from mmbench.report.facts import Facts
 from mmbench.report.fairness import as_markdown as fairness_page
 from mmbench.report.fairness_checks import PASS, WARN, read_groups
@@ -22,7 +23,7 @@ from mmbench.report.layout import markdown
 from mmbench.report.list_facts import GUARDRAILS, RAILS
 from mmbench.report.reading import read_sweep
 from mmbench.report.submission import NO, OPEN, YES, Answer, answers, as_markdown
-from mmbench.report.write import proved, write_report
+from mmbench.report.write import write_report
 from mmbench.store.schema import DataPrint
 from tests.decision.test_new_items import of_folds
 from tests.report.constructed import Made, write_sweep

@@ -20,6 +20,7 @@ from mmbench.inference.verdicts import Verdict
 from mmbench.report import pooled as pooling
 from mmbench.report.comparisons import Comparison, is_significant, read_contrasts, significant
 from mmbench.report.disposals import read_disposals
+from mmbench.report.evidence import proved
 from mmbench.report.explain import explainable
 from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv, latex, markdown, terminal
@@ -28,7 +29,7 @@ from mmbench.report.reading import read_sweep
 from mmbench.report.sentences import sentence
 from mmbench.report.table import Tuned
 from mmbench.report.verdict_table import columns_of, document, notes
-from mmbench.report.write import proved, write_report
+from mmbench.report.write import write_report
 from mmbench.store.schema import DataPrint
 from tests.report.constructed import Hits, Made, hit_users, write_earlier_look, write_sweep
 from tests.studies import sweeps as studies

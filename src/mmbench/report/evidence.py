@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmbench.report import results, verdict_table
@@ -72,3 +72,12 @@ class Evidence:
     def verdicts(self) -> Document:
         """The table of verdicts."""
         return verdict_table.document(self.table, self.compared, self.disposals)
+
+
+def proved(document: Document, table: SweepTable) -> Document:
+    """A document that says of the records it was made of how far they have been checked, and their root.
+
+    It names the data sets whose validation was ranked for a sample of their users, too.
+    """
+    samples = {data: f"{sample.users:,} of {sample.all:,}" for data, sample in table.samples.items()}
+    return replace(document, notes=[*document.notes, table.proof], root=table.standing.root, samples=samples)

@@ -16,7 +16,7 @@ from mmbench.messages import Refusal
 from mmbench.messages.hints import did_you_mean
 from mmbench.messages.refused import reading, refusing
 from mmbench.report.cell_effort import CellEffort
-from mmbench.report.evidence import Evidence
+from mmbench.report.evidence import Evidence, proved
 from mmbench.report.layout import Document, frame
 from mmbench.scheduling.trust import NOTHING, Trust
 from mmbench.store.schema import LedgerRow, Training
@@ -79,7 +79,7 @@ class Results:
         Among the columns are ``dataset``, ``model``, ``modality``, ``status`` (``done``, ``failed``, ``missing`` or
         ``stale``), ``metric``, ``mean`` over users and seeds, and ``sd_over_seeds``.
         """
-        return _exported(self._evidence.results)
+        return self._exported(self._evidence.results)
 
     @_read
     def verdicts(self) -> pd.DataFrame:
@@ -88,7 +88,7 @@ class Results:
         The columns are those of ``report/verdicts.csv``, among them ``contrast``, ``verdict``, ``sentence``, ``gain``
         (the tuned gain, 0.02 is 2 %) with its bounds ``lo`` and ``hi``, ``holm_p`` and ``mde``.
         """
-        return _exported(self._evidence.verdicts)
+        return self._exported(self._evidence.verdicts)
 
     @_read
     def contrast(self, name: str) -> pd.DataFrame:
@@ -209,16 +209,14 @@ class Results:
 
         return figures(self._table, self._evidence.judged, self._evidence.disposals)
 
+    def _exported(self, document: Document) -> pd.DataFrame:
+        """What the CSV file of a document holds, texts as plain texts."""
+        return frame(proved(document, self._table)).map(lambda value: str(value) if isinstance(value, str) else value)
+
     def _cells(self) -> Iterable[tuple[dict[str, str], CellEffort]]:
         for group in self._evidence.groups:
             for cell in group.cells:
                 yield {"dataset": group.dataset, "model": group.model, "modality": cell.modality}, cell
-
-
-def _exported(document: Document) -> pd.DataFrame:
-    """What the CSV file of a document holds, texts as plain texts."""
-    held = frame(document.tables if document.exported is None else document.exported)
-    return held.map(lambda value: str(value) if isinstance(value, str) else value)
 
 
 def _unplanned(name: str, known: Iterable[str]) -> Refusal:

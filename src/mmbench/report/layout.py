@@ -9,8 +9,8 @@ import functools
 import io
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
@@ -137,6 +137,8 @@ class Document:
         notes: what has to be said under them.
         exported: tables of the CSV file, where they are not those that are printed.
         root: root of the records, whose beginning a caption names.
+        samples: of how many users validation was ranked, by data set, where it was not of all: a caption names them,
+            and the CSV file has them in a column of its own.
     """
 
     title: str
@@ -144,6 +146,7 @@ class Document:
     notes: Sequence[str]
     exported: Sequence[Table[Any]] | None = None
     root: str = ""
+    samples: Mapping[str, str] = field(default_factory=dict)
 
 
 def text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 1) -> Table[Any]:
@@ -190,6 +193,7 @@ def latex(document: Document) -> str:
     name a row in every part, and texts that are wider than half a page are wrapped.
     """
     caption = rf"; records \texttt{{{document.root[:ROOT_SHOWN]}}}" if document.root else ""
+    caption += "".join(f"; {tex(f'{data}: validation of {sample} users')}" for data, sample in document.samples.items())
     pieces = ["% needs \\usepackage{booktabs}"]
     for table in document.tables:
         parts = list(_latex_parts(table))
@@ -293,19 +297,23 @@ def _terminal_part(table: Table[Any], part: int, say: Translator) -> RichTable:
 
 def csv(document: Document) -> str:
     """The exported columns of all tables in full precision, the same on every machine."""
+    return csv_text(frame(document))
+
+
+def frame(document: Document) -> pd.DataFrame:
+    """The exported columns of all tables below each other; empty where a table lacks a column or a row its value.
+
+    Where validation was ranked for a sample of the users, ``validation_users`` says of each data set for how many.
+    """
     tables = document.tables if document.exported is None else document.exported
-    return csv_text(frame(tables))
-
-
-def frame(tables: Sequence[Table[Any]]) -> pd.DataFrame:
-    """The exported columns of tables below each other; empty where a table lacks a column or a row its value."""
     columns = dict.fromkeys(column.key for table in tables for column in table.columns if column.key is not None)
     rows = [
         {column.key: column.get(row) for column in table.columns if column.key is not None}
         for table in tables
         for row in table.rows
     ]
-    return pd.DataFrame(rows, columns=list(columns))
+    made = pd.DataFrame(rows, columns=list(columns))
+    return made.assign(validation_users=made["dataset"].map(document.samples)) if document.samples else made
 
 
 def page(table: Table[Any], say: Translator = ENGLISH) -> dict[str, Any]:

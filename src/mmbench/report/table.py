@@ -259,9 +259,14 @@ class SweepTable:
             proof = Message("{first}; {second}", first=proof, second=origin)
         if rows := external_rows(self.cells.values()):
             proof = Message("{first}; lists of another system, not tuned here: {rows}", first=proof, rows=series(rows))
-        for dataset, sample in sorted({(cell.dataset, cell.sample) for cell in self.cells.values() if cell.sample}):
+        for dataset, sample in self.samples.items():
             proof = Message("{first}; {second}", first=proof, second=sample_of(dataset, sample))
         return proof
+
+    @functools.cached_property
+    def samples(self) -> Mapping[str, Sample]:
+        """Of how many users validation was ranked, by data set; without those where it was of all."""
+        return {cell.dataset: cell.sample for _, cell in sorted(self.cells.items()) if cell.sample}
 
     @property
     def title(self) -> str:

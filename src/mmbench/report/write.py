@@ -8,11 +8,10 @@ from pathlib import Path
 from mmbench import paths
 from mmbench.messages import LANGUAGES, Translator
 from mmbench.report import benchmark, contribution_facts, layout, new_items, published, submission
-from mmbench.report.evidence import Evidence
+from mmbench.report.evidence import Evidence, proved
 from mmbench.report.fairness import write_fairness
 from mmbench.report.figures import write_figures
 from mmbench.report.index import write_index
-from mmbench.report.layout import Document
 from mmbench.report.table import SweepTable
 from mmbench.report.templating import language_of
 from mmbench.scheduling.trust import NOTHING, Trust
@@ -20,11 +19,6 @@ from mmbench.store import files
 
 #: Documents that are written in every language; published tables stand as they were published.
 TRANSLATED = (paths.TABLE, paths.VERDICTS, paths.BENCHMARK, paths.NEW_ITEMS, paths.CONTRIBUTION)
-
-
-def proved(document: Document, table: SweepTable) -> Document:
-    """A document that says how far the records have been checked that it was made of, and their root."""
-    return replace(document, notes=[*document.notes, table.proof], root=table.standing.root)
 
 
 def write_report(
