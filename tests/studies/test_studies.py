@@ -44,7 +44,8 @@ from tests.studies.sweeps import finished
 RUN = finished(planted.STUDIES)
 PLANTED = planted.joined(RUN)
 NEW_ITEMS = finished(new_items.STUDIES)
-FOLDS, TRAINED_FOLDS = finished(folds.COMPUTED), finished(folds.TRAINED)
+FOLDS, CONTROLS = finished(folds.COMPUTED), finished(folds.CONTROLS)
+TRAINED_FOLDS = {**finished(folds.TRAINED), **CONTROLS}
 MIRRORED = finished(cold_text.STUDIES)
 TOUCHED = finished(touch.STUDIES)
 DRAWN = finished(draws.STUDIES)
@@ -208,6 +209,17 @@ def test_the_modality_that_all_items_have_adds_to_the_other_one(name: str) -> No
     adds = new_items.ADDS[name.removeprefix("new_items_").rpartition("_")[0]]
     found = {who: word for who, word in over_folds(name).items() if who[1] == adds}
     assert {who for who, word in found.items() if word not in new_items.EXPECTED} == set()
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_shuffled_content_of_new_items_is_at_the_floor(name: str) -> None:
+    """The interval over the folds holds it."""
+    (found,) = (one for one in CONTROLS[name]["new_items"] if one["condition"] == "shuffled")
+    by_fold = list(CONTROLS[name]["means"].values())
+    assert len(by_fold) == 5
+    assert found["new ndcg@20"] == pytest.approx(sum(by_fold) / 5)
+    lo, hi = stats.t.interval(0.95, 4, found["new ndcg@20"], stats.sem(by_fold))
+    assert lo < found["new floor of ndcg@20"] < hi
 
 
 #: Words that say less than the generator plants: text adds to new items alone, and hardly one is among the first 20.
@@ -409,7 +421,7 @@ def test_the_page_has_the_table_of_what_has_run() -> None:
     assert with_section(page, "draws", draws.tables(DRAWN)) == page
     assert with_section(page, "own gain", own_gain.rows(OWN_GAINS)) == page
     assert with_section(page, "touch", touch.rows(TOUCHED)) == page
-    assert with_section(page, "trained", trained.rows(finished(trained.STUDIES))) == page
+    assert with_section(page, "trained", trained.rows(finished(trained.ALL))) == page
 
 
 #: Contrasts of the six draws that do not hold what was asked of them, see docs/results.md.
