@@ -211,15 +211,29 @@ def test_the_modality_that_all_items_have_adds_to_the_other_one(name: str) -> No
     assert {who for who, word in found.items() if word not in new_items.EXPECTED} == set()
 
 
-@pytest.mark.parametrize("name", CONTROLS)
-def test_shuffled_content_of_new_items_is_at_the_floor(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        (name, one["model"])
+        for name, result in {**FOLDS, **CONTROLS}.items()
+        for one in result["new_items"]
+        if one["condition"] == "shuffled"
+    ],
+)
+def test_shuffled_content_of_new_items_is_at_the_floor(name: str, model: str) -> None:
     """The interval over the folds holds it."""
-    (found,) = (one for one in CONTROLS[name]["new_items"] if one["condition"] == "shuffled")
-    by_fold = list(CONTROLS[name]["means"].values())
+    result = {**FOLDS, **CONTROLS}[name]
+    (found,) = (one for one in result["new_items"] if (one["model"], one["condition"]) == (model, "shuffled"))
+    by_fold = [mean for cell, mean in result["means"].items() if cell.endswith(f"/{model}/shuffled")]
     assert len(by_fold) == 5
     assert found["new ndcg@20"] == pytest.approx(sum(by_fold) / 5)
     lo, hi = stats.t.interval(0.95, 4, found["new ndcg@20"], stats.sem(by_fold))
     assert lo < found["new floor of ndcg@20"] < hi
+
+
+def test_every_mirrored_world_has_run() -> None:
+    """Else the words below would go unread."""
+    assert len(MIRRORED) == len(cold_text.STUDIES)
 
 
 #: Words that say less than the generator plants: text adds to new items alone, and hardly one is among the first 20.
@@ -416,12 +430,14 @@ def test_the_page_has_the_table_of_what_has_run() -> None:
     page = sweeps.PAGE.read_text(encoding="utf-8")
     assert with_section(page, "planted", planted.rows(RUN, documented())) == page
     assert with_section(page, "new items", new_items.rows(NEW_ITEMS)) == page
+    assert with_section(page, "cold text", cold_text.rows(MIRRORED)) == page
     assert with_section(page, "folds", folds.rows(FOLDS)) == page
     assert with_section(page, "folds of trained models", folds.rows(TRAINED_FOLDS)) == page
     assert with_section(page, "draws", draws.tables(DRAWN)) == page
     assert with_section(page, "own gain", own_gain.rows(OWN_GAINS)) == page
     assert with_section(page, "touch", touch.rows(TOUCHED)) == page
     assert with_section(page, "trained", trained.rows(finished(trained.ALL))) == page
+    assert with_section(page, "unstopped", unstopped.rows(finished(unstopped.STUDIES))) == page
 
 
 #: Contrasts of the six draws that do not hold what was asked of them, see docs/results.md.
