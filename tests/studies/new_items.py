@@ -33,7 +33,7 @@ EXPECTED = frozenset({Verdict.BETTER, Verdict.BETTER_SMALL, Verdict.UNDECIDED})
 
 @dataclass(frozen=True)
 class FoldedStudy(Study):
-    """A sweep over folds of new items."""
+    """A sweep over folds of new items, or of one of them."""
 
     def said(self) -> dict[str, Any]:
         """What the finished sweep says, and what every condition finds of new items, over the folds.
@@ -41,7 +41,8 @@ class FoldedStudy(Study):
         A pre-test of each fold is no part of it.
         """
         read = read_sweep(self.folder)
-        found_by = [row for row in read_rows(read, read_groups(read, self.folder)) if len(row.folds) > 1]
+        every = read_rows(read, read_groups(read, self.folder))
+        found_by = [row for row in every if len(row.folds) == max(len(one.folds) for one in every)]
         pools = [fold.pool for fold in found_by[0].folds]
         return {**summary(self.folder), "pools": pools, "new_items": list(map(found, found_by))}
 

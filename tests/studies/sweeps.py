@@ -95,15 +95,15 @@ class Study:
         return found
 
 
-def mmbench(*words: str) -> None:
-    """Run a command in the root of the project.
+def mmbench(*words: str) -> str:
+    """Run a command in the root of the project, and return what it prints.
 
     Raises:
         subprocess.CalledProcessError: if it fails; what it says on standard error is seen.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "mmbench", *words]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def run_missing(studies: Sequence[Study]) -> Iterator[tuple[Study, dict[str, Any]]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mmbench import paths
 from mmbench.decision import Action, Status, decide
 from mmbench.inference.contribution.pretest import EPSILON
 from mmbench.inference.verdicts import UNTRAINED_WEIGHT, Verdict
@@ -29,6 +30,7 @@ from tests.studies import (
     decisions,
     draws,
     folds,
+    forecast,
     new_items,
     own_gain,
     planted,
@@ -581,3 +583,41 @@ def test_what_trained_models_gained_lies_between_the_businesses() -> None:
     for seed, gains in trained.items():
         smaller, larger = sorted(reading["fused_vs_text"] for reading in documented()["complementary", seed])
         assert smaller / 3 < min(gains) < max(gains) < 2 * larger
+
+
+PLANNED = """\
+sweep ml100k_cold_core -> multirun/ml100k_cold_core
+5 cells, 0 of them finished
+48 trainings to run; each is one thread of one worker
+Pilots of every model, with the least and with the most content
+
+  model (conditions of the pilots)        set-up s      epoch s   trainings   shortest   longest
+ ────────────────────────────────────────────────────────────────────────────────────────────────
+  ml100k-fold1/popularity (-)                  0.0         0.08           4        3 s       3 s
+  ml100k-fold1/fusion (none, fused)       0.0, 0.1   0.08, 0.05       1,044      4 min     1.5 h
+
+How long the sweep takes
+
+  workers   shortest   longest
+ ──────────────────────────────
+  1             20 s      20 s
+
+here: 2 workers on processors, as far as the memory goes; from 2 min to 1.2 h, if they do not slow each other down
+"""
+
+
+def test_a_forecast_is_read_from_what_plan_prints() -> None:
+    models = {"popularity": [4, "3 s", "3 s"], "fusion": [1044, "4 min", "1.5 h"]}
+    assert forecast.forecast(PLANNED) == {"models": models, "sweep": ["2 min", "1.2 h"]}
+    with pytest.raises(ValueError, match="no forecast"):
+        forecast.forecast("2 cells, 2 of them finished\n")
+
+
+def test_a_forecast_of_what_has_begun_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps, "ROOT", tmp_path)
+    (study,) = forecast.STUDIES
+    manifest = paths.manifest_file(study.folder)
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{}")
+    with pytest.raises(SystemExit, match="has begun"):
+        study.run()

@@ -37,22 +37,26 @@ ALL = [*STUDIES, *DRAWN, *CONTROLS]
 
 
 def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table of docs/results.md: test NDCG@20 of the chosen configurations by condition, and tuned gains.
+    """A table of docs/results.md: test NDCG@20 of the chosen configurations by condition, and tuned gains.
+
+    What is gained over all models stands there where they ran in one sweep.
 
     Args:
-        results: finished studies of :data:`ALL` by name.
+        results: finished studies of :data:`ALL` by name, or of computed models.
     """
     means = {name: mean for result in results.values() for name, mean in result["means"].items()}
     judged = {one["name"]: one for result in results.values() for one in (*result["contrasts"], *result["disposals"])}
     conditions = (*CONDITIONS, SHUFFLED)
     lines = []
-    for model in dict.fromkeys(name.split("/")[1] for name in means if name.endswith("/fused")):
+    for model in dict.fromkeys(name.split("/")[1] for name in means):
         found = (means.get(f"{DATA}/{model}/{condition}") for condition in conditions)
         lines.append(
             [model]
             + ["-" if mean is None else f"{mean:.4f}" for mean in found]
             + [told(judged.get(f"{DATA}/{model}/{contrast}")) for contrast in CONTRASTS]
         )
+    if len(results) == 1 and (free := judged.get(f"{DATA}/all models/{CONTRASTS[-1]}")):
+        lines.append(["all models", *[""] * (len(conditions) + len(CONTRASTS) - 1), told(free)])
     gains = [f"{contrast.replace('_', ' ')} %" for contrast in CONTRASTS]
     return table(["model", *conditions, *gains], lines)
 
