@@ -67,6 +67,7 @@ study: $(STAMP) ## planted worlds and repeated tunings end to end, hours; contin
 	$(BIN)/python -m tests.studies.trained
 	$(BIN)/python -m tests.studies.unstopped
 	$(BIN)/python -m tests.studies.touch
+	$(BIN)/python -m tests.studies.forecast
 	$(BIN)/python -m tests.studies.draws
 	$(BIN)/python -m tests.studies.decisions
 	$(BIN)/python -m pytest tests/studies

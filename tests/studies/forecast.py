@@ -102,12 +102,16 @@ def times(result: Mapping[str, Any]) -> str:
     """Trainings of each model, how long they were said to take on one worker, and took; then the sweep."""
     planned, took = result["planned"], result["seconds_of"]
     lines = [
-        [model, str(n), shortest, longest, f"{took[model] / 60:.1f} min"]
+        [model, str(n), shortest, longest, _time(took[model])]
         for model, (n, shortest, longest) in planned["models"].items()
     ]
-    whole = [str(result["trainings"]), *planned["sweep"], f"{result['wall_seconds'] / 60:.1f} min"]
+    whole = [str(result["trainings"]), *planned["sweep"], _time(result["wall_seconds"])]
     header = ["model", "trainings", "planned, shortest", "longest", "took"]
     return table(header, [*lines, ["the sweep, two workers", *whole]])
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.1f} min"
 
 
 def found(result: Mapping[str, Any]) -> str:

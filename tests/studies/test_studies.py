@@ -53,6 +53,7 @@ TOUCHED = finished(touch.STUDIES)
 DRAWN = finished(draws.STUDIES)
 OWN_GAINS = finished(own_gain.STUDIES)
 DECIDED = finished(decisions.STUDIES)
+FORECAST = finished(forecast.STUDIES)
 
 
 def test_a_wrong_rate_is_one_that_five_per_cent_cannot_explain() -> None:
@@ -440,6 +441,7 @@ def test_the_page_has_the_table_of_what_has_run() -> None:
     assert with_section(page, "touch", touch.rows(TOUCHED)) == page
     assert with_section(page, "trained", trained.rows(finished(trained.ALL))) == page
     assert with_section(page, "unstopped", unstopped.rows(finished(unstopped.STUDIES))) == page
+    assert with_section(page, "forecast", forecast.rows(FORECAST)) == page
 
 
 #: Contrasts of the six draws that do not hold what was asked of them, see docs/results.md.
@@ -611,6 +613,14 @@ def test_a_forecast_is_read_from_what_plan_prints() -> None:
     assert forecast.forecast(PLANNED) == {"models": models, "sweep": ["2 min", "1.2 h"]}
     with pytest.raises(ValueError, match="no forecast"):
         forecast.forecast("2 cells, 2 of them finished\n")
+
+
+@pytest.mark.parametrize("name", FORECAST)
+def test_a_sweep_takes_what_was_forecast_if_trainings_stop_as_early_as_they_may(name: str) -> None:
+    result = FORECAST[name]
+    shortest, longest = map(forecast.seconds, result["planned"]["sweep"])
+    assert abs(result["wall_seconds"] / shortest - 1) <= forecast.WITHIN
+    assert result["wall_seconds"] <= longest
 
 
 def test_a_forecast_of_what_has_begun_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
