@@ -229,5 +229,10 @@ def test_a_number_of_another_data_set_is_not_compared(command: Command, tmp_path
     assert said.code == 0, said.err
     ranked = [data.valid_users for data in manifest_of(tmp_path / "s").data.values()]
     assert len(set(ranked)) == len(ranked) == 2
-    verdicts = (paths.report_dir(tmp_path / "s") / "verdicts.md").read_text(encoding="utf-8")
-    assert "over 2 split seeds" in verdicts
+    assert "over 2 split seeds" in (paths.report_dir(tmp_path / "s") / "verdicts.md").read_text(encoding="utf-8")
+    results = Results(tmp_path / "s")
+    alone = results.table().groupby("dataset")["validation_users"].unique().map(list)
+    assert [one.startswith("35 of ") for (one,) in alone] == [True, True]
+    verdicts = results.verdicts()
+    together = verdicts.loc[verdicts["dataset"].str.endswith("over 2 split seeds"), "validation_users"]
+    assert set(together) == {"; ".join(one for (one,) in alone)}

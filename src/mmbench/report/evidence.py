@@ -16,6 +16,7 @@ from mmbench.report.fairness_checks import Group, read_groups
 from mmbench.report.layout import Document
 from mmbench.report.reading import read_sweep
 from mmbench.report.table import SweepTable
+from mmbench.report.together import read_repetitions
 from mmbench.scheduling.trust import NOTHING, Trust
 
 
@@ -74,10 +75,16 @@ class Evidence:
         return verdict_table.document(self.table, self.compared, self.disposals)
 
 
-def proved(document: Document, table: SweepTable) -> Document:
+def proved(document: Document, table: SweepTable, groups: Sequence[Group]) -> Document:
     """A document that says of the records it was made of how far they have been checked, and their root.
 
     It names the data sets whose validation was ranked for a sample of their users, too.
     """
     samples = {data: f"{sample.users:,} of {sample.all:,}" for data, sample in table.samples.items()}
-    return replace(document, notes=[*document.notes, table.proof], root=table.standing.root, samples=samples)
+    together = {
+        over.name: "; ".join(samples[data] for data in over.datasets if data in samples)
+        for over in read_repetitions(table, groups)
+        if samples.keys() & set(over.datasets)
+    }
+    notes = [*document.notes, table.proof]
+    return replace(document, notes=notes, root=table.standing.root, samples=samples, samples_together=together)

@@ -211,7 +211,8 @@ class Results:
 
     def _exported(self, document: Document) -> pd.DataFrame:
         """What the CSV file of a document holds, texts as plain texts."""
-        return frame(proved(document, self._table)).map(lambda value: str(value) if isinstance(value, str) else value)
+        told = proved(document, self._table, self._evidence.groups)
+        return frame(told).map(lambda value: str(value) if isinstance(value, str) else value)
 
     def _cells(self) -> Iterable[tuple[dict[str, str], CellEffort]]:
         for group in self._evidence.groups:

@@ -139,6 +139,8 @@ class Document:
         root: root of the records, whose beginning a caption names.
         samples: of how many users validation was ranked, by data set, where it was not of all: a caption names them,
             and the CSV file has them in a column of its own.
+        samples_together: the same of data sets that are judged together, by what stands in place of their name: the
+            samples of each, for the CSV file.
     """
 
     title: str
@@ -147,6 +149,7 @@ class Document:
     exported: Sequence[Table[Any]] | None = None
     root: str = ""
     samples: Mapping[str, str] = field(default_factory=dict)
+    samples_together: Mapping[str, str] = field(default_factory=dict)
 
 
 def text_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 1) -> Table[Any]:
@@ -313,7 +316,9 @@ def frame(document: Document) -> pd.DataFrame:
         for row in table.rows
     ]
     made = pd.DataFrame(rows, columns=list(columns))
-    return made.assign(validation_users=made["dataset"].map(document.samples)) if document.samples else made
+    if not document.samples:
+        return made
+    return made.assign(validation_users=made["dataset"].map({**document.samples, **document.samples_together}))
 
 
 def page(table: Table[Any], say: Translator = ENGLISH) -> dict[str, Any]:

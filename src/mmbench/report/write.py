@@ -59,7 +59,7 @@ def write_report(
         documents[paths.NEW_ITEMS] = new_items.document(table, of_new)
     if rows is not None:
         documents[paths.PAPER] = published.document(table, rows)
-    documents = {name: proved(document, table) for name, document in documents.items()}
+    documents = {name: proved(document, table, groups) for name, document in documents.items()}
     folder = paths.report_dir(sweep_dir)
     lang = lang or language_of(folder)
     answers = submission.answers(table, compared, groups, measured)
