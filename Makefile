@@ -64,6 +64,7 @@ study: $(STAMP) ## planted worlds and repeated tunings end to end, hours; contin
 	$(BIN)/python -m tests.studies.new_items
 	$(BIN)/python -m tests.studies.cold_text
 	$(BIN)/python -m tests.studies.folds
+	$(BIN)/python -m tests.studies.computed
 	$(BIN)/python -m tests.studies.trained
 	$(BIN)/python -m tests.studies.unstopped
 	$(BIN)/python -m tests.studies.touch

@@ -27,6 +27,7 @@ from tests.report.constructed import write_sweep
 from tests.report.test_new_items import write_candidates
 from tests.studies import (
     cold_text,
+    computed,
     decisions,
     draws,
     folds,
@@ -440,6 +441,7 @@ def test_the_page_has_the_table_of_what_has_run() -> None:
     assert with_section(page, "own gain", own_gain.rows(OWN_GAINS)) == page
     assert with_section(page, "touch", touch.rows(TOUCHED)) == page
     assert with_section(page, "trained", trained.rows(finished(trained.ALL))) == page
+    assert with_section(page, "computed", trained.rows(finished(computed.STUDIES))) == page
     assert with_section(page, "unstopped", unstopped.rows(finished(unstopped.STUDIES))) == page
     assert with_section(page, "forecast", forecast.rows(FORECAST)) == page
 

@@ -39,7 +39,8 @@ ALL = [*STUDIES, *DRAWN, *CONTROLS]
 def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
     """A table of docs/results.md: test NDCG@20 of the chosen configurations by condition, and tuned gains.
 
-    What is gained over all models stands there where they ran in one sweep.
+    A model that reads no content has one score for all conditions (``=``). What is gained over all models stands there
+    where they ran in one sweep.
 
     Args:
         results: finished studies of :data:`ALL` by name, or of computed models.
@@ -50,11 +51,10 @@ def rows(results: Mapping[str, Mapping[str, Any]]) -> str:
     lines = []
     for model in dict.fromkeys(name.split("/")[1] for name in means):
         found = (means.get(f"{DATA}/{model}/{condition}") for condition in conditions)
-        lines.append(
-            [model]
-            + ["-" if mean is None else f"{mean:.4f}" for mean in found]
-            + [told(judged.get(f"{DATA}/{model}/{contrast}")) for contrast in CONTRASTS]
-        )
+        scores = ["-" if mean is None else f"{mean:.4f}" for mean in found]
+        if (reads_none := means.get(f"{DATA}/{model}/-")) is not None:
+            scores = [f"{reads_none:.4f}", *["="] * (len(conditions) - 1)]
+        lines.append([model, *scores, *(told(judged.get(f"{DATA}/{model}/{contrast}")) for contrast in CONTRASTS)])
     if len(results) == 1 and (free := judged.get(f"{DATA}/all models/{CONTRASTS[-1]}")):
         lines.append(["all models", *[""] * (len(conditions) + len(CONTRASTS) - 1), told(free)])
     gains = [f"{contrast.replace('_', ' ')} %" for contrast in CONTRASTS]
