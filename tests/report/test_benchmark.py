@@ -243,7 +243,7 @@ def test_every_form_says_the_same_and_is_escaped(folder: Path) -> None:
     write_report(folder)
     table = read_sweep(folder)
     report = folder / "report"
-    made = proved(document_of(folder), table)
+    made = proved(document_of(folder), table, read_groups(table, folder))
     md, tex = markdown(made), latex(made)
     assert (report / "benchmark.tex").read_text() == tex
     assert r"shop_50%\|1, benchmark on NDCG@20" in md

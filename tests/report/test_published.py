@@ -11,6 +11,7 @@ import pytest
 
 from mmbench import paths
 from mmbench.report.evidence import proved
+from mmbench.report.fairness_checks import read_groups
 from mmbench.report.layout import csv as as_csv
 from mmbench.report.layout import latex, markdown
 from mmbench.report.published import METRICS, Row, document, read_published
@@ -105,7 +106,7 @@ def test_the_layout_is_the_published_one(folder: Path, rows: list[Row]) -> None:
 def test_files(folder: Path, csv: Path, rows: list[Row]) -> None:
     table = write_report(folder, csv)
     report = folder / "report"
-    made = proved(document(table, rows), table)
+    made = proved(document(table, rows), table, read_groups(table, folder))
     assert (report / "paper.md").read_text() == markdown(made)
     tex = (report / "paper.tex").read_text()
     assert tex == latex(made)

@@ -321,7 +321,7 @@ def test_lists_of_another_system_are_vouched_for_nowhere(tmp_path: Path) -> None
     mark = "; lists of another system, not tuned here: d/ours"
     assert mark in page
     for document in (results.document(table, groups), benchmark.document(table, [], groups)):
-        assert mark in markdown(proved(document, table))
+        assert mark in markdown(proved(document, table, groups))
 
 
 def other_model(trials: int = 8, seeds: int = 3, **described: Any) -> dict[tuple[str, str, str], Made]:

@@ -556,7 +556,8 @@ def test_all_files_say_the_same(tmp_path: Path) -> None:
     cells = {(D, m, "text"): TEXT[m] for m in models} | {(D, m, "none"): NONE for m in models}
     folder = write_sweep(tmp_path / "s", cells)
     table, compared = write_report(folder), list(judged(folder).values())
-    made = proved(document(table, compared, read_disposals(table, read_groups(table, folder))), table)
+    groups = read_groups(table, folder)
+    made = proved(document(table, compared, read_disposals(table, groups)), table, groups)
     written = {ending: (folder / "report" / f"verdicts.{ending}").read_text() for ending in ("md", "tex", "csv")}
     assert written["md"] == markdown(made)
     assert written["tex"] == latex(made)
