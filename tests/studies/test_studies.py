@@ -47,7 +47,7 @@ from tests.studies.sweeps import finished
 RUN = finished(planted.STUDIES)
 PLANTED = planted.joined(RUN)
 NEW_ITEMS = finished(new_items.STUDIES)
-FOLDS, CONTROLS = finished(folds.COMPUTED), finished(folds.CONTROLS)
+FOLDS, FILMS, CONTROLS = finished(folds.COMPUTED), finished(folds.FILMS), finished(folds.CONTROLS)
 TRAINED_FOLDS = {**finished(folds.TRAINED), **CONTROLS}
 MIRRORED = finished(cold_text.STUDIES)
 TOUCHED = finished(touch.STUDIES)
@@ -219,14 +219,14 @@ def test_the_modality_that_all_items_have_adds_to_the_other_one(name: str) -> No
     ("name", "model"),
     [
         (name, one["model"])
-        for name, result in {**FOLDS, **CONTROLS}.items()
+        for name, result in {**FOLDS, **FILMS, **CONTROLS}.items()
         for one in result["new_items"]
         if one["condition"] == "shuffled"
     ],
 )
 def test_shuffled_content_of_new_items_is_at_the_floor(name: str, model: str) -> None:
     """The interval over the folds holds it."""
-    result = {**FOLDS, **CONTROLS}[name]
+    result = {**FOLDS, **FILMS, **CONTROLS}[name]
     (found,) = (one for one in result["new_items"] if (one["model"], one["condition"]) == (model, "shuffled"))
     by_fold = [mean for cell, mean in result["means"].items() if cell.endswith(f"/{model}/shuffled")]
     assert len(by_fold) == 5
@@ -436,6 +436,7 @@ def test_the_page_has_the_table_of_what_has_run() -> None:
     assert with_section(page, "new items", new_items.rows(NEW_ITEMS)) == page
     assert with_section(page, "cold text", cold_text.rows(MIRRORED)) == page
     assert with_section(page, "folds", folds.rows(FOLDS)) == page
+    assert with_section(page, "folds of films", folds.rows(FILMS)) == page
     assert with_section(page, "folds of trained models", folds.rows(TRAINED_FOLDS)) == page
     assert with_section(page, "draws", draws.tables(DRAWN)) == page
     assert with_section(page, "own gain", own_gain.rows(OWN_GAINS)) == page
