@@ -1,7 +1,8 @@
 """New items of real data in five folds: ``python -m tests.studies.folds`` runs what is missing.
 
 On the H&M sample with the models that are computed, but for HybridKNN, which takes several times as long as any other
-model there; that was decided before it ran. On MovieLens 100K with models that are trained, one sweep each.
+model there; that was decided before it ran. On MovieLens 100K with all of them, and with models that are trained, one
+sweep each.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ COMPUTED = [
         ),
     )
 ]
-#: The same of MovieLens 100K, with all of them.
+#: Those of MovieLens 100K.
 FILMS = [
     RealFolds(
         "ml100k_cold_computed",
