@@ -54,7 +54,7 @@ COMPUTED = [
         ),
     )
 ]
-#: Those of MovieLens 100K.
+#: Models that are computed, on MovieLens 100K.
 FILMS = [
     RealFolds(
         "ml100k_cold_computed",
